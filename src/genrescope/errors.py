@@ -1,0 +1,121 @@
+"""Every way in which genrescope fails: a code, a message, and what to do next.
+
+One table, ``OUTCOMES``, says what each code means for a shell (exit status) and for HTTP (status).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Outcome(NamedTuple):
+    """What a failure means outside Python."""
+
+    exit_status: int
+    http_status: int
+
+
+OUTCOMES: dict[str, Outcome] = {
+    # A piece of audio that cannot be used; other pieces still can.
+    "audio_missing": Outcome(1, 404),
+    "audio_is_folder": Outcome(1, 400),
+    "audio_forbidden": Outcome(1, 403),
+    "audio_empty": Outcome(1, 422),
+    "audio_unreadable": Outcome(1, 415),
+    "audio_no_samples": Outcome(1, 422),
+    "audio_too_short": Outcome(1, 422),
+    "audio_not_finite": Outcome(1, 422),
+    "audio_silent": Outcome(1, 422),
+    "audio_truncated": Outcome(1, 422),
+    # A data set, or what was asked of it.
+    "data_missing": Outcome(2, 404),
+    "data_malformed": Outcome(2, 422),
+    "data_empty": Outcome(2, 422),
+    "data_too_few": Outcome(2, 422),
+    # Settings, names and options.
+    "bad_use": Outcome(2, 400),
+    "bad_config": Outcome(2, 400),
+    # Model files.
+    "model_missing": Outcome(2, 404),
+    "model_foreign": Outcome(2, 422),
+    "model_damaged": Outcome(2, 422),
+    "model_export": Outcome(1, 500),
+    # The surroundings.
+    "extra_missing": Outcome(2, 501),
+    "cannot_write": Outcome(2, 507),
+    "training_failed": Outcome(1, 500),
+}
+
+
+class GenrescopeError(Exception):
+    """A failure that a person can act on.
+
+    Parameters
+    ----------
+    code : str
+        A key of ``OUTCOMES``.
+    message : str
+        What happened, and where.
+    hint : str
+        What to do next.
+    """
+
+    def __init__(self, code: str, message: str, hint: str) -> None:
+        if code not in OUTCOMES:
+            raise KeyError(f"unknown error code {code!r}")
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+
+    def __reduce__(self) -> tuple[type[GenrescopeError], tuple[str, str, str]]:
+        """Survive the way between processes."""
+        return type(self), (self.code, self.message, self.hint)
+
+    @property
+    def outcome(self) -> Outcome:
+        """Exit status and HTTP status of this failure."""
+        return OUTCOMES[self.code]
+
+    def row(self) -> dict[str, str]:
+        """Return the failure as the ``error`` field of a result row."""
+        return {"code": self.code, "message": self.message, "hint": self.hint}
+
+
+class AudioError(GenrescopeError):
+    """A file or buffer that cannot be classified."""
+
+
+class DataError(GenrescopeError):
+    """A data set that cannot be read, or cannot be split as asked."""
+
+
+class ConfigError(GenrescopeError):
+    """A setting that does not exist or does not make sense."""
+
+
+class ModelError(GenrescopeError):
+    """A model file that cannot be found, trusted or written."""
+
+
+class EnvironmentFailure(GenrescopeError):
+    """Something around the program: a missing extra, a full disk."""
+
+
+def missing_extra(extra: str, package: str) -> EnvironmentFailure:
+    """Build the error for an optional dependency that is not installed."""
+    return EnvironmentFailure(
+        "extra_missing",
+        f"this needs the package {package!r}, which is not installed",
+        f"pip install 'genrescope[{extra}]'",
+    )
+
+
+def cannot_write(path: Path, reason: OSError) -> EnvironmentFailure:
+    """Build the error for a file that could not be written, whole or at all."""
+    return EnvironmentFailure(
+        "cannot_write",
+        f"{path}: cannot be written: {reason.strerror or reason}",
+        "free some space or choose another folder; nothing half-written was left behind",
+    )

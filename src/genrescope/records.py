@@ -1,0 +1,149 @@
+"""The nouns that travel between rooms: frozen, typed, and free of behaviour that needs a library."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int64]
+
+TrackKind = Literal["audio", "spectrogram", "table"]
+
+
+@dataclass(frozen=True)
+class Track:
+    """One recording of a data set.
+
+    Attributes
+    ----------
+    id : str
+        Unique in its data set, such as ``blues.00000``.
+    path : Path
+        The audio file, the spectrogram (picture or array), or the table that the row stands in.
+    label : str
+        The genre.
+    group : str
+        Artist, or the recording itself where the artist is unknown: never divided by an honest split.
+    kind : {"audio", "spectrogram", "table"}
+        What ``path`` leads to.
+    """
+
+    id: str
+    path: Path
+    label: str
+    group: str
+    kind: TrackKind = "audio"
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Decoded audio: ``samples`` float32 mono, shape (n,), at ``sample_rate`` Hz.
+
+    ``flags`` names what is odd about it: ``truncated``, ``clipped``.
+    """
+
+    samples: Floats
+    sample_rate: int
+    source: str = ""
+    flags: tuple[str, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        """Length in seconds."""
+        return len(self.samples) / self.sample_rate
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Pieces of a clip, all of one length.
+
+    Attributes
+    ----------
+    samples : ndarray, shape (segments, n), float32
+    sample_rate : int
+        In Hz.
+    starts : ndarray, shape (segments,), seconds
+        Where each piece begins in its clip.
+    weights : ndarray, shape (segments,), seconds
+        How much of the clip each piece adds to those before it; they sum to the clip's length.
+    """
+
+    samples: Floats
+    sample_rate: int
+    starts: npt.NDArray[np.float64]
+    weights: npt.NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The course of the genres over a track.
+
+    ``starts`` and ``weights`` in seconds, shape (segments,); ``scores``, shape (segments, classes).
+    """
+
+    classes: tuple[str, ...]
+    starts: npt.NDArray[np.float64]
+    weights: npt.NDArray[np.float64]
+    scores: Floats
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one JSON-ready row per segment."""
+        return [
+            {
+                "start": round(float(start), 3),
+                "end": round(float(start + weight), 3),
+                "scores": rounded(self.classes, scores),
+            }
+            for start, weight, scores in zip(self.starts, self.weights, self.scores, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one track: genres by falling score."""
+
+    path: str
+    scores: dict[str, float]
+    seconds: float
+    model: str
+    flags: tuple[str, ...] = ()
+    timeline: Timeline | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def genre(self) -> str:
+        """The genre with the highest score."""
+        return next(iter(self.scores))
+
+    @property
+    def score(self) -> float:
+        """The highest score."""
+        return next(iter(self.scores.values()))
+
+    def row(self) -> dict[str, Any]:
+        """Return the answer as a JSON-ready row, as ``classify --format jsonl`` prints it."""
+        row: dict[str, Any] = {
+            "path": self.path,
+            "genre": self.genre,
+            "score": self.score,
+            "scores": self.scores,
+            "seconds": round(self.seconds, 3),
+            "model": self.model,
+            "flags": list(self.flags),
+        }
+        if self.timeline is not None:
+            row["timeline"] = self.timeline.rows()
+        return row
+
+
+def rounded(classes: Sequence[str], scores: Floats) -> dict[str, float]:
+    """Pair ``classes`` with ``scores``, to six decimals."""
+    return {name: round(float(score), 6) for name, score in zip(classes, scores, strict=True)}
