@@ -87,12 +87,12 @@ class Segments:
 class Timeline:
     """The course of the genres over a track.
 
-    ``starts`` and ``weights`` in seconds, shape (segments,); ``scores``, shape (segments, classes).
+    ``starts`` and ``ends`` in seconds, shape (segments,); ``scores``, shape (segments, classes).
     """
 
     classes: tuple[str, ...]
     starts: npt.NDArray[np.float64]
-    weights: npt.NDArray[np.float64]
+    ends: npt.NDArray[np.float64]
     scores: Floats
 
     def rows(self) -> list[dict[str, Any]]:
@@ -100,10 +100,10 @@ class Timeline:
         return [
             {
                 "start": round(float(start), 3),
-                "end": round(float(start + weight), 3),
+                "end": round(float(end), 3),
                 "scores": rounded(self.classes, scores),
             }
-            for start, weight, scores in zip(self.starts, self.weights, self.scores, strict=True)
+            for start, end, scores in zip(self.starts, self.ends, self.scores, strict=True)
         ]
 
 
