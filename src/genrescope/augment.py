@@ -1,0 +1,49 @@
+"""Changes to training spectrograms, each drawn from a given generator so that a seed repeats a run."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from genrescope.records import Floats
+
+
+def mask(batch: Floats, generator: np.random.Generator, *, masks: int, bands: int, frames: int) -> Floats:
+    """Hide random bands and stretches of time (SpecAugment: Park et al., Interspeech 2019).
+
+    Parameters
+    ----------
+    batch : ndarray, shape (items, mels, frames)
+        Log-mel spectrograms; changed copies are returned.
+    masks : int
+        How many of each sort an item gets.
+    bands, frames : int
+        The widest mask along either axis; widths are uniform from zero. Masks carry the item's mean.
+    """
+    masked = batch.copy()
+    _, mels, length = batch.shape
+    for item in masked:
+        level = item.mean()
+        for _ in range(masks):
+            width = int(generator.integers(0, min(bands, mels) + 1))
+            first = int(generator.integers(0, mels - width + 1))
+            item[first : first + width] = level
+            width = int(generator.integers(0, min(frames, length) + 1))
+            first = int(generator.integers(0, length - width + 1))
+            item[:, first : first + width] = level
+    return masked
+
+
+def mix_up(
+    batch: Floats, targets: Floats, generator: np.random.Generator, *, strength: float
+) -> tuple[Floats, Floats]:
+    """Blend each item and its target with another of the batch (Zhang et al., ICLR 2018).
+
+    ``batch`` has shape (items, ...), ``targets`` (items, classes); the share of the first item is drawn
+    from Beta(strength, strength).
+    """
+    share = generator.beta(strength, strength, len(batch)).astype(np.float32)
+    partner = generator.permutation(len(batch))
+    wide = share.reshape(-1, *[1] * (batch.ndim - 1))
+    mixed = wide * batch + (1 - wide) * batch[partner]
+    blended = share[:, None] * targets + (1 - share[:, None]) * targets[partner]
+    return mixed, blended

@@ -1,0 +1,43 @@
+"""Many files, one row each: what fails becomes an error row, and the rest goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from genrescope import audio
+from genrescope.errors import DataError, GenrescopeError
+from genrescope.predict import Classifier
+
+Row = dict[str, Any]
+
+
+def find(paths: Iterable[Path]) -> list[Path]:
+    """Return the audio files at ``paths``: files as named, folders searched through.
+
+    Raises
+    ------
+    DataError
+        ``data_empty``: nothing there has the suffix of an audio file.
+    """
+    paths = list(paths)
+    found = list(audio.iter_files(paths))
+    if not found:
+        names = ", ".join(map(str, paths))
+        suffixes = " ".join(sorted(audio.AUDIO_SUFFIXES))
+        raise DataError(
+            "data_empty", f"{names}: no audio files there", f"files are known by their suffix: {suffixes}"
+        )
+    return found
+
+
+def classify_all(
+    classifier: Classifier, files: Iterable[Path], *, timeline: bool = False, strict: bool = False
+) -> Iterator[Row]:
+    """Yield one row per file, in order: ``Prediction.row()``, or ``{"path", "error": {...}}``."""
+    for path in files:
+        try:
+            yield classifier.classify(path, timeline=timeline, strict=strict).row()
+        except GenrescopeError as failure:
+            yield {"path": str(path), "error": failure.row()}

@@ -1,0 +1,223 @@
+"""The command line: parse, one call, print."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from genrescope import __version__
+from genrescope.errors import GenrescopeError
+
+app = typer.Typer(
+    help="Tell, or teach a machine, the genre of music.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Format(StrEnum):
+    """How result rows are printed."""
+
+    table = "table"
+    jsonl = "jsonl"
+    csv = "csv"
+
+
+Data = Annotated[
+    Path, typer.Argument(help="GTZAN, a folder with one sub-folder per genre, or a CSV manifest.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one setting; repeatable."),
+]
+ModelName = Annotated[
+    str, typer.Option("--model", "-m", help="A name from 'genrescope models', or a .onnx file.")
+]
+DEFAULT_MODEL = "default"
+
+
+@app.command()
+def classify(
+    paths: Annotated[list[Path], typer.Argument(help="Audio files, or folders to search.")],
+    model: ModelName = DEFAULT_MODEL,
+    format: Annotated[  # noqa: A002
+        Format | None, typer.Option("--format", "-f", help="Default: table on a terminal, jsonl otherwise.")
+    ] = None,
+    timeline: Annotated[bool, typer.Option("--timeline", help="Add the course over the track.")] = False,
+    report: Annotated[
+        Path | None, typer.Option(help="Also write a page with all answers to this .html file.")
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse truncated files instead of flagging them.")
+    ] = False,
+) -> None:
+    """Name the genres of audio files.
+
+    Exit status: 0 all done, 1 some files failed (the others are there), 2 bad use.
+    """
+    from rich.console import Console
+
+    from genrescope import batch, printing
+    from genrescope.predict import Classifier
+
+    files = batch.find(paths)
+    classifier = Classifier.load(model)
+    chosen = format or (Format.table if sys.stdout.isatty() else Format.jsonl)
+    rows = batch.classify_all(classifier, files, timeline=timeline or report is not None, strict=strict)
+    if chosen is Format.table:
+        rows = printing.watched(rows, len(files), Console(stderr=True))
+    kept = printing.Kept(rows, timelines=timeline)
+    if chosen is Format.table:
+        printing.print_table(kept, Console())
+    elif chosen is Format.csv:
+        printing.print_csv(kept, classifier.classes, sys.stdout)
+    else:
+        printing.print_jsonl(kept, sys.stdout)
+    if report is not None:
+        from genrescope import files as disk, page
+
+        disk.write_whole(
+            report, page.classification_page(kept.all, title="Genres", model=classifier.model.name)
+        )
+        typer.echo(f"report: {report}", err=True)
+    if kept.failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def train(
+    data: Data,
+    config: Annotated[
+        str, typer.Option("--config", "-c", help="A shipped configuration's name, or a .toml file.")
+    ] = "cnn",
+    settings: Settings = None,
+    run: Annotated[
+        Path | None, typer.Option(help="The run's folder. Repeat a killed command to carry on.")
+    ] = None,
+) -> None:
+    """Train a model on your own music, and measure it."""
+    from genrescope import config as configs
+    from genrescope import datasets, printing, store
+    from genrescope import train as training
+
+    chosen = configs.load(config, settings or ())
+    dataset = datasets.read(data, kind=chosen.data.kind)
+    for finding in dataset.findings:
+        typer.echo(f"note: {finding.message}", err=True)
+    folder = (
+        run
+        or Path("runs") / f"{dataset.name}-{chosen.model.name}-{chosen.split.protocol}-{chosen.train.seed}"
+    )
+    result = training.train(
+        dataset,
+        chosen,
+        folder,
+        cache=store.default_folder(),
+        on_progress=lambda line: typer.echo(line, err=True),
+        progress_bar=sys.stderr.isatty(),
+    )
+    printing.print_evaluation(result.evaluation)
+    typer.echo(f"model: {result.model}")
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A name from 'genrescope models', or a .onnx file.")],
+    data: Data,
+    protocol: Annotated[
+        str, typer.Option(help="Which tracks: the test part of this protocol, or 'all'.")
+    ] = "all",
+    output: Annotated[
+        Path | None, typer.Option(help="Write JSON, Markdown and HTML reports to this folder.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
+) -> None:
+    """Measure a model on labelled music."""
+    from genrescope import measuring, printing
+
+    evaluation, report = measuring.measure_file(model, data, protocol=protocol, seed=seed)
+    printing.print_evaluation(evaluation)
+    if output is not None:
+        from genrescope import report as reports
+
+        typer.echo(f"report: {reports.write_report(report, output).html}")
+
+
+@app.command()
+def reproduce(
+    data: Annotated[Path, typer.Argument(help="GTZAN with its spectrogram pictures and feature table.")],
+    output: Annotated[Path, typer.Option(help="Folder of runs and reports; finished runs are kept.")] = Path(
+        "reports/paper"
+    ),
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A small run of all of it, in minutes; its numbers mean little.")
+    ] = False,
+) -> None:
+    """Train all models of the paper, and set its numbers beside ours."""
+    from genrescope import reproduce as reproduction
+
+    paths = reproduction.reproduce(data, output, quick=quick, say=lambda line: typer.echo(line, err=True))
+    typer.echo(f"report: {paths.html}")
+
+
+@app.command()
+def models(
+    name: Annotated[str | None, typer.Argument(help="Show everything one model says of itself.")] = None,
+) -> None:
+    """List the models that come with the package, or describe one."""
+    import json
+
+    from genrescope import models as catalogue
+
+    if name is not None:
+        typer.echo(json.dumps(catalogue.load(name).info.to_json(), indent=2, ensure_ascii=False))
+        return
+    for shipped in catalogue.catalogue().values():
+        typer.echo(f"{shipped.name:12} {shipped.path.stat().st_size / 1e6:5.1f} MB  {shipped.summary}")
+
+
+@app.command()
+def features(
+    file: Annotated[Path, typer.Argument(help="An audio file.")],
+    output: Annotated[
+        Path | None, typer.Option(help="An .svg file; default: beside the audio file's name, here.")
+    ] = None,
+) -> None:
+    """Plot the features of a file over time."""
+    from genrescope import files as disk
+    from genrescope import listening
+
+    target = output or Path(f"{file.stem}.features.svg")
+    disk.write_whole(target, listening.features_plot(file))
+    typer.echo(f"plot: {target}")
+
+
+@app.callback(invoke_without_command=True)
+def version(
+    shown: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Tell, or teach a machine, the genre of music."""
+    if shown:
+        typer.echo(f"genrescope {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line: a failure is one clear line, a hint and an exit status."""
+    try:
+        app()
+    except GenrescopeError as failure:
+        print(f"genrescope: {failure.message}\n  {failure.hint}", file=sys.stderr)
+        sys.exit(failure.outcome.exit_status)
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read our output has left; the interpreter would complain on its way out
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("genrescope: interrupted", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,281 @@
+"""The settings of a training run: TOML and ``--set`` into frozen dataclasses, unknown keys refused.
+
+Precedence, lowest first: the defaults written here, the TOML file, ``--set section.key=value``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+import types
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from genrescope.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What to read, and what the model sees of it.
+
+    ``segment_seconds`` is the length of a segment, ``hop_seconds`` the distance between two (0: end to end);
+    ``segments_per_track`` caps their number (0: all that fit).
+    """
+
+    kind: Literal["auto", "audio", "spectrogram", "table"] = "auto"
+    segment_seconds: float = 5.3
+    hop_seconds: float = 0.0
+    hop_length: int = 914
+    segments_per_track: int = 0
+
+
+@dataclass(frozen=True)
+class SplitConfig:
+    """Who trains, who selects, who tests; see ``splits``. ``join_validation`` trains on both at the end."""
+
+    protocol: str = "artist-grouped"
+    test_fraction: float = 0.2
+    validation_fraction: float = 0.1
+    folds: int = 5
+    fold: int = 0
+    join_validation: bool = False
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which network or classifier, and its regularisation. ``c`` is the inverse strength for LR and SVM."""
+
+    name: str = "cnn"
+    dropout: float = 0.3
+    c: float = 1.0
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Changes to training data: mix-up strength (0: none), SpecAugment masks, random crops per track."""
+
+    mix_up: float = 0.3
+    masks: int = 2
+    mask_bands: int = 20
+    mask_seconds: float = 0.8
+    random_crops: int = 4
+
+
+@dataclass(frozen=True)
+class OptimiserConfig:
+    """How weights move: the optimiser, its rate, and how the rate falls.
+
+    ``schedule`` is ``plateau`` (times ``plateau_factor`` when validation accuracy has not risen for
+    ``plateau_patience`` epochs), ``one-cycle`` (Smith and Topin, 2017) or ``constant``.
+    """
+
+    name: Literal["adamw", "rmsprop"] = "adamw"
+    learning_rate: float = 0.003
+    weight_decay: float = 0.02
+    schedule: Literal["plateau", "one-cycle", "constant"] = "one-cycle"
+    plateau_factor: float = 0.5
+    plateau_patience: int = 10
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The run itself. ``patience`` stops it when validation accuracy stalls for so many epochs (0: never).
+
+    ``keep`` says which epoch becomes the model: the ``best`` on validation data, or the ``last``.
+    """
+
+    seed: int = 0
+    epochs: int = 40
+    batch_size: int = 64
+    label_smoothing: float = 0.1
+    patience: int = 0
+    keep: Literal["best", "last"] = "best"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    threads: int = 0
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings of a run."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    split: SplitConfig = field(default_factory=SplitConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as nested plain values."""
+        return asdict(self)
+
+
+def shipped() -> list[str]:
+    """Return the names of the configurations that come with the package."""
+    folder = resources.files("genrescope") / "data" / "configs"
+    return sorted(
+        entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")
+    )
+
+
+def load(source: str | Path | None = None, overrides: Iterable[str] = ()) -> Config:
+    """Read a configuration by file or shipped name, and apply ``section.key=value`` overrides.
+
+    Raises
+    ------
+    ConfigError
+        ``bad_config``: no such file or name, malformed TOML, an unknown key, a value of the wrong type.
+    """
+    values = {} if source is None else _parse(_text(source), str(source))
+    for override in overrides:
+        _put(values, override)
+    return from_json(values)
+
+
+def from_json(values: Mapping[str, Any]) -> Config:
+    """Build a configuration from nested plain values, refusing keys that do not exist."""
+    config: Config = _fill(Config(), values, "")
+    _check(config)
+    return config
+
+
+def _text(source: str | Path) -> str:
+    path = Path(source)
+    if path.suffix != ".toml":
+        if str(source) not in shipped():
+            raise ConfigError(
+                "bad_config", f"no configuration is named {str(source)!r}", _nearest(str(source), shipped())
+            )
+        path = Path(str(resources.files("genrescope") / "data" / "configs" / f"{source}.toml"))
+    try:
+        return path.read_text(encoding="utf8")
+    except (OSError, UnicodeDecodeError) as reason:
+        raise ConfigError(
+            "bad_config", f"{path}: cannot be read: {reason}", "give a TOML file or a shipped name"
+        ) from None
+
+
+def _parse(text: str, source: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as reason:
+        raise ConfigError("bad_config", f"{source}: not valid TOML: {reason}", "mend that line") from None
+
+
+def _put(values: dict[str, Any], override: str) -> None:
+    name, equals, text = override.partition("=")
+    section, dot, key = name.strip().partition(".")
+    if not (equals and dot and key):
+        raise ConfigError(
+            "bad_config",
+            f"--set {override!r} is not section.key=value",
+            "write for example --set train.epochs=20",
+        )
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    table = values.setdefault(section, {})
+    if not isinstance(table, dict):
+        raise ConfigError("bad_config", f"{section!r} is not a section", _nearest(section, _names(Config())))
+    table[key] = value
+
+
+def _fill(target: Any, values: Mapping[str, Any], prefix: str) -> Any:
+    hints = get_type_hints(type(target))
+    changes = {}
+    for key, value in values.items():
+        if key not in hints:
+            raise ConfigError("bad_config", f"unknown setting {prefix + key!r}", _nearest(key, list(hints)))
+        current = getattr(target, key)
+        if is_dataclass(current):
+            if not isinstance(value, Mapping):
+                raise ConfigError(
+                    "bad_config",
+                    f"{prefix + key!r} is a section, not a value",
+                    f"write [{key}] and its keys below it",
+                )
+            changes[key] = _fill(current, value, f"{prefix}{key}.")
+        else:
+            changes[key] = _typed(value, hints[key], prefix + key)
+    return replace(target, **changes)
+
+
+def _typed(value: Any, hint: Any, name: str) -> Any:
+    if get_origin(hint) is Literal:
+        if value not in get_args(hint):
+            raise ConfigError(
+                "bad_config",
+                f"{name} cannot be {value!r}",
+                "choose one of: " + ", ".join(map(str, get_args(hint))),
+            )
+        return value
+    if get_origin(hint) in (Union, types.UnionType):
+        raise TypeError(f"{name}: settings have one type each")
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not hint:
+        raise ConfigError(
+            "bad_config",
+            f"{name} must be {hint.__name__}, not {value!r}",
+            f"the default is {_default(name)!r}",
+        )
+    return value
+
+
+def _check(config: Config) -> None:
+    positive = (
+        "data.segment_seconds",
+        "data.hop_length",
+        "optimiser.learning_rate",
+        "train.epochs",
+        "train.batch_size",
+        "model.c",
+    )
+    for name in positive:
+        if not _value(config, name) > 0:
+            raise ConfigError(
+                "bad_config", f"{name} must be above zero", f"the default is {_default(name)!r}"
+            )
+    for name in (
+        "split.test_fraction",
+        "split.validation_fraction",
+        "model.dropout",
+        "train.label_smoothing",
+    ):
+        if not 0 <= _value(config, name) < 1:
+            raise ConfigError(
+                "bad_config", f"{name} must lie in [0, 1)", f"the default is {_default(name)!r}"
+            )
+    for name in (
+        "augment.mix_up",
+        "augment.masks",
+        "augment.random_crops",
+        "train.patience",
+        "data.hop_seconds",
+    ):
+        if _value(config, name) < 0:
+            raise ConfigError(
+                "bad_config", f"{name} must not be negative", f"the default is {_default(name)!r}"
+            )
+
+
+def _value(config: Config, name: str) -> Any:
+    section, _, key = name.partition(".")
+    return getattr(getattr(config, section), key)
+
+
+def _default(name: str) -> Any:
+    return _value(Config(), name)
+
+
+def _names(target: Any) -> list[str]:
+    return [entry.name for entry in fields(target)]
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else "choose one of: " + ", ".join(known)

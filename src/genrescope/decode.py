@@ -1,0 +1,367 @@
+"""Two decoders, libsndfile and FFmpeg, behind one face: blocks of mono samples at the file's own rate.
+
+libsndfile (through soundfile) comes first. FFmpeg (through PyAV) takes what libsndfile cannot open, and the
+files whose length libsndfile would have to guess, because it stops reading at its guess.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from io import SEEK_END
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from genrescope.errors import AudioError
+from genrescope.records import Floats
+
+# Two MPEG frames: encoders disagree about whether the frame that states the length counts itself.
+_FRAMES_OF_SLACK = 2304
+# Containers round their length to packets and count the encoder's run-up, which a decoder drops.
+_SECONDS_OF_SLACK = 0.5
+# Size fields are off by a pad byte or a small header often enough in files that are whole.
+_BYTES_OF_SLACK = 64
+# Before an excerpt, what a lossy decoder must have seen for its output to be as in the middle of the file.
+_RUN_UP_SECONDS = 1.0
+# Beyond these a header is damaged, and converting the rate could fill the memory.
+_LOWEST_RATE, _HIGHEST_RATE = 1_000, 10_000_000
+
+# FFmpeg may open nothing else: playlists and the like would make it fetch further files or addresses.
+_CONTAINERS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,asf,aac,mp3,ac3,eac3,dts,wav,w64,aiff,au,caf,flac,ogg,"
+    "wv,ape,tta,tak,mpc,mpc8,amr,mpegts,mpeg,avi,flv,dsf,iff,rm,voc,loas,latm,shn,ircam,nistsphere"
+)
+# Containers with real time stamps. For the others FFmpeg estimates times from the bit rate.
+_TIMED = frozenset({"mov", "matroska", "asf", "wav", "w64", "aiff", "au", "caf", "flac", "ogg", "wv", "ape"})
+
+_SIZES_IN_LOG = re.compile(
+    r"^\s*(?:data|SSND|Data Size|riff|Riff size)\s*:\s*(\d+) \(should be (\d+)\)", re.M
+)
+_ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+
+
+class Decoder(Protocol):
+    """What both decoders offer.
+
+    ``seconds`` is the length that the file states, or None where it states none; ``truncated`` turns true
+    when less than that is found.
+    """
+
+    format: str
+    codec: str
+    sample_rate: int
+    channels: int
+    seconds: float | None
+    truncated: bool
+
+    def blocks(self, start: int, size: int) -> Iterator[Floats]:
+        """Yield mono samples from frame ``start`` on, about ``size`` at a time, each array a fresh one."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the library's handles; the file stays open."""
+        ...
+
+
+def open_decoder(file: BinaryIO, name: str) -> Decoder:
+    """Choose the decoder for an open file, by trying.
+
+    Parameters
+    ----------
+    file : binary file, seekable
+    name : str
+        What to call it in an error.
+
+    Raises
+    ------
+    AudioError
+        ``audio_unreadable`` when neither library knows the format.
+    """
+    cut = _ends_early(file)
+    decoder = _first_able(file, name)
+    if not _LOWEST_RATE <= decoder.sample_rate <= _HIGHEST_RATE or not decoder.channels:
+        decoder.close()
+        raise _unreadable(name, f"{decoder.channels} channels at {decoder.sample_rate} Hz, says its header")
+    decoder.truncated |= cut
+    return decoder
+
+
+def _first_able(file: BinaryIO, name: str) -> Decoder:
+    file.seek(0)
+    sound = _by_libsndfile(file)
+    if sound is not None and sound.knows_length:
+        return sound
+    file.seek(0)
+    try:
+        return FFmpegDecoder(file)
+    except _ffmpeg_errors() as error:
+        if sound is not None:
+            return sound
+        raise _unreadable(name, _reason(error)) from error
+
+
+def _unreadable(name: str, why: str) -> AudioError:
+    return AudioError(
+        "audio_unreadable",
+        f"{name}: not audio that can be decoded ({why})",
+        "check that it plays; if it does, convert it: ffmpeg -i FILE out.flac",
+    )
+
+
+def _by_libsndfile(file: BinaryIO) -> SoundFileDecoder | None:
+    import soundfile
+
+    try:
+        return SoundFileDecoder(file)
+    # TypeError: soundfile refuses names that end in .raw, whatever the file holds.
+    except (soundfile.LibsndfileError, TypeError):
+        return None
+
+
+class SoundFileDecoder:
+    """libsndfile: wav, flac, ogg, opus, mp3, aiff, au and their relatives."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        import soundfile
+
+        self._error = soundfile.LibsndfileError
+        self._file = soundfile.SoundFile(file)
+        self.format = str(self._file.format).lower()
+        self.codec = str(self._file.subtype).lower()
+        self.sample_rate = int(self._file.samplerate)
+        self.channels = int(self._file.channels)
+        self._frames = int(self._file.frames)
+        self.truncated = _log_tells_cut(self._file.extra_info)
+        here = file.tell()
+        self.knows_length = 0 < self._frames < 2**62 and (self.format != "mp3" or _mp3_states_length(file))
+        file.seek(here)
+        self.seconds = self._frames / self.sample_rate if self.knows_length else None
+
+    def blocks(self, start: int, size: int) -> Iterator[Floats]:
+        """Yield mono samples from frame ``start`` on, ``size`` at a time."""
+        position = self._seek(start)
+        while position is not None and position < self._frames:
+            buffer = np.empty((size, self.channels), dtype=np.float32)
+            found = self._read(buffer, position)
+            if not found:
+                self.truncated |= position < self._frames - _FRAMES_OF_SLACK
+                return
+            position += found
+            yield downmix(buffer[:found].T)
+
+    def _seek(self, start: int) -> int | None:
+        try:
+            return int(self._file.seek(min(start, self._frames))) if start else 0
+        except self._error:
+            self.truncated = True
+            return None
+
+    def _read(self, buffer: Floats, position: int) -> int:
+        """Fill ``buffer``; return how many frames are good, also when the decoder failed half-way."""
+        try:
+            return len(self._file.read(out=buffer))
+        except self._error:
+            self.truncated = True
+        try:
+            return max(0, int(self._file.tell()) - position)
+        except self._error:
+            return 0
+
+    def close(self) -> None:
+        """Close libsndfile's handle."""
+        self._file.close()
+
+
+class FFmpegDecoder:
+    """FFmpeg: m4a, wma, webm, mp4 and whatever else it knows of the formats allowed here."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        import av
+
+        self._error = av.error.FFmpegError
+        options = {"format_whitelist": _CONTAINERS}
+        self._container: Any = av.open(file, mode="r", options=options, metadata_errors="ignore")
+        # A stream without context is one that FFmpeg has no decoder for.
+        able = [stream for stream in self._container.streams.audio if stream.codec_context is not None]
+        if not able:
+            self._container.close()
+            raise ValueError("no audio stream")
+        self._stream: Any = able[0]
+        self.format = str(self._container.format.name).split(",")[0]
+        self.codec = str(self._stream.codec_context.name)
+        self.sample_rate = int(self._stream.codec_context.sample_rate)
+        self.channels = int(self._stream.codec_context.channels)
+        self.seconds = self._stated_seconds()
+        self.truncated = False
+
+    def _stated_seconds(self) -> float | None:
+        if self.format not in _TIMED:
+            return None
+        if self._stream.duration:
+            return float(self._stream.duration * self._stream.time_base)
+        # The container's length is the longest stream's, which need not be this one's.
+        alone = len(self._container.streams) == 1
+        return self._container.duration / 1e6 if alone and self._container.duration else None
+
+    def blocks(self, start: int, size: int) -> Iterator[Floats]:
+        """Yield mono samples from frame ``start`` on, at least ``size`` at a time but for the last."""
+        gathered: list[Floats] = []
+        held = 0
+        for samples in self._pieces(start):
+            gathered.append(samples)
+            held += len(samples)
+            if held >= size:
+                yield np.concatenate(gathered)
+                gathered, held = [], 0
+        if held:
+            yield np.concatenate(gathered)
+
+    def _pieces(self, start: int) -> Iterator[Floats]:
+        """Yield mono samples frame by frame, what lies before ``start`` cut away."""
+        position = end = 0
+        for position, samples in self._located(start):
+            end = position + len(samples)
+            if end > start:
+                yield samples[max(0, start - position) :]
+        if end and self.seconds is not None:
+            self.truncated |= end / self.sample_rate < self.seconds - _SECONDS_OF_SLACK
+
+    def _located(self, start: int) -> Iterator[tuple[int, Floats]]:
+        """Yield the decoded frames, each with its place in the track, from some way before ``start`` on."""
+        frames = self._frames()
+        first = next(frames, None)
+        if first is None:
+            return
+        run_up = start / self.sample_rate - _RUN_UP_SECONDS
+        position = 0
+        if run_up > 0 and self.format in _TIMED and first.pts is not None:
+            self._container.seek(first.pts + int(run_up / first.time_base), stream=self._stream)
+            origin, frames = first.pts, self._frames()
+            first = next(frames, None)
+            if first is None or first.pts is None:
+                return
+            position = round(float((first.pts - origin) * first.time_base) * self.sample_rate)
+        while first is not None:
+            samples = downmix(_planes(first))
+            yield position, samples
+            position += len(samples)
+            first = next(frames, None)
+
+    def _frames(self) -> Iterator[Any]:
+        """Decode packet by packet: a damaged one costs itself, not the rest of the track."""
+        try:
+            for packet in self._container.demux(self._stream):
+                yield from self._decoded(packet)
+        except self._error:
+            self.truncated = True
+
+    def _decoded(self, packet: Any) -> list[Any]:
+        try:
+            frames = packet.decode()
+        except self._error:
+            self.truncated = True
+            return []
+        usable = [frame for frame in frames if frame.sample_rate == self.sample_rate]
+        self.truncated |= len(usable) < len(frames)
+        return usable
+
+    def close(self) -> None:
+        """Close FFmpeg's handles."""
+        self._container.close()
+
+
+def downmix(planes: Floats) -> Floats:
+    """Return the mean of channels: ``planes``, shape (channels, n), to shape (n,)."""
+    if len(planes) == 1:
+        alone: Floats = planes[0]
+        return alone
+    # Infinities are for the caller to find and report, not for numpy to warn about.
+    with np.errstate(over="ignore", invalid="ignore"):
+        total: Floats = planes[0] + planes[1]
+        for plane in planes[2:]:
+            total += plane
+        total *= np.float32(1 / len(planes))
+    return total
+
+
+def _planes(frame: Any) -> Floats:
+    """Return an FFmpeg frame as float32, shape (channels, n), integers scaled to [-1, 1]."""
+    samples: npt.NDArray[Any] = frame.to_ndarray()
+    if not frame.format.is_planar:
+        samples = samples.reshape(-1, frame.layout.nb_channels).T
+    if samples.dtype.kind == "f":
+        floats: Floats = samples.astype(np.float32, copy=False)
+        return floats
+    full_scale = 2.0 ** (8 * samples.dtype.itemsize - 1)
+    centre = full_scale if samples.dtype.kind == "u" else 0.0
+    scaled: Floats = ((samples.astype(np.float64) - centre) / full_scale).astype(np.float32)
+    return scaled
+
+
+def _log_tells_cut(log: str) -> bool:
+    """Whether libsndfile's notes on the header say that the file holds less than it declares."""
+    sizes = [(int(declared), int(found)) for declared, found in _SIZES_IN_LOG.findall(log)]
+    return any(declared - found > _BYTES_OF_SLACK and not _is_unknown(declared) for declared, found in sizes)
+
+
+def _is_unknown(size: int) -> bool:
+    """Whether a size field holds what programs write that cannot know it yet: all ones, or nearly."""
+    return any(abs(size - limit) < 4096 for limit in (2**31, 2**32))
+
+
+def _ends_early(file: BinaryIO) -> bool:
+    """Whether an Ogg, ASF or CAF file lacks its end; false for other formats."""
+    file.seek(0)
+    head = file.read(16384)
+    size = file.seek(0, SEEK_END)
+    if head.startswith(b"OggS"):
+        return not _ogg_ends(file, size)
+    return _declared_size(head) > size + _BYTES_OF_SLACK
+
+
+def _declared_size(head: bytes) -> int:
+    """Return the size that an ASF or CAF file says it has, at least; 0 where it says none."""
+    if (at := head.find(_ASF_FILE_PROPERTIES)) >= 0:
+        # Object id 16, object size 8, file id 16, then the size of the file (ASF specification, 3.2).
+        return int.from_bytes(head[at + 40 : at + 48], "little")
+    if head.startswith(b"caff") and (at := head.find(b"data")) >= 0:
+        # Chunk type 4, chunk size 8 (-1: up to the end), then the chunk (Apple CAF specification).
+        return at + 12 + int.from_bytes(head[at + 4 : at + 12], "big", signed=True)
+    return 0
+
+
+def _ogg_ends(file: BinaryIO, size: int) -> bool:
+    """Whether the last Ogg page is whole and marked as end of stream (RFC 3533, section 6)."""
+    file.seek(max(0, size - 2 * 65536))
+    tail = file.read()
+    at = tail.rfind(b"OggS")
+    if at < 0 or len(tail) < at + 27:
+        return False
+    lacing = tail[at + 27 : at + 27 + tail[at + 26]]
+    whole = at + 27 + tail[at + 26] + sum(lacing) <= len(tail)
+    return whole and bool(tail[at + 5] & 4)
+
+
+def _mp3_states_length(file: BinaryIO) -> bool:
+    """Whether an MP3 file begins with a frame that counts the others (Xing, Info or VBRI)."""
+    file.seek(0)
+    tag = file.read(10)
+    is_tag = len(tag) == 10 and tag.startswith(b"ID3")
+    file.seek(
+        10 + sum(byte << shift for byte, shift in zip(tag[6:], (21, 14, 7, 0), strict=True)) if is_tag else 0
+    )
+    head = file.read(8192)
+    xing = re.search(rb"(?:Xing|Info)\x00\x00\x00(.)", head, re.DOTALL)
+    return b"VBRI" in head or (xing is not None and bool(xing[1][0] & 1))
+
+
+def _ffmpeg_errors() -> tuple[type[Exception], ...]:
+    import av
+
+    return av.error.FFmpegError, ValueError
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error)

@@ -1,0 +1,178 @@
+"""Tracks into what a model trains on: features of whole tracks, and the windows that its segments are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from genrescope import audio, features, pictures, segments, store, tables
+from genrescope.errors import DataError
+from genrescope.features import FeatureSpec
+from genrescope.records import Floats, Integers, Track
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The segments of a list of tracks.
+
+    Attributes
+    ----------
+    tracks : tuple of Track
+    spec : FeatureSpec
+    pictures : tuple of ndarray, shape (features, columns), float32
+        One per track: time runs along the second axis. For ``vector`` specs a column is a whole segment.
+    width : int
+        Columns of a segment.
+    track : ndarray, shape (segments,), int64
+        Which track each segment is of.
+    start : ndarray, shape (segments,), int64
+        Its first column.
+    weights : ndarray, shape (segments,), seconds
+        How much of the track it adds to the segments before it.
+    """
+
+    tracks: tuple[Track, ...]
+    spec: FeatureSpec
+    pictures: tuple[Floats, ...]
+    width: int
+    track: Integers
+    start: Integers
+    weights: npt.NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.track)
+
+    def gather(self, chosen: Integers) -> Floats:
+        """Return the chosen segments as ``features.compute`` gives them."""
+        return self.crop(self.track[chosen], self.start[chosen])
+
+    def crop(self, tracks: Integers, starts: Integers) -> Floats:
+        """Return one window per (track, first column), cyclic where a track is shorter than a segment."""
+        windows = [_window(self.pictures[t], int(s), self.width) for t, s in zip(tracks, starts, strict=True)]
+        stacked = np.stack(windows)
+        if self.spec.kind == "sequence":
+            return stacked.transpose(0, 2, 1)
+        return stacked[:, :, 0] if self.spec.kind == "vector" else stacked
+
+    def random_starts(self, tracks: Integers, generator: np.random.Generator) -> Integers:
+        """Draw a first column for each of ``tracks``, uniformly over where a segment fits."""
+        room = np.array([max(1, self.pictures[t].shape[1] - self.width + 1) for t in tracks])
+        drawn: Integers = (generator.random(len(tracks)) * room).astype(np.int64)
+        return drawn
+
+    def of_tracks(self, tracks: Integers) -> Integers:
+        """Return the indices of all segments of the given tracks."""
+        return np.flatnonzero(np.isin(self.track, tracks))
+
+
+def _window(picture: Floats, start: int, width: int) -> Floats:
+    if start + width <= picture.shape[1]:
+        return picture[:, start : start + width]
+    return np.take(picture, np.arange(start, start + width), axis=1, mode="wrap")
+
+
+def segment_frames(spec: FeatureSpec, seconds: float) -> int:
+    """Return how many frames a segment has: those of a centred STFT of its samples."""
+    return 1 + round(seconds * spec.sample_rate) // spec.hop_length
+
+
+def prepare(
+    tracks: Sequence[Track],
+    spec: FeatureSpec,
+    *,
+    seconds: float,
+    hop_seconds: float = 0.0,
+    limit: int = 0,
+    cache: Path | None = None,
+) -> Examples:
+    """Read the features of all tracks, and lay out their segments.
+
+    Parameters
+    ----------
+    seconds, hop_seconds : float
+        Length of a segment, and distance between two (0: end to end).
+    limit : int
+        The most segments of a track, from its beginning (0: no limit).
+    cache : Path or None
+        Where features of audio files are kept.
+
+    Raises
+    ------
+    AudioError, DataError
+        A track that cannot be read.
+    """
+    rows = _table_rows(tracks, spec, seconds)
+    layouts = [rows.get(track.id) or _read(track, spec, seconds, hop_seconds, cache) for track in tracks]
+    layouts = [
+        (picture, starts[: limit or None], weights[: limit or None]) for picture, starts, weights in layouts
+    ]
+    return Examples(
+        tracks=tuple(tracks),
+        spec=spec,
+        pictures=tuple(picture for picture, _, _ in layouts),
+        width=1 if spec.kind == "vector" else segment_frames(spec, seconds),
+        track=np.repeat(np.arange(len(tracks)), [len(starts) for _, starts, _ in layouts]),
+        start=np.concatenate([starts for _, starts, _ in layouts]),
+        weights=np.concatenate([weights for _, _, weights in layouts]),
+    )
+
+
+Layout = tuple[Floats, Integers, npt.NDArray[np.float64]]
+
+
+def _table_rows(tracks: Sequence[Track], spec: FeatureSpec, seconds: float) -> dict[str, Layout]:
+    """Return the rows of feature tables, by track; a row stands for one segment."""
+    paths = {track.path for track in tracks if track.kind == "table"}
+    if paths and spec != features.PAPER_MEANS:
+        raise DataError(
+            "data_malformed",
+            f"{min(paths)}: a table of clip means cannot feed this model",
+            "train logistic-regression or svm on it, or give audio (--set data.kind=audio)",
+        )
+    rows: dict[str, Layout] = {}
+    for path in paths:
+        table = tables.read_table(path)
+        for name, means in zip(table.tracks, tables.paper_means(table), strict=True):
+            rows[name] = (means[:, None].astype(np.float32), np.zeros(1, np.int64), np.array([seconds]))
+    return rows
+
+
+def _read(track: Track, spec: FeatureSpec, seconds: float, hop_seconds: float, cache: Path | None) -> Layout:
+    if spec.kind == "vector":
+        return _read_vectors(track, spec, seconds, hop_seconds)
+    if track.kind == "spectrogram":
+        picture = _read_picture(track, spec)
+    else:
+        picture = store.fetch(cache, track.path, spec, lambda: _compute_whole(track, spec))
+    total = (picture.shape[1] - 1) * spec.hop_length / spec.sample_rate
+    starts, weights = segments.plan(total, seconds=seconds, hop_seconds=hop_seconds or None)
+    columns = np.round(starts * spec.sample_rate / spec.hop_length).astype(np.int64)
+    # The last segment ends with the track, whatever rounding says.
+    last = max(0, picture.shape[1] - segment_frames(spec, seconds))
+    return picture, np.minimum(columns, last), weights
+
+
+def _read_picture(track: Track, spec: FeatureSpec) -> Floats:
+    picture = pictures.read_spectrogram(track.path)
+    if spec.hop_length == features.PICTURE_LOG_MEL.hop_length:
+        return picture
+    frames = 1 + pictures.PICTURE_SAMPLES // spec.hop_length
+    return pictures.interpolate_columns(picture, frames)
+
+
+def _compute_whole(track: Track, spec: FeatureSpec) -> Floats:
+    clip = audio.load(track.path, sample_rate=spec.sample_rate)
+    computed = features.compute(clip.samples[None], clip.sample_rate, spec)[0]
+    picture: Floats = computed.T if spec.kind == "sequence" else computed
+    return picture
+
+
+def _read_vectors(track: Track, spec: FeatureSpec, seconds: float, hop_seconds: float) -> Layout:
+    clip = audio.load(track.path, sample_rate=spec.sample_rate)
+    pieces = segments.cut(clip, seconds=seconds, hop_seconds=hop_seconds or None)
+    vectors = features.compute(pieces.samples, pieces.sample_rate, spec)
+    return vectors.T, np.arange(len(pieces)), pieces.weights

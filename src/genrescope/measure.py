@@ -1,0 +1,117 @@
+"""A model file against the truth: scores of a part of a task, and what they are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from genrescope.datasets import Dataset
+from genrescope.errors import ConfigError, DataError
+from genrescope.evaluate import Evaluation, evaluate
+from genrescope.examples import Examples, prepare
+from genrescope.models import Model
+from genrescope.records import Floats, Integers, Track
+from genrescope.splits import PROTOCOLS, split
+from genrescope.task import Task, digest
+
+SCORING_BATCH = 64
+
+
+def measure(model: Model, task: Task, part: str = "test") -> Evaluation:
+    """Score one part of a task with a model file, and compare with the truth."""
+    chosen = task.segments(part)
+    if len(chosen) == 0:
+        raise DataError("data_empty", f"the {part} part is empty", "choose another protocol or fraction")
+    examples, protocol = task.examples, PROTOCOLS[task.split.protocol]
+    owners = examples.track[chosen]
+    trained = task.segments("train")
+    return evaluate(
+        score(model, examples, chosen),
+        task.targets[owners],
+        classes=task.classes,
+        tracks=[examples.tracks[owner].id for owner in owners],
+        groups=[examples.tracks[owner].group for owner in owners],
+        weights=examples.weights[chosen],
+        train_truth=task.targets[examples.track[trained]],
+        model=model.info.name,
+        protocol=protocol.name,
+        leaky=protocol.leaky,
+        label=protocol.label,
+        data=task.dataset.name,
+        seed=task.config.train.seed,
+    )
+
+
+def score(model: Model, examples: Examples, chosen: Integers) -> Floats:
+    """Return the scores of segments, shape (segments, classes), a batch at a time."""
+    batches = np.split(chosen, range(SCORING_BATCH, len(chosen), SCORING_BATCH))
+    return np.concatenate([model.scores(examples.gather(batch)) for batch in batches])
+
+
+def headline(evaluation: Evaluation) -> dict[str, Any]:
+    """Return the figures that travel in the model file, each with its protocol and interval."""
+    figures = {
+        f"{level.unit}_{name}": {"value": value.value, "low": value.low, "high": value.high, "n": level.n}
+        for level in evaluation.levels
+        for name, value in (("accuracy", level.accuracy), ("macro_f1", level.macro_f1))
+    }
+    return {"protocol": evaluation.protocol, "leaky": evaluation.leaky, "data": evaluation.data, **figures}
+
+
+def _known(dataset: Dataset, model: Model) -> tuple[Track, ...]:
+    tracks = tuple(track for track in dataset.tracks if track.label in model.info.classes)
+    if not tracks:
+        raise DataError(
+            "data_malformed",
+            f"{dataset.name}: none of its labels ({', '.join(dataset.classes[:6])}) is a genre of {model.info.name}",
+            f"label tracks with: {', '.join(model.info.classes)}",
+        )
+    return tracks
+
+
+def _test_part(tracks: Sequence[Track], protocol: str, seed: int, folds: int) -> tuple[Track, ...]:
+    if protocol == "segment-random":
+        raise ConfigError(
+            "bad_use",
+            "segment-random divides tracks, so no track of it is a test track",
+            "choose another protocol",
+        )
+    return tuple(tracks[index] for index in split(tracks, protocol, seed=seed, folds=folds).test)
+
+
+def measure_file(
+    model: Model, dataset: Dataset, *, protocol: str = "all", seed: int = 0, folds: int = 5
+) -> Evaluation:
+    """Measure a model file on labelled music: all of it, or the test part of a protocol.
+
+    The answer says so when some of these tracks, by their ids, were in the model's own training.
+
+    Raises
+    ------
+    DataError
+        ``data_malformed``: no label of the data set is a genre that the model knows.
+    """
+    info, classes = model.info, model.info.classes
+    tracks = _known(dataset, model)
+    chosen = tracks if protocol == "all" else _test_part(tracks, protocol, seed, folds)
+    examples = prepare(chosen, info.features, seconds=info.segment_seconds, hop_seconds=info.hop_seconds)
+    heard = set(info.provenance.get("heard", ()))
+    overlap = sum(digest(track.id) in heard for track in chosen)
+    return evaluate(
+        score(model, examples, np.arange(len(examples))),
+        np.array([classes.index(track.label) for track in chosen])[examples.track],
+        classes=classes,
+        tracks=[chosen[owner].id for owner in examples.track],
+        groups=[chosen[owner].group for owner in examples.track],
+        weights=examples.weights,
+        model=info.name,
+        protocol=protocol,
+        leaky=overlap > 0,
+        label=f"{overlap} of {len(chosen)} tracks were in the model's training"
+        if overlap
+        else "tracks new to the model",
+        data=dataset.name,
+        seed=seed,
+    )

@@ -1,0 +1,142 @@
+"""Spectrograms kept as files: 8-bit grey pictures as GTZAN's circulate, or NumPy arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from genrescope.errors import ConfigError, DataError, missing_extra
+from genrescope.records import Floats, Integers
+
+PICTURE_SUFFIXES: Final = frozenset({".png", ".npy"})
+
+PICTURE_SAMPLES: Final = 661_794
+"""Samples, at 22,050 Hz, of the clip behind a GTZAN picture (two thirds of them; the rest differ by 2 %)."""
+
+_HINT = "give 8-bit grey pictures with the highest mel band on top, or .npy arrays (mels, frames) in dB"
+
+
+def read_spectrogram(path: Path) -> Floats:
+    """Read a log-mel spectrogram from a picture or an array.
+
+    A picture is 8-bit grey, row 0 the highest band; ``dB = value / 255 * 80 - 80``, relative to the clip's
+    maximum. A ``.npy`` array is taken as it is: (mels, frames) in dB, band 0 first.
+
+    Parameters
+    ----------
+    path : Path
+        A ``.png`` (128 x 723 for GTZAN: 24.1 columns a second) or ``.npy`` file.
+
+    Returns
+    -------
+    ndarray, shape (mels, columns), float32
+        Decibels, lowest band first.
+
+    Raises
+    ------
+    DataError
+        ``data_missing``, or ``data_malformed`` for colour plots, damaged files, wrong shapes, NaN.
+    EnvironmentFailure
+        ``extra_missing`` where Pillow is not installed.
+    """
+    if not path.is_file():
+        raise DataError("data_missing", f"{path}: no such spectrogram", "check the path in the data set")
+    if path.suffix.lower() == ".npy":
+        return _checked(_read_array(path), path)
+    return _checked(_read_picture(path).astype(np.float32)[::-1] / 255 * 80 - 80, path)
+
+
+def picture_column_frames(columns: int, total_frames: int) -> Integers:
+    """Return the frame of the hop-512 spectrogram that each column of a GTZAN picture shows.
+
+    The pictures keep 723 of about 1293 frames. Column ``w`` is frame
+    ``round((1.78522 w + 2.80027) T / 1293)``; the constants were fitted to the clips they show.
+
+    Parameters
+    ----------
+    columns : int
+        Width of the picture; a whole one has 723.
+    total_frames : int
+        Frames ``T`` of the whole clip: ``1 + samples // 512``, 1293 for 661,794 samples.
+
+    Returns
+    -------
+    ndarray, shape (columns,), int64
+    """
+    return np.round(_positions(columns, total_frames)).astype(np.int64)
+
+
+def interpolate_columns(spectrogram: Floats, frames: int) -> Floats:
+    """Bring a whole GTZAN picture back to a regular raster, linearly along time.
+
+    Parameters
+    ----------
+    spectrogram : ndarray, shape (mels, columns)
+        A whole picture, as ``read_spectrogram`` gives it.
+    frames : int
+        Frames that the clip has on the wanted raster: ``1 + samples // hop_length``.
+
+    Returns
+    -------
+    ndarray, shape (mels, frames), float32
+        The first and the last column are held beyond their places.
+
+    Raises
+    ------
+    ConfigError
+        ``bad_use`` for fewer than two columns or frames.
+    """
+    columns = spectrogram.shape[1]
+    if columns < 2 or frames < 2:
+        raise ConfigError(
+            "bad_use",
+            f"cannot interpolate {columns} columns to {frames} frames",
+            "give a whole picture and at least two frames",
+        )
+    places = np.round(_positions(columns, frames))
+    if np.any(np.diff(places) < 1):
+        # A raster coarser than the picture: columns lie between frames.
+        places = _positions(columns, frames)
+    right = np.clip(np.searchsorted(places, np.arange(frames), side="right"), 1, columns - 1)
+    step = (np.arange(frames) - places[right - 1]) / (places[right] - places[right - 1])
+    share = np.clip(step, 0, 1).astype(np.float32)
+    mixed = spectrogram[:, right - 1] * (1 - share) + spectrogram[:, right] * share
+    return np.asarray(mixed, dtype=np.float32)
+
+
+def _positions(columns: int, frames: int) -> npt.NDArray[np.float64]:
+    return (1.78522 * np.arange(columns) + 2.80027) * frames / 1293
+
+
+def _read_picture(path: Path) -> npt.NDArray[np.uint8]:
+    try:
+        from PIL import Image
+    except ImportError:
+        raise missing_extra("train", "pillow") from None
+    try:
+        with Image.open(path) as picture:
+            if picture.mode != "L":
+                raise DataError(
+                    "data_malformed", f"{path}: a picture in {picture.mode}, not 8-bit grey", _HINT
+                )
+            return np.asarray(picture)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as reason:
+        raise DataError("data_malformed", f"{path}: not a picture: {reason}", _HINT) from None
+
+
+def _read_array(path: Path) -> npt.NDArray[Any]:
+    try:
+        return np.asarray(np.load(path, allow_pickle=False))
+    except (OSError, EOFError, ValueError) as reason:
+        raise DataError("data_malformed", f"{path}: not a NumPy array: {reason}", _HINT) from None
+
+
+def _checked(values: npt.NDArray[Any], path: Path) -> Floats:
+    if values.ndim != 2 or 0 in values.shape or not np.issubdtype(values.dtype, np.floating):
+        raise DataError("data_malformed", f"{path}: {values.dtype} array of shape {values.shape}", _HINT)
+    if not np.isfinite(values).all():
+        raise DataError("data_malformed", f"{path}: holds values that are not numbers", _HINT)
+    return np.ascontiguousarray(values, dtype=np.float32)

@@ -1,0 +1,114 @@
+"""The main road: a file in, ranked genres and their course out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from os import PathLike
+
+import numpy as np
+
+from genrescope import audio, features, models, segments
+from genrescope.models import Model
+from genrescope.records import Floats, Prediction, Segments, Timeline, rounded
+
+Source = str | PathLike[str] | bytes
+
+
+class Classifier:
+    """A model, ready to hear music.
+
+    Examples
+    --------
+    >>> from genrescope import Classifier
+    >>> answer = Classifier.load().classify("song.mp3")
+    >>> answer.genre, answer.score
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+
+    @classmethod
+    def load(cls, name: str | PathLike[str] = models.DEFAULT, *, threads: int = 1) -> Classifier:
+        """Open a model by shipped name or path of a ``.onnx`` file.
+
+        Raises
+        ------
+        ModelError
+            ``model_missing``, ``model_foreign`` or ``model_damaged``.
+        """
+        return cls(models.load(os.fspath(name), threads=threads))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The genres this model knows."""
+        return self.model.info.classes
+
+    def classify(self, source: Source, *, timeline: bool = False, strict: bool = False) -> Prediction:
+        """Rank the genres of one piece of music.
+
+        Parameters
+        ----------
+        source : path or bytes
+            Any audio file, or its content.
+        timeline : bool
+            Keep the scores of every segment in the answer.
+        strict : bool
+            Refuse truncated files instead of flagging them.
+
+        Returns
+        -------
+        Prediction
+            Scores are the mean over segments, each weighted by the seconds it stands for.
+
+        Raises
+        ------
+        AudioError
+            The file is missing, unreadable, shorter than 1 s, silent, or has samples that are not finite.
+        """
+        info = self.model.info
+        starts, weights, scores = [], [], []
+        with audio.open_stream(source, sample_rate=info.features.sample_rate, strict=strict) as stream:
+            for batch in self._segments(stream):
+                starts.append(batch.starts)
+                weights.append(batch.weights)
+                scores.append(self._score(batch))
+        course = Timeline(
+            classes=info.classes,
+            starts=np.concatenate(starts),
+            ends=np.minimum(np.concatenate(starts) + info.segment_seconds, stream.seconds),
+            scores=np.concatenate(scores),
+        )
+        return Prediction(
+            path="<bytes>" if isinstance(source, bytes) else os.fspath(source),
+            scores=_ranked(info.classes, _weighted_mean(course.scores, np.concatenate(weights))),
+            seconds=stream.seconds,
+            model=self.model.name,
+            flags=stream.flags,
+            timeline=course if timeline else None,
+        )
+
+    def timeline(self, source: Source, *, strict: bool = False) -> Timeline:
+        """Return the scores of every segment of one piece of music; see ``classify``."""
+        course = self.classify(source, timeline=True, strict=strict).timeline
+        assert course is not None  # asked for one line above
+        return course
+
+    def _segments(self, stream: audio.Stream) -> Iterator[Segments]:
+        info = self.model.info
+        return segments.stream(
+            stream, info.features.sample_rate, seconds=info.segment_seconds, hop_seconds=info.hop_seconds
+        )
+
+    def _score(self, batch: Segments) -> Floats:
+        return self.model.scores(features.compute(batch.samples, batch.sample_rate, self.model.info.features))
+
+
+def _weighted_mean(scores: Floats, weights: np.ndarray) -> Floats:
+    mean: Floats = np.average(scores.astype(np.float64), axis=0, weights=weights).astype(np.float32)
+    return mean
+
+
+def _ranked(classes: tuple[str, ...], scores: Floats) -> dict[str, float]:
+    order = np.argsort(-scores, kind="stable")
+    return rounded([classes[index] for index in order], scores[order])

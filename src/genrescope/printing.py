@@ -1,0 +1,161 @@
+"""Result rows on paper: a table for people, JSON lines and CSV for programs."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.table import Table
+
+from genrescope.evaluate import Evaluation, Interval
+
+Row = dict[str, Any]
+ERROR_COLUMNS = ("error", "message", "hint")
+
+
+def print_jsonl(rows: Iterable[Row], stream: TextIO) -> None:
+    """Print one JSON object per line, each as soon as it is known."""
+    for row in rows:
+        stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+        stream.flush()
+
+
+def print_csv(rows: Iterable[Row], classes: Sequence[str], stream: TextIO) -> None:
+    """Print a header and one line per row: scores in one column per genre, errors in the last three."""
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["path", "genre", "score", *classes, "seconds", "model", "flags", *ERROR_COLUMNS])
+    for row in rows:
+        writer.writerow(_cells(row, classes))
+        stream.flush()
+
+
+def _cells(row: Row, classes: Sequence[str]) -> list[Any]:
+    if "error" in row:
+        error = row["error"]
+        blanks = [""] * (len(classes) + 5)
+        return [row["path"], *blanks, error["code"], error["message"], error["hint"]]
+    scores = [row["scores"][name] for name in classes]
+    flags = " ".join(row["flags"])
+    return [row["path"], row["genre"], row["score"], *scores, row["seconds"], row["model"], flags, "", "", ""]
+
+
+def print_table(rows: Iterable[Row], console: Console, *, runners_up: int = 2) -> None:
+    """Print a table: file, genre, score, the next genres, length; then what failed, and why."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("file", overflow="fold")
+    table.add_column("genre", style="cyan", no_wrap=True)
+    table.add_column("score", justify="right", no_wrap=True)
+    table.add_column("then", style="dim")
+    table.add_column("length", justify="right", no_wrap=True)
+    failures = []
+    for row in rows:
+        if "error" in row:
+            failures.append(row)
+            continue
+        flags = f" [{', '.join(row['flags'])}]" if row["flags"] else ""
+        then = ", ".join(
+            f"{name} {score:.0%}" for name, score in list(row["scores"].items())[1 : 1 + runners_up]
+        )
+        table.add_row(
+            _plain(row["path"] + flags), row["genre"], f"{row['score']:.0%}", then, clock(row["seconds"])
+        )
+        if "timeline" in row:
+            for line in _course(row["timeline"]):
+                table.add_row(*line)
+    if table.row_count:
+        console.print(table)
+    for row in failures:
+        console.print(
+            f"[red]failed[/red] {_plain(row['error']['message'])}\n       {_plain(row['error']['hint'])}"
+        )
+
+
+def _course(timeline: Sequence[Row]) -> Iterator[tuple[str, str, str]]:
+    """Join neighbouring segments of one top genre into lines of the table."""
+    start, genre, best = 0.0, "", 0.0
+    for index, segment in enumerate(timeline):
+        top, score = max(segment["scores"].items(), key=lambda item: item[1])
+        if top != genre:
+            start, genre, best = segment["start"], top, 0.0
+        best = max(best, score)
+        following = timeline[index + 1]["scores"] if index + 1 < len(timeline) else {}
+        if not following or max(following, key=following.__getitem__) != genre:
+            yield f"  {clock(start)} to {clock(segment['end'])}", f"  {genre}", f"{best:.0%}"
+
+
+def clock(seconds: float) -> str:
+    """Write a length as minutes and seconds, or hours too."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _plain(text: str) -> str:
+    """Keep rich from reading brackets in file names as markup, and odd bytes from breaking the terminal."""
+    return text.encode("utf8", "replace").decode().replace("[", r"\[")
+
+
+def watched(rows: Iterable[Row], total: int, console: Console) -> Iterator[Row]:
+    """Pass rows on, with a progress bar on a terminal."""
+    if not console.is_terminal or total < 2:
+        yield from rows
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("classifying", total=total)
+        for row in rows:
+            progress.advance(task)
+            yield row
+
+
+class Kept:
+    """Passes rows on and keeps them, for an exit status and a report; may hide timelines on the way."""
+
+    def __init__(self, rows: Iterable[Row], *, timelines: bool) -> None:
+        self._rows = rows
+        self._timelines = timelines
+        self.all: list[Row] = []
+
+    def __iter__(self) -> Iterator[Row]:
+        for row in self._rows:
+            self.all.append(row)
+            yield row if self._timelines else {name: row[name] for name in row if name != "timeline"}
+
+    @property
+    def failed(self) -> int:
+        """How many rows so far are errors."""
+        return sum("error" in row for row in self.all)
+
+
+def print_evaluation(evaluation: Evaluation, console: Console | None = None) -> None:
+    """Print accuracy and macro F1 with their intervals, and precision, recall, F1 per genre."""
+    console = console or Console()
+    console.print(f"[bold]{evaluation.title}[/bold]: {evaluation.label}", highlight=False)
+    for level in evaluation.levels:
+        baseline = (
+            "" if level.majority_baseline is None else f", majority baseline {level.majority_baseline:.1%}"
+        )
+        console.print(
+            f"{level.n} {level.unit}s of {level.groups} groups: accuracy {_interval(level.accuracy)},"
+            f" macro F1 {_interval(level.macro_f1)}{baseline}",
+            highlight=False,
+        )
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("genre")
+    for name in ("precision", "recall", "F1", "support"):
+        table.add_column(name, justify="right")
+    for genre in evaluation.levels[0].per_genre:
+        shares = (f"{value:.2f}" for value in (genre.precision, genre.recall, genre.f1))
+        table.add_row(genre.genre, *shares, str(genre.support))
+    console.print(table)
+    for note in evaluation.notes:
+        console.print(f"note: {note}", highlight=False)
+
+
+def _interval(interval: Interval) -> str:
+    return f"{interval.value:.1%} ({interval.low:.1%} to {interval.high:.1%})"

@@ -1,0 +1,379 @@
+"""Scores to a report: JSON for machines, Markdown for a repository, one HTML page for people.
+
+Wherever a number of a leaky protocol stands, the word stands beside it: `Evaluation.title` and
+`Evaluation.protocol_title` carry it into every row, heading and figure.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from genrescope import document, paper, plots
+from genrescope.document import Block, Figure, Paragraph, Section, Table
+from genrescope.evaluate import LEAKY, Evaluation, Interval, Level
+from genrescope.files import write_whole
+from genrescope.plots import Curve
+
+NONE = "–"
+LEAKY_NOTE = (
+    f"Rows marked ({LEAKY}): pieces of one recording, or of one artist, stand on both sides of the split."
+    " Such numbers tell how well a model knows again what it has heard, not how it does on new music."
+)
+
+
+@dataclass(frozen=True)
+class Ours:
+    """One of our own accuracies, as it stands beside the paper's."""
+
+    protocol: str
+    leaky: bool
+    unit: str
+    accuracy: Interval
+
+
+@dataclass(frozen=True)
+class Published:
+    """A figure of the paper, and what genrescope reaches; accuracies of the paper in percent.
+
+    ``replicated`` is ours under the paper's protocol, ``clean`` ours under one that is not leaky.
+    """
+
+    model: str
+    setting: str
+    paper: float
+    literature: float | None
+    replicated: Ours | None
+    clean: Ours | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a report says.
+
+    Attributes
+    ----------
+    evaluations : tuple of Evaluation
+    curves : mapping of run to Curve
+        Keyed by ``"model"`` or ``"model, protocol"``, as the evaluations are named.
+    pictures : tuple of Figure
+        Such as spectrograms of each genre.
+    published : tuple of Published
+        See `compare_with_paper`.
+    provenance : mapping of str to text or number
+        Data, seed, version, commit, date.
+    """
+
+    title: str
+    evaluations: tuple[Evaluation, ...]
+    curves: Mapping[str, Curve] = field(default_factory=dict)
+    pictures: tuple[Figure, ...] = ()
+    published: tuple[Published, ...] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as JSON-ready data, without its pictures."""
+        return {
+            "title": self.title,
+            "provenance": dict(self.provenance),
+            "evaluations": [evaluation.to_json() for evaluation in self.evaluations],
+            "curves": {
+                name: {"leaky": _is_leaky_run(name, self.evaluations)} | curve.to_json()
+                for name, curve in self.curves.items()
+            },
+            "published": [asdict(row) for row in self.published],
+            "pictures": [{"name": picture.name, "caption": picture.caption} for picture in self.pictures],
+        }
+
+
+class Paths(NamedTuple):
+    """Where a report was written."""
+
+    json: Path
+    markdown: Path
+    html: Path
+
+
+def compare_with_paper(evaluations: tuple[Evaluation, ...]) -> tuple[Published, ...]:
+    """Set the paper's accuracies beside ours, matched by model and protocol; of several, the first."""
+    return tuple(
+        Published(
+            line.name,
+            f"{line.setting}; {line.protocol} ({LEAKY})",
+            line.accuracy,
+            line.literature,
+            _ours(one for one in evaluations if one.model == line.model and one.protocol == line.protocol),
+            _ours(one for one in evaluations if one.model == line.model and not one.leaky),
+        )
+        for line in paper.HEADLINES
+    )
+
+
+def write_report(report: Report, folder: str | Path) -> Paths:
+    """Write report.json, report.md with its figures, and report.html into a folder, each of them whole.
+
+    All is drawn before the first file is touched.
+
+    Raises
+    ------
+    EnvironmentFailure
+        ``cannot_write``; ``extra_missing`` without matplotlib.
+    """
+    target = Path(folder)
+    sections = _sections(report)
+    lead = _lead(report)
+    texts: dict[Path, str | bytes] = {
+        target / "figures" / figure.file_name: figure.image for figure in document.pictures(sections)
+    }
+    paths = Paths(target / "report.json", target / "report.md", target / "report.html")
+    texts[paths.json] = json.dumps(report.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    texts[paths.markdown] = document.markdown(report.title, lead, sections)
+    texts[paths.html] = document.html(report.title, lead, sections, footer="Made by genrescope.")
+    for path, text in texts.items():
+        write_whole(path, text)
+    return paths
+
+
+def _sections(report: Report) -> tuple[Section, ...]:
+    """Return the whole report as sections, empty ones left out."""
+    names = _names(report.evaluations)
+    sections = (
+        Section("Results", tuple(_results(names))),
+        Section("Beside the paper", tuple(_beside_the_paper(report.published))),
+        Section("Genre by genre", tuple(_genres(names))),
+        *(Section(name, tuple(_evaluation(name, one))) for name, one in names.items()),
+        Section("Learning curves", tuple(_curves(report))),
+        Section("What the models see", report.pictures),
+        Section("Provenance", tuple(_provenance(report.provenance))),
+    )
+    return tuple(section for section in sections if section.blocks)
+
+
+def _lead(report: Report) -> str:
+    """Return the line below the title."""
+    data = " and ".join(sorted({one.data for one in report.evaluations if one.data}))
+    models = len({one.model for one in report.evaluations})
+    what = f"{models} {'model' if models == 1 else 'models'}{f' on {data}' if data else ''}"
+    return f"{what}. Brackets hold 95 % intervals, from a bootstrap over groups (artists or recordings)."
+
+
+def _names(evaluations: tuple[Evaluation, ...]) -> dict[str, Evaluation]:
+    """Name each evaluation by its title; where titles repeat, by seed, then by number too."""
+    named: dict[str, Evaluation] = {}
+    titles = [one.title for one in evaluations]
+    for place, one in enumerate(evaluations, 1):
+        name = one.title if titles.count(one.title) == 1 else f"{one.title}, seed {one.seed}"
+        named[name if name not in named else f"{name}, number {place}"] = one
+    return named
+
+
+def _results(names: Mapping[str, Evaluation]) -> Iterator[Block]:
+    """Yield the headline table and its picture."""
+    if any(one.leaky for one in names.values()):
+        yield Paragraph(LEAKY_NOTE, warning=True)
+    pairs = [(name, one, level) for name, one in names.items() for level in one.levels]
+    if not pairs:
+        return
+    headers = (
+        "Model",
+        "Protocol",
+        "Scored by",
+        "Tested",
+        "Groups",
+        "Accuracy",
+        "Macro F1",
+        "Majority",
+        "Seed",
+    )
+    rows = tuple(_result_row(one, level) for _, one, level in pairs)
+    marked = frozenset(place for place, (_, one, _) in enumerate(pairs) if one.leaky)
+    yield Table("All models and protocols", headers, rows, marked)
+    intervals = {f"{name}, by {level.unit}": level.accuracy for name, _, level in pairs}
+    hollow = [f"{name}, by {level.unit}" for name, one, level in pairs if one.leaky]
+    title = f"Accuracy with 95 % intervals{f', hollow where {LEAKY}' if hollow else ''}"
+    values = {name: (one.value, one.low, one.high) for name, one in intervals.items()}
+    words = "; ".join(f"{name}: {_percent(one)}" for name, one in intervals.items())
+    yield Figure(
+        "accuracy", plots.intervals_figure(values, title, hollow=hollow), title + ".", f"{title}. {words}"
+    )
+
+
+def _result_row(one: Evaluation, level: Level) -> tuple[str, ...]:
+    """Return one line of the headline table."""
+    baseline = NONE if level.majority_baseline is None else f"{100 * level.majority_baseline:.1f} %"
+    scores = (_percent(level.accuracy), _share(level.macro_f1), baseline)
+    return (
+        one.model,
+        one.protocol_title,
+        level.unit,
+        str(level.n),
+        str(level.groups),
+        *scores,
+        str(one.seed),
+    )
+
+
+def _beside_the_paper(published: tuple[Published, ...]) -> Iterator[Block]:
+    """Yield the paper's accuracies beside ours, and where the paper contradicts itself."""
+    if not published:
+        return
+    headers = (
+        "Model",
+        "Setting in the paper",
+        "Literature",
+        "Paper",
+        "Ours, paper's protocol",
+        "Ours, not leaky",
+    )
+    rows = tuple(
+        (
+            row.model,
+            row.setting,
+            _number(row.literature),
+            _number(row.paper),
+            _cell(row.replicated),
+            _cell(row.clean),
+        )
+        for row in published
+    )
+    yield Paragraph(paper.LEAKY_NOTE, warning=True)
+    yield Table("Accuracy: the paper's and ours", headers, rows)
+    for note in paper.NOTES:
+        yield Paragraph(note)
+
+
+def _genres(names: Mapping[str, Evaluation]) -> Iterator[Block]:
+    """Yield F1 per genre for all models, as tables and, per protocol, as bars (the paper's Figure 12)."""
+    models = [one.model for one in names.values()]
+    for classes in dict.fromkeys(one.classes for one in names.values()):
+        here = {name: one for name, one in names.items() if one.classes == classes and one.levels}
+        lines = {f"{name}, by {one.levels[0].unit}": _f1(one) for name, one in here.items()}
+        lines |= _paper_lines(classes)
+        marked = frozenset(place for place, name in enumerate(lines) if f"({LEAKY})" in name)
+        rows = tuple((name, *(f"{value:.2f}" for value in values)) for name, values in lines.items())
+        yield Table("F1 per genre", ("Model", *classes), rows, marked)
+        for protocol in dict.fromkeys(one.protocol_title for one in here.values()):
+            bars = _bars({name: one for name, one in here.items() if one.protocol_title == protocol})
+            title = f"F1 per genre, {protocol}"
+            picture = plots.comparison_figure(bars, classes, title, order=models)
+            yield Figure(f"{title} {len(classes)}", picture, f"{title}.", f"Bars: {title}, as in the table")
+
+
+def _bars(names: Mapping[str, Evaluation]) -> dict[str, tuple[float, ...]]:
+    """Return F1 per genre by model; where a model stands twice, by the evaluation's name."""
+    repeated = len({one.model for one in names.values()}) < len(names)
+    return {name if repeated else one.model: _f1(one) for name, one in names.items()}
+
+
+def _f1(one: Evaluation) -> tuple[float, ...]:
+    """Return the F1 of every genre, of tracks where there are any."""
+    return tuple(genre.f1 for genre in one.levels[0].per_genre)
+
+
+def _paper_lines(classes: tuple[str, ...]) -> dict[str, tuple[float, ...]]:
+    """Return the lines of the paper's Figure 12, where they are of the same genres."""
+    if set(classes) != set(paper.GENRES):
+        return {}
+    order = [paper.GENRES.index(name) for name in classes]
+    lines = paper.PAPER_FIGURE_12.items()
+    return {
+        f"paper, Figure 12 ({LEAKY}): {name}": tuple(values[place] for place in order)
+        for name, values in lines
+    }
+
+
+def _evaluation(name: str, one: Evaluation) -> Iterator[Block]:
+    """Yield what is known of one evaluation; a second level is folded."""
+    if one.leaky:
+        reason = one.label.removeprefix(f"{LEAKY}: ") or "the same recordings or artists stand on both sides"
+        yield Paragraph(f"This protocol is {LEAKY}: {reason}.", warning=True)
+    elif one.label:
+        yield Paragraph(one.label)
+    for note in one.notes:
+        yield Paragraph(note)
+    for place, level in enumerate(one.levels):
+        blocks = tuple(_level(name, one, level))
+        yield from blocks if place == 0 else (Section(f"The same by {level.unit}", blocks, folded=True),)
+
+
+def _level(name: str, one: Evaluation, level: Level) -> Iterator[Block]:
+    """Yield one level's sentence, table and confusion matrix."""
+    title = f"{name}, by {level.unit}"
+    error = "" if level.calibration_error is None else f", calibration error {level.calibration_error:.3f}"
+    facts = f"accuracy {_percent(level.accuracy)}, macro F1 {_share(level.macro_f1)}{error}"
+    yield Paragraph(f"{title}: {facts}; {level.n} tested, from {level.groups} groups.")
+    rows = tuple(
+        (row.genre, f"{row.precision:.2f}", f"{row.recall:.2f}", f"{row.f1:.2f}", str(row.support))
+        for row in level.per_genre
+    )
+    marked = frozenset(range(len(rows))) if one.leaky else frozenset()
+    yield Table(f"Per genre: {title}", ("Genre", "Precision", "Recall", "F1", "Support"), rows, marked)
+    picture = plots.confusion_figure(level.confusion, one.classes, title)
+    caption = f"Confusion matrix: {title}. Numbers are counts, shading is the share of the true genre."
+    yield Figure(f"confusion {title}", picture, caption, f"{caption} {_confusions(level, one.classes)}")
+
+
+def _confusions(level: Level, classes: tuple[str, ...]) -> str:
+    """Return the three most frequent confusions in words."""
+    places = range(len(classes))
+    pairs = [(level.confusion[i][j], classes[i], classes[j]) for i in places for j in places if i != j]
+    worst = sorted((pair for pair in pairs if pair[0]), reverse=True)[:3]
+    return "; ".join(f"{true} taken for {guess}: {count}" for count, true, guess in worst)
+
+
+def _curves(report: Report) -> Iterator[Block]:
+    """Yield a picture for each training."""
+    for name, curve in report.curves.items():
+        leaky = _is_leaky_run(name, report.evaluations) and LEAKY not in name
+        title = f"Training of {name}{f' ({LEAKY})' if leaky else ''}"
+        last = f"{len(curve.epochs)} epochs"
+        if curve.validation_accuracy:
+            last += f", validation accuracy at the end {100 * curve.validation_accuracy[-1]:.1f} %"
+        yield Figure(title, plots.curves_figure(curve, title), f"{title}: {last}.", f"{title}: {last}")
+
+
+def _is_leaky_run(name: str, evaluations: tuple[Evaluation, ...]) -> bool:
+    """Tell whether a training, named by model or by model and protocol, belongs to a leaky protocol."""
+    return any(
+        one.leaky and name in (one.model, one.title, f"{one.model}, {one.protocol}") for one in evaluations
+    )
+
+
+def _provenance(provenance: Mapping[str, Any]) -> Iterator[Block]:
+    """Yield where the numbers come from."""
+    if provenance:
+        rows = tuple((str(name), str(value)) for name, value in provenance.items())
+        yield Table("Where these numbers come from", ("What", "Value"), rows)
+
+
+def _ours(found: Iterator[Evaluation]) -> Ours | None:
+    """Return the first evaluation's accuracy, of tracks where there are any."""
+    for one in found:
+        for level in one.levels[:1]:
+            return Ours(one.protocol_title, one.leaky, level.unit, level.accuracy)
+    return None
+
+
+def _cell(ours: Ours | None) -> str:
+    """Return an accuracy of ours with its protocol."""
+    if ours is None:
+        return NONE
+    return f"{_percent(ours.accuracy)} by {ours.unit}, {ours.protocol}"
+
+
+def _number(percent: float | None) -> str:
+    """Return a percentage as the paper prints it, or a dash."""
+    return NONE if percent is None else f"{percent:g} %"
+
+
+def _percent(interval: Interval) -> str:
+    """Return a share and its bounds in percent."""
+    return f"{100 * interval.value:.1f} % [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+
+
+def _share(interval: Interval) -> str:
+    """Return a share and its bounds with two decimals."""
+    return f"{interval.value:.2f} [{interval.low:.2f}, {interval.high:.2f}]"

@@ -1,0 +1,70 @@
+"""Features on disk, keyed by what they were computed from: content, FeatureSpec, version.
+
+A file that moves keeps its features; a file or a spec that changes gets new ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from genrescope.features import FeatureSpec
+from genrescope.files import write_whole
+from genrescope.records import Floats
+
+# Raised when features.compute changes its numbers, so that old entries are not found again.
+FEATURES_VERSION = 1
+
+
+def default_folder() -> Path:
+    """Return the user's cache folder for features (``GENRESCOPE_CACHE`` or the XDG one)."""
+    cache = os.environ.get("GENRESCOPE_CACHE")
+    if cache:
+        return Path(cache) / "features"
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "genrescope" / "features"
+
+
+def content_hash(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def key(path: Path, spec: FeatureSpec) -> str:
+    """Return the name under which the features of ``path`` are kept."""
+    identity = json.dumps([content_hash(path), spec.to_json(), FEATURES_VERSION], sort_keys=True)
+    return hashlib.sha256(identity.encode()).hexdigest()
+
+
+def fetch(folder: Path | None, path: Path, spec: FeatureSpec, compute: Callable[[], Floats]) -> Floats:
+    """Return the kept features of ``path``, or compute and keep them. ``folder`` None keeps nothing."""
+    if folder is None:
+        return compute()
+    name = key(path, spec)
+    entry = folder / name[:2] / f"{name}.npy"
+    kept = _read(entry)
+    if kept is not None:
+        return kept
+    features = compute()
+    _write(entry, features)
+    return features
+
+
+def _read(entry: Path) -> Floats | None:
+    try:
+        kept: Floats = np.load(entry, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None  # absent, or damaged: computed anew either way
+    return kept
+
+
+def _write(entry: Path, features: Floats) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, features, allow_pickle=False)
+    write_whole(entry, buffer.getvalue())

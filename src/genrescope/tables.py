@@ -1,0 +1,169 @@
+"""CSV files: rows with their line numbers, and tables of features."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from genrescope.errors import DataError
+
+_MEANS = (
+    "chroma_stft_mean",
+    "spectral_centroid_mean",
+    "spectral_bandwidth_mean",
+    "rolloff_mean",
+    "zero_crossing_rate_mean",
+)
+_AUDIO = (".wav", ".au", ".mp3", ".flac", ".ogg")
+_MFCC_MEANS = tuple(f"mfcc{number}_mean" for number in range(1, 21))
+
+
+class Row(NamedTuple):
+    """A row of a CSV: the line it ends on, and its values by column name."""
+
+    line: int
+    values: dict[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Features of tracks: ``values``, float64, shape (tracks, columns).
+
+    ``tracks`` are ids (a file name without its audio suffix); ``labels`` are empty strings where absent.
+    """
+
+    tracks: tuple[str, ...]
+    labels: tuple[str, ...]
+    columns: tuple[str, ...]
+    values: npt.NDArray[np.float64]
+
+
+def read_rows(path: Path, required: Sequence[str]) -> list[Row]:
+    """Read a CSV with a header line.
+
+    Names of columns and values are stripped of surrounding space. Columns beyond ``required`` are kept.
+
+    Raises
+    ------
+    DataError
+        ``data_missing``; ``data_malformed`` with the line number, also for text that is not UTF-8;
+        ``data_empty`` without a row below the header.
+    """
+    reader = csv.reader(io.StringIO(_read_text(path), newline=""), strict=True)
+    rows: list[Row] = []
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        _check_header(path, header, required)
+        for fields in reader:
+            if len(fields) not in (0, len(header)):
+                raise _malformed(path, reader.line_num, f"{len(fields)} fields under {len(header)} columns")
+            if fields:
+                rows.append(Row(reader.line_num, dict(zip(header, map(str.strip, fields), strict=True))))
+    except csv.Error as reason:
+        raise _malformed(path, reader.line_num, str(reason)) from None
+    if not rows:
+        raise DataError("data_empty", f"{path}: no rows below the header", "list at least two genres")
+    return rows
+
+
+def read_table(path: Path) -> Table:
+    """Read a table of features, such as GTZAN's widely used ``features_30_sec.csv``.
+
+    The column ``filename`` names the track, ``label`` (optional) its genre; all others are numbers.
+
+    Raises
+    ------
+    DataError
+        As ``read_rows``; ``data_malformed`` also for a value that is not a finite number.
+    """
+    rows = read_rows(path, required=("filename",))
+    columns = tuple(name for name in rows[0].values if name not in ("filename", "label"))
+    return Table(
+        tracks=tuple(_track_id(row.values["filename"]) for row in rows),
+        labels=tuple(row.values.get("label", "") for row in rows),
+        columns=columns,
+        values=np.array([_numbers(path, row, columns) for row in rows]).reshape(len(rows), len(columns)),
+    )
+
+
+def paper_means(table: Table) -> npt.NDArray[np.float64]:
+    """Return the six means that the paper's SVM and logistic regression see, shape (tracks, 6).
+
+    Chroma, spectral centroid, spectral bandwidth, roll-off, zero-crossing rate, and the mean of MFCC 1 to 20.
+
+    Raises
+    ------
+    DataError
+        ``data_malformed`` where the table lacks a column.
+    """
+    places = {name: place for place, name in enumerate(table.columns)}
+    missing = [name for name in (*_MEANS, *_MFCC_MEANS) if name not in places]
+    if missing:
+        raise DataError(
+            "data_malformed",
+            f"the table has no column {', '.join(missing)}",
+            "give a table with the columns of features_30_sec.csv",
+        )
+    means = table.values[:, [places[name] for name in _MEANS]]
+    mfcc = table.values[:, [places[name] for name in _MFCC_MEANS]].mean(axis=1)
+    return np.column_stack([means, mfcc])
+
+
+def header(path: Path) -> tuple[str, ...]:
+    """Return the names of a CSV's columns; raises ``DataError`` as ``read_rows``."""
+    first = next(iter(_read_text(path).splitlines()), "")
+    return tuple(name.strip() for name in next(csv.reader([first]), []))
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as reason:
+        raise DataError(
+            "data_malformed",
+            f"{path}: byte {reason.start} is not UTF-8 text",
+            "save the CSV as UTF-8; for audio give the folder, or a CSV that lists the files",
+        ) from None
+    except OSError as reason:
+        raise DataError(
+            "data_missing", f"{path}: cannot be read: {reason.strerror or reason}", "check the path"
+        ) from None
+
+
+def _check_header(path: Path, names: Sequence[str], required: Sequence[str]) -> None:
+    missing = [name for name in required if name not in names]
+    if missing:
+        found = ", ".join(names) or "nothing"
+        raise _malformed(path, 1, f"no column {' and no column '.join(missing)}; found {found}")
+    if len(set(names)) < len(names):
+        raise _malformed(path, 1, "a column stands there twice")
+
+
+def _malformed(path: Path, line: int, what: str) -> DataError:
+    return DataError(
+        "data_malformed",
+        f"{path}, line {line}: {what}",
+        "write a comma-separated file with a header line and one row per track",
+    )
+
+
+def _track_id(filename: str) -> str:
+    name = PurePosixPath(filename)
+    return name.stem if name.suffix.lower() in _AUDIO else filename
+
+
+def _numbers(path: Path, row: Row, columns: Sequence[str]) -> list[float]:
+    try:
+        numbers = [float(row.values[name]) for name in columns]
+    except ValueError as reason:
+        raise _malformed(path, row.line, str(reason)) from None
+    if not np.isfinite(numbers).all():
+        raise _malformed(path, row.line, "a value that is not finite")
+    return numbers

@@ -1,0 +1,107 @@
+"""What there is to learn: a data set's features, cut into segments and split under a protocol."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from genrescope import classical, features
+from genrescope.config import Config
+from genrescope.datasets import Dataset
+from genrescope.errors import ConfigError
+from genrescope.examples import Examples, prepare
+from genrescope.features import FeatureSpec
+from genrescope.records import Integers
+from genrescope.splits import Split, split
+
+
+@dataclass(frozen=True)
+class Task:
+    """A data set, cut and split: what there is to learn."""
+
+    dataset: Dataset
+    examples: Examples
+    targets: Integers
+    split: Split
+    config: Config
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The genres, in the order of the targets."""
+        return self.dataset.classes
+
+    def segments(self, part: str) -> Integers:
+        """Return the segments of a part: ``train``, ``validation`` or ``test``."""
+        units: Integers = getattr(self.split, part)
+        return units if self.split.unit == "segment" else self.examples.of_tracks(units)
+
+
+def feature_spec(settings: Config) -> FeatureSpec:
+    """Return the features that a model family is fed, at the configured hop."""
+    name = settings.model.name
+    if name in classical.FAMILIES:
+        return features.PAPER_MEANS
+    from genrescope import networks  # torch is heavy: not before a network is asked for
+
+    if name not in networks.FAMILIES:
+        known = [*classical.FAMILIES, *networks.FAMILIES]
+        raise ConfigError(
+            "bad_config", f"no model family is named {name!r}", "choose one of: " + ", ".join(known)
+        )
+    base = features.PAPER_SEQUENCE if networks.FAMILIES[name].input == "sequence" else features.PAPER_LOG_MEL
+    return replace(base, hop_length=settings.data.hop_length)
+
+
+def prepare_task(
+    dataset: Dataset,
+    settings: Config,
+    *,
+    cache: Path | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Task:
+    """Read features, lay out segments and split them."""
+    data = settings.data
+    say(f"reading {len(dataset.tracks)} tracks of {dataset.name}")
+    examples = prepare(
+        dataset.tracks,
+        feature_spec(settings),
+        seconds=data.segment_seconds,
+        hop_seconds=data.hop_seconds,
+        limit=data.segments_per_track,
+        cache=cache,
+    )
+    targets = np.array([dataset.classes.index(track.label) for track in dataset.tracks], np.int64)
+    return Task(dataset, examples, targets, _split(dataset, examples, settings), settings)
+
+
+def _split(dataset: Dataset, examples: Examples, settings: Config) -> Split:
+    chosen = settings.split
+    parts = split(
+        dataset.tracks,
+        chosen.protocol,
+        seed=settings.train.seed,
+        segments_per_track=np.bincount(examples.track, minlength=len(dataset.tracks)),
+        test_fraction=chosen.test_fraction,
+        validation_fraction=chosen.validation_fraction,
+        folds=chosen.folds,
+        fold=chosen.fold,
+    )
+    if chosen.join_validation:
+        joined = np.sort(np.concatenate([parts.train, parts.validation]))
+        return replace(parts, train=joined, validation=joined[:0])
+    return parts
+
+
+def digest(track: str) -> str:
+    """Return a short digest of a track's id: enough to find it in a list of tracks trained on."""
+    return hashlib.sha256(track.encode()).hexdigest()[:10]
+
+
+def fingerprint(dataset: Dataset) -> str:
+    """Return a hash of who is in a data set and under which label."""
+    lines = sorted(f"{track.id}\t{track.label}\t{track.group}" for track in dataset.tracks)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -1,0 +1,205 @@
+"""A configuration and a data set into a run folder, and from it a model file.
+
+A run folder holds ``config.json`` and ``split.json`` (written first, so that a killed run resumes as it
+was), ``checkpoints/``, ``curves.json``, ``model.onnx`` and ``evaluation.json`` (written last).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genrescope import __version__, classical, config, export, features
+from genrescope.config import Config
+from genrescope.datasets import Dataset
+from genrescope.errors import ConfigError, missing_extra
+from genrescope.evaluate import Evaluation
+from genrescope.examples import segment_frames
+from genrescope.files import write_whole
+from genrescope.measure import headline, measure
+from genrescope.models import Model, ModelInfo
+from genrescope.task import Task, digest, fingerprint, prepare_task
+
+CHECKED_SEGMENTS = 64
+_KEPT = ("config", "curves", "evaluation")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a training run left: its folder, its model file, and how the model did on the test part."""
+
+    folder: Path
+    model: Path
+    evaluation: Evaluation
+    curves: list[dict[str, float]]
+
+
+def train(
+    dataset: Dataset,
+    settings: Config,
+    folder: Path,
+    *,
+    cache: Path | None = None,
+    on_progress: Callable[[str], None] | None = None,
+    progress_bar: bool = False,
+) -> Run:
+    """Train a model, or take up a killed run, and measure it on the test part.
+
+    Parameters
+    ----------
+    folder : Path
+        A new folder, or that of an unfinished run with the same data and settings: then it carries on.
+    cache : Path or None
+        Where features of audio files are kept; None keeps none.
+    on_progress : callable
+        Told one line per stage and epoch.
+
+    Raises
+    ------
+    ConfigError
+        ``bad_config``; also when ``folder`` holds a run with other data or settings, or a finished one.
+    DataError
+        ``data_too_few``: too few tracks, groups or genres for the protocol.
+    """
+    say = on_progress or (lambda _: None)
+    _claim(folder, dataset, settings)
+    task = prepare_task(dataset, settings, cache=cache, say=say)
+    write_whole(folder / "split.json", _split_text(task))
+    curves: list[dict[str, float]] = []
+    if settings.model.name in classical.FAMILIES:
+        graph = _fit_classical(task)
+    else:
+        graph, curves = _fit_network(task, folder, say, progress_bar)
+    write_whole(folder / "curves.json", json.dumps(curves, indent=1))
+    model = Model(graph, settings.model.name)
+    say("measuring on the test part")
+    evaluation = measure(model, task)
+    described = replace(model.info, scores=headline(evaluation))
+    write_whole(folder / "model.onnx", export.redescribe(graph, described))
+    write_whole(folder / "evaluation.json", json.dumps(evaluation.to_json(), indent=1))
+    return Run(folder, folder / "model.onnx", evaluation, curves)
+
+
+def _info(task: Task) -> ModelInfo:
+    settings = task.config
+    heard = np.unique(
+        task.examples.track[np.concatenate([task.segments("train"), task.segments("validation")])]
+    )
+    return ModelInfo(
+        name=settings.model.name,
+        classes=task.classes,
+        features=task.examples.spec,
+        segment_seconds=settings.data.segment_seconds,
+        hop_seconds=settings.data.hop_seconds or settings.data.segment_seconds,
+        provenance={
+            "data": task.dataset.name,
+            "data_sha256": fingerprint(task.dataset),
+            "protocol": task.split.protocol,
+            "seed": settings.train.seed,
+            "genrescope": __version__,
+            "config": settings.to_json(),
+            "heard": [digest(task.examples.tracks[owner].id) for owner in heard],
+        },
+    )
+
+
+def _fit_classical(task: Task) -> bytes:
+    chosen = task.segments("train")
+    inputs, targets = task.examples.gather(chosen), task.targets[task.examples.track[chosen]]
+    settings = task.config
+    pipeline = classical.fit(
+        settings.model.name, inputs, targets, c=settings.model.c, seed=settings.train.seed
+    )
+    return export.export_classical(pipeline, _info(task), inputs)
+
+
+def _fit_network(
+    task: Task, folder: Path, say: Callable[[str], None], progress_bar: bool
+) -> tuple[bytes, list[dict[str, float]]]:
+    try:
+        from genrescope import fitting, networks
+    except ImportError as missing:
+        raise missing_extra("train", missing.name or "torch") from None
+    settings, examples = task.config, task.examples
+    fitting.prepare_torch(settings)
+    network = networks.build(
+        settings.model.name,
+        features=features.dimension(examples.spec),
+        frames=segment_frames(examples.spec, settings.data.segment_seconds),
+        classes=len(task.classes),
+        dropout=settings.model.dropout,
+    )
+    curves = fitting.fit(
+        network,
+        examples,
+        task.targets,
+        train=task.segments("train"),
+        validation=task.segments("validation"),
+        classes=len(task.classes),
+        settings=settings,
+        folder=folder / "checkpoints",
+        say=say,
+        progress_bar=progress_bar,
+    )
+    sample = examples.gather(task.segments("train")[:CHECKED_SEGMENTS])
+    return export.export_network(network, _info(task), sample), curves
+
+
+def finished(folder: Path, dataset: Dataset, settings: Config) -> Run | None:
+    """Return the run in ``folder`` if it is done and was of this data and these settings."""
+    try:
+        kept = {name: json.loads((folder / f"{name}.json").read_text(encoding="utf8")) for name in _KEPT}
+    except (OSError, ValueError):
+        return None
+    if kept["config"] != _identity(dataset, settings):
+        return None
+    evaluation = Evaluation.from_json(kept["evaluation"])
+    return Run(folder, folder / "model.onnx", evaluation, kept["curves"])
+
+
+def _identity(dataset: Dataset, settings: Config) -> dict[str, Any]:
+    return {"data": dataset.name, "data_sha256": fingerprint(dataset), "config": settings.to_json()}
+
+
+def _claim(folder: Path, dataset: Dataset, settings: Config) -> None:
+    """Make a run folder ours: new, or one that holds the same run unfinished."""
+    if (folder / "evaluation.json").exists():
+        raise ConfigError("bad_config", f"{folder}: this run is finished", "choose another folder with --run")
+    identity = _identity(dataset, settings)
+    kept = folder / "config.json"
+    if not kept.exists():
+        write_whole(kept, json.dumps(identity, indent=1))
+    elif json.loads(kept.read_text(encoding="utf8")) != identity:
+        raise ConfigError(
+            "bad_config",
+            f"{folder}: holds a run with other data or settings",
+            "choose another folder with --run, or repeat the same command to carry on",
+        )
+
+
+def _split_text(task: Task) -> str:
+    names = [track.id for track in task.examples.tracks]
+    parts = {}
+    for part in ("train", "validation", "test"):
+        chosen = task.segments(part)
+        if task.split.unit == "segment":
+            parts[part] = [f"{names[task.examples.track[i]]}#{task.examples.start[i]}" for i in chosen]
+        else:
+            parts[part] = [names[owner] for owner in np.unique(task.examples.track[chosen])]
+    return json.dumps({"protocol": task.split.protocol, "seed": task.config.train.seed, **parts}, indent=1)
+
+
+def resume_config(folder: Path) -> Config:
+    """Return the settings of the run in ``folder``."""
+    try:
+        kept = json.loads((folder / "config.json").read_text(encoding="utf8"))
+        return config.from_json(kept["config"])
+    except (OSError, ValueError, KeyError) as reason:
+        raise ConfigError(
+            "bad_config", f"{folder}: holds no run ({reason})", "name the folder given to --run"
+        ) from None
