@@ -57,8 +57,8 @@ def encode(
     coder: dict[str, str] | None = None,
 ) -> None:
     """Write a file with FFmpeg."""
-    layout = {1: "mono", 2: "stereo", 6: "5.1"}[samples.shape[1]]
-    whole = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.T), format="fltp", layout=layout)
+    layout = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}[samples.shape[1]]
+    whole = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="flt", layout=layout)
     whole.sample_rate, whole.pts, whole.time_base = rate, 0, Fraction(1, rate)
     with av.open(str(path), "w", format=container, options=muxer or {}) as file:
         stream = file.add_stream(codec, rate=rate, layout=layout, options=coder or {})

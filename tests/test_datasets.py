@@ -73,7 +73,6 @@ def table(root: Path) -> Path:
 def three_seconds(root: Path) -> Path:
     """Build the widely used table of 3 s pieces, from which leaky results are made."""
     rows = [f"{track}.{n}.wav,{n},{track[:4]}" for track in ("rock.00001", "jazz.00000") for n in range(10)]
-    rows = [row.replace(",jazz", ",jazz").replace(",rock", ",rock") for row in rows]
     return write(root / "features_3_sec.csv", "\n".join(["filename,tempo,label", *rows]))
 
 
@@ -255,7 +254,7 @@ def test_two_files_of_one_gtzan_track_are_refused(tmp_path: Path) -> None:
         read(tmp_path)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.skipif(getattr(os, "geteuid", lambda: 0)() == 0, reason="root may read everything")
 def test_a_folder_without_permission_is_a_finding(tmp_path: Path) -> None:
     folders(tmp_path)
     closed = tmp_path / "rock" / "closed"

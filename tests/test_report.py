@@ -200,13 +200,23 @@ def test_a_report_that_cannot_be_drawn_touches_nothing(
     assert not (tmp_path / "new").exists()
 
 
-def test_the_paper_is_matched_by_model_and_protocol() -> None:
-    rows = compare_with_paper(
-        (evaluation("lstm", "track-random", True), evaluation("svm", "track-random", True))
+def test_the_paper_is_matched_by_model_and_protocol_the_most_literal_first() -> None:
+    ours = (
+        evaluation("lstm", "track-random", True),
+        evaluation("svm", "track-random", True),
+        evaluation("logistic-regression", "fault-filtered", False),
+        evaluation("parallel", "segment-random", True, notes=["improved"]),
+        evaluation("parallel-paper", "segment-random", True, truth=np.zeros(120, int)),
     )
-    matched = {row.model: (row.replicated is not None, row.clean is not None) for row in rows}
+    rows = {row.paper: row for row in compare_with_paper(ours)}
+    matched = {row.model: (row.replicated is not None, row.clean is not None) for row in rows.values()}
     assert matched["SVM"] == (True, False)
+    assert matched["logistic regression"] == (False, True)
     assert matched["vanilla LSTM"] == (False, False)
+    literal = rows[72.5].replicated
+    assert literal is not None
+    assert ours[4].segments is not None
+    assert literal.accuracy == ours[4].segments.accuracy != ours[3].levels[0].accuracy
 
 
 # Figures
@@ -269,6 +279,14 @@ def test_features_stand_one_below_the_other_and_frequencies_together() -> None:
     titles = "|".join(texts(plots.features_figure(features, 3.0, "F")))
     assert "spectral centroid · spectral rolloff" in titles
     assert titles.count("seconds") == 1
+
+
+def test_a_diverged_training_can_be_written_and_drawn() -> None:
+    nan = float("nan")
+    curve = Curve((1, 2), (2.0, nan), (2.0, float("inf")), (0.1, 0.1), ())
+    assert curve.to_json()["train_loss"] == [2.0, None]
+    json.dumps(curve.to_json(), allow_nan=False)
+    assert "validation" in "".join(texts(plots.curves_figure(curve, "T")))
 
 
 # Documents

@@ -243,9 +243,9 @@ def test_too_little_is_refused(tracks: list[Track], protocol: str, code: str, sa
 def test_one_artist_may_leave_too_little_for_validation() -> None:
     tracks = [track(n, "pop", "Anna") for n in range(20)] + [track(n, "rock") for n in range(2)]
     tracks += [track(20, "pop", "Bert"), track(21, "rock", "Anna")]
+    options = {"seed": 0, "folds": 2, "validation_fraction": 0.3}
     with pytest.raises(DataError, match="leaves nothing to train on"):
-        for fold in range(2):
-            split(tracks, "artist-grouped", seed=0, folds=2, fold=fold, validation_fraction=0.3)
+        [split(tracks, "artist-grouped", fold=fold, **options) for fold in range(2)]
 
 
 def test_a_genre_without_segments_is_refused() -> None:

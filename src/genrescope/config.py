@@ -34,7 +34,12 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class SplitConfig:
-    """Who trains, who selects, who tests; see ``splits``. ``join_validation`` trains on both at the end."""
+    """Who trains, who selects, who tests; see ``splits``.
+
+    ``join_validation`` trains on the validation part too, for a last run whose settings are chosen.
+    ``measure`` says which part the model is measured on: ``validation`` while choosing settings, so that
+    the test part is looked at once.
+    """
 
     protocol: str = "artist-grouped"
     test_fraction: float = 0.2
@@ -42,6 +47,7 @@ class SplitConfig:
     folds: int = 5
     fold: int = 0
     join_validation: bool = False
+    measure: Literal["test", "validation"] = "test"
 
 
 @dataclass(frozen=True)

@@ -194,6 +194,7 @@ class FFmpegDecoder:
         self.sample_rate = int(self._stream.codec_context.sample_rate)
         self.channels = int(self._stream.codec_context.channels)
         self.seconds = self._stated_seconds()
+        self._packer = av.AudioResampler(format="flt")
         self.truncated = False
 
     def _stated_seconds(self) -> float | None:
@@ -259,13 +260,22 @@ class FFmpegDecoder:
 
     def _decoded(self, packet: Any) -> list[Any]:
         try:
-            frames = packet.decode()
-        except self._error:
+            frames = [self._packed(frame) for frame in packet.decode()]
+        # ValueError: a frame of eight channels or more, but other ones than before.
+        except (self._error, ValueError):
             self.truncated = True
             return []
         usable = [frame for frame in frames if frame.sample_rate == self.sample_rate]
         self.truncated |= len(usable) < len(frames)
         return usable
+
+    def _packed(self, frame: Any) -> Any:
+        """Interleave planar frames of eight channels or more: PyAV reads past the last of their planes."""
+        if frame.layout.nb_channels < 8 or not frame.format.is_planar:
+            return frame
+        (packed,) = self._packer.resample(frame)
+        packed.pts, packed.time_base = frame.pts, frame.time_base
+        return packed
 
     def close(self) -> None:
         """Close FFmpeg's handles."""

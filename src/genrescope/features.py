@@ -137,7 +137,7 @@ class FeatureSpec:
         try:
             return cls(**known)
         except ConfigError as error:
-            raise _foreign(error.message) from error
+            raise _foreign(error.message.removeprefix("feature settings: ")) from error
 
 
 def compute(samples: Floats, sample_rate: int, spec: FeatureSpec) -> Floats:

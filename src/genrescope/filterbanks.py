@@ -33,7 +33,7 @@ class MelBlock(NamedTuple):
 def hann_window(win_length: int, n_fft: int, periodic: bool = True) -> Doubles:
     """Build a Hann window of ``win_length`` samples, centred in ``n_fft``; shape (n_fft,), float64."""
     turns = np.arange(win_length) / max(win_length - (not periodic), 1)
-    window: Doubles = np.zeros(n_fft)
+    window = np.zeros(n_fft, np.float64)
     start = (n_fft - win_length) // 2
     window[start : start + win_length] = 0.5 - 0.5 * np.cos(2 * np.pi * turns)
     window.setflags(write=False)
@@ -42,7 +42,7 @@ def hann_window(win_length: int, n_fft: int, periodic: bool = True) -> Doubles:
 
 def fft_frequencies(sample_rate: int, n_fft: int) -> Doubles:
     """Return the centre of every bin in Hz, shape (1 + n_fft // 2,)."""
-    frequencies: Doubles = np.arange(1 + n_fft // 2) * (sample_rate / n_fft)
+    frequencies: Doubles = np.arange(1 + n_fft // 2, dtype=np.float64) * (sample_rate / n_fft)
     return frequencies
 
 

@@ -54,8 +54,9 @@ class Curve:
     learning_rate: tuple[float, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return the curve as JSON-ready data."""
-        return asdict(self)
+        """Return the curve as JSON-ready data; what is not finite, as after a divergence, as None."""
+        columns = asdict(self).items()
+        return {name: [one if np.isfinite(one) else None for one in values] for name, values in columns}
 
 
 def confusion_figure(confusion: npt.ArrayLike, classes: Sequence[str], title: str) -> str:
@@ -220,7 +221,7 @@ def _panel(axes: Axes, features: Mapping[str, Array], seconds: float) -> None:
             times = (np.arange(len(values)) + 0.5) * seconds / max(1, len(values))
             axes.plot(times, values, color=SERIES[place], linewidth=1.1, label=_spoken(name))
     if len(features) > 1:
-        axes.legend(loc="upper right", ncols=len(features))
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0, ncols=len(features))
     axes.set_title(" · ".join(map(_spoken, features)), loc="left")
     axes.set_ylabel(_LABELS.get(next(iter(features)), ""))
 

@@ -99,16 +99,19 @@ class Paths(NamedTuple):
 
 def compare_with_paper(evaluations: tuple[Evaluation, ...]) -> tuple[Published, ...]:
     """Set the paper's accuracies beside ours, matched by model and protocol; of several, the first."""
-    return tuple(
-        Published(
-            line.name,
-            f"{line.setting}; {line.protocol} ({LEAKY})",
-            line.accuracy,
-            line.literature,
-            _ours(one for one in evaluations if one.model == line.model and one.protocol == line.protocol),
-            _ours(one for one in evaluations if one.model == line.model and not one.leaky),
-        )
-        for line in paper.HEADLINES
+    return tuple(_published(line, evaluations) for line in paper.HEADLINES)
+
+
+def _published(line: paper.Headline, evaluations: tuple[Evaluation, ...]) -> Published:
+    """Find what stands beside one of the paper's accuracies, the most literal model first."""
+    ours = [one for name in line.models for one in evaluations if one.model == name]
+    return Published(
+        model=line.name,
+        setting=f"{line.setting}; {line.protocol} ({LEAKY})",
+        paper=line.accuracy,
+        literature=line.literature,
+        replicated=_ours(one for one in ours if one.protocol == line.protocol),
+        clean=_ours(one for one in ours if not one.leaky),
     )
 
 

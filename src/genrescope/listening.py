@@ -1,0 +1,33 @@
+"""What a file sounds like, as features over time: for a look at one's data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from genrescope import audio, features, plots
+from genrescope.features import FeatureSpec
+from genrescope.records import Clip, Floats
+
+MOST_SECONDS = 600.0
+
+
+def features_plot(path: Path) -> str:
+    """Draw the features of a file's first ten minutes, as SVG.
+
+    Raises
+    ------
+    AudioError
+        The file cannot be decoded; see ``audio.load``.
+    EnvironmentFailure
+        ``extra_missing`` without matplotlib.
+    """
+    clip = audio.load(path, sample_rate=22050, duration=MOST_SECONDS)
+    drawn = {"waveform": clip.samples, "log_mel": _compute(clip, features.PAPER_LOG_MEL)}
+    for name in features.FEATURES:
+        drawn[name] = _compute(clip, FeatureSpec("sequence", features=(name,))).T
+    return plots.features_figure(drawn, clip.seconds, path.name)
+
+
+def _compute(clip: Clip, spec: FeatureSpec) -> Floats:
+    computed: Floats = features.compute(clip.samples[None], clip.sample_rate, spec)[0]
+    return computed

@@ -1,0 +1,103 @@
+"""The house itself: stairs go down only, and opening the front door is cheap."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import genrescope
+
+ROOMS = Path(genrescope.__file__).parent
+
+# Lowest first; a room imports only from the lines above its own.
+FLOORS = (
+    "errors",
+    "records config files paper style",
+    "decode filterbanks tables pictures gtzan replicas metrics document",
+    "audio segments augment datasets splits evaluate spectrum",
+    "features plots page",
+    "report store classical networks",
+    "models",
+    "export examples predict",
+    "task learner",
+    "fitting measure",
+    "train batch listening printing",
+    "reproduce",
+    "cli",
+)
+FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms.split()}
+
+
+def imported_rooms(path: Path) -> set[str]:
+    """Return the rooms that a file imports, anywhere in it."""
+    rooms = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf8"))):
+        if isinstance(node, ast.ImportFrom) and node.module == "genrescope":
+            rooms |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("genrescope."):
+            rooms.add(str(node.module).split(".")[1])
+        elif isinstance(node, ast.Import):
+            rooms |= {
+                alias.name.split(".")[1] for alias in node.names if alias.name.startswith("genrescope.")
+            }
+    return rooms & set(FLOOR_OF)
+
+
+def test_every_room_has_a_floor() -> None:
+    rooms = {path.stem for path in ROOMS.glob("*.py")} - {"__init__", "__main__"}
+    assert rooms == set(FLOOR_OF)
+
+
+def test_stairs_go_down_only() -> None:
+    climbs = [
+        f"{room} imports {other}"
+        for room in FLOOR_OF
+        for other in imported_rooms(ROOMS / f"{room}.py")
+        if FLOOR_OF[other] >= FLOOR_OF[room]
+    ]
+    assert climbs == []
+
+
+def test_the_layering_test_sees_deferred_imports(tmp_path: Path) -> None:
+    file = tmp_path / "room.py"
+    file.write_text(
+        "def f():\n    from genrescope import cli\n    import genrescope.train\n    from genrescope.models import Model\n"
+    )
+    assert imported_rooms(file) == {"cli", "train", "models"}
+
+
+def heavy_modules_after(statement: str) -> set[str]:
+    """Return which heavy libraries a fresh interpreter has loaded after ``statement``."""
+    heavy = "{'torch', 'sklearn', 'lightning', 'matplotlib', 'onnx', 'librosa', 'ray', 'fastapi', 'onnxruntime', 'av'}"
+    code = f"import sys; {statement}; print(*({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_import_is_light() -> None:
+    assert heavy_modules_after("import genrescope; genrescope.__version__") == set()
+
+
+def test_a_classifier_needs_no_training_libraries() -> None:
+    assert heavy_modules_after("import genrescope; genrescope.Classifier") <= {"onnxruntime"}
+    assert heavy_modules_after("import genrescope.cli") == set()
+
+
+def test_files_and_functions_stay_small() -> None:
+    long = []
+    for path in ROOMS.rglob("*.py"):
+        text = path.read_text(encoding="utf8")
+        if text.count("\n") > 400:
+            long.append(f"{path.name}: {text.count(chr(10))} lines")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef) and (size := body_lines(node)) > 40:
+                long.append(f"{path.name}: {node.name} has {size} lines")
+    assert long == []
+
+
+def body_lines(function: ast.FunctionDef) -> int:
+    """Count the lines of a function without its signature and docstring."""
+    body = function.body[1:] if ast.get_docstring(function) else function.body
+    return (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
