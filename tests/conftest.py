@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pytest
+import soundfile
+
+from genrescope import config, datasets, train
 
 SHARED = Path(os.environ.get("GENRESCOPE_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
@@ -22,3 +27,53 @@ def shared() -> Path:
 def gtzan(shared: Path) -> Path:
     """Return the folder of GTZAN: audio, spectrogram pictures, tables."""
     return shared / "data" / "gtzan"
+
+
+RATE = 22050
+GENRES = ("drone", "hiss")
+
+
+def drone(seconds: float, seed: int) -> npt.NDArray[np.float32]:
+    """Return a low chord, in tune with nothing."""
+    generator = np.random.default_rng(seed)
+    time = np.arange(round(seconds * RATE)) / RATE
+    tones = [np.sin(2 * np.pi * frequency * time) for frequency in generator.uniform(80, 400, 3)]
+    return (0.2 * np.sum(tones, axis=0)).astype(np.float32)
+
+
+def hiss(seconds: float, seed: int) -> npt.NDArray[np.float32]:
+    """Return noise."""
+    return (0.1 * np.random.default_rng(seed).standard_normal(round(seconds * RATE))).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def little_music(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a data set that anything can learn: two genres, twelve tracks each, four artists a genre."""
+    root = tmp_path_factory.mktemp("little")
+    for genre, play in zip(GENRES, (drone, hiss), strict=True):
+        for number in range(12):
+            folder = root / genre / f"artist {number % 4}"
+            folder.mkdir(parents=True, exist_ok=True)
+            soundfile.write(folder / f"{genre} {number}.wav", play(3.0, 100 * number + len(genre)), RATE)
+    return root
+
+
+LITTLE = (
+    "data.segment_seconds=1.0",
+    "data.hop_length=914",
+    "data.segments_per_track=0",
+    "split.folds=4",
+    "split.validation_fraction=0.2",
+    "train.epochs=2",
+    "train.batch_size=8",
+    "train.precision=float32",
+    "augment.random_crops=0",
+)
+
+
+@pytest.fixture(scope="session")
+def little_model(little_music: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a model file trained on the little music: logistic regression."""
+    settings = config.load("logistic-regression", ["split.protocol=artist-grouped", "split.folds=4"])
+    dataset = datasets.read(little_music)
+    return train.train(dataset, settings, tmp_path_factory.mktemp("run") / "run").model

@@ -200,10 +200,12 @@ def test_mono_is_the_mean_of_six_channels(tmp_path: Path, kind: str) -> None:
 
 def test_eight_channels_in_planes(tmp_path: Path) -> None:
     # PyAV 18 takes what lies in memory behind the eighth plane for a ninth.
-    samples = tone(4, 48_000, channels=8)
+    samples = tone(4, 48_000, hertz=80, channels=8)  # low enough for the eighth, which takes the bass only
     encode(tmp_path / "a", samples, 48_000, codec="aac", container="ipod")
-    assert measure_tone(audio.load(tmp_path / "a").samples, 48_000)[1] == pytest.approx(0.5, rel=0.03)
-    assert measure_tone(audio.load(tmp_path / "a", start=2).samples, 48_000)[0] == pytest.approx(440, abs=0.5)
+    for start in (0, 2):
+        clip = audio.load(tmp_path / "a", start=start)
+        assert clip.seconds == pytest.approx(4 - start, abs=0.05)
+        assert measure_tone(clip.samples, 48_000) == pytest.approx((80, 0.5), rel=0.03)
 
 
 def test_channels_may_change_on_the_way(tmp_path: Path) -> None:

@@ -24,7 +24,8 @@ class Headline(NamedTuple):
     """One accuracy that the paper states, in percent.
 
     ``models`` are the names under which it is trained here, the most literal first. ``protocol`` is the
-    split that the paper used, as far as it tells. ``literature`` is the highest figure that the paper quotes from others (its Figure 1).
+    split that the paper used, as far as it tells. ``literature`` is the highest figure that the paper
+    quotes from others (its Figure 1).
     """
 
     models: tuple[str, ...]
