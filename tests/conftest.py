@@ -17,8 +17,10 @@ SHARED = Path(os.environ.get("GENRESCOPE_SHARED", Path(__file__).resolve().paren
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """Return the folder of shared research data; skip, saying so, where it is absent."""
+    """Return the folder of shared research data; skip where it is absent, fail in CI."""
     if not (SHARED / "data" / "gtzan" / "tracks.csv").exists():
+        if os.environ.get("GENRESCOPE_REQUIRE_SHARED"):
+            pytest.fail(f"shared data absent where it is required: {SHARED}")
         pytest.skip(f"shared data absent: {SHARED}")
     return SHARED
 

@@ -25,7 +25,9 @@ def measure(model: Model, task: Task, part: str = "test") -> Evaluation:
     if len(chosen) == 0:
         raise DataError("data_empty", f"the {part} part is empty", "choose another protocol or fraction")
     examples, protocol = task.examples, PROTOCOLS[task.split.protocol]
-    notes = [f"measured on the {part} part, which also chose the settings: optimistic"] if part != "test" else []
+    notes = (
+        [f"measured on the {part} part, which also chose the settings: optimistic"] if part != "test" else []
+    )
     owners = examples.track[chosen]
     trained = task.segments("train")
     return evaluate(

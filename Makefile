@@ -1,0 +1,40 @@
+# Two commands on a machine with Python 3.11 or later and make:
+#   make demo   classify music, print the table, write the page   (MUSIC=folder: your own)
+#   make test   check the code and run all tests
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+MUSIC ?= demo/music
+PAGE ?= demo/report.html
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test check clean
+
+demo: $(VENV)/.base
+	@if [ "$(MUSIC)" = demo/music ] && [ ! -e demo/music/.whole ]; then \
+		echo "rendering demo music (12 pieces, from code)"; \
+		$(BIN)/python demo/render.py demo/music && touch demo/music/.whole; fi
+	$(BIN)/genrescope classify "$(MUSIC)" --format table --report "$(PAGE)"
+
+test: $(VENV)/.dev check
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(VENV)/.base: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+# torch first and alone: its CPU build, where one is at hand, is then the one that the rest accepts.
+$(VENV)/.dev: $(VENV)/.base
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist demo/music demo/report.html .mypy_cache .ruff_cache .pytest_cache
