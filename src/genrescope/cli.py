@@ -46,7 +46,7 @@ DEFAULT_MODEL = "default"
 def classify(
     paths: Annotated[list[Path], typer.Argument(help="Audio files, or folders to search.")],
     model: ModelName = DEFAULT_MODEL,
-    format: Annotated[  # noqa: A002
+    format: Annotated[
         Format | None, typer.Option("--format", "-f", help="Default: table on a terminal, jsonl otherwise.")
     ] = None,
     timeline: Annotated[bool, typer.Option("--timeline", help="Add the course over the track.")] = False,
@@ -80,7 +80,8 @@ def classify(
     else:
         printing.print_jsonl(kept, sys.stdout)
     if report is not None:
-        from genrescope import files as disk, page
+        from genrescope import files as disk
+        from genrescope import page
 
         disk.write_whole(
             report, page.classification_page(kept.all, title="Genres", model=classifier.model.name)

@@ -69,7 +69,7 @@ def _known(dataset: Dataset, model: Model) -> tuple[Track, ...]:
     if not tracks:
         raise DataError(
             "data_malformed",
-            f"{dataset.name}: none of its labels ({', '.join(dataset.classes[:6])}) is a genre of {model.info.name}",
+            f"{dataset.name}: {model.info.name} knows none of its genres ({', '.join(dataset.classes[:6])})",
             f"label tracks with: {', '.join(model.info.classes)}",
         )
     return tracks

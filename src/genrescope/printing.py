@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -50,27 +52,31 @@ def print_table(rows: Iterable[Row], console: Console, *, runners_up: int = 2) -
     table.add_column("score", justify="right", no_wrap=True)
     table.add_column("then", style="dim")
     table.add_column("length", justify="right", no_wrap=True)
-    failures = []
+    answers, failures = [], []
     for row in rows:
-        if "error" in row:
-            failures.append(row)
-            continue
+        (failures if "error" in row else answers).append(row)
+    for row, file in zip(answers, _short([row["path"] for row in answers]), strict=True):
         flags = f" [{', '.join(row['flags'])}]" if row["flags"] else ""
         then = ", ".join(
             f"{name} {score:.0%}" for name, score in list(row["scores"].items())[1 : 1 + runners_up]
         )
-        table.add_row(
-            _plain(row["path"] + flags), row["genre"], f"{row['score']:.0%}", then, clock(row["seconds"])
-        )
-        if "timeline" in row:
-            for line in _course(row["timeline"]):
-                table.add_row(*line)
+        table.add_row(_plain(file + flags), row["genre"], f"{row['score']:.0%}", then, clock(row["seconds"]))
+        for line in _course(row.get("timeline", ())):
+            table.add_row(*line)
     if table.row_count:
         console.print(table)
     for row in failures:
         console.print(
             f"[red]failed[/red] {_plain(row['error']['message'])}\n       {_plain(row['error']['hint'])}"
         )
+
+
+def _short(paths: Sequence[str]) -> list[str]:
+    """Leave out the folder that all paths share."""
+    if len({Path(path).is_absolute() for path in paths}) != 1:
+        return list(paths)
+    shared = Path(os.path.commonpath([Path(path).parent for path in paths]))
+    return [str(Path(path).relative_to(shared)) for path in paths]
 
 
 def _course(timeline: Sequence[Row]) -> Iterator[tuple[str, str, str]]:

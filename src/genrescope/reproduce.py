@@ -165,7 +165,7 @@ def _named(outcomes: list[Outcome], experiment: Experiment) -> Outcome:
     if len(outcomes) > 1:
         mean, deviation = summarise_seeds([one.evaluation.levels[0].accuracy.value for one in outcomes])
         notes = (
-            f"mean accuracy over {len(outcomes)} seeds: {mean:.1%}, standard deviation {deviation:.1%}; shown is seed 0",
+            f"mean accuracy over {len(outcomes)} seeds: {mean:.1%} (deviation {deviation:.1%}); shown is seed 0",
             *notes,
         )
     return Outcome(replace(first.evaluation, model=experiment.name, notes=notes), first.curves)
