@@ -63,15 +63,16 @@ def test_stairs_go_down_only() -> None:
 def test_the_layering_test_sees_deferred_imports(tmp_path: Path) -> None:
     file = tmp_path / "room.py"
     file.write_text(
-        "def f():\n    from genrescope import cli\n    import genrescope.train\n    from genrescope.models import Model\n"
+        "def f():\n    from genrescope import cli\n    import genrescope.train\n"
+        "    from genrescope.models import Model\n"
     )
     assert imported_rooms(file) == {"cli", "train", "models"}
 
 
 def heavy_modules_after(statement: str) -> set[str]:
     """Return which heavy libraries a fresh interpreter has loaded after ``statement``."""
-    heavy = "{'torch', 'sklearn', 'lightning', 'matplotlib', 'onnx', 'librosa', 'ray', 'fastapi', 'onnxruntime', 'av'}"
-    code = f"import sys; {statement}; print(*({heavy} & set(sys.modules)))"
+    heavy = "torch sklearn lightning matplotlib onnx librosa ray fastapi onnxruntime av"
+    code = f"import sys; {statement}; print(*(set('{heavy}'.split()) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(done.stdout.split())
 

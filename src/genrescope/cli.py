@@ -17,6 +17,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help and one-line errors, and no half second to draw them
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -30,7 +31,8 @@ class Format(StrEnum):
 
 
 Data = Annotated[
-    Path, typer.Argument(help="GTZAN, a folder with one sub-folder per genre, or a CSV manifest.")
+    Path,
+    typer.Argument(metavar="DATA", help="GTZAN, a folder with one sub-folder per genre, or a CSV manifest."),
 ]
 Settings = Annotated[
     list[str] | None,
@@ -44,7 +46,9 @@ DEFAULT_MODEL = "default"
 
 @app.command()
 def classify(
-    paths: Annotated[list[Path], typer.Argument(help="Audio files, or folders to search.")],
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATHS...", help="Audio files, or folders to search.")
+    ],
     model: ModelName = DEFAULT_MODEL,
     format: Annotated[
         Format | None, typer.Option("--format", "-f", help="Default: table on a terminal, jsonl otherwise.")
@@ -137,17 +141,23 @@ def evaluate(
     output: Annotated[
         Path | None, typer.Option(help="Write JSON, Markdown and HTML reports to this folder.")
     ] = None,
+    kind: Annotated[str, typer.Option(help="What to read: audio, spectrogram, or auto.")] = "auto",
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
 ) -> None:
     """Measure a model on labelled music."""
-    from genrescope import measuring, printing
+    from genrescope import datasets, measure, models, printing
 
-    evaluation, report = measuring.measure_file(model, data, protocol=protocol, seed=seed)
+    opened = models.load(model)
+    dataset = datasets.read(data, kind=kind)
+    evaluation = measure.measure_file(opened, dataset, protocol=protocol, seed=seed)
     printing.print_evaluation(evaluation)
     if output is not None:
-        from genrescope import report as reports
+        from genrescope import report
 
-        typer.echo(f"report: {reports.write_report(report, output).html}")
+        made = report.Report(
+            f"{opened.info.name} on {dataset.name}", (evaluation,), provenance=opened.info.provenance
+        )
+        typer.echo(f"report: {report.write_report(made, output).html}")
 
 
 @app.command()

@@ -44,6 +44,7 @@ OUTCOMES: dict[str, Outcome] = {
     # The surroundings.
     "extra_missing": Outcome(2, 501),
     "cannot_write": Outcome(2, 507),
+    "fetch_failed": Outcome(1, 502),
     "training_failed": Outcome(1, 500),
 }
 

@@ -32,7 +32,8 @@ class Examples:
     start : ndarray, shape (segments,), int64
         Its first column.
     weights : ndarray, shape (segments,), seconds
-        How much of the track it adds to the segments before it.
+        How much of the track it adds to the segments before it; where the track is known by its frames,
+        to a hop.
     """
 
     tracks: tuple[Track, ...]
@@ -151,7 +152,7 @@ def _read(track: Track, spec: FeatureSpec, seconds: float, hop_seconds: float, c
     total = (picture.shape[1] - 1) * spec.hop_length / spec.sample_rate
     starts, weights = segments.plan(total, seconds=seconds, hop_seconds=hop_seconds or None)
     columns = np.round(starts * spec.sample_rate / spec.hop_length).astype(np.int64)
-    # The last segment ends with the track, whatever rounding says.
+    # Rounding must not push the last segment beyond the track.
     last = max(0, picture.shape[1] - segment_frames(spec, seconds))
     return picture, np.minimum(columns, last), weights
 

@@ -52,14 +52,14 @@ def print_table(rows: Iterable[Row], console: Console, *, runners_up: int = 2) -
     table.add_column("score", justify="right", no_wrap=True)
     table.add_column("then", style="dim")
     table.add_column("length", justify="right", no_wrap=True)
-    answers, failures = [], []
+    answers: list[Row] = []
+    failures: list[Row] = []
     for row in rows:
         (failures if "error" in row else answers).append(row)
     for row, file in zip(answers, _short([row["path"] for row in answers]), strict=True):
         flags = f" [{', '.join(row['flags'])}]" if row["flags"] else ""
-        then = ", ".join(
-            f"{name} {score:.0%}" for name, score in list(row["scores"].items())[1 : 1 + runners_up]
-        )
+        followers = list(row["scores"].items())[1 : 1 + runners_up]
+        then = ", ".join(f"{genre} {score:.0%}" for genre, score in followers)
         table.add_row(_plain(file + flags), row["genre"], f"{row['score']:.0%}", then, clock(row["seconds"]))
         for line in _course(row.get("timeline", ())):
             table.add_row(*line)

@@ -98,15 +98,25 @@ class Paths(NamedTuple):
 
 
 def compare_with_paper(evaluations: tuple[Evaluation, ...]) -> tuple[Published, ...]:
-    """Set the paper's accuracies beside ours, matched by model and protocol; of several, the first."""
-    return tuple(_published(line, evaluations) for line in paper.HEADLINES)
+    """Set the paper's accuracies beside ours, matched by model and protocol: a row per model of ours."""
+    return tuple(
+        _published(line, name, evaluations)
+        for line in paper.HEADLINES
+        for name in _replicas(line, evaluations) or line.models[:1]
+    )
 
 
-def _published(line: paper.Headline, evaluations: tuple[Evaluation, ...]) -> Published:
-    """Find what stands beside one of the paper's accuracies, the most literal model first."""
-    ours = [one for name in line.models for one in evaluations if one.model == name]
+def _replicas(line: paper.Headline, evaluations: tuple[Evaluation, ...]) -> tuple[str, ...]:
+    """Return which of our models were measured under the protocol of one of the paper's accuracies."""
+    measured = {one.model for one in evaluations if one.protocol == line.protocol}
+    return tuple(name for name in line.models if name in measured)
+
+
+def _published(line: paper.Headline, name: str, evaluations: tuple[Evaluation, ...]) -> Published:
+    """Find what stands beside one of the paper's accuracies."""
+    ours = [one for one in evaluations if one.model == name]
     return Published(
-        model=line.name,
+        model=line.name if len(line.models) == 1 else f"{line.name} ({name})",
         setting=f"{line.setting}; {line.protocol} ({LEAKY})",
         paper=line.accuracy,
         literature=line.literature,

@@ -164,10 +164,8 @@ def _named(outcomes: list[Outcome], experiment: Experiment) -> Outcome:
     notes = first.evaluation.notes
     if len(outcomes) > 1:
         mean, deviation = summarise_seeds([one.evaluation.levels[0].accuracy.value for one in outcomes])
-        notes = (
-            f"mean accuracy over {len(outcomes)} seeds: {mean:.1%} (deviation {deviation:.1%}); shown is seed 0",
-            *notes,
-        )
+        repeated = f"mean accuracy over {len(outcomes)} seeds {mean:.1%}, standard deviation {deviation:.1%}"
+        notes = (f"{repeated}; shown is seed 0", *notes)
     return Outcome(replace(first.evaluation, model=experiment.name, notes=notes), first.curves)
 
 

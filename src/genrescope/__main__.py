@@ -1,0 +1,6 @@
+"""``python -m genrescope`` is the command line."""
+
+from genrescope.cli import main
+
+if __name__ == "__main__":
+    main()

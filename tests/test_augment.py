@@ -1,0 +1,54 @@
+"""Augmentation: repeatable from its generator, bounded, and true to the targets."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from genrescope import augment
+from genrescope.records import Floats
+
+
+def batch(items: int = 6, mels: int = 32, frames: int = 40) -> Floats:
+    return np.random.default_rng(0).normal(size=(items, mels, frames)).astype(np.float32)
+
+
+def test_masks_hide_at_most_what_was_asked() -> None:
+    before = batch()
+    after = augment.mask(before, np.random.default_rng(1), masks=1, bands=4, frames=5)
+    changed = before != after
+    assert changed.sum() > 0
+    for item in changed:
+        assert item.all(axis=1).sum() <= 4
+        assert item.all(axis=0).sum() <= 5
+    np.testing.assert_array_equal(before, batch())  # what was given is left alone
+
+
+def test_masks_carry_the_items_mean() -> None:
+    before = batch(1)
+    after = augment.mask(before, np.random.default_rng(3), masks=2, bands=8, frames=8)
+    np.testing.assert_allclose(after[before != after], before.mean(), atol=1e-5)
+
+
+def test_masks_wider_than_the_picture_are_no_error() -> None:
+    assert np.isfinite(
+        augment.mask(batch(2, 4, 4), np.random.default_rng(0), masks=3, bands=9, frames=9)
+    ).all()
+
+
+def test_mix_up_blends_inputs_and_targets_alike() -> None:
+    inputs = np.repeat(np.eye(3, dtype=np.float32), 2, axis=0)
+    mixed, targets = augment.mix_up(inputs, inputs, np.random.default_rng(0), strength=0.4)
+    np.testing.assert_allclose(mixed, targets)
+    np.testing.assert_allclose(targets.sum(1), 1, atol=1e-6)
+    assert mixed.dtype == targets.dtype == np.float32
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_a_generator_repeats_itself(seed: int) -> None:
+    def once() -> Floats:
+        generator = np.random.default_rng(seed)
+        masked = augment.mask(batch(), generator, masks=1, bands=4, frames=4)
+        return augment.mix_up(masked, np.eye(6, dtype=np.float32), generator, strength=0.3)[0]
+
+    np.testing.assert_array_equal(once(), once())

@@ -1,0 +1,93 @@
+"""Examples: the segments that training sees are those that the main road cuts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from conftest import RATE, drone, hiss
+from genrescope import audio, features, segments
+from genrescope.datasets import gtzan as read_gtzan
+from genrescope.errors import DataError
+from genrescope.examples import prepare, segment_frames
+from genrescope.features import PAPER_LOG_MEL, PAPER_MEANS, PAPER_SEQUENCE, PICTURE_LOG_MEL
+from genrescope.records import Track
+
+
+@pytest.fixture
+def song(tmp_path: Path) -> Track:
+    file = tmp_path / "song.wav"
+    soundfile.write(file, np.concatenate([drone(5.0, 1), hiss(6.0, 2)]), RATE)
+    return Track("song", file, "drone", "song")
+
+
+@pytest.mark.parametrize("spec", [PAPER_LOG_MEL, PAPER_SEQUENCE, PAPER_MEANS], ids=lambda spec: spec.kind)
+def test_windows_are_the_segments_of_the_main_road(spec: features.FeatureSpec, song: Track) -> None:
+    """Away from a segment's edges, where a cut meets silence instead of the next sound, they agree."""
+    examples = prepare([song], spec, seconds=4.5)
+    cut = segments.cut(audio.load(song.path, sample_rate=RATE), seconds=4.5)
+    direct = features.compute(cut.samples, RATE, spec)
+    gathered = examples.gather(np.arange(len(examples)))
+    assert gathered.shape == direct.shape
+    np.testing.assert_allclose(examples.weights, cut.weights, atol=512 / RATE)
+    if spec.kind == "vector":
+        np.testing.assert_allclose(gathered, direct, rtol=1e-5)
+    else:
+        # The first segment starts with the track in both; the later ones to half a hop.
+        inner = (
+            (slice(0, 1), slice(None), slice(0, 180))
+            if spec.kind == "log_mel"
+            else (slice(0, 1), slice(0, 180))
+        )
+        difference = np.abs(gathered[inner] - direct[inner])
+        assert np.median(difference) < 1e-3 * np.ptp(direct)
+
+
+def test_the_papers_segments(gtzan: Path) -> None:
+    tracks = read_gtzan(gtzan, "spectrogram").tracks[:3]
+    examples = prepare(tracks, PAPER_LOG_MEL, seconds=4.5, limit=6)
+    assert examples.gather(np.arange(len(examples))).shape == (18, 128, 194)
+    assert examples.start[:6].tolist() == [0, 194, 388, 581, 775, 969]
+
+
+def test_pictures_at_their_own_raster(gtzan: Path) -> None:
+    tracks = read_gtzan(gtzan, "spectrogram").tracks[:2]
+    examples = prepare(tracks, PICTURE_LOG_MEL, seconds=5.3)
+    assert examples.pictures[0].shape == (128, 723)
+    assert examples.width == 128
+    last = examples.start[examples.track == 0][-1]
+    assert 722 <= last + examples.width <= 723
+
+
+def test_a_track_shorter_than_a_segment_is_repeated(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "short.wav", drone(2.0, 1), RATE)
+    short = Track("short", tmp_path / "short.wav", "drone", "short")
+    examples = prepare([short], PICTURE_LOG_MEL, seconds=5.3)
+    window = examples.gather(np.array([0]))[0]
+    assert window.shape == (128, 128)
+    width = examples.pictures[0].shape[1]
+    np.testing.assert_array_equal(window[:, width : 2 * width], window[:, :width])
+
+
+def test_tables_feed_the_baselines_only(gtzan: Path) -> None:
+    tracks = read_gtzan(gtzan, "table").tracks
+    examples = prepare(tracks, PAPER_MEANS, seconds=30.0)
+    assert examples.gather(np.arange(len(examples))).shape == (1000, 6)
+    with pytest.raises(DataError, match="table"):
+        prepare(tracks, PAPER_LOG_MEL, seconds=4.5)
+
+
+def test_random_starts_fit(song: Track) -> None:
+    examples = prepare([song], PICTURE_LOG_MEL, seconds=5.3)
+    starts = examples.random_starts(np.zeros(500, np.int64), np.random.default_rng(0))
+    room = examples.pictures[0].shape[1] - examples.width
+    assert starts.min() == 0
+    assert starts.max() == room
+
+
+@pytest.mark.parametrize(("seconds", "hop", "frames"), [(4.5, 512, 194), (29.5, 512, 1271), (5.3, 914, 128)])
+def test_frames_of_a_segment(seconds: float, hop: int, frames: int) -> None:
+    assert segment_frames(features.FeatureSpec("log_mel", hop_length=hop), seconds) == frames

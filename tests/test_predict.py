@@ -1,0 +1,94 @@
+"""The main road: from a file to ranked genres, the same by every way in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from conftest import RATE, drone, hiss
+from genrescope import Classifier
+from genrescope.errors import AudioError, ModelError
+
+
+@pytest.fixture(scope="module")
+def classifier(little_model: Path) -> Classifier:
+    return Classifier.load(little_model)
+
+
+@pytest.fixture
+def song(tmp_path: Path) -> Path:
+    file = tmp_path / "song.wav"
+    soundfile.write(file, drone(40.0, 5), RATE)
+    return file
+
+
+def test_it_names_what_it_hears(classifier: Classifier, song: Path) -> None:
+    answer = classifier.classify(song)
+    assert answer.genre == "drone"
+    assert list(answer.scores.values()) == sorted(answer.scores.values(), reverse=True)
+    assert sum(answer.scores.values()) == pytest.approx(1, abs=1e-5)
+    assert answer.seconds == pytest.approx(40)
+    assert answer.path == str(song)
+    assert answer.row()["flags"] == []
+
+
+def test_bytes_and_path_give_the_same_numbers(classifier: Classifier, song: Path) -> None:
+    assert classifier.classify(song.read_bytes()).scores == classifier.classify(song).scores
+    assert classifier.classify(song).scores == classifier.classify(song).scores
+
+
+def test_the_answer_is_the_mean_weighted_by_seconds(classifier: Classifier, tmp_path: Path) -> None:
+    """Thirty seconds of one and six of the other: the last segment weighs six seconds."""
+    file = tmp_path / "both.wav"
+    soundfile.write(file, np.concatenate([drone(30.0, 1), hiss(6.0, 1)]), RATE)
+    answer = classifier.classify(file, timeline=True)
+    assert answer.timeline is not None
+    weighted = np.average(answer.timeline.scores, axis=0, weights=[30, 6])
+    assert [answer.scores[name] for name in ("drone", "hiss")] == pytest.approx(list(weighted), abs=1e-5)
+
+
+def test_the_timeline_covers_the_track(classifier: Classifier, song: Path) -> None:
+    course = classifier.timeline(song)
+    assert course.starts[0] == 0
+    assert course.ends[-1] == pytest.approx(40)
+    assert course.scores.shape == (2, 2)
+    assert [row["start"] for row in course.rows()] == [0.0, 10.0]
+
+
+def test_rate_format_channels_and_gain_do_not_change_the_genre(
+    classifier: Classifier, song: Path, tmp_path: Path
+) -> None:
+    samples, rate = soundfile.read(song)
+    stereo = np.stack([samples, samples], axis=1)
+    variants = {"a.flac": (stereo, rate), "b.ogg": (samples, rate), "c.wav": (0.25 * samples, rate)}
+    for name, (sound, at) in variants.items():
+        soundfile.write(tmp_path / name, sound, at)
+        assert classifier.classify(tmp_path / name).genre == "drone"
+
+
+def test_truncated_files_are_flagged_or_refused(classifier: Classifier, song: Path, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.wav"
+    cut.write_bytes(song.read_bytes()[: song.stat().st_size // 2])
+    assert classifier.classify(cut).flags == ("truncated",)
+    with pytest.raises(AudioError) as caught:
+        classifier.classify(cut, strict=True)
+    assert caught.value.code == "audio_truncated"
+
+
+def test_unknown_models_are_told() -> None:
+    with pytest.raises(ModelError):
+        Classifier.load("no such model")
+
+
+def test_the_default_model_hears_real_music(gtzan: Path) -> None:
+    """On the lossless clips: most top genres right, and identical numbers at every call."""
+    classifier = Classifier.load()
+    files = sorted(gtzan.glob("audio/*/*.flac"))
+    answers = [classifier.classify(file) for file in files]
+    hits = sum(answer.genre == file.parent.name for answer, file in zip(answers, files, strict=True))
+    assert len(files) == 10
+    assert hits >= 7
+    assert classifier.classify(files[0]).scores == answers[0].scores
