@@ -15,10 +15,10 @@ ROOMS = Path(genrescope.__file__).parent
 FLOORS = (
     "errors",
     "records config files paper style",
-    "decode filterbanks tables pictures gtzan replicas metrics document",
+    "decode filterbanks tables pictures gtzan replicas metrics document fetching efficientat imagenet hub",
     "audio segments augment datasets splits evaluate spectrum",
     "features plots page",
-    "report store classical networks",
+    "report store classical networks backbones",
     "models",
     "export examples predict",
     "task learner",

@@ -13,7 +13,7 @@ All functions return float32 of shape (frames,) or (rows, frames), with ``frames
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property, lru_cache
 from typing import Literal
 
@@ -81,7 +81,8 @@ class Spectrum:
         self.sample_rate = sample_rate
         self._keep = keep
         self.n_fft = n_fft
-        self._window = hann_window(win_length or n_fft, n_fft, periodic)
+        window = hann_window(win_length or n_fft, n_fft, periodic)
+        self._window = window if keep else window.astype(np.float32)
         padded = np.pad(samples.astype(np.float32, copy=False), n_fft // 2, mode=pad_mode)
         self.frames: Floats = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop_length]
 
@@ -108,11 +109,12 @@ class Spectrum:
             yield rows, self._transformed(self.frames[rows])
 
     def _transformed(self, frames: Floats) -> Floats:
+        rfft: Callable[..., npt.NDArray[np.complex64]] = _double_rfft if self._keep else _single_rfft()
         power = np.empty((len(frames), 1 + self.n_fft // 2), np.float32)
         step = max(_BLOCK_SAMPLES // self.n_fft, 1)
         for first in range(0, len(frames), step):
             rows = slice(first, first + step)
-            transform = np.fft.rfft(frames[rows] * self._window).astype(np.complex64)
+            transform = rfft(frames[rows] * self._window)
             np.square(transform.real, out=power[rows])
             power[rows] += np.square(transform.imag)
         return power
@@ -121,6 +123,19 @@ class Spectrum:
     def magnitude(self) -> Floats:
         """Magnitudes, shape (frames, bins)."""
         return np.sqrt(self.power)
+
+
+def _double_rfft(frames: npt.NDArray[np.float64]) -> npt.NDArray[np.complex64]:
+    """Transform in float64: the noise of float32 would fill the valleys that spectral contrast measures."""
+    return np.fft.rfft(frames).astype(np.complex64)
+
+
+def _single_rfft() -> Callable[[Floats], npt.NDArray[np.complex64]]:
+    """Transform in float32, three times faster: mel bands sum that noise away (1e-4 dB)."""
+    from scipy import fft  # a tenth of a second to import, so not before sound is there
+
+    rfft: Callable[[Floats], npt.NDArray[np.complex64]] = fft.rfft
+    return rfft
 
 
 def mel_spectrogram(
