@@ -315,3 +315,9 @@ def test_blocks_come_out_in_both_languages() -> None:
     assert text.splitlines()[:3] == ["# T", "", "lead"]
     assert "| x | 1 |" in text
     assert "### More" in text
+
+
+def test_long_features_that_share_a_panel_keep_their_names_and_colours() -> None:
+    many = np.linspace(0, 1, 5000)
+    svg = plots.features_figure({"spectral_centroid": many, "spectral_rolloff": many + 1}, 60.0, "long")
+    assert {"spectral centroid", "spectral rolloff"} <= {text.strip() for text in texts(svg)}

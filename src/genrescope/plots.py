@@ -37,7 +37,7 @@ _LABELS = {
     "spectral_bandwidth": "Hz",
     "spectral_rolloff": "Hz",
     "zero_crossing_rate": "share of samples",
-    "rms": "root mean square",
+    "rms": "RMS",
 }
 _TOGETHER = ("spectral_centroid", "spectral_bandwidth", "spectral_rolloff")
 
@@ -216,7 +216,7 @@ def _panel(axes: Axes, features: Mapping[str, Array], seconds: float) -> None:
         if values.ndim > 1:
             _picture(axes, values, seconds, "RdBu_r" if name == "mfcc" else "magma")
         elif len(values) > _MOST_POINTS:
-            _envelope(axes, values, seconds)
+            _envelope(axes, values, seconds, SERIES[place], _spoken(name))
         else:
             times = (np.arange(len(values)) + 0.5) * seconds / max(1, len(values))
             axes.plot(times, values, color=SERIES[place], linewidth=1.1, label=_spoken(name))
@@ -231,12 +231,12 @@ def _spoken(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _envelope(axes: Axes, values: Array, seconds: float) -> None:
+def _envelope(axes: Axes, values: Array, seconds: float, colour: str, label: str) -> None:
     """Fill between the lowest and the highest value of each stretch of a long line."""
     edges = np.linspace(0, len(values), _MOST_POINTS + 1).astype(int)[:-1]
     times = edges * seconds / len(values)
     low, high = np.minimum.reduceat(values, edges), np.maximum.reduceat(values, edges)
-    axes.fill_between(times, low, high, color=SERIES[0], linewidth=0.3)
+    axes.fill_between(times, low, high, color=colour, linewidth=0.6, label=label)
 
 
 def _cells(axes: Axes, counts: Array, shares: Array) -> None:
