@@ -11,7 +11,7 @@ import soundfile
 from conftest import RATE, drone, hiss
 from genrescope import audio, features, segments
 from genrescope.datasets import gtzan as read_gtzan
-from genrescope.errors import DataError
+from genrescope.errors import AudioError, DataError
 from genrescope.examples import prepare, segment_frames
 from genrescope.features import PAPER_LOG_MEL, PAPER_MEANS, PAPER_SEQUENCE, PICTURE_LOG_MEL
 from genrescope.records import Track
@@ -91,3 +91,18 @@ def test_random_starts_fit(song: Track) -> None:
 @pytest.mark.parametrize(("seconds", "hop", "frames"), [(4.5, 512, 194), (29.5, 512, 1271), (5.3, 914, 128)])
 def test_frames_of_a_segment(seconds: float, hop: int, frames: int) -> None:
     assert segment_frames(features.FeatureSpec("log_mel", hop_length=hop), seconds) == frames
+
+
+def test_what_cannot_be_read_is_left_out_and_told(song: Track, tmp_path: Path) -> None:
+    (tmp_path / "noise.wav").write_bytes(b"no sound")
+    bad = Track("bad", tmp_path / "noise.wav", "drone", "bad")
+    told: list[str] = []
+    examples = prepare(
+        [bad, song], PICTURE_LOG_MEL, seconds=5.3, on_failure=lambda track, failure: told.append(failure.code)
+    )
+    assert [track.id for track in examples.tracks] == ["song"]
+    assert told == ["audio_unreadable"]
+    with pytest.raises(AudioError):
+        prepare([bad, song], PICTURE_LOG_MEL, seconds=5.3)
+    with pytest.raises(DataError, match="no track can be read"):
+        prepare([bad], PICTURE_LOG_MEL, seconds=5.3, on_failure=lambda *_: None)

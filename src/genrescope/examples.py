@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from genrescope import audio, features, pictures, segments, store, tables
-from genrescope.errors import DataError
+from genrescope.errors import AudioError, DataError
 from genrescope.features import FeatureSpec
 from genrescope.records import Floats, Integers, Track
+
+Layout = tuple[Floats, Integers, npt.NDArray[np.float64]]  # a track's features, segment starts and weights
 
 
 @dataclass(frozen=True)
@@ -89,8 +93,9 @@ def prepare(
     hop_seconds: float = 0.0,
     limit: int = 0,
     cache: Path | None = None,
+    on_failure: Callable[[Track, AudioError], None] | None = None,
 ) -> Examples:
-    """Read the features of all tracks, and lay out their segments.
+    """Read the features of all tracks, several at a time, and lay out their segments.
 
     Parameters
     ----------
@@ -100,17 +105,40 @@ def prepare(
         The most segments of a track, from its beginning (0: no limit).
     cache : Path or None
         Where features of audio files are kept.
+    on_failure : callable
+        Told of each audio file that cannot be used, which is then left out; without it the first one raises.
 
     Raises
     ------
     AudioError, DataError
-        A track that cannot be read.
+        A track that cannot be read; ``data_empty`` when none can.
     """
     rows = _table_rows(tracks, spec, seconds)
-    layouts = [rows.get(track.id) or _read(track, spec, seconds, hop_seconds, cache) for track in tracks]
-    layouts = [
-        (picture, starts[: limit or None], weights[: limit or None]) for picture, starts, weights in layouts
-    ]
+
+    def read(track: Track) -> Layout | AudioError:
+        try:
+            return rows.get(track.id) or _read(track, spec, seconds, hop_seconds, cache)
+        except AudioError as failure:
+            if on_failure is None:
+                raise
+            return failure
+
+    readable: list[Track] = []
+    layouts: list[Layout] = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for track, layout in zip(tracks, pool.map(read, tracks), strict=True):
+            if isinstance(layout, AudioError):
+                assert on_failure is not None  # or read would have raised
+                on_failure(track, layout)
+                continue
+            readable.append(track)
+            layouts.append((layout[0], layout[1][: limit or None], layout[2][: limit or None]))
+    return _joined(readable, layouts, spec, seconds)
+
+
+def _joined(tracks: list[Track], layouts: list[Layout], spec: FeatureSpec, seconds: float) -> Examples:
+    if not tracks:
+        raise DataError("data_empty", "no track can be read", "check the files: genrescope classify FOLDER")
     return Examples(
         tracks=tuple(tracks),
         spec=spec,
@@ -120,9 +148,6 @@ def prepare(
         start=np.concatenate([starts for _, starts, _ in layouts]),
         weights=np.concatenate([weights for _, _, weights in layouts]),
     )
-
-
-Layout = tuple[Floats, Integers, npt.NDArray[np.float64]]
 
 
 def _table_rows(tracks: Sequence[Track], spec: FeatureSpec, seconds: float) -> dict[str, Layout]:

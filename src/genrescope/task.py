@@ -63,7 +63,7 @@ def prepare_task(
     cache: Path | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Task:
-    """Read features, lay out segments and split them."""
+    """Read features, lay out segments and split them. Audio that cannot be used is left out, and said."""
     data = settings.data
     say(f"reading {len(dataset.tracks)} tracks of {dataset.name}")
     examples = prepare(
@@ -73,8 +73,11 @@ def prepare_task(
         hop_seconds=data.hop_seconds,
         limit=data.segments_per_track,
         cache=cache,
+        on_failure=lambda track, failure: say(f"left out {track.id}: {failure.message}"),
     )
-    targets = np.array([dataset.classes.index(track.label) for track in dataset.tracks], np.int64)
+    classes = tuple(sorted({track.label for track in examples.tracks}))
+    dataset = replace(dataset, tracks=examples.tracks, classes=classes)
+    targets = np.array([classes.index(track.label) for track in dataset.tracks], np.int64)
     return Task(dataset, examples, targets, _split(dataset, examples, settings), settings)
 
 
