@@ -3,7 +3,7 @@
     python tools/build_gtzan_index.py ../shared/data/gtzan/tracks.csv
 
 Artist names are used here to form groups and are not shipped. The groups are stricter than the published
-artist groups, which give 25 artists several groups on different folds (A Tribe Called Quest has fourteen).
+artist groups, which give 23 artists several groups on different folds (A Tribe Called Quest has fourteen).
 """
 
 from __future__ import annotations

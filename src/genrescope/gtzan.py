@@ -23,7 +23,7 @@ class Index:
     ----------
     groups : mapping of track to group
         All 1000 tracks. One group per artist; where the artist is unknown, the published artist group.
-        Byte-identical tracks share a group. Stricter than the published groups, which divide 25 artists.
+        Byte-identical tracks share a group. Stricter than the published groups, which divide 23 artists.
     sides : mapping of track to {"train", "validation", "test"}
         The fault-filtered split of Kereliuk, Sturm and Larsen (2015): 443, 197, 290; 70 tracks removed.
     folds : mapping of track to {"1", "2", "3"}

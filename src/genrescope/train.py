@@ -7,6 +7,7 @@ was), ``checkpoints/``, ``curves.json``, ``model.onnx`` and ``evaluation.json`` 
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -102,10 +103,20 @@ def _info(task: Task) -> ModelInfo:
             "protocol": task.split.protocol,
             "seed": settings.train.seed,
             "genrescope": __version__,
+            "commit": _commit(),
             "config": settings.to_json(),
             "heard": [digest(task.examples.tracks[owner].id) for owner in heard],
         },
     )
+
+
+def _commit() -> str:
+    """Return the commit of the source tree that runs, or nothing where it is an installation."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
 
 
 def _fit_classical(task: Task) -> bytes:

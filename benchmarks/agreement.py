@@ -1,0 +1,54 @@
+"""From audio to the same answer: does a model name the same genre from the sound as from its picture?
+
+Run: python benchmarks/agreement.py GTZAN [MODEL]
+
+Takes the test clips of ``fault-filtered`` that have both, and prints how often the top genres agree.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from genrescope import Classifier, datasets, gtzan, measure, models
+from genrescope.examples import prepare
+from genrescope.records import Track
+
+
+def tops_of_pictures(model: models.Model, tracks: list[Track]) -> list[str]:
+    info = model.info
+    examples = prepare(tracks, info.features, seconds=info.segment_seconds, hop_seconds=info.hop_seconds)
+    scores = measure.score(model, examples, np.arange(len(examples)))
+    tops = []
+    for track in range(len(tracks)):
+        own = examples.track == track
+        tops.append(
+            info.classes[int(np.argmax(np.average(scores[own], axis=0, weights=examples.weights[own])))]
+        )
+    return tops
+
+
+def main() -> None:
+    folder, name = Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "default"
+    classifier = Classifier.load(name)
+    sides = gtzan.index().sides
+    sounds = {
+        track.id: track for track in datasets.gtzan(folder, "audio").tracks if sides.get(track.id) == "test"
+    }
+    pictures = [track for track in datasets.gtzan(folder, "spectrogram").tracks if track.id in sounds]
+    seen = tops_of_pictures(classifier.model, pictures)
+    heard = [classifier.classify(sounds[track.id].path).genre for track in pictures]
+    agreed = sum(one == other for one, other in zip(seen, heard, strict=True))
+    right = sum(genre == track.label for genre, track in zip(heard, pictures, strict=True))
+    share = agreed / len(pictures)
+    print(f"{classifier.model.name}: {agreed} of {len(pictures)} top genres agree ({share:.1%})")
+    print(f"from the sound {right / len(pictures):.1%} are right")
+    for track, one, other in zip(pictures, seen, heard, strict=True):
+        if one != other:
+            print(f"  {track.id}: {one} from the picture, {other} from the sound")
+
+
+if __name__ == "__main__":
+    main()
