@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from genrescope.errors import EnvironmentFailure
-from genrescope.files import write_whole
+from genrescope.files import cache_folder, write_whole
 
 
 def test_text_and_bytes_arrive(tmp_path: Path) -> None:
@@ -56,3 +56,11 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(KeyboardInterrupt):
         write_whole(tmp_path / "a", "x")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_cache_folder_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GENRESCOPE_CACHE", "/somewhere")
+    assert cache_folder("features") == Path("/somewhere/features")
+    monkeypatch.delenv("GENRESCOPE_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/elsewhere")
+    assert cache_folder("weights") == Path("/elsewhere/genrescope/weights")

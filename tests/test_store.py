@@ -62,8 +62,3 @@ def test_without_a_folder_nothing_is_kept(song: Path, tmp_path: Path) -> None:
     for _ in range(2):
         store.fetch(None, song, PAPER_LOG_MEL, compute)
     assert compute.times == 2
-
-
-def test_the_cache_folder_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("GENRESCOPE_CACHE", str(tmp_path))
-    assert store.default_folder() == tmp_path / "features"

@@ -7,7 +7,6 @@ Names of the catalogue, ``BACKBONES``, are loaded from a file or fetched on dema
 from __future__ import annotations
 
 import csv
-import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -17,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from genrescope import fetching, hub, imagenet
-from genrescope.efficientat import AUDIOSET_CLASSES, WIDTHS, EfficientAt
+from genrescope.efficientat import AUDIOSET_CLASSES, WIDTHS, EfficientAt, embedding_size
 from genrescope.errors import ConfigError, DataError, ModelError
 from genrescope.features import EFFICIENTAT, PAPER_LOG_MEL, FeatureSpec
+from genrescope.files import cache_folder
 
 HUB = "hub:"
 
@@ -107,8 +107,6 @@ class Entry(NamedTuple):
 def _efficientat(name: str, precision: int, sha256: str | None = None) -> Entry:
     release = "https://github.com/fschmid56/EfficientAT/releases/download/v0.0.1"
     width = WIDTHS[name]
-    with torch.device("meta"):
-        size = EfficientAt(width).size
     facts = Facts(
         name,
         f"{release}/{name}_as_mAP_{precision}.pt",
@@ -116,7 +114,7 @@ def _efficientat(name: str, precision: int, sha256: str | None = None) -> Entry:
         sha256,
         EFFICIENTAT.sample_rate,
         EFFICIENTAT,
-        size,
+        embedding_size(width),
         AUDIOSET_CLASSES,
         precision / 1000,
     )
@@ -134,3 +132,153 @@ def _torchvision(name: str, file: str, sha256: str, network: type[imagenet.Pictu
         network.size,
     )
     return Entry(facts, network, imagenet.without_head)
+
+
+BACKBONES: dict[str, Entry] = {
+    entry.facts.name: entry
+    for entry in (
+        _efficientat("mn01", 298),
+        _efficientat("mn02", 378),
+        _efficientat("mn04", 432, "899a8c6217063f6941793102a2780b3dd788ab11fce468d9cf5f0577c453321c"),
+        _efficientat("mn05", 443),
+        _efficientat("mn10", 471),
+        _efficientat("mn20", 478),
+        _efficientat("mn30", 482),
+        _efficientat("mn40", 484),
+        # torchvision publishes the first eight digits of the checksum, in the file's name.
+        _torchvision("vgg16", "vgg16-397923af.pth", "397923af", imagenet.Vgg16),
+        _torchvision("inception-v3", "inception_v3_google-0cc3c7bd.pth", "0cc3c7bd", imagenet.InceptionV3),
+    )
+}
+
+
+def load(name: str, *, weights: Path | None = None, cache: Path | None = None) -> Backbone:
+    """Load a backbone, in eval mode; torch's random state is left as it is.
+
+    Parameters
+    ----------
+    name : str
+        A key of ``BACKBONES``, or ``hub:`` and the name or folder of an encoder of the Hugging Face hub.
+    weights : Path, optional
+        A file of weights to load instead of the published ones, as its owner vouches for it: no checksum.
+    cache : Path, optional
+        Folder of fetched weights; ``files.cache_folder("weights")`` if none. The hub has a cache of its own.
+
+    Raises
+    ------
+    ConfigError
+        ``bad_config``: no such backbone; ``bad_use``: ``weights`` for one of the hub.
+    ModelError
+        ``model_missing``, ``model_damaged``: no file there, or one that holds no weights or not the published
+        ones; ``model_foreign``: weights of another network.
+    EnvironmentFailure
+        ``fetch_failed``: no network; ``extra_missing``: torchvision or transformers is missing or does not
+        load; ``cannot_write``.
+    """
+    if name.startswith(HUB):
+        return _from_hub(name, weights, cache)
+    if name not in BACKBONES:
+        raise ConfigError(
+            "bad_config",
+            f"no backbone is named {name!r}",
+            f"choose one of: {', '.join(BACKBONES)}; or {HUB}NAME for an encoder of the Hugging Face hub",
+        )
+    facts, build, translate = BACKBONES[name]
+    with torch.device("meta"):  # shapes without numbers: those are in the file
+        network = build()
+    if weights is None:
+        weights = fetching.fetch(
+            facts.source, (cache or cache_folder("weights")) / facts.file, sha256=facts.sha256
+        )
+    _fill(network, translate(read_weights(weights)), f"{weights}: not the weights of {name}")
+    return Backbone(facts, network).eval()
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read a state dict; a file that would run code on loading is refused.
+
+    Raises
+    ------
+    ModelError
+        ``model_missing``, ``model_damaged``, ``model_foreign``.
+    """
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise ModelError("model_missing", f"{path}: no such file", "check the path") from None
+    except Exception as reason:  # damage shows itself anywhere in torch's reader, as any kind of error
+        raise ModelError(
+            "model_damaged",
+            f"{path}: cannot be read as weights, nothing but weights: {str(reason).partition(chr(10))[0]}",
+            "give a file that torch.save made of a state dict",
+        ) from None
+    if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
+        raise ModelError(
+            "model_foreign", f"{path}: holds something else than a state dict", "save that alone"
+        )
+    return loaded
+
+
+def read_labels(path: Path) -> tuple[str, ...]:
+    """Read the names of AudioSet's classes, in the order of the logits.
+
+    Parameters
+    ----------
+    path : Path
+        AudioSet's ``class_labels_indices.csv``: columns ``index``, ``mid``, ``display_name``.
+
+    Raises
+    ------
+    DataError
+        ``data_missing``, ``data_malformed``.
+    """
+    try:
+        with path.open(encoding="utf8", newline="") as stream:
+            rows = [(row["index"], row["display_name"]) for row in csv.DictReader(stream)]
+    except OSError as reason:
+        raise DataError(
+            "data_missing", f"{path}: {reason.strerror}", "give AudioSet's list of classes"
+        ) from None
+    except KeyError as column:
+        raise _malformed(path, f"has no column {column}") from None
+    except (ValueError, csv.Error) as reason:
+        raise _malformed(path, f"is no table in UTF-8: {reason}") from None
+    if [index for index, _ in rows] != [str(number) for number in range(AUDIOSET_CLASSES)]:
+        raise _malformed(path, f"its {len(rows)} rows are not numbered from 0 to {AUDIOSET_CLASSES - 1}")
+    return tuple(name for _, name in rows)
+
+
+def _malformed(path: Path, what: str) -> DataError:
+    return DataError(
+        "data_malformed", f"{path}: {what}", "give AudioSet's class_labels_indices.csv as published"
+    )
+
+
+def _fill(network: nn.Module, state: dict[str, Tensor], complaint: str) -> None:
+    try:
+        network.load_state_dict(state, assign=True)
+    except RuntimeError as reason:
+        differences = str(reason).splitlines()[1:2] or [str(reason)]
+        raise ModelError(
+            "model_foreign", f"{complaint}: {differences[0].strip()[:200]}", "check the name and the file"
+        ) from None
+    network.float()  # weights may be stored in half precision
+
+
+def _from_hub(name: str, weights: Path | None, cache: Path | None) -> Backbone:
+    if weights is not None:
+        raise ConfigError(
+            "bad_use", f"{name}: takes no file of weights", f"name its folder instead: {HUB}FOLDER"
+        )
+    where = name.removeprefix(HUB)
+    encoder = hub.load(where, cache=cache)
+    facts = Facts(
+        name,
+        where if Path(where).is_dir() else f"https://huggingface.co/{where}",
+        hub.licence(where, cache=cache),
+        None,
+        encoder.sample_rate,
+        None,
+        encoder.size,
+    )
+    return Backbone(facts, encoder).eval()

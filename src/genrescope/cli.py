@@ -108,7 +108,8 @@ def train(
 ) -> None:
     """Train a model on your own music, and measure it."""
     from genrescope import config as configs
-    from genrescope import datasets, printing, store
+    from genrescope import datasets, printing
+    from genrescope import files as disk
     from genrescope import train as training
 
     chosen = configs.load(config, settings or ())
@@ -123,7 +124,7 @@ def train(
         dataset,
         chosen,
         folder,
-        cache=store.default_folder(),
+        cache=disk.cache_folder("features"),
         on_progress=lambda line: typer.echo(line, err=True),
         progress_bar=sys.stderr.isatty(),
     )

@@ -1,4 +1,4 @@
-"""Bytes to disk, whole or not at all."""
+"""Bytes to disk, whole or not at all; and where caches lie."""
 
 from __future__ import annotations
 
@@ -7,6 +7,17 @@ import tempfile
 from pathlib import Path
 
 from genrescope.errors import cannot_write
+
+
+def cache_folder(kind: str) -> Path:
+    """Return the user's folder for what can be made or fetched again: ``features``, ``weights``.
+
+    ``GENRESCOPE_CACHE`` names its parent; otherwise it is where the XDG base directory specification says.
+    """
+    cache = os.environ.get("GENRESCOPE_CACHE")
+    if cache:
+        return Path(cache) / kind
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "genrescope" / kind
 
 
 def write_whole(path: Path, content: bytes | str) -> None:

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 from scipy import fft
 
-from genrescope import __version__, config, datasets, pictures, plots, report, store
+from genrescope import __version__, config, datasets, pictures, plots, report
 from genrescope.config import Config
 from genrescope.datasets import Dataset
 from genrescope.document import Figure
 from genrescope.evaluate import Evaluation, summarise_seeds
 from genrescope.features import PICTURE_LOG_MEL
+from genrescope.files import cache_folder
 from genrescope.records import TrackKind
 from genrescope.task import fingerprint
 from genrescope.train import finished, train
@@ -155,7 +156,7 @@ def _settings(experiment: Experiment, protocol: str, seed: int, quick: bool) -> 
 
 def _train(dataset: Dataset, settings: Config, folder: Path, say: Say) -> Outcome:
     done = finished(folder, dataset, settings)
-    run = done or train(dataset, settings, folder, cache=store.default_folder(), on_progress=say)
+    run = done or train(dataset, settings, folder, cache=cache_folder("features"), on_progress=say)
     return Outcome(run.evaluation, run.curves)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,14 +19,6 @@ from genrescope.records import Floats
 
 # Raised when features.compute changes its numbers, so that old entries are not found again.
 FEATURES_VERSION = 1
-
-
-def default_folder() -> Path:
-    """Return the user's cache folder for features (``GENRESCOPE_CACHE`` or the XDG one)."""
-    cache = os.environ.get("GENRESCOPE_CACHE")
-    if cache:
-        return Path(cache) / "features"
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "genrescope" / "features"
 
 
 def content_hash(path: Path) -> str:
