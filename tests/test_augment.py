@@ -52,3 +52,22 @@ def test_a_generator_repeats_itself(seed: int) -> None:
         return augment.mix_up(masked, np.eye(6, dtype=np.float32), generator, strength=0.3)[0]
 
     np.testing.assert_array_equal(once(), once())
+
+
+def test_recolouring_is_smooth_over_bands_and_constant_in_time() -> None:
+    before = np.full((4, 64, 10), -20, np.float32)
+    after = augment.recolour(before, np.random.default_rng(0), decibels=3.0)
+    change = after - before
+    np.testing.assert_allclose(change, change[:, :, :1].repeat(10, axis=2), atol=1e-4)
+    assert 0.5 < change[:, :, 0].std() < 8
+    assert np.abs(np.diff(change[:, :, 0], axis=1)).max() < 3
+
+
+def test_recolouring_fills_silence_with_a_floor() -> None:
+    before = np.full((8, 64, 10), -100, np.float32)
+    before[:, 10] = 0
+    after = augment.recolour(before, np.random.default_rng(0), decibels=0.0)
+    floors = after[:, 40]
+    assert floors.min() >= -90.1
+    assert floors.max() <= -45 + 3.1
+    np.testing.assert_allclose(after[:, 10], before[:, 10], atol=1e-2)

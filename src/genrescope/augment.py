@@ -33,6 +33,29 @@ def mask(batch: Floats, generator: np.random.Generator, *, masks: int, bands: in
     return masked
 
 
+def recolour(batch: Floats, generator: np.random.Generator, *, decibels: float) -> Floats:
+    """Change what microphones, masterings and codecs change: the balance of the bands, and the noise floor.
+
+    Each item gets a smooth random equaliser, ``decibels`` strong (standard deviation), and noise at a level
+    between 90 and 45 dB below its maximum, with a balance of its own.
+
+    Parameters
+    ----------
+    batch : ndarray, shape (items, mels, frames), dB
+    """
+    items, mels, _ = batch.shape
+    place = np.linspace(0, np.pi, mels)
+    curves = np.cos(np.arange(1, 6)[:, None] * place)  # a few slow waves over the bands
+    equalisers, slopes = decibels * generator.normal(size=(2, items, 5)) @ curves / np.sqrt(2.5)
+    loudest = batch.max(axis=(1, 2))
+    floor = (loudest - generator.uniform(45, 90, items))[:, None] + slopes
+    louder = batch + equalisers[:, :, None].astype(np.float32)
+    # Powers add: 10 log10(10^(a/10) + 10^(b/10)), without leaving the logarithm's range.
+    scale = np.float32(np.log(10) / 10)
+    mixed: Floats = np.logaddexp(scale * louder, scale * floor[:, :, None].astype(np.float32)) / scale
+    return mixed
+
+
 def mix_up(
     batch: Floats, targets: Floats, generator: np.random.Generator, *, strength: float
 ) -> tuple[Floats, Floats]:

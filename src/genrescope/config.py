@@ -61,13 +61,17 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """Changes to training data: mix-up strength (0: none), SpecAugment masks, random crops per track."""
+    """Changes to training data: mix-up strength (0: none), SpecAugment masks, random crops per track.
+
+    ``recolour_db`` is how far equalisers and noise floors differ, as they do between codecs (0: not at all).
+    """
 
     mix_up: float = 0.3
     masks: int = 2
     mask_bands: int = 20
     mask_seconds: float = 0.8
     random_crops: int = 4
+    recolour_db: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -260,6 +264,7 @@ def _check(config: Config) -> None:
         "augment.mix_up",
         "augment.masks",
         "augment.random_crops",
+        "augment.recolour_db",
         "train.patience",
         "data.hop_seconds",
     ):

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from genrescope.calibrate import Doubt, assess
 from genrescope.errors import DataError
 from genrescope.metrics import (
     Integers,
@@ -24,6 +25,7 @@ from genrescope.metrics import (
     checked_labels,
     checked_lengths,
     checked_scores,
+    checked_weights,
     codes,
     confusion_matrix,
     group_confusions,
@@ -89,6 +91,8 @@ class Level:
         Accuracy of always naming the most frequent genre of the training part; None where that is unknown.
     calibration_error : float or None
         See `calibration_error`; None where scores are not probabilities that sum to 1.
+    doubt : Doubt or None
+        Reliability and coverage, of tracks only; None where there is no ``calibration_error`` either.
     """
 
     unit: Unit
@@ -100,6 +104,7 @@ class Level:
     confusion: tuple[tuple[int, ...], ...]
     majority_baseline: float | None = None
     calibration_error: float | None = None
+    doubt: Doubt | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the level as JSON-ready data."""
@@ -107,7 +112,8 @@ class Level:
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> Level:
-        """Build the level that `to_json` wrote down."""
+        """Build the level that `to_json` wrote down; one without ``doubt`` is from before it was kept."""
+        doubt = row.get("doubt")
         return cls(
             **row
             | {
@@ -115,6 +121,7 @@ class Level:
                 "macro_f1": Interval(**row["macro_f1"]),
                 "per_genre": tuple(GenreScores(**genre) for genre in row["per_genre"]),
                 "confusion": tuple(tuple(line) for line in row["confusion"]),
+                "doubt": None if doubt is None else Doubt.from_json(doubt),
             }
         )
 
@@ -203,6 +210,7 @@ def evaluate(
     data: str = "",
     seed: int = 0,
     resamples: int = 2000,
+    min_score: float | None = None,
     notes: Iterable[str] = (),
 ) -> Evaluation:
     """Score the answers for segments, and for the tracks that they belong to.
@@ -220,6 +228,8 @@ def evaluate(
     weights : array_like, shape (n,), seconds, optional
     train_truth : array_like of int, optional
         Labels of the training part, for the majority baseline.
+    min_score : float, optional
+        Below it the model says that it is unsure, as chosen on validation data by `calibrate.threshold_for`.
 
     Raises
     ------
@@ -233,7 +243,7 @@ def evaluate(
     if points.shape[1] != len(names):
         raise malformed(f"{points.shape[1]} scores a row, for {len(names)} classes")
     baseline = train_truth if train_truth is None else checked_labels(train_truth, "train_truth", len(names))
-    task = _Task(names, baseline, seed, resamples)
+    task = _Task(names, baseline, seed, resamples, min_score)
     rows = _Rows(points, true, codes(groups, "groups")[1])
     whole = _by_track(rows, codes(tracks, "tracks")[1], weights)
     divided = protocol == "segment-random"
@@ -267,6 +277,7 @@ class _Task(NamedTuple):
     train_truth: Integers | None
     seed: int
     resamples: int
+    min_score: float | None
 
 
 def _by_track(rows: _Rows, tracks: Integers, weights: npt.ArrayLike | None) -> _Rows:
@@ -277,7 +288,7 @@ def _by_track(rows: _Rows, tracks: Integers, weights: npt.ArrayLike | None) -> _
         raise malformed("a track has segments of different genres")
     if (whole.groups[tracks] != rows.groups).any():
         raise malformed("a track has segments in different groups")
-    seconds = _checked_weights(weights, len(tracks))
+    seconds = checked_weights(weights, len(tracks))
     totals = np.bincount(tracks, weights=seconds)
     if not (totals > 0).all():
         raise malformed("weights: all segments of a track weigh nothing")
@@ -286,20 +297,13 @@ def _by_track(rows: _Rows, tracks: Integers, weights: npt.ArrayLike | None) -> _
     return whole._replace(scores=sums / totals[:, None])
 
 
-def _checked_weights(weights: npt.ArrayLike | None, rows: int) -> Reals:
-    """Return one weight a row, 1 where none are given; refuse negative and non-finite ones."""
-    seconds = np.ones(rows) if weights is None else np.asarray(weights, dtype=np.float64)
-    if seconds.shape != (rows,) or not (np.isfinite(seconds) & (seconds >= 0)).all():
-        raise malformed(f"weights: expected {rows} lengths in seconds, none below zero")
-    return seconds
-
-
 def _level(unit: Unit, rows: _Rows, task: _Task) -> Level:
     """Score rows against their truth."""
     confusions = group_confusions(rows.truth, rows.scores.argmax(1), task.classes, rows.groups)
     total = confusions.sum(0)
     train = task.train_truth
     known = _is_probability(rows.scores)
+    judged = known and unit == "track"
 
     def interval(measure: Callable[[Any], Reals]) -> Interval:
         return bootstrap_interval(confusions, measure, seed=task.seed, resamples=task.resamples)
@@ -314,6 +318,7 @@ def _level(unit: Unit, rows: _Rows, task: _Task) -> Level:
         confusion=tuple(tuple(line) for line in total.tolist()),
         majority_baseline=None if train is None else majority_baseline(train, rows.truth),
         calibration_error=calibration_error(rows.scores, rows.truth) if known else None,
+        doubt=assess(rows.scores, rows.truth, min_score=task.min_score) if judged else None,
     )
 
 

@@ -18,10 +18,13 @@ from genrescope.errors import ConfigError, DataError
 
 Reals = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 Labels = npt.ArrayLike
 
 # Draws held in memory at a time.
 _BLOCK = 2_000_000
+# What rounding may add to a probability of 1.
+_SLACK = 1e-3
 
 
 @dataclass(frozen=True)
@@ -107,19 +110,60 @@ def majority_baseline(train_labels: Labels, test_labels: Labels) -> float:
     return float(np.mean(test == names[np.argmax(counts)]))
 
 
-def calibration_error(scores: npt.ArrayLike, truth: Labels, *, bins: int = 15) -> float:
-    """Return the expected calibration error: how far the top score is from the share of right answers.
+def top_answers(scores: npt.ArrayLike, truth: Labels) -> tuple[Reals, Flags]:
+    """Return the highest score of each row, and whether it stands for the right genre; both of shape (n,).
 
-    Mean over ``bins`` bins of equal width, weighted by how many fall into each (Guo et al., "On
-    Calibration of Modern Neural Networks", ICML 2017). 0 where a score of 0.8 is right 80 % of the time.
+    Of equally high ones the first in order is the answer.
     """
     points = checked_scores(scores)
     true = checked_labels(truth, "truth", points.shape[1])
     checked_lengths(scores=points, truth=true)
-    confidence, right = points.max(1), points.argmax(1) == true
-    place = np.clip((confidence * bins).astype(int), 0, bins - 1)
-    gaps = np.bincount(place, weights=right - confidence, minlength=bins)
-    return float(np.abs(gaps).sum() / len(true))
+    return points.max(1), points.argmax(1) == true
+
+
+def bin_places(confidence: Reals, bins: int) -> Integers:
+    """Return which of ``bins`` bins of equal width between 0 and 1 each value falls into; shape (n,).
+
+    A value on an edge belongs to the upper bin, 1 to the last.
+    """
+    if bins < 1:
+        raise ConfigError("bad_use", f"{bins} bins hold nothing", "ask for at least one bin")
+    if confidence.min() < 0 or confidence.max() > 1 + _SLACK:
+        raise malformed(f"scores from {confidence.min():.3g} to {confidence.max():.3g} are no probabilities")
+    return np.minimum((confidence * bins).astype(np.int64), bins - 1)
+
+
+def calibration_error(scores: npt.ArrayLike, truth: Labels, *, bins: int = 10) -> float:
+    """Return the expected calibration error: how far the top score is from the share of right answers.
+
+    Mean over ``bins`` bins of equal width, weighted by how many fall into each (Guo et al., "On
+    Calibration of Modern Neural Networks", ICML 2017). 0 where a score of 0.8 is right 80 % of the time,
+    but for what chance adds, see `chance_error`.
+
+    Raises
+    ------
+    ConfigError
+        ``bad_use``: fewer than one bin.
+    DataError
+        ``data_empty``; ``data_malformed``, also where scores are no probabilities.
+    """
+    confidence, right = top_answers(scores, truth)
+    gaps = np.bincount(bin_places(confidence, bins), weights=right - confidence, minlength=bins)
+    return float(np.abs(gaps).sum() / len(right))
+
+
+def chance_error(scores: npt.ArrayLike, *, bins: int = 10) -> float:
+    """Return the calibration error to expect of perfectly calibrated scores such as these, by chance alone.
+
+    Were each top score the probability of being right, the gap summed over a bin would be nearly normal with
+    the variance of its Bernoulli trials; the mean size of that is added up (the idea of Bröcker and Smith,
+    "Increasing the Reliability of Reliability Diagrams", Weather and Forecasting 2007). It falls with the
+    root of the number of rows; an error below it is no better than one at it.
+    """
+    confidence = checked_scores(scores).max(1)
+    places = bin_places(confidence, bins)
+    variances = np.bincount(places, weights=np.clip(confidence * (1 - confidence), 0, None), minlength=bins)
+    return float(np.sqrt(2 / np.pi * variances).sum() / len(confidence))
 
 
 def bootstrap_interval(
@@ -186,6 +230,14 @@ def checked_lengths(**columns: npt.NDArray[Any]) -> None:
     if len({np.shape(column)[:1] for column in columns.values()}) > 1:
         sizes = ", ".join(f"{name} {len(np.atleast_1d(column))}" for name, column in columns.items())
         raise malformed(f"columns of different length: {sizes}")
+
+
+def checked_weights(weights: npt.ArrayLike | None, rows: int) -> Reals:
+    """Return one weight a row, 1 where none are given; refuse negative and non-finite ones."""
+    seconds = np.ones(rows) if weights is None else np.asarray(weights, dtype=np.float64)
+    if seconds.shape != (rows,) or not (np.isfinite(seconds) & (seconds >= 0)).all():
+        raise malformed(f"weights: expected {rows} weights, one a row and none below zero")
+    return seconds
 
 
 def codes(ids: npt.ArrayLike, name: str) -> tuple[npt.NDArray[Any], Integers]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from genrescope.calibrate import Bin, Threshold
 from genrescope.errors import missing_extra
 from genrescope.style import ACCENT, INK, MUTED, RULE, SERIES
 
@@ -145,6 +146,57 @@ def intervals_figure(
         axes.set(xlim=(0, 1), ylim=(len(values) - 0.5, -0.5), title=title)
         axes.grid(axis="x")
         axes.tick_params(axis="y", length=0)
+        return _svg(figure)
+
+
+def reliability_figure(bins: Sequence[Bin], title: str) -> str:
+    """Draw a reliability diagram as SVG: the share right in each bin of scores; below, how many fall there.
+
+    A calibrated model's dots, each at its bin's mean score, lie on the dashed line.
+    """
+    with _drawing(5.2, 5.0, title) as figure:
+        shares, counts = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1))
+        middles = [(one.low + one.high) / 2 for one in bins]
+        widths = [0.94 * (one.high - one.low) for one in bins]
+        right = [one.accuracy for one in bins]
+        shares.bar(middles, right, widths, color=ACCENT, alpha=0.3)
+        shares.plot([0, 1], [0, 1], "--", color=MUTED, linewidth=1)
+        shares.plot([one.confidence for one in bins], right, "o", color=ACCENT, clip_on=False)
+        shares.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="share right", title=title)
+        shares.grid(axis="y")
+        counts.bar_label(
+            counts.bar(middles, [one.n for one in bins], widths, color=ACCENT, alpha=0.3), padding=1
+        )
+        counts.margins(y=0.3)
+        counts.locator_params(axis="y", integer=True, nbins=3)
+        counts.set(xlabel="score of the answer", ylabel="tracks")
+        return _svg(figure)
+
+
+def coverage_figure(
+    curve: Sequence[Threshold], title: str, *, asked: float, marks: Mapping[str, Threshold]
+) -> str:
+    """Draw the share right over the share answered, as SVG; ``marks`` are points with a name each.
+
+    Parameters
+    ----------
+    curve : sequence of Threshold
+        By rising coverage.
+    asked : float
+        The accuracy to reach, drawn as a dashed line.
+    """
+    with _drawing(5.2, 3.8, title) as figure:
+        axes = figure.add_subplot()
+        axes.axhline(asked, linestyle="--", color=MUTED, linewidth=1)
+        axes.plot([one.coverage for one in curve], [one.accuracy for one in curve], color=ACCENT)
+        for (name, one), shape, colour in zip(marks.items(), "os", SERIES, strict=False):
+            axes.plot([one.coverage], [one.accuracy], shape, color=colour, label=name)
+        lowest = min([asked, *(one.accuracy for one in [*curve, *marks.values()])])
+        axes.set(xlim=(0, 1.02), ylim=(max(-0.02, lowest - 0.08), 1.02), title=title)
+        axes.set(xlabel="share of tracks answered", ylabel="share of these right")
+        axes.grid()
+        if marks:
+            axes.legend(loc="best")
         return _svg(figure)
 
 

@@ -12,13 +12,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from genrescope import document, paper, plots
+from genrescope import document, paper, plots, scorecard
 from genrescope.document import Block, Figure, Paragraph, Section, Table
 from genrescope.evaluate import LEAKY, Evaluation, Interval, Level
 from genrescope.files import write_whole
 from genrescope.plots import Curve
+from genrescope.scorecard import NONE, percent, share
 
-NONE = "–"
 LEAKY_NOTE = (
     f"Rows marked ({LEAKY}): pieces of one recording, or of one artist, stand on both sides of the split."
     " Such numbers tell how well a model knows again what it has heard, not how it does on new music."
@@ -208,16 +208,17 @@ def _results(names: Mapping[str, Evaluation]) -> Iterator[Block]:
     hollow = [f"{name}, by {level.unit}" for name, one, level in pairs if one.leaky]
     title = f"Accuracy with 95 % intervals{f', hollow where {LEAKY}' if hollow else ''}"
     values = {name: (one.value, one.low, one.high) for name, one in intervals.items()}
-    words = "; ".join(f"{name}: {_percent(one)}" for name, one in intervals.items())
+    words = "; ".join(f"{name}: {percent(one)}" for name, one in intervals.items())
     yield Figure(
         "accuracy", plots.intervals_figure(values, title, hollow=hollow), title + ".", f"{title}. {words}"
     )
+    yield from scorecard.trust(names.values())
 
 
 def _result_row(one: Evaluation, level: Level) -> tuple[str, ...]:
     """Return one line of the headline table."""
     baseline = NONE if level.majority_baseline is None else f"{100 * level.majority_baseline:.1f} %"
-    scores = (_percent(level.accuracy), _share(level.macro_f1), baseline)
+    scores = (percent(level.accuracy), share(level.macro_f1), baseline)
     return (
         one.model,
         one.protocol_title,
@@ -308,33 +309,8 @@ def _evaluation(name: str, one: Evaluation) -> Iterator[Block]:
     for note in one.notes:
         yield Paragraph(note)
     for place, level in enumerate(one.levels):
-        blocks = tuple(_level(name, one, level))
+        blocks = tuple(scorecard.blocks(name, one, level))
         yield from blocks if place == 0 else (Section(f"The same by {level.unit}", blocks, folded=True),)
-
-
-def _level(name: str, one: Evaluation, level: Level) -> Iterator[Block]:
-    """Yield one level's sentence, table and confusion matrix."""
-    title = f"{name}, by {level.unit}"
-    error = "" if level.calibration_error is None else f", calibration error {level.calibration_error:.3f}"
-    facts = f"accuracy {_percent(level.accuracy)}, macro F1 {_share(level.macro_f1)}{error}"
-    yield Paragraph(f"{title}: {facts}; {level.n} tested, from {level.groups} groups.")
-    rows = tuple(
-        (row.genre, f"{row.precision:.2f}", f"{row.recall:.2f}", f"{row.f1:.2f}", str(row.support))
-        for row in level.per_genre
-    )
-    marked = frozenset(range(len(rows))) if one.leaky else frozenset()
-    yield Table(f"Per genre: {title}", ("Genre", "Precision", "Recall", "F1", "Support"), rows, marked)
-    picture = plots.confusion_figure(level.confusion, one.classes, title)
-    caption = f"Confusion matrix: {title}. Numbers are counts, shading is the share of the true genre."
-    yield Figure(f"confusion {title}", picture, caption, f"{caption} {_confusions(level, one.classes)}")
-
-
-def _confusions(level: Level, classes: tuple[str, ...]) -> str:
-    """Return the three most frequent confusions in words."""
-    places = range(len(classes))
-    pairs = [(level.confusion[i][j], classes[i], classes[j]) for i in places for j in places if i != j]
-    worst = sorted((pair for pair in pairs if pair[0]), reverse=True)[:3]
-    return "; ".join(f"{true} taken for {guess}: {count}" for count, true, guess in worst)
 
 
 def _curves(report: Report) -> Iterator[Block]:
@@ -374,19 +350,9 @@ def _cell(ours: Ours | None) -> str:
     """Return an accuracy of ours with its protocol."""
     if ours is None:
         return NONE
-    return f"{_percent(ours.accuracy)} by {ours.unit}, {ours.protocol}"
+    return f"{percent(ours.accuracy)} by {ours.unit}, {ours.protocol}"
 
 
 def _number(percent: float | None) -> str:
     """Return a percentage as the paper prints it, or a dash."""
     return NONE if percent is None else f"{percent:g} %"
-
-
-def _percent(interval: Interval) -> str:
-    """Return a share and its bounds in percent."""
-    return f"{100 * interval.value:.1f} % [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
-
-
-def _share(interval: Interval) -> str:
-    """Return a share and its bounds with two decimals."""
-    return f"{interval.value:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
