@@ -62,6 +62,7 @@ def little_music(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 LITTLE = (
     "data.segment_seconds=1.0",
+    "data.hop_seconds=0",
     "data.hop_length=914",
     "data.segments_per_track=0",
     "split.folds=4",

@@ -16,10 +16,10 @@ import soundfile
 from conftest import LITTLE, RATE, drone, hiss
 
 
-def genrescope(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def genrescope(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own."""
     command = [sys.executable, "-m", "genrescope", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=cwd)
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +133,8 @@ def test_bad_use_is_one_clear_line(
         "model": little_model,
         "broken": broken,
     }
-    done = genrescope(*(argument.format(**places) for argument in arguments))
+    done = genrescope(*(argument.format(**places) for argument in arguments), cwd=tmp_path)
+    assert not list(tmp_path.glob("runs/*/*"))  # nothing half-made
     assert done.returncode in (1, 2)
     assert done.stdout == ""
     assert said in done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as reference
 
 from genrescope import paper
+from genrescope.calibrate import Threshold
 from genrescope.errors import ConfigError, DataError
 from genrescope.evaluate import (
     Evaluation,
@@ -159,6 +161,24 @@ def test_calibration_error_is_the_gap_between_score_and_share_of_right_answers()
     assert only(evaluated(decision_values, [0]).tracks).calibration_error is None
 
 
+def test_tracks_whose_scores_are_probabilities_say_how_far_to_trust_them() -> None:
+    truth = np.repeat(np.arange(30) % 3, 2)
+    scores = np.tile([0.8, 0.1, 0.1], (60, 1))
+    halves = {"tracks": np.arange(60) // 2, "groups": np.arange(60) // 2}
+    both = evaluated(scores, truth, min_score=0.7, **halves)
+    doubt = only(both.tracks).doubt
+    assert doubt is not None
+    assert doubt.curve == (doubt.curve[-1],)
+    assert (doubt.curve[-1].coverage, doubt.curve[-1].accuracy) == (1, pytest.approx(1 / 3))
+    assert doubt.chosen == Threshold(0.7, 1.0, pytest.approx(1 / 3))
+    assert doubt.reached is None
+    (bin_,) = doubt.bins
+    error = only(both.tracks).calibration_error
+    assert (bin_.n, bin_.confidence - bin_.accuracy) == (30, pytest.approx(error))
+    assert only(both.segments).doubt is None
+    assert only(evaluated(3 * scores, truth, **halves).tracks).doubt is None
+
+
 def test_seeds_are_summarised_by_mean_and_sample_deviation() -> None:
     assert summarise_seeds([0.5, 0.7]) == pytest.approx((0.6, 0.1 * np.sqrt(2)))
     with pytest.raises(DataError, match="no spread"):
@@ -209,10 +229,16 @@ def test_groups_add_up_to_the_whole(pairs: list[tuple[int, int]], groups: int) -
 
 def test_an_evaluation_survives_json() -> None:
     truth = np.arange(30) % 3
-    before = evaluated(one_hot(truth), truth, tracks=truth, train_truth=truth, notes=["n"], label="in words")
+    given = {"tracks": truth, "train_truth": truth, "notes": ["n"], "label": "in words"}
+    before = evaluated(one_hot(truth), truth, min_score=0.5, **given)
     row = json.loads(json.dumps(before.to_json(), allow_nan=False))
     assert Evaluation.from_json(row) == before
     assert (row["title"], row["leaky"]) == ("m, p", False)
+    assert before.tracks is not None
+    assert before.tracks.doubt is not None
+    del row["tracks"]["doubt"]
+    older = Evaluation.from_json(row)
+    assert older.tracks == replace(before.tracks, doubt=None)
     del row["tracks"]
     with pytest.raises(DataError, match="not an evaluation"):
         Evaluation.from_json(row)

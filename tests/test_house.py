@@ -15,8 +15,8 @@ ROOMS = Path(genrescope.__file__).parent
 FLOORS = (
     "errors",
     "records config files paper style",
-    "decode filterbanks tables pictures gtzan replicas metrics document fetching efficientat imagenet hub",
-    "audio segments augment datasets splits calibrate spectrum",
+    "decode filterbanks tables pictures gtzan replicas metrics document effects fetching efficientat imagenet hub",
+    "audio segments augment distort datasets splits calibrate spectrum",
     "features evaluate plots page",
     "scorecard store classical networks backbones",
     "report models",

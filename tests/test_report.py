@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from genrescope import plots
+from genrescope.calibrate import Bin, Threshold
 from genrescope.document import Figure, Paragraph, Section, Table, html, inline_svg, markdown
 from genrescope.errors import EnvironmentFailure
 from genrescope.evaluate import Evaluation, evaluate
@@ -221,6 +222,37 @@ def test_the_paper_is_matched_by_model_and_protocol_in_a_row_each() -> None:
     assert improved.accuracy == ours[3].levels[0].accuracy != literal.accuracy
 
 
+def test_trust_and_doubt_stand_in_the_report(tmp_path: Path) -> None:
+    trusted = evaluation("cnn", "fault-filtered", False, min_score=0.3)
+    leaky = evaluation("svm", "track-random", True)
+    level = trusted.levels[0]
+    assert level.doubt is not None
+    assert level.doubt.reached is not None
+    assert level.doubt.chosen is not None
+    paths = write_report(Report("Trust", (trusted, leaky)), tmp_path)
+    text = paths.markdown.read_text(encoding="utf8")
+    first, second = re.findall(r"^\| (?:cnn|svm) \| .* right.*$", text, flags=re.MULTILINE)
+    assert f"{level.calibration_error:.3f} | {level.doubt.chance_error:.3f}" in first
+    assert f"{100 * level.doubt.chosen.coverage:.1f} % from 0.30, " in first
+    assert f"{100 * level.doubt.reached.coverage:.1f} % from {level.doubt.reached.score:.2f}, " in first
+    assert "leaky" in second
+    assert second.endswith("| – |")
+    assert "With its own threshold, 0.30," in text
+    assert {path.name for path in tmp_path.glob("figures/*cnn*")} == {
+        f"{kind}-cnn-fault-filtered-by-track.svg" for kind in ("confusion", "coverage", "reliability")
+    } | {"confusion-cnn-fault-filtered-by-segment.svg"}
+    page = paths.html.read_text(encoding="utf8")
+    assert "class=marked" in page.partition("Trust and doubt, by track</caption>")[2].partition("</table>")[0]
+
+
+def test_evaluations_of_older_reports_are_drawn_without_doubt(tmp_path: Path) -> None:
+    row = evaluation("cnn", "fault-filtered", False).to_json()
+    del row["tracks"]["doubt"]
+    text = write_report(Report("Old", (Evaluation.from_json(row),)), tmp_path).markdown
+    assert "Trust" not in text.read_text(encoding="utf8")
+    assert not list(tmp_path.glob("figures/reliability*"))
+
+
 # Figures
 
 
@@ -233,6 +265,21 @@ def test_the_confusion_figure_shows_every_count_and_shades_by_share() -> None:
     assert {"8", "2", "5", "a", "b", "T", "true", "predicted"} <= {text.strip() for text in texts(svg)}
     shades = sorted(float(value) for value in re.findall(r"fill: #1f6fb2; opacity: ([\d.]+)", svg))
     assert shades == [0, 0.2, 0.8] or shades == [0.2, 0.8]
+
+
+def test_the_reliability_figure_counts_every_bin() -> None:
+    bins = (Bin(0.3, 0.4, 17, 0.36, 0.2), Bin(0.9, 1.0, 42, 0.97, 0.9))
+    words = {text.strip() for text in texts(plots.reliability_figure(bins, "T"))}
+    assert {"17", "42", "T", "share right", "score of the answer", "tracks"} <= words
+
+
+def test_the_coverage_figure_names_its_marks_and_shows_the_lowest_point() -> None:
+    curve = (Threshold(0.9, 0.1, 1.0), Threshold(0.2, 1.0, 0.31))
+    words = [
+        text.strip() for text in texts(plots.coverage_figure(curve, "T", asked=0.9, marks={"own": curve[0]}))
+    ]
+    assert {"T", "own", "share of tracks answered", "0.3"} <= set(words)
+    assert "own" not in texts(plots.coverage_figure(curve, "T", asked=0.9, marks={}))
 
 
 def test_figures_are_the_same_every_time_and_leave_matplotlib_as_it_was() -> None:

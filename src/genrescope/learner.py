@@ -76,6 +76,8 @@ class TrainingBatches:
             targets * (1 - self._config.train.label_smoothing)
             + self._config.train.label_smoothing / self._classes
         )
+        if settings.recolour_db > 0 and spec.kind == "log_mel":
+            batch = augment.recolour(batch, generator, decibels=settings.recolour_db)
         if settings.masks and spec.kind == "log_mel":
             frames = round(settings.mask_seconds * spec.sample_rate / spec.hop_length)
             batch = augment.mask(

@@ -36,14 +36,8 @@ def trust(evaluations: Iterable[Evaluation]) -> Iterator[Block]:
     """Yield a table of calibration and coverage, a row per evaluation that knows them."""
     known = [(one, level) for one in evaluations for level in one.levels if level.doubt is not None]
     if known:
-        headers = (
-            "Model",
-            "Protocol",
-            "Calibration error",
-            "By chance alone",
-            "Best threshold here",
-            "Own threshold",
-        )
+        errors = ("Calibration error", "By chance alone")
+        headers = ("Model", "Protocol", *errors, "Answered, best threshold", "Answered, own threshold")
         marked = frozenset(place for place, (one, _) in enumerate(known) if one.leaky)
         rows = tuple(_trust_row(one, level) for one, level in known)
         yield Table("Trust and doubt, by track", headers, rows, marked)
@@ -69,11 +63,11 @@ def _trust_row(one: Evaluation, level: Level) -> tuple[str, ...]:
 
 
 def _outcome(threshold: Threshold | None) -> str:
-    """Return in short what comes of a threshold."""
+    """Return in short what comes of a threshold: share answered, from which score, and right of these."""
     if threshold is None:
         return NONE
     answered, right = 100 * threshold.coverage, 100 * threshold.accuracy
-    return f"from {threshold.score:.2f}: {answered:.1f} % answered, {right:.1f} % of them right"
+    return f"{answered:.1f} % from {threshold.score:.2f}, {right:.1f} % right"
 
 
 def _error(level: Level) -> str:
@@ -101,7 +95,7 @@ def _reliability(title: str, doubt: Doubt) -> Figure:
 
 def _coverage(title: str, doubt: Doubt) -> Figure:
     """Return the curve of accuracy against coverage."""
-    marks = {"best threshold here": doubt.reached, "own threshold": doubt.chosen}
+    marks = {"best threshold": doubt.reached, "own threshold": doubt.chosen}
     drawn = {name: point for name, point in marks.items() if point is not None}
     picture = plots.coverage_figure(doubt.curve, f"Coverage\n{title}", asked=doubt.asked, marks=drawn)
     caption = (
@@ -124,17 +118,17 @@ def _offers(doubt: Doubt) -> Iterator[str]:
     if doubt.reached is None:
         yield f"No threshold leaves {FEWEST} tracks or more that are answered with {asked} right."
     else:
-        share, right = 100 * doubt.reached.coverage, 100 * doubt.reached.accuracy
+        answered, right = 100 * doubt.reached.coverage, 100 * doubt.reached.accuracy
         yield (
             f"Answering only at a score of {doubt.reached.score:.2f} or more, the model would answer"
-            f" {share:.1f} % of the tracks and be right in {right:.1f} % of these. The threshold is the"
+            f" {answered:.1f} % of the tracks and be right in {right:.1f} % of these. The threshold is the"
             f" lowest that reaches {asked} on these very tracks, so new ones may do worse."
         )
     if doubt.chosen is not None:
-        share, right = 100 * doubt.chosen.coverage, 100 * doubt.chosen.accuracy
+        answered, right = 100 * doubt.chosen.coverage, 100 * doubt.chosen.accuracy
         yield (
             f"With its own threshold, {doubt.chosen.score:.2f}, chosen on other tracks, it answers"
-            f" {share:.1f} % and is right in {right:.1f} % of these."
+            f" {answered:.1f} % and is right in {right:.1f} % of these."
         )
 
 

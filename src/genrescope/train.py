@@ -68,8 +68,10 @@ def train(
         ``data_too_few``: too few tracks, groups or genres for the protocol.
     """
     say = on_progress or (lambda _: None)
-    _claim(folder, dataset, settings)
+    _check_folder(folder, dataset, settings)
     task = prepare_task(dataset, settings, cache=cache, say=say)
+    identity = {"data": dataset.name, "data_sha256": fingerprint(dataset), "config": settings.to_json()}
+    write_whole(folder / "config.json", json.dumps(identity, indent=1))
     write_whole(folder / "split.json", _split_text(task))
     curves: list[dict[str, float]] = []
     if settings.model.name in classical.FAMILIES:
@@ -167,25 +169,23 @@ def finished(folder: Path, dataset: Dataset, settings: Config) -> Run | None:
         kept = {name: json.loads((folder / f"{name}.json").read_text(encoding="utf8")) for name in _KEPT}
     except (OSError, ValueError):
         return None
-    if kept["config"] != _identity(dataset, settings):
+    if not _same(kept["config"], dataset, settings):
         return None
     evaluation = Evaluation.from_json(kept["evaluation"])
     return Run(folder, folder / "model.onnx", evaluation, kept["curves"])
 
 
-def _identity(dataset: Dataset, settings: Config) -> dict[str, Any]:
-    return {"data": dataset.name, "data_sha256": fingerprint(dataset), "config": settings.to_json()}
+def _same(kept: dict[str, Any], dataset: Dataset, settings: Config) -> bool:
+    """Whether a run was of this data and these settings; settings younger than it stand at their defaults."""
+    return kept["data_sha256"] == fingerprint(dataset) and config.from_json(kept["config"]) == settings
 
 
-def _claim(folder: Path, dataset: Dataset, settings: Config) -> None:
-    """Make a run folder ours: new, or one that holds the same run unfinished."""
+def _check_folder(folder: Path, dataset: Dataset, settings: Config) -> None:
+    """Refuse a folder that holds another run, or a finished one."""
     if (folder / "evaluation.json").exists():
         raise ConfigError("bad_config", f"{folder}: this run is finished", "choose another folder with --run")
-    identity = _identity(dataset, settings)
     kept = folder / "config.json"
-    if not kept.exists():
-        write_whole(kept, json.dumps(identity, indent=1))
-    elif json.loads(kept.read_text(encoding="utf8")) != identity:
+    if kept.exists() and not _same(json.loads(kept.read_text(encoding="utf8")), dataset, settings):
         raise ConfigError(
             "bad_config",
             f"{folder}: holds a run with other data or settings",
@@ -203,14 +203,3 @@ def _split_text(task: Task) -> str:
         else:
             parts[part] = [names[owner] for owner in np.unique(task.examples.track[chosen])]
     return json.dumps({"protocol": task.split.protocol, "seed": task.config.train.seed, **parts}, indent=1)
-
-
-def resume_config(folder: Path) -> Config:
-    """Return the settings of the run in ``folder``."""
-    try:
-        kept = json.loads((folder / "config.json").read_text(encoding="utf8"))
-        return config.from_json(kept["config"])
-    except (OSError, ValueError, KeyError) as reason:
-        raise ConfigError(
-            "bad_config", f"{folder}: holds no run ({reason})", "name the folder given to --run"
-        ) from None
