@@ -1,7 +1,7 @@
 """Time every effect, and the chain that draws from them, on 10 s of sound at 32 kHz, on one core.
 
-Run it as ``python benchmarks/distort.py [audio file]``; without a file, sound is synthesised. It counts processor
-time, so that a busy machine changes little.
+Run it as ``python benchmarks/distort.py [audio file]``; without a file, sound is synthesised. Counted is the
+processor's time, so that a busy machine changes little.
 """
 
 from __future__ import annotations

@@ -88,6 +88,10 @@ def test_random_starts_fit(song: Track) -> None:
     assert starts.max() == room
 
 
+def test_frames_of_an_efficientat_segment() -> None:
+    assert segment_frames(features.EFFICIENTAT, 10.0) == 1000
+
+
 @pytest.mark.parametrize(("seconds", "hop", "frames"), [(4.5, 512, 194), (29.5, 512, 1271), (5.3, 914, 128)])
 def test_frames_of_a_segment(seconds: float, hop: int, frames: int) -> None:
     assert segment_frames(features.FeatureSpec("log_mel", hop_length=hop), seconds) == frames

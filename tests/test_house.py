@@ -15,14 +15,16 @@ ROOMS = Path(genrescope.__file__).parent
 FLOORS = (
     "errors",
     "records config files paper style",
-    "decode filterbanks tables pictures gtzan replicas metrics document effects fetching efficientat imagenet hub",
+    "decode filterbanks tables pictures gtzan replicas metrics document effects fetching efficientat "
+    "imagenet hub",
     "audio segments augment distort datasets splits calibrate spectrum",
     "features evaluate plots page",
     "scorecard store classical networks backbones",
-    "report models",
+    "report models transfer",
     "export examples predict",
     "task learner",
     "fitting measure",
+    "makers",
     "train batch listening printing",
     "reproduce",
     "cli",

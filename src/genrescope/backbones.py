@@ -194,6 +194,24 @@ def load(name: str, *, weights: Path | None = None, cache: Path | None = None) -
     return Backbone(facts, network).eval()
 
 
+def spec(name: str) -> FeatureSpec:
+    """Return the features that a backbone takes, without loading it.
+
+    Raises
+    ------
+    ConfigError
+        ``bad_config``: no such backbone, or one that takes samples.
+    """
+    facts = BACKBONES[name].facts if name in BACKBONES else None
+    if facts is None or facts.spec is None:
+        raise ConfigError(
+            "bad_config",
+            f"no backbone for model files is named {name!r}",
+            f"choose one of: {', '.join(BACKBONES)}",
+        )
+    return facts.spec
+
+
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Read a state dict; a file that would run code on loading is refused.
 

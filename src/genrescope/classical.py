@@ -57,6 +57,27 @@ def fit(name: str, inputs: Floats, targets: Integers, *, c: float, seed: int) ->
     return pipeline
 
 
+def fit_linear(embeddings: Floats, targets: Integers, *, c: float, seed: int) -> tuple[Floats, Floats]:
+    """Fit a class-balanced logistic regression on embeddings as they are.
+
+    Returns
+    -------
+    weights : ndarray, shape (classes, features), float32
+    biases : ndarray, shape (classes,), float32
+        Of a linear layer whose softmax gives the probabilities.
+    """
+    try:
+        from sklearn.linear_model import LogisticRegression
+    except ImportError:
+        raise missing_extra("train", "scikit-learn") from None
+    regression = LogisticRegression(C=c, class_weight="balanced", max_iter=5000, random_state=seed)
+    regression.fit(embeddings, targets)
+    weights, biases = regression.coef_, regression.intercept_
+    if len(weights) == 1:  # two classes: one logit, which a softmax needs twice
+        weights, biases = np.concatenate([-weights, weights]) / 2, np.concatenate([-biases, biases]) / 2
+    return weights.astype(np.float32), biases.astype(np.float32)
+
+
 def to_onnx(pipeline: Any, features: int) -> Any:
     """Convert a fitted pipeline to an ONNX graph ``features (n, features) -> scores (n, classes)``."""
     try:

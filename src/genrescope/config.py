@@ -52,11 +52,17 @@ class SplitConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Which network or classifier, and its regularisation. ``c`` is the inverse strength for LR and SVM."""
+    """Which network or classifier, and its regularisation.
+
+    ``c`` is the inverse strength for logistic regression and SVM. ``backbone`` is what pre-trained families
+    stand on, a name of ``backbones``; ``weights`` a file of its weights (empty: the published ones, fetched).
+    """
 
     name: str = "cnn"
     dropout: float = 0.3
     c: float = 1.0
+    backbone: str = "mn04"
+    weights: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,11 +86,13 @@ class OptimiserConfig:
 
     ``schedule`` is ``plateau`` (times ``plateau_factor`` when validation accuracy has not risen for
     ``plateau_patience`` epochs), ``one-cycle`` (Smith and Topin, 2017) or ``constant``.
+    ``backbone_rate`` times the learning rate is what a pre-trained backbone moves at; 0 freezes it.
     """
 
     name: Literal["adamw", "rmsprop"] = "adamw"
     learning_rate: float = 0.003
     weight_decay: float = 0.02
+    backbone_rate: float = 0.1
     schedule: Literal["plateau", "one-cycle", "constant"] = "one-cycle"
     plateau_factor: float = 0.5
     plateau_patience: int = 10

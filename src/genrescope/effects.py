@@ -2,7 +2,8 @@
 
 Pure functions on float32 mono samples, shape (n,), n > 0, all finite. Where it does not say otherwise, a
 function returns as many samples as it was given, scales with them, and leaves silence silent; peaks may pass
-1. What is random comes from the generator given. A number that makes no sense is a ConfigError, ``bad_use``.
+1. What is random comes from the generator given. An unknown name or a number out of range is a ConfigError,
+``bad_use``.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ Colour = Literal["white", "pink", "brown"]
 Codec = Literal["mp3", "aac", "opus"]
 _Value = TypeVar("_Value")
 
+# A mean level below this is silence: its reciprocal would leave the range of float32.
+_SILENCE = 1e-30
 # The lowest frequency of coloured noise: below it there is nothing to hear, and brown noise has most to give.
 _NOISE_HERTZ = 20.0
 _BUTTERWORTH_ORDER = 6
@@ -128,7 +131,7 @@ def soft_clip(samples: Floats, drive_db: float) -> Floats:
     if peak == 0:
         return samples
     drive = 10 ** (drive_db / 20)
-    clipped: Floats = np.tanh(samples * np.float32(drive / peak))
+    clipped: Floats = np.tanh(samples / np.float32(peak) * np.float32(drive))
     return clipped * np.float32(peak / math.tanh(drive))
 
 
@@ -211,9 +214,10 @@ def change_tempo(samples: Floats, sample_rate: int, factor: float) -> Floats:
     body, fade, seek = (
         max(1, round(duration * sample_rate)) for duration in (_BODY_SECONDS, _FADE_SECONDS, _SEEK_SECONDS)
     )
-    padded = np.pad(samples, (0, body + fade + seek + sample_rate // _SEEK_RATE + 1))
+    step = max(1, sample_rate // _SEEK_RATE)
+    padded = np.pad(samples, (0, body + fade + seek + 2 * step))
     aims = np.arange(0, length, body) * factor
-    starts = _splices(padded, aims, body, fade, seek, max(1, sample_rate // _SEEK_RATE))
+    starts = _splices(padded, aims, body, fade, seek, step)
     pieces: Floats = padded[starts[:, None] + np.arange(body + fade)]
     rise = (np.arange(1, fade + 1, dtype=np.float32) / (fade + 1))[None]
     pieces[1:, :fade] = pieces[1:, :fade] * rise + pieces[:-1, body:] * (1 - rise)
@@ -236,7 +240,8 @@ def transcode(samples: Floats, sample_rate: int, codec: Codec, kbit_per_second: 
     bit_rate = round(1000 * _positive("kbit_per_second", kbit_per_second))
     rate = min((rate for rate in coder.rates if rate >= sample_rate), default=max(coder.rates))
     file = _encoded(_resample(samples, sample_rate, rate), rate, coder, bit_rate)
-    with av.open(file, "r") as container:
+    # The format is given because FFmpeg takes a few very short MP3 files for something else.
+    with av.open(file, "r", format=coder.container) as container:
         frames: list[Any] = list(container.decode(audio=0))
     if not frames:  # of a few samples
         return samples
@@ -292,10 +297,9 @@ def _splices(
     starts = np.zeros(len(aims), dtype=np.int64)
     for piece in range(1, len(aims)):
         aim, follow = int(aims[piece]), int(starts[piece - 1]) + body
-        first, last = max(0, aim - seek), aim + seek
-        near = step * coarse.best(follow // step, fade // step, first // step, last // step)
-        first, last = max(first, near - step), min(last, near + step)
-        starts[piece] = fine.best(follow, fade, first, max(first, last))
+        first, last = max(0, aim - seek) // step, (aim + seek) // step
+        near = step * coarse.best(follow // step, fade // step, first, last)
+        starts[piece] = fine.best(follow, fade, max(0, near - step), near + step)
     return starts
 
 
@@ -347,8 +351,9 @@ def _at_level(samples: Floats, level: float) -> Floats:
 
 
 def _rms(samples: Floats) -> float:
-    """Return the mean level. Sums of float32 squares would lose what is very soft."""
-    return float(np.sqrt(np.square(samples, dtype=np.float64).mean()))
+    """Return the mean level, in double precision: squares of what is very soft are nothing in single."""
+    level = float(np.sqrt(np.square(samples, dtype=np.float64).mean()))
+    return level if level > _SILENCE else 0.0
 
 
 def _peak(samples: Floats) -> float:

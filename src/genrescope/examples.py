@@ -82,7 +82,8 @@ def _window(picture: Floats, start: int, width: int) -> Floats:
 
 def segment_frames(spec: FeatureSpec, seconds: float) -> int:
     """Return how many frames a segment has: those of a centred STFT of its samples."""
-    return 1 + round(seconds * spec.sample_rate) // spec.hop_length
+    samples = round(seconds * spec.sample_rate) - (spec.pre_emphasis is not None)  # pre-emphasis takes one
+    return 1 + samples // spec.hop_length
 
 
 def prepare(

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from genrescope import augment
-from genrescope.config import Config
+from genrescope.config import Config, OptimiserConfig
 from genrescope.examples import Examples
 from genrescope.networks import Network, smoothed_cross_entropy
 from genrescope.records import Integers
@@ -188,9 +188,8 @@ class Learner(lightning.LightningModule):
         optimiser = _optimiser(self.network, self.settings)
         if settings.schedule == "one-cycle":
             steps = len(self.batches) * self.settings.train.epochs
-            cycle = torch.optim.lr_scheduler.OneCycleLR(
-                optimiser, settings.learning_rate, total_steps=steps, pct_start=0.2
-            )
+            peaks = [group["lr"] for group in optimiser.param_groups]
+            cycle = torch.optim.lr_scheduler.OneCycleLR(optimiser, peaks, total_steps=steps, pct_start=0.2)
             return {"optimizer": optimiser, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
         if settings.schedule == "plateau":
             plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
@@ -205,13 +204,23 @@ class Learner(lightning.LightningModule):
 
 def _optimiser(network: Network, config: Config) -> torch.optim.Optimizer:
     settings = config.optimiser
+    groups = _groups(network, settings)
     if settings.name == "rmsprop":
         # Keras' smoothing and epsilon, which the paper trained with.
         return torch.optim.RMSprop(
-            network.parameters(),
-            settings.learning_rate,
-            alpha=0.9,
-            eps=1e-7,
-            weight_decay=settings.weight_decay,
+            groups, settings.learning_rate, alpha=0.9, eps=1e-7, weight_decay=settings.weight_decay
         )
-    return torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
+    return torch.optim.AdamW(groups, settings.learning_rate, weight_decay=settings.weight_decay)
+
+
+def _groups(network: Network, settings: OptimiserConfig) -> list[dict[str, Any]]:
+    """Divide what moves: the network's own weights first, and a backbone's at a smaller rate."""
+    own: list[Tensor] = []
+    borrowed: list[Tensor] = []
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            (borrowed if name.startswith("backbone.") else own).append(parameter)
+    groups: list[dict[str, Any]] = [{"params": own, "lr": settings.learning_rate}]
+    if borrowed:
+        groups.append({"params": borrowed, "lr": settings.learning_rate * settings.backbone_rate})
+    return groups

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -69,10 +69,20 @@ class RelativeLevel(nn.Module):
         return standard.transpose(1, 2)
 
 
+class Normalisation(Protocol):
+    """A first layer: fitted on training data, then applied to every batch."""
+
+    def fit(self, batch: Tensor) -> None:
+        """Take the statistics of ``batch``."""
+
+    def __call__(self, batch: Tensor) -> Tensor:
+        """Return normalised features."""
+
+
 class Network(nn.Module, ABC):
     """What all networks share: ``normalise`` first, then ``score``."""
 
-    normalise: Standardise | RelativeLevel
+    normalise: Normalisation
 
     @abstractmethod
     def score(self, batch: Tensor) -> Tensor:

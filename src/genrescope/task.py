@@ -45,10 +45,12 @@ def feature_spec(settings: Config) -> FeatureSpec:
     name = settings.model.name
     if name in classical.FAMILIES:
         return features.PAPER_MEANS
-    from genrescope import networks  # torch is heavy: not before a network is asked for
+    from genrescope import backbones, networks, transfer  # torch is heavy: not before a network is asked for
 
+    if name in transfer.FAMILIES:
+        return backbones.spec(settings.model.backbone)
     if name not in networks.FAMILIES:
-        known = [*classical.FAMILIES, *networks.FAMILIES]
+        known = [*classical.FAMILIES, *networks.FAMILIES, *transfer.FAMILIES]
         raise ConfigError(
             "bad_config", f"no model family is named {name!r}", "choose one of: " + ", ".join(known)
         )

@@ -7,7 +7,6 @@ was), ``checkpoints/``, ``curves.json``, ``model.onnx`` and ``evaluation.json`` 
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,18 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from genrescope import __version__, classical, config, export, features
+from genrescope import config, export
 from genrescope.config import Config
 from genrescope.datasets import Dataset
-from genrescope.errors import ConfigError, missing_extra
+from genrescope.errors import ConfigError
 from genrescope.evaluate import Evaluation
-from genrescope.examples import segment_frames
 from genrescope.files import write_whole
+from genrescope.makers import make
 from genrescope.measure import headline, measure
-from genrescope.models import Model, ModelInfo
-from genrescope.task import Task, digest, fingerprint, prepare_task
+from genrescope.models import Model
+from genrescope.task import Task, fingerprint, prepare_task
 
-CHECKED_SEGMENTS = 64
 _KEPT = ("config", "curves", "evaluation")
 
 
@@ -73,11 +71,7 @@ def train(
     identity = {"data": dataset.name, "data_sha256": fingerprint(dataset), "config": settings.to_json()}
     write_whole(folder / "config.json", json.dumps(identity, indent=1))
     write_whole(folder / "split.json", _split_text(task))
-    curves: list[dict[str, float]] = []
-    if settings.model.name in classical.FAMILIES:
-        graph = _fit_classical(task)
-    else:
-        graph, curves = _fit_network(task, folder, say, progress_bar)
+    graph, curves = make(task, folder / "checkpoints", say=say, progress_bar=progress_bar)
     write_whole(folder / "curves.json", json.dumps(curves, indent=1))
     model = Model(graph, settings.model.name)
     say(f"measuring on the {settings.split.measure} part")
@@ -86,81 +80,6 @@ def train(
     write_whole(folder / "model.onnx", export.redescribe(graph, described))
     write_whole(folder / "evaluation.json", json.dumps(evaluation.to_json(), indent=1))
     return Run(folder, folder / "model.onnx", evaluation, curves)
-
-
-def _info(task: Task) -> ModelInfo:
-    settings = task.config
-    heard = np.unique(
-        task.examples.track[np.concatenate([task.segments("train"), task.segments("validation")])]
-    )
-    return ModelInfo(
-        name=settings.model.name,
-        classes=task.classes,
-        features=task.examples.spec,
-        segment_seconds=settings.data.segment_seconds,
-        hop_seconds=settings.data.hop_seconds or settings.data.segment_seconds,
-        provenance={
-            "data": task.dataset.name,
-            "data_sha256": fingerprint(task.dataset),
-            "protocol": task.split.protocol,
-            "seed": settings.train.seed,
-            "genrescope": __version__,
-            "commit": _commit(),
-            "config": settings.to_json(),
-            "heard": [digest(task.examples.tracks[owner].id) for owner in heard],
-        },
-    )
-
-
-def _commit() -> str:
-    """Return the commit of the source tree that runs, or nothing where it is an installation."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-
-
-def _fit_classical(task: Task) -> bytes:
-    chosen = task.segments("train")
-    inputs, targets = task.examples.gather(chosen), task.targets[task.examples.track[chosen]]
-    settings = task.config
-    pipeline = classical.fit(
-        settings.model.name, inputs, targets, c=settings.model.c, seed=settings.train.seed
-    )
-    return export.export_classical(pipeline, _info(task), inputs)
-
-
-def _fit_network(
-    task: Task, folder: Path, say: Callable[[str], None], progress_bar: bool
-) -> tuple[bytes, list[dict[str, float]]]:
-    try:
-        from genrescope import fitting, networks
-    except ImportError as missing:
-        raise missing_extra("train", missing.name or "torch") from None
-    settings, examples = task.config, task.examples
-    fitting.prepare_torch(settings)
-    network = networks.build(
-        settings.model.name,
-        features=features.dimension(examples.spec),
-        frames=segment_frames(examples.spec, settings.data.segment_seconds),
-        classes=len(task.classes),
-        dropout=settings.model.dropout,
-    )
-    curves = fitting.fit(
-        network,
-        examples,
-        task.targets,
-        train=task.segments("train"),
-        validation=task.segments("validation"),
-        classes=len(task.classes),
-        settings=settings,
-        folder=folder / "checkpoints",
-        say=say,
-        progress_bar=progress_bar,
-    )
-    sample = examples.gather(task.segments("train")[:CHECKED_SEGMENTS])
-    return export.export_network(network, _info(task), sample), curves
 
 
 def finished(folder: Path, dataset: Dataset, settings: Config) -> Run | None:

@@ -1,0 +1,151 @@
+"""A task into the bytes of a model file: one way for each kind of model family."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genrescope import __version__, classical, export, features
+from genrescope.errors import missing_extra
+from genrescope.examples import segment_frames
+from genrescope.models import ModelInfo
+from genrescope.records import Integers
+from genrescope.task import Task, digest, fingerprint
+
+CHECKED_SEGMENTS = 64
+Curves = list[dict[str, float]]
+Say = Callable[[str], None]
+
+
+def make(
+    task: Task, folder: Path, *, say: Say = lambda _: None, progress_bar: bool = False
+) -> tuple[bytes, Curves]:
+    """Fit the model that the task's settings name.
+
+    Parameters
+    ----------
+    folder : Path
+        Of checkpoints: where a killed training carries on.
+
+    Returns
+    -------
+    bytes
+        Of a model file, checked against the fitted model.
+    list of dict
+        The curves, one row per epoch; empty for models without epochs.
+    """
+    if task.config.model.name in classical.FAMILIES:
+        return _make_classical(task), []
+    try:
+        from genrescope import transfer
+    except ImportError as missing:
+        raise missing_extra("train", missing.name or "torch") from None
+    if task.config.model.name == "frozen":
+        return _make_frozen(task, transfer), []
+    return _make_network(task, folder, say, progress_bar)
+
+
+def _make_classical(task: Task) -> bytes:
+    inputs, targets = _training_examples(task)
+    settings = task.config
+    pipeline = classical.fit(
+        settings.model.name, inputs, targets, c=settings.model.c, seed=settings.train.seed
+    )
+    return export.export_classical(pipeline, _info(task), inputs)
+
+
+def _make_frozen(task: Task, transfer: Any) -> bytes:
+    network = _build(task)
+    inputs, targets = _training_examples(task)
+    embeddings = transfer.embed(network.backbone, inputs)
+    network.set_head(
+        *classical.fit_linear(embeddings, targets, c=task.config.model.c, seed=task.config.train.seed)
+    )
+    return export.export_network(network, _info(task), inputs[:CHECKED_SEGMENTS])
+
+
+def _make_network(task: Task, folder: Path, say: Say, progress_bar: bool) -> tuple[bytes, Curves]:
+    from genrescope import fitting
+
+    fitting.prepare_torch(task.config)
+    network = _build(task)
+    curves = fitting.fit(
+        network,
+        task.examples,
+        task.targets,
+        train=task.segments("train"),
+        validation=task.segments("validation"),
+        classes=len(task.classes),
+        settings=task.config,
+        folder=folder,
+        say=say,
+        progress_bar=progress_bar,
+    )
+    sample = task.examples.gather(task.segments("train")[:CHECKED_SEGMENTS])
+    return export.export_network(network, _info(task), sample), curves
+
+
+def _build(task: Task) -> Any:
+    from genrescope import backbones, networks, transfer
+
+    settings, spec = task.config, task.examples.spec
+    chosen = settings.model
+    if chosen.name in transfer.FAMILIES:
+        weights = Path(chosen.weights) if chosen.weights else None
+        return transfer.build(
+            chosen.name,
+            backbones.load(chosen.backbone, weights=weights),
+            mels=spec.n_mels,
+            classes=len(task.classes),
+            dropout=chosen.dropout,
+            frozen=settings.optimiser.backbone_rate == 0,
+        )
+    return networks.build(
+        chosen.name,
+        features=features.dimension(spec),
+        frames=segment_frames(spec, settings.data.segment_seconds),
+        classes=len(task.classes),
+        dropout=chosen.dropout,
+    )
+
+
+def _training_examples(task: Task) -> tuple[Any, Integers]:
+    chosen = task.segments("train")
+    return task.examples.gather(chosen), task.targets[task.examples.track[chosen]]
+
+
+def _info(task: Task) -> ModelInfo:
+    settings = task.config
+    heard = np.unique(
+        task.examples.track[np.concatenate([task.segments("train"), task.segments("validation")])]
+    )
+    return ModelInfo(
+        name=settings.model.name,
+        classes=task.classes,
+        features=task.examples.spec,
+        segment_seconds=settings.data.segment_seconds,
+        hop_seconds=settings.data.hop_seconds or settings.data.segment_seconds,
+        provenance={
+            "data": task.dataset.name,
+            "data_sha256": fingerprint(task.dataset),
+            "protocol": task.split.protocol,
+            "seed": settings.train.seed,
+            "genrescope": __version__,
+            "commit": _commit(),
+            "config": settings.to_json(),
+            "heard": [digest(task.examples.tracks[owner].id) for owner in heard],
+        },
+    )
+
+
+def _commit() -> str:
+    """Return the commit of the source tree that runs, or nothing where it is an installation."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""

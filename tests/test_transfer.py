@@ -1,0 +1,96 @@
+"""Models on a pre-trained backbone: their shapes, what moves, and one file that needs no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from conftest import LITTLE
+from genrescope import Classifier, backbones, config, datasets, transfer
+from genrescope import train as training
+from genrescope.efficientat import WIDTHS, EfficientAt
+from genrescope.errors import ConfigError
+
+SMALL = (
+    "model.backbone=mn01",
+    "data.segment_seconds=2.0",
+    "split.protocol=artist-grouped",
+    "augment.random_crops=0",
+)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file of random weights for mn01."""
+    torch.manual_seed(0)
+    file = tmp_path_factory.mktemp("weights") / "mn01.pt"
+    torch.save(EfficientAt(WIDTHS["mn01"]).state_dict(), file)
+    return file
+
+
+def settings(name: str, weights: Path, *overrides: str) -> config.Config:
+    return config.load(name, [*LITTLE, *SMALL, f"model.weights={weights}", *overrides])
+
+
+def test_the_branches_of_mn04_are_as_wide_as_the_papers() -> None:
+    backbone = backbones.Backbone(backbones.BACKBONES["mn04"].facts, EfficientAt(WIDTHS["mn04"]))
+    network = transfer.build("parallel-pretrained", backbone, mels=128, classes=10, dropout=0.0, frozen=False)
+    assert isinstance(network, transfer.ParallelPretrained)
+    assert network.output.in_features == 384 + 128
+    assert network(torch.randn(2, 128, 200)).shape == (2, 10)
+
+
+@pytest.mark.parametrize("name", ["frozen", "parallel-pretrained"])
+def test_it_learns_and_classifies_from_one_file(
+    name: str, weights: Path, little_music: Path, tmp_path: Path
+) -> None:
+    chosen = settings(name, weights, "train.epochs=3", "augment.mix_up=0", "model.c=1e6")
+    run = training.train(datasets.read(little_music), chosen, tmp_path / "run")
+    assert run.evaluation.tracks is not None
+    assert run.evaluation.tracks.accuracy.value > 0.8
+    classifier = Classifier.load(run.model)
+    assert classifier.model.info.features.sample_rate == 32000
+    song = next((little_music / "hiss").rglob("*.wav"))
+    assert classifier.classify(song).genre == "hiss"
+
+
+def test_a_frozen_backbone_does_not_move(weights: Path, little_music: Path, tmp_path: Path) -> None:
+    chosen = settings("parallel-pretrained", weights, "optimiser.backbone_rate=0", "train.epochs=1")
+    training.train(datasets.read(little_music), chosen, tmp_path / "run")
+    kept = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    for name, before in torch.load(weights, weights_only=True).items():
+        torch.testing.assert_close(kept[f"network.backbone.network.{name}"], before)
+
+
+def test_a_backbone_moves_at_its_own_rate(weights: Path) -> None:
+    from genrescope.learner import _groups
+
+    backbone = backbones.load("mn01", weights=weights)
+    network = transfer.build("parallel-pretrained", backbone, mels=128, classes=2, dropout=0.0, frozen=False)
+    own, borrowed = _groups(network, config.load(None, ["optimiser.backbone_rate=0.1"]).optimiser)
+    assert borrowed["lr"] == pytest.approx(0.1 * own["lr"])
+    assert len(borrowed["params"]) == len(list(backbone.parameters()))
+
+
+def test_unknown_backbones_are_refused(little_music: Path, tmp_path: Path) -> None:
+    chosen = config.load("frozen", ["model.backbone=mn03"])
+    with pytest.raises(ConfigError, match="mn03"):
+        training.train(datasets.read(little_music), chosen, tmp_path / "run")
+
+
+def test_two_classes_make_a_softmax() -> None:
+    from genrescope import classical
+
+    generator = np.random.default_rng(0)
+    inputs = np.concatenate([generator.normal(-1, 1, (40, 3)), generator.normal(1, 1, (40, 3))]).astype(
+        np.float32
+    )
+    targets = np.repeat([0, 1], 40)
+    weights, biases = classical.fit_linear(inputs, targets, c=1.0, seed=0)
+    logits = inputs @ weights.T + biases
+    expected = 1 / (1 + np.exp(-(logits[:, 1] - logits[:, 0])))
+    assert weights.shape == (2, 3)
+    assert ((expected > 0.5) == targets).mean() > 0.9
