@@ -15,7 +15,7 @@ demo: $(VENV)/.base
 	@if [ "$(MUSIC)" = demo/music ] && [ ! -e demo/music/.whole ]; then \
 		echo "rendering demo music (12 pieces, from code)"; \
 		$(BIN)/python demo/render.py demo/music && touch demo/music/.whole; fi
-	$(BIN)/genrescope classify "$(MUSIC)" --format table --report "$(PAGE)"
+	$(BIN)/genrescope classify "$(patsubst ~/%,$(HOME)/%,$(MUSIC))" --format table --report "$(PAGE)"
 
 test: $(VENV)/.dev check
 	$(BIN)/python -m pytest

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -182,6 +183,28 @@ def test_features_are_drawn(album: Path, tmp_path: Path) -> None:
     done = genrescope("features", album / "b.flac", "--output", tmp_path / "plot.svg")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "plot.svg").read_text().startswith("<?xml")
+
+
+def test_names_in_any_alphabet_and_none(little_model: Path, tmp_path: Path) -> None:
+    """A pipe of another encoding, a name that is not UTF-8: rows are UTF-8 JSON all the same."""
+    names = ["日本.wav".encode(), b"caf\xe9 [r&b].wav"]
+    for name in names:
+        soundfile.write(os.fsencode(tmp_path) + b"/" + name, drone(2.0, 1), RATE, format="WAV")
+    command = [sys.executable, "-m", "genrescope", "classify", str(tmp_path), "-m", str(little_model)]
+    command += ["--report", str(tmp_path / "page.html")]
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
+    done = subprocess.run(command, capture_output=True, env=environment, timeout=60)
+    rows = [json.loads(line) for line in done.stdout.decode("utf8").splitlines()]
+    assert done.returncode == 0, done.stderr
+    assert sorted(os.fsencode(row["path"].rpartition("/")[2]) for row in rows) == sorted(names)
+    assert "日本.wav" in (tmp_path / "page.html").read_text(encoding="utf8")
+
+
+def test_an_empty_folder_among_others_is_told(album: Path, little_model: Path, tmp_path: Path) -> None:
+    done = genrescope("classify", album / "b.flac", tmp_path, "-m", little_model)
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row.get("error", {}).get("code") for row in rows] == [None, "audio_is_folder"]
+    assert done.returncode == 1
 
 
 def test_a_reader_that_leaves_is_no_error(album: Path, little_model: Path) -> None:

@@ -86,9 +86,13 @@ def test_a_foreign_graph_is_refused(tmp_path: Path) -> None:
         (lambda values: values.update(schema=99), "schema 99"),
         (lambda values: values.pop("schema"), "schema None"),
         (lambda values: values.pop("classes"), "classes"),
-        (lambda values: values.update(classes=["only one"]), "2 classes"),
+        (lambda values: values.update(classes=["a", "b", "c"]), "2 classes"),
         (lambda values: values["features"].update(n_mfcc="many"), "n_mfcc"),
-        (lambda values: values["features"].update(features=["rms"]), "6 features"),
+        (lambda values: values["features"].update(features=["rms"]), "for vector"),
+        (lambda values: values.update(segment_seconds="5"), "segment_seconds"),
+        (lambda values: values.update(hop_seconds=0), "hop_seconds"),
+        (lambda values: values.update(classes="ab"), "classes"),
+        (lambda values: values.update(task="multi-label"), "multi-label"),
     ],
 )
 def test_other_descriptions_are_refused(
@@ -115,6 +119,9 @@ def test_every_shipped_model_is_what_the_catalogue_says(name: str) -> None:
     assert model.info.licence
     assert model.info.scores["protocol"] == "fault-filtered"
     assert len(model.info.provenance["heard"]) == 639
+    assert model.info.scores["track_accuracy"]["n"] == 290
+    assert model.info.scores["track_accuracy"]["value"] >= 0.68
+    assert not model.info.scores["leaky"]
 
 
 def test_a_shipped_model_with_another_checksum_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

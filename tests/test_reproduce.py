@@ -26,6 +26,7 @@ def test_a_rehearsal_gives_the_whole_report(
     monkeypatch.setattr(reproduce, "EXPERIMENTS", chosen)
     monkeypatch.setattr(reproduce, "QUICK_TRACKS", 2)
     paths = reproduce.reproduce(gtzan, tmp_path, quick=True)
+    assert paths.json.parent == tmp_path / "quick"  # a full run later finds its own folder empty
     report = json.loads(paths.json.read_text())
     found = [(one["model"], one["protocol"], one["leaky"]) for one in report["evaluations"]]
     assert found == [
@@ -35,6 +36,8 @@ def test_a_rehearsal_gives_the_whole_report(
         ("parallel", "fault-filtered", False),
     ]
     assert "mean accuracy over 2 seeds" in report["evaluations"][0]["notes"][0]
+    assert len(report["evaluations"][0]["repeats"]) == 2
+    assert "deviation over 2 seeds" in paths.markdown.read_text()
     for text in (paths.markdown.read_text(), paths.html.read_text()):
         assert "leaky" in text
         assert "rehearsal" in text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -116,10 +117,9 @@ def test_a_finished_run_is_found_only_for_its_own_settings(little_music: Path, t
     assert training.finished(tmp_path / "run", dataset, settings("svm", "train.seed=5")) is None
 
 
-def test_plateau_without_validation_is_refused(little_music: Path, tmp_path: Path) -> None:
-    chosen = settings("cnn", "optimiser.schedule=plateau", "split.validation_fraction=0")
+def test_plateau_without_validation_is_refused() -> None:
     with pytest.raises(ConfigError, match="plateau"):
-        training.train(datasets.read(little_music), chosen, tmp_path / "run")
+        settings("cnn", "optimiser.schedule=plateau", "split.validation_fraction=0")
 
 
 def test_more_folds_than_artists_is_refused(little_music: Path, tmp_path: Path) -> None:
@@ -188,3 +188,57 @@ def test_precision_follows_the_processor(monkeypatch: pytest.MonkeyPatch) -> Non
     assert fitting.precision(config.load(None)) == "bf16-mixed"
     forced = replace(config.load(None), train=replace(config.load(None).train, precision="float32"))
     assert fitting.precision(forced) == "32-true"
+
+
+@pytest.mark.parametrize("override", ["augment.random_crops=2", "data.hop_seconds=0.5"])
+def test_segment_random_never_trains_on_the_test_segments(
+    override: str, little_music: Path, tmp_path: Path
+) -> None:
+    chosen = settings("cnn", "split.protocol=segment-random", override)
+    with pytest.raises(ConfigError, match="test part itself"):
+        training.train(datasets.read(little_music), chosen, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_resumed_run_keeps_its_split(little_music: Path, tmp_path: Path) -> None:
+    """A file that became unreadable would move others between the parts."""
+    music = tmp_path / "music"
+    shutil.copytree(little_music, music)
+    arguments = [
+        str(music),
+        str(tmp_path / "run"),
+        *LITTLE,
+        "split.protocol=artist-grouped",
+        "train.epochs=4",
+    ]
+    subprocess.run([sys.executable, "-c", KILLED, *arguments], capture_output=True)
+    next((music / "hiss").rglob("*.wav")).write_bytes(b"no longer sound")
+    with pytest.raises(DataError, match="another split"):
+        training.train(datasets.read(music), config.load("cnn", arguments[2:]), tmp_path / "run")
+
+
+def test_without_torch_training_says_what_to_install(little_music: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from genrescope.cli import main\n"
+        f"sys.argv = ['genrescope', 'train', {str(little_music)!r}, '--run', {str(tmp_path / 'run')!r}]\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "genrescope[train]" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_full_disk_while_checkpointing_is_told(little_music: Path, tmp_path: Path) -> None:
+    """A limit on the size of files stands in for a disk that fills."""
+    arguments = " ".join(f"--set {override}" for override in LITTLE)
+    command = (
+        f"ulimit -f 200; exec {sys.executable} -m genrescope train '{little_music}' --run run {arguments}"
+    )
+    command += " --set split.protocol=artist-grouped"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run" / "model.onnx").exists()

@@ -21,17 +21,9 @@ import numpy as np
 
 from genrescope.decode import Decoder, open_decoder
 from genrescope.errors import AudioError, ConfigError
-from genrescope.records import Clip, Floats
+from genrescope.records import AUDIO_SUFFIXES, Clip, Floats
 
 Source = str | os.PathLike[str] | bytes
-
-# fmt: off
-AUDIO_SUFFIXES = frozenset({
-    ".wav", ".wave", ".w64", ".rf64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".aif", ".aiff",
-    ".aifc", ".au", ".snd", ".caf", ".m4a", ".m4b", ".mp4", ".aac", ".wma", ".webm", ".mka", ".ac3", ".wv",
-    ".ape", ".tta", ".mpc", ".dsf",
-})
-# fmt: on
 
 SHORTEST_SECONDS = 1.0
 # -90 dBFS: the last bit of 16-bit audio flickers at -90.3 dBFS, and that is still silence.

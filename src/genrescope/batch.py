@@ -9,6 +9,7 @@ from typing import Any
 from genrescope import audio
 from genrescope.errors import DataError, GenrescopeError
 from genrescope.predict import Classifier
+from genrescope.records import AUDIO_SUFFIXES
 
 Row = dict[str, Any]
 
@@ -22,14 +23,15 @@ def find(paths: Iterable[Path]) -> list[Path]:
         ``data_empty``: nothing there has the suffix of an audio file.
     """
     paths = list(paths)
-    found = list(audio.iter_files(paths))
-    if not found:
+    found = [list(audio.iter_files([path])) for path in paths]
+    if not any(found):
         names = ", ".join(map(str, paths))
-        suffixes = " ".join(sorted(audio.AUDIO_SUFFIXES))
+        suffixes = " ".join(sorted(AUDIO_SUFFIXES))
         raise DataError(
             "data_empty", f"{names}: no audio files there", f"files are known by their suffix: {suffixes}"
         )
-    return found
+    # An empty folder beside others stands for itself: it becomes an error row.
+    return [file for path, files in zip(paths, found, strict=True) for file in files or [path]]
 
 
 def classify_all(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -76,7 +77,7 @@ def classify(
     rows = batch.classify_all(classifier, files, timeline=timeline or report is not None, strict=strict)
     if chosen is Format.table:
         rows = printing.watched(rows, len(files), Console(stderr=True))
-    kept = printing.Kept(rows, timelines=timeline)
+    kept = printing.Kept(rows, timelines=timeline, keep=report is not None)
     if chosen is Format.table:
         printing.print_table(kept, Console())
     elif chosen is Format.csv:
@@ -222,13 +223,24 @@ def version(
 
 def main() -> None:
     """Run the command line: a failure is one clear line, a hint and an exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        # Rows are UTF-8 wherever they go; a file name that is not shows its bytes, which JSON can read.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf8", errors="backslashreplace")
     try:
         app()
     except GenrescopeError as failure:
         print(f"genrescope: {failure.message}\n  {failure.hint}", file=sys.stderr)
         sys.exit(failure.outcome.exit_status)
-    except BrokenPipeError:
-        sys.stderr.close()  # whoever read our output has left; the interpreter would complain on its way out
+    except OSError as failure:
+        if isinstance(failure, BrokenPipeError):
+            # Whoever read our output has left; the interpreter would complain of it on its way out.
+            sys.stderr.close()
+            sys.exit(1)
+        print(
+            f"genrescope: {failure}\n  free some space, or check the path and its permissions",
+            file=sys.stderr,
+        )
         sys.exit(1)
     except KeyboardInterrupt:
         print("genrescope: interrupted", file=sys.stderr)

@@ -6,6 +6,7 @@ Precedence, lowest first: the defaults written here, the TOML file, ``--set sect
 from __future__ import annotations
 
 import difflib
+import math
 import tomllib
 import types
 from collections.abc import Iterable, Mapping
@@ -244,42 +245,62 @@ def _typed(value: Any, hint: Any, name: str) -> Any:
     return value
 
 
+# Lowest and highest value; what is not named here may be anything of its type.
+_RANGES: dict[str, tuple[float, float]] = {
+    "data.segment_seconds": (0.1, 3600),
+    "data.hop_seconds": (0, 3600),
+    "data.hop_length": (1, 1 << 20),
+    "data.segments_per_track": (0, math.inf),
+    "split.test_fraction": (0, 0.99),
+    "split.validation_fraction": (0, 0.99),
+    "split.folds": (2, math.inf),
+    "split.fold": (0, math.inf),
+    "model.dropout": (0, 0.99),
+    "model.c": (1e-12, math.inf),
+    "augment.mix_up": (0, math.inf),
+    "augment.masks": (0, math.inf),
+    "augment.mask_bands": (0, math.inf),
+    "augment.mask_seconds": (0, math.inf),
+    "augment.random_crops": (0, math.inf),
+    "augment.recolour_db": (0, math.inf),
+    "optimiser.learning_rate": (1e-12, math.inf),
+    "optimiser.weight_decay": (0, math.inf),
+    "optimiser.backbone_rate": (0, math.inf),
+    "optimiser.plateau_factor": (0.01, 0.99),
+    "optimiser.plateau_patience": (0, math.inf),
+    "train.seed": (0, (1 << 32) - 1),
+    "train.epochs": (1, math.inf),
+    "train.batch_size": (1, math.inf),
+    "train.label_smoothing": (0, 0.99),
+    "train.patience": (0, math.inf),
+    "train.threads": (0, 1024),
+}
+
+
 def _check(config: Config) -> None:
-    positive = (
-        "data.segment_seconds",
-        "data.hop_length",
-        "optimiser.learning_rate",
-        "train.epochs",
-        "train.batch_size",
-        "model.c",
+    for name, (lowest, highest) in _RANGES.items():
+        if not lowest <= _value(config, name) <= highest:
+            span = f"at least {lowest:g}" if highest == math.inf else f"from {lowest:g} to {highest:g}"
+            raise ConfigError(
+                "bad_config",
+                f"{name} must be {span}, not {_value(config, name)!r}",
+                f"the default is {_default(name)!r}",
+            )
+    if config.data.hop_seconds > config.data.segment_seconds:
+        raise ConfigError(
+            "bad_config",
+            f"data.hop_seconds is {config.data.hop_seconds:g}, longer than a segment: sound would be lost",
+            "set data.hop_seconds=0 for segments end to end",
+        )
+    unvalidated = config.split.join_validation or (
+        config.split.validation_fraction == 0 and config.split.protocol != "fault-filtered"
     )
-    for name in positive:
-        if not _value(config, name) > 0:
-            raise ConfigError(
-                "bad_config", f"{name} must be above zero", f"the default is {_default(name)!r}"
-            )
-    for name in (
-        "split.test_fraction",
-        "split.validation_fraction",
-        "model.dropout",
-        "train.label_smoothing",
-    ):
-        if not 0 <= _value(config, name) < 1:
-            raise ConfigError(
-                "bad_config", f"{name} must lie in [0, 1)", f"the default is {_default(name)!r}"
-            )
-    for name in (
-        "augment.mix_up",
-        "augment.masks",
-        "augment.random_crops",
-        "augment.recolour_db",
-        "train.patience",
-        "data.hop_seconds",
-    ):
-        if _value(config, name) < 0:
-            raise ConfigError(
-                "bad_config", f"{name} must not be negative", f"the default is {_default(name)!r}"
-            )
+    if config.optimiser.schedule == "plateau" and unvalidated:
+        raise ConfigError(
+            "bad_config",
+            "the plateau schedule watches validation accuracy, and there is no validation part",
+            "set split.validation_fraction above zero, or optimiser.schedule to one-cycle",
+        )
 
 
 def _value(config: Config, name: str) -> Any:

@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final, cast, get_args
+from typing import cast, get_args
 
 from genrescope import gtzan as literature
 from genrescope.errors import ConfigError, DataError
@@ -24,7 +24,7 @@ from genrescope.pictures import (
     picture_column_frames,
     read_spectrogram,
 )
-from genrescope.records import Track, TrackKind
+from genrescope.records import AUDIO_SUFFIXES, Track, TrackKind
 from genrescope.replicas import identical_files
 from genrescope.tables import Table, header, paper_means, read_rows, read_table
 
@@ -43,9 +43,6 @@ __all__ = [
     "read_table",
 ]
 
-_LOSSLESS = {".wav", ".flac", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".wv", ".ape"}
-_LOSSY = {".mp3", ".ogg", ".oga", ".opus", ".m4a", ".mp4", ".aac", ".wma", ".mpc"}
-AUDIO_SUFFIXES: Final = frozenset(_LOSSLESS | _LOSSY)
 _GTZAN_TABLE = "features_30_sec.csv"
 _SHARED_COLUMNS: Mapping[TrackKind, str] = {"audio": "audio", "spectrogram": "logmel"}
 _LAYOUTS = (

@@ -43,7 +43,7 @@ OUTCOMES: dict[str, Outcome] = {
     "model_export": Outcome(1, 500),
     # The surroundings.
     "extra_missing": Outcome(2, 501),
-    "cannot_write": Outcome(2, 507),
+    "cannot_write": Outcome(1, 507),
     "fetch_failed": Outcome(1, 502),
     "training_failed": Outcome(1, 500),
 }

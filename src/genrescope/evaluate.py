@@ -144,6 +144,8 @@ class Evaluation:
         Of the split and of the bootstrap.
     notes : tuple of str
         What a reader must know before quoting a number.
+    repeats : tuple of float
+        Accuracies of the first of ``levels`` over repeated splits, this one first; empty where there was one.
     """
 
     model: str
@@ -156,6 +158,7 @@ class Evaluation:
     tracks: Level | None
     seed: int
     notes: tuple[str, ...] = ()
+    repeats: tuple[float, ...] = ()
 
     @property
     def protocol_title(self) -> str:
@@ -189,7 +192,14 @@ class Evaluation:
             fields = {name: value for name, value in row.items() if name != "title"}
             for unit in ("segments", "tracks"):
                 fields[unit] = None if row[unit] is None else Level.from_json(row[unit])
-            return cls(**fields | {"classes": tuple(row["classes"]), "notes": tuple(row["notes"])})
+            return cls(
+                **fields
+                | {
+                    "classes": tuple(row["classes"]),
+                    "notes": tuple(row["notes"]),
+                    "repeats": tuple(row.get("repeats", ())),
+                }
+            )
         except (KeyError, TypeError) as reason:
             raise malformed(f"this is not an evaluation: {reason}") from reason
 

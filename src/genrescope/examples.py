@@ -95,8 +95,11 @@ def prepare(
     limit: int = 0,
     cache: Path | None = None,
     on_failure: Callable[[Track, AudioError], None] | None = None,
+    exact: bool = False,
 ) -> Examples:
     """Read the features of all tracks, several at a time, and lay out their segments.
+
+    Log-mel spectrograms of audio are computed of whole tracks, so that windows can begin anywhere.
 
     Parameters
     ----------
@@ -106,6 +109,8 @@ def prepare(
         The most segments of a track, from its beginning (0: no limit).
     cache : Path or None
         Where features of audio files are kept.
+    exact : bool
+        Compute them segment by segment, as classifying does: the frames at a segment's edges differ.
     on_failure : callable
         Told of each audio file that cannot be used, which is then left out; without it the first one raises.
 
@@ -118,6 +123,8 @@ def prepare(
 
     def read(track: Track) -> Layout | AudioError:
         try:
+            if exact and track.kind == "audio":
+                return _read_segments(track, spec, seconds, hop_seconds)
             return rows.get(track.id) or _read(track, spec, seconds, hop_seconds, cache)
         except AudioError as failure:
             if on_failure is None:
@@ -169,12 +176,9 @@ def _table_rows(tracks: Sequence[Track], spec: FeatureSpec, seconds: float) -> d
 
 
 def _read(track: Track, spec: FeatureSpec, seconds: float, hop_seconds: float, cache: Path | None) -> Layout:
-    if spec.kind == "vector":
-        return _read_vectors(track, spec, seconds, hop_seconds)
-    if track.kind == "spectrogram":
-        picture = _read_picture(track, spec)
-    else:
-        picture = store.fetch(cache, track.path, spec, lambda: _compute_whole(track, spec))
+    if track.kind == "audio" and spec.kind != "log_mel":
+        return _read_segments(track, spec, seconds, hop_seconds)
+    picture = _read_picture(track, spec, cache)
     total = (picture.shape[1] - 1) * spec.hop_length / spec.sample_rate
     starts, weights = segments.plan(total, seconds=seconds, hop_seconds=hop_seconds or None)
     columns = np.round(starts * spec.sample_rate / spec.hop_length).astype(np.int64)
@@ -183,23 +187,40 @@ def _read(track: Track, spec: FeatureSpec, seconds: float, hop_seconds: float, c
     return picture, np.minimum(columns, last), weights
 
 
-def _read_picture(track: Track, spec: FeatureSpec) -> Floats:
+def _read_segments(track: Track, spec: FeatureSpec, seconds: float, hop_seconds: float) -> Layout:
+    """Read by the main road, segment by segment: MFCC and chroma depend on where a piece begins and ends."""
+    clip = audio.load(track.path, sample_rate=spec.sample_rate)
+    pieces = segments.cut(clip, seconds=seconds, hop_seconds=hop_seconds or None)
+    computed = features.compute(pieces.samples, pieces.sample_rate, spec)
+    if spec.kind == "log_mel":
+        computed = computed.transpose(0, 2, 1)
+    columns = computed.reshape(-1, computed.shape[-1]).T
+    return columns, np.arange(len(pieces)) * (columns.shape[1] // len(pieces)), pieces.weights
+
+
+def _read_picture(track: Track, spec: FeatureSpec, cache: Path | None) -> Floats:
+    if track.kind == "audio":
+        return store.fetch(cache, track.path, spec, lambda: _compute_whole(track, spec))
+    if track.kind != "spectrogram" or spec.kind != "log_mel":
+        raise DataError(
+            "data_malformed",
+            f"{track.path}: this model is not fed with spectrograms",
+            "give audio (--set data.kind=audio), or train crnn, parallel or cnn",
+        )
     picture = pictures.read_spectrogram(track.path)
-    if spec.hop_length == features.PICTURE_LOG_MEL.hop_length:
-        return picture
+    if len(picture) != spec.n_mels:
+        raise DataError(
+            "data_malformed",
+            f"{track.path}: {len(picture)} bands, the model is fed with {spec.n_mels}",
+            f"give spectrograms of {spec.n_mels} mel bands",
+        )
+    if track.path.suffix == ".npy" or spec.hop_length == features.PICTURE_LOG_MEL.hop_length:
+        return picture  # arrays are taken to have the model's own raster
     frames = 1 + pictures.PICTURE_SAMPLES // spec.hop_length
     return pictures.interpolate_columns(picture, frames)
 
 
 def _compute_whole(track: Track, spec: FeatureSpec) -> Floats:
     clip = audio.load(track.path, sample_rate=spec.sample_rate)
-    computed = features.compute(clip.samples[None], clip.sample_rate, spec)[0]
-    picture: Floats = computed.T if spec.kind == "sequence" else computed
+    picture: Floats = features.compute(clip.samples[None], clip.sample_rate, spec)[0]
     return picture
-
-
-def _read_vectors(track: Track, spec: FeatureSpec, seconds: float, hop_seconds: float) -> Layout:
-    clip = audio.load(track.path, sample_rate=spec.sample_rate)
-    pieces = segments.cut(clip, seconds=seconds, hop_seconds=hop_seconds or None)
-    vectors = features.compute(pieces.samples, pieces.sample_rate, spec)
-    return vectors.T, np.arange(len(pieces)), pieces.weights

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import tempfile
+import uuid
 from pathlib import Path
 
 from genrescope.errors import cannot_write
@@ -30,24 +31,16 @@ def write_whole(path: Path, content: bytes | str) -> None:
     EnvironmentFailure
         ``cannot_write``: the folder cannot be made, or the disk is full; an older file is left as it was.
     """
-    data = content.encode("utf8") if isinstance(content, str) else content
-    temporary = None
+    # File names that are not UTF-8 may stand in reports; they are shown by their bytes.
+    data = content.encode("utf8", "backslashreplace") if isinstance(content, str) else content
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        with os.fdopen(handle, "wb") as stream:
+        with temporary.open("xb") as stream:
             stream.write(data)
-        # mkstemp makes files for their owner alone; a result is an ordinary file.
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except OSError as reason:
         raise cannot_write(path, reason) from None
     finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)

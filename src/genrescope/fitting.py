@@ -10,10 +10,10 @@ from pathlib import Path
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
 
 from genrescope.config import Config
-from genrescope.errors import ConfigError, GenrescopeError
+from genrescope.errors import GenrescopeError
 from genrescope.examples import Examples
 from genrescope.learner import Learner, TrainingBatches, ValidationBatches, fit_normalisation
 from genrescope.networks import Network
@@ -75,7 +75,6 @@ def fit(
     list of dict
         One row per epoch: losses, accuracies, learning rate.
     """
-    _check(settings, len(validation))
     batches = TrainingBatches(examples, targets, train, classes, settings)
     fit_normalisation(network, examples, train, settings.train.seed)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -104,6 +103,8 @@ def fit(
 def _trainer(settings: Config, callbacks: list[Callback], progress_bar: bool) -> lightning.Trainer:
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    if progress_bar:
+        callbacks = [*callbacks, RichProgressBar(console_kwargs={"stderr": True})]
     return lightning.Trainer(
         max_epochs=settings.train.epochs,
         precision=precision(settings),  # type: ignore[arg-type]
@@ -144,12 +145,3 @@ def _report(row: dict[str, float], epochs: int, say: Callable[[str], None]) -> N
         )
     parts = [f"{name.replace('_', ' ')} {value:.4g}" for name, value in row.items() if name != "epoch"]
     say(f"epoch {row['epoch']:.0f}/{epochs}: " + ", ".join(parts))
-
-
-def _check(settings: Config, validation: int) -> None:
-    if not validation and settings.optimiser.schedule == "plateau":
-        raise ConfigError(
-            "bad_config",
-            "the plateau schedule watches validation accuracy, and the validation part is empty",
-            "set split.validation_fraction above zero, or optimiser.schedule to one-cycle",
-        )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from genrescope import audio, features, plots
 from genrescope.features import FeatureSpec
 from genrescope.records import Clip, Floats
@@ -23,8 +25,9 @@ def features_plot(path: Path) -> str:
     """
     clip = audio.load(path, sample_rate=22050, duration=MOST_SECONDS)
     drawn = {"waveform": clip.samples, "log_mel": _compute(clip, features.PAPER_LOG_MEL)}
+    rows = _compute(clip, FeatureSpec("sequence", features=features.FEATURES)).T
     for name in features.FEATURES:
-        drawn[name] = _compute(clip, FeatureSpec("sequence", features=(name,))).T
+        drawn[name], rows = np.split(rows, [features.dimension(FeatureSpec("sequence", features=(name,)))])
     return plots.features_figure(drawn, clip.seconds, path.name)
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from genrescope import __version__, classical, export, features
-from genrescope.errors import missing_extra
 from genrescope.examples import segment_frames
 from genrescope.models import ModelInfo
 from genrescope.records import Integers
@@ -40,10 +39,8 @@ def make(
     """
     if task.config.model.name in classical.FAMILIES:
         return _make_classical(task), []
-    try:
-        from genrescope import transfer
-    except ImportError as missing:
-        raise missing_extra("train", missing.name or "torch") from None
+    from genrescope import transfer
+
     if task.config.model.name == "frozen":
         return _make_frozen(task, transfer), []
     return _make_network(task, folder, say, progress_bar)
@@ -144,8 +141,11 @@ def _info(task: Task) -> ModelInfo:
 
 def _commit() -> str:
     """Return the commit of the source tree that runs, or nothing where it is an installation."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    git = ["git", "-C", str(Path(__file__).parent)]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        # An installation inside somebody else's repository is not of that repository.
+        subprocess.run([*git, "ls-files", "--error-unmatch", __file__], capture_output=True, check=True)
+        described = [*git, "describe", "--always", "--dirty", "--abbrev=12"]
+        return subprocess.run(described, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return ""

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from genrescope import gtzan
 from genrescope.datasets import Dataset
 from genrescope.errors import ConfigError, DataError
 from genrescope.evaluate import Evaluation, evaluate
@@ -99,23 +100,51 @@ def measure_file(
     """
     info, classes = model.info, model.info.classes
     tracks = _known(dataset, model)
-    chosen = tracks if protocol == "all" else _test_part(tracks, protocol, seed, folds)
-    examples = prepare(chosen, info.features, seconds=info.segment_seconds, hop_seconds=info.hop_seconds)
+    notes = []
+    if len(tracks) < len(dataset.tracks):
+        strange = len(dataset.tracks) - len(tracks)
+        notes.append(f"{strange} tracks of genres that the model does not know are not scored")
+    unread: list[str] = []
+    examples = prepare(
+        tracks if protocol == "all" else _test_part(tracks, protocol, seed, folds),
+        info.features,
+        seconds=info.segment_seconds,
+        hop_seconds=info.hop_seconds,
+        on_failure=lambda track, failure: unread.append(f"left out {track.id}: {failure.message}"),
+        exact=True,
+    )
     heard = set(info.provenance.get("heard", ()))
-    overlap = sum(digest(track.id) in heard for track in chosen)
+    overlap = sum(digest(track.id) in heard for track in examples.tracks)
+    known = "no track is known to have been in the model's training"
+    label = f"{overlap} of {len(examples.tracks)} tracks were in the model's training" if overlap else known
     return evaluate(
         score(model, examples, np.arange(len(examples))),
-        np.array([classes.index(track.label) for track in chosen])[examples.track],
+        np.array([classes.index(track.label) for track in examples.tracks])[examples.track],
         classes=classes,
-        tracks=[chosen[owner].id for owner in examples.track],
-        groups=[chosen[owner].group for owner in examples.track],
+        tracks=[examples.tracks[owner].id for owner in examples.track],
+        groups=[examples.tracks[owner].group for owner in examples.track],
         weights=examples.weights,
         model=info.name,
         protocol=protocol,
-        leaky=overlap > 0,
-        label=f"{overlap} of {len(chosen)} tracks were in the model's training"
-        if overlap
-        else "tracks new to the model",
+        leaky=overlap > 0 or (protocol in PROTOCOLS and PROTOCOLS[protocol].leaky),
+        label=label,
         data=dataset.name,
         seed=seed,
+        notes=[*notes, *unread, *_cautions(protocol, examples.tracks)],
     )
+
+
+def _cautions(protocol: str, tested: Sequence[Track]) -> list[str]:
+    """Say what a reader of the figures could otherwise take for granted."""
+    cautions = []
+    sides = gtzan.index().sides
+    published = sum(side == "test" for side in sides.values())
+    if protocol == "fault-filtered" and len(tested) < published:
+        cautions.append(
+            f"{len(tested)} of the {published} published test tracks are here: another test than the full one"
+        )
+    if protocol == "artist-grouped" and len({track.group for track in tested}) == len(tested) > 1:
+        cautions.append(
+            "no two tracks share a known artist: where artists are unknown, this is as track-random"
+        )
+    return cautions

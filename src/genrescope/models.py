@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -81,6 +82,8 @@ class ModelInfo:
             )
         try:
             known = {name: values[name] for name in cls.__dataclass_fields__}
+            for fault in _faults(known):
+                raise _foreign(source, fault)
             known["classes"] = tuple(str(name) for name in known["classes"])
             known["features"] = FeatureSpec.from_json(known["features"])
             return cls(**known)
@@ -193,6 +196,22 @@ def load(name: str | Path = DEFAULT, *, threads: int = 1) -> Model:
     return model
 
 
+def _faults(known: dict[str, Any]) -> Iterator[str]:
+    """Say what is wrong with the values of a description."""
+    classes = known["classes"]
+    if not isinstance(classes, list) or len(set(map(str, classes))) != len(classes) or len(classes) < 2:
+        yield "its classes are not a list of different names"
+    for name in ("segment_seconds", "hop_seconds"):
+        value = known[name]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+            yield f"its {name} is {value!r}"
+    if known["task"] != "single-label":
+        yield f"its task is {known['task']!r}, which this version does not know"
+    for name in ("provenance", "scores"):
+        if not isinstance(known[name], dict):
+            yield f"its {name} is no table"
+
+
 def _open(graph: bytes, source: str, threads: int) -> Any:
     import onnxruntime
 
@@ -225,16 +244,28 @@ def _match(session: Any, info: ModelInfo, source: str) -> None:
     names = [port.name for port in session.get_inputs()], [port.name for port in session.get_outputs()]
     if names != ([INPUT], [OUTPUT]):
         raise _foreign(source, f"its ports are {names}, not {INPUT} and {OUTPUT}")
-    width = session.get_inputs()[0].shape[2 if info.features.kind == "sequence" else 1]
-    if isinstance(width, int) and width != dimension(info.features):
-        raise _foreign(
-            source, f"its graph takes {width} features, its description says {dimension(info.features)}"
-        )
-    columns = session.get_outputs()[0].shape[1]
+    ports, spec = session.get_inputs()[0].shape, info.features
+    expected = _shape(info)
+    if len(ports) != len(expected) or any(
+        isinstance(port, int) and size is not None and port != size
+        for port, size in zip(ports, expected, strict=True)
+    ):
+        raise _foreign(source, f"its graph takes {ports}, its description says {expected} for {spec.kind}")
+    columns = session.get_outputs()[0].shape[-1]
     if isinstance(columns, int) and columns != len(info.classes):
         raise _foreign(
             source, f"its graph scores {columns} classes, its description names {len(info.classes)}"
         )
+
+
+def _shape(info: ModelInfo) -> tuple[int | None, ...]:
+    """Return the shape of the features that a described model is fed; None where it may vary."""
+    spec = info.features
+    if spec.kind == "vector":
+        return None, dimension(spec)
+    samples = round(info.segment_seconds * spec.sample_rate) - (spec.pre_emphasis is not None)
+    frames = 1 + samples // spec.hop_length
+    return (None, dimension(spec), frames) if spec.kind == "log_mel" else (None, frames, dimension(spec))
 
 
 def _foreign(source: str, why: str) -> ModelError:

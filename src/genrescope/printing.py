@@ -6,10 +6,12 @@ import csv
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any, TextIO
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from genrescope.evaluate import Evaluation, Interval
@@ -59,8 +61,10 @@ def print_table(rows: Iterable[Row], console: Console, *, runners_up: int = 2) -
     for row, file in zip(answers, _short([row["path"] for row in answers]), strict=True):
         flags = f" [{', '.join(row['flags'])}]" if row["flags"] else ""
         followers = list(row["scores"].items())[1 : 1 + runners_up]
-        then = ", ".join(f"{genre} {score:.0%}" for genre, score in followers)
-        table.add_row(_plain(file + flags), row["genre"], f"{row['score']:.0%}", then, clock(row["seconds"]))
+        then = _plain(", ".join(f"{genre} {score:.0%}" for genre, score in followers))
+        table.add_row(
+            _plain(file + flags), _plain(row["genre"]), f"{row['score']:.0%}", then, clock(row["seconds"])
+        )
         for line in _course(row.get("timeline", ())):
             table.add_row(*line)
     if table.row_count:
@@ -73,23 +77,22 @@ def print_table(rows: Iterable[Row], console: Console, *, runners_up: int = 2) -
 
 def _short(paths: Sequence[str]) -> list[str]:
     """Leave out the folder that all paths share."""
-    if len({Path(path).is_absolute() for path in paths}) != 1:
+    try:
+        shared = Path(os.path.commonpath([Path(path).parent for path in paths]))
+        return [str(Path(path).relative_to(shared)) for path in paths]
+    except ValueError:  # absolute beside relative ones, or two drives
         return list(paths)
-    shared = Path(os.path.commonpath([Path(path).parent for path in paths]))
-    return [str(Path(path).relative_to(shared)) for path in paths]
 
 
 def _course(timeline: Sequence[Row]) -> Iterator[tuple[str, str, str]]:
     """Join neighbouring segments of one top genre into lines of the table."""
-    start, genre, best = 0.0, "", 0.0
-    for index, segment in enumerate(timeline):
-        top, score = max(segment["scores"].items(), key=lambda item: item[1])
-        if top != genre:
-            start, genre, best = segment["start"], top, 0.0
-        best = max(best, score)
-        following = timeline[index + 1]["scores"] if index + 1 < len(timeline) else {}
-        if not following or max(following, key=following.__getitem__) != genre:
-            yield f"  {clock(start)} to {clock(segment['end'])}", f"  {genre}", f"{best:.0%}"
+    tops = [max(segment["scores"].items(), key=lambda item: item[1]) for segment in timeline]
+    starts = [segment["start"] for segment in timeline]
+    ends = [*starts[1:], *[segment["end"] for segment in timeline[-1:]]]  # windows may overlap
+    for genre, run in groupby(range(len(tops)), key=lambda index: tops[index][0]):
+        places = list(run)
+        span = f"  {clock(starts[places[0]])} to {clock(ends[places[-1]])}"
+        yield span, f"  {_plain(genre)}", f"{max(tops[index][1] for index in places):.0%}"
 
 
 def clock(seconds: float) -> str:
@@ -100,8 +103,8 @@ def clock(seconds: float) -> str:
 
 
 def _plain(text: str) -> str:
-    """Keep rich from reading brackets in file names as markup, and odd bytes from breaking the terminal."""
-    return text.encode("utf8", "replace").decode().replace("[", r"\[")
+    """Keep rich from reading brackets as markup, and bytes that are no UTF-8 from breaking the terminal."""
+    return escape(text.encode("utf8", "backslashreplace").decode())
 
 
 def watched(rows: Iterable[Row], total: int, console: Console) -> Iterator[Row]:
@@ -120,28 +123,27 @@ def watched(rows: Iterable[Row], total: int, console: Console) -> Iterator[Row]:
 
 
 class Kept:
-    """Passes rows on and keeps them, for an exit status and a report; may hide timelines on the way."""
+    """Passes rows on, counts failures, and keeps the rows if a report wants them; may hide timelines."""
 
-    def __init__(self, rows: Iterable[Row], *, timelines: bool) -> None:
+    def __init__(self, rows: Iterable[Row], *, timelines: bool, keep: bool) -> None:
         self._rows = rows
         self._timelines = timelines
+        self._keep = keep
         self.all: list[Row] = []
+        self.failed = 0
 
     def __iter__(self) -> Iterator[Row]:
         for row in self._rows:
-            self.all.append(row)
+            self.failed += "error" in row
+            if self._keep:
+                self.all.append(row)
             yield row if self._timelines else {name: row[name] for name in row if name != "timeline"}
-
-    @property
-    def failed(self) -> int:
-        """How many rows so far are errors."""
-        return sum("error" in row for row in self.all)
 
 
 def print_evaluation(evaluation: Evaluation, console: Console | None = None) -> None:
     """Print accuracy and macro F1 with their intervals, and precision, recall, F1 per genre."""
     console = console or Console()
-    console.print(f"[bold]{evaluation.title}[/bold]: {evaluation.label}", highlight=False)
+    console.print(f"[bold]{_plain(evaluation.title)}[/bold]: {_plain(evaluation.label)}", highlight=False)
     for level in evaluation.levels:
         baseline = (
             "" if level.majority_baseline is None else f", majority baseline {level.majority_baseline:.1%}"
@@ -157,10 +159,10 @@ def print_evaluation(evaluation: Evaluation, console: Console | None = None) -> 
         table.add_column(name, justify="right")
     for genre in evaluation.levels[0].per_genre:
         shares = (f"{value:.2f}" for value in (genre.precision, genre.recall, genre.f1))
-        table.add_row(genre.genre, *shares, str(genre.support))
+        table.add_row(_plain(genre.genre), *shares, str(genre.support))
     console.print(table)
     for note in evaluation.notes:
-        console.print(f"note: {note}", highlight=False)
+        console.print(f"note: {_plain(note)}", highlight=False)
 
 
 def _interval(interval: Interval) -> str:

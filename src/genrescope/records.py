@@ -15,6 +15,14 @@ Integers = npt.NDArray[np.int64]
 
 TrackKind = Literal["audio", "spectrogram", "table"]
 
+# fmt: off
+AUDIO_SUFFIXES = frozenset({
+    ".wav", ".wave", ".w64", ".rf64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".aif", ".aiff",
+    ".aifc", ".au", ".snd", ".caf", ".m4a", ".m4b", ".mp4", ".aac", ".wma", ".webm", ".mka", ".ac3", ".wv",
+    ".ape", ".tta", ".mpc", ".dsf",
+})
+# fmt: on
+
 
 @dataclass(frozen=True)
 class Track:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from genrescope import document, paper, plots, scorecard
 from genrescope.document import Block, Figure, Paragraph, Section, Table
-from genrescope.evaluate import LEAKY, Evaluation, Interval, Level
+from genrescope.evaluate import LEAKY, Evaluation, Interval, Level, summarise_seeds
 from genrescope.files import write_whole
 from genrescope.plots import Curve
 from genrescope.scorecard import NONE, percent, share
@@ -33,6 +33,7 @@ class Ours:
     leaky: bool
     unit: str
     accuracy: Interval
+    repeats: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -342,7 +343,7 @@ def _ours(found: Iterator[Evaluation]) -> Ours | None:
     """Return the first evaluation's accuracy, of tracks where there are any."""
     for one in found:
         for level in one.levels[:1]:
-            return Ours(one.protocol_title, one.leaky, level.unit, level.accuracy)
+            return Ours(one.protocol_title, one.leaky, level.unit, level.accuracy, one.repeats)
     return None
 
 
@@ -350,6 +351,10 @@ def _cell(ours: Ours | None) -> str:
     """Return an accuracy of ours with its protocol."""
     if ours is None:
         return NONE
+    if len(ours.repeats) > 1:
+        mean, deviation = summarise_seeds(ours.repeats)
+        spread = f"{100 * mean:.1f} % \u00b1 {100 * deviation:.1f} (deviation over {len(ours.repeats)} seeds)"
+        return f"{spread} by {ours.unit}, {ours.protocol}"
     return f"{percent(ours.accuracy)} by {ours.unit}, {ours.protocol}"
 
 

@@ -87,7 +87,8 @@ def reproduce(data: Path, folder: Path, *, quick: bool = False, say: Say = lambd
     data : Path
         GTZAN with ``tracks.csv``, ``logmel``, ``audio`` and ``features_30_sec.csv``.
     folder : Path
-        Takes ``runs/`` and the report. Finished runs are not repeated, killed ones carry on.
+        Takes ``runs/`` and the report (``quick/`` of it, a rehearsal's). Finished runs are not repeated,
+        killed ones carry on; after a change of settings, name another folder.
     quick : bool
         A few tracks of each genre and two epochs: a rehearsal whose numbers mean little.
 
@@ -96,6 +97,7 @@ def reproduce(data: Path, folder: Path, *, quick: bool = False, say: Say = lambd
     DataError
         Parts of the data set are missing or malformed.
     """
+    folder = folder / "quick" if quick else folder
     outcomes = [
         outcome
         for experiment in EXPERIMENTS
@@ -168,11 +170,14 @@ def _train(dataset: Dataset, settings: Config, folder: Path, say: Say) -> Outcom
 def _named(outcomes: list[Outcome], experiment: Experiment) -> Outcome:
     first = outcomes[0]
     notes = first.evaluation.notes
+    repeats = tuple(one.evaluation.levels[0].accuracy.value for one in outcomes)
     if len(outcomes) > 1:
-        mean, deviation = summarise_seeds([one.evaluation.levels[0].accuracy.value for one in outcomes])
+        mean, deviation = summarise_seeds(repeats)
         repeated = f"mean accuracy over {len(outcomes)} seeds {mean:.1%}, standard deviation {deviation:.1%}"
         notes = (f"{repeated}; shown is seed 0", *notes)
-    return Outcome(replace(first.evaluation, model=experiment.name, notes=notes), first.curves)
+    return Outcome(
+        replace(first.evaluation, model=experiment.name, notes=notes, repeats=repeats), first.curves
+    )
 
 
 def _curve(rows: list[dict[str, float]]) -> plots.Curve:

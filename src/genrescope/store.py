@@ -5,6 +5,7 @@ A file that moves keeps its features; a file or a spec that changes gets new one
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from genrescope.errors import EnvironmentFailure
 from genrescope.features import FeatureSpec
 from genrescope.files import write_whole
 from genrescope.records import Floats
@@ -43,7 +45,8 @@ def fetch(folder: Path | None, path: Path, spec: FeatureSpec, compute: Callable[
     if kept is not None:
         return kept
     features = compute()
-    _write(entry, features)
+    with contextlib.suppress(EnvironmentFailure):  # a cache that cannot be written makes the next run slower
+        _write(entry, features)
     return features
 
 

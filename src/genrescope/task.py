@@ -12,11 +12,11 @@ import numpy as np
 from genrescope import classical, features
 from genrescope.config import Config
 from genrescope.datasets import Dataset
-from genrescope.errors import ConfigError
+from genrescope.errors import ConfigError, missing_extra
 from genrescope.examples import Examples, prepare
 from genrescope.features import FeatureSpec
 from genrescope.records import Integers
-from genrescope.splits import Split, split
+from genrescope.splits import Split, describe, split
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,14 @@ def feature_spec(settings: Config) -> FeatureSpec:
     name = settings.model.name
     if name in classical.FAMILIES:
         return features.PAPER_MEANS
-    from genrescope import backbones, networks, transfer  # torch is heavy: not before a network is asked for
-
+    try:
+        from genrescope import (
+            backbones,
+            networks,
+            transfer,
+        )  # torch is heavy: not before a network is asked for
+    except ImportError as missing:
+        raise missing_extra("train", missing.name or "torch") from None
     if name in transfer.FAMILIES:
         return backbones.spec(settings.model.backbone)
     if name not in networks.FAMILIES:
@@ -65,7 +71,16 @@ def prepare_task(
     cache: Path | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Task:
-    """Read features, lay out segments and split them. Audio that cannot be used is left out, and said."""
+    """Read features, lay out segments and split them. Audio that cannot be used is left out, and said.
+
+    Raises
+    ------
+    ConfigError
+        ``bad_use``: an unknown protocol; ``bad_config``: settings that would train on the test part.
+    DataError
+        See ``examples.prepare`` and ``splits.split``.
+    """
+    _check(settings)
     data = settings.data
     say(f"reading {len(dataset.tracks)} tracks of {dataset.name}")
     examples = prepare(
@@ -81,6 +96,18 @@ def prepare_task(
     dataset = replace(dataset, tracks=examples.tracks, classes=classes)
     targets = np.array([classes.index(track.label) for track in dataset.tracks], np.int64)
     return Task(dataset, examples, targets, _split(dataset, examples, settings), settings)
+
+
+def _check(settings: Config) -> None:
+    """Refuse what would only fail, or deceive, after hours of reading."""
+    describe(settings.split.protocol)
+    overlapping = 0 < settings.data.hop_seconds < settings.data.segment_seconds
+    if settings.split.protocol == "segment-random" and (settings.augment.random_crops or overlapping):
+        raise ConfigError(
+            "bad_config",
+            "under segment-random, random crops or overlapping segments would train on the test part itself",
+            "set augment.random_crops=0 and data.hop_seconds=0",
+        )
 
 
 def _split(dataset: Dataset, examples: Examples, settings: Config) -> Split:
@@ -103,10 +130,10 @@ def _split(dataset: Dataset, examples: Examples, settings: Config) -> Split:
 
 def digest(track: str) -> str:
     """Return a short digest of a track's id: enough to find it in a list of tracks trained on."""
-    return hashlib.sha256(track.encode()).hexdigest()[:10]
+    return hashlib.sha256(track.encode("utf8", "surrogateescape")).hexdigest()[:10]
 
 
 def fingerprint(dataset: Dataset) -> str:
     """Return a hash of who is in a data set and under which label."""
     lines = sorted(f"{track.id}\t{track.label}\t{track.group}" for track in dataset.tracks)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return hashlib.sha256("\n".join(lines).encode("utf8", "surrogateescape")).hexdigest()

@@ -17,7 +17,7 @@ import numpy as np
 from genrescope import config, export
 from genrescope.config import Config
 from genrescope.datasets import Dataset
-from genrescope.errors import ConfigError
+from genrescope.errors import ConfigError, DataError, cannot_write
 from genrescope.evaluate import Evaluation
 from genrescope.files import write_whole
 from genrescope.makers import make
@@ -70,8 +70,11 @@ def train(
     task = prepare_task(dataset, settings, cache=cache, say=say)
     identity = {"data": dataset.name, "data_sha256": fingerprint(dataset), "config": settings.to_json()}
     write_whole(folder / "config.json", json.dumps(identity, indent=1))
-    write_whole(folder / "split.json", _split_text(task))
-    graph, curves = make(task, folder / "checkpoints", say=say, progress_bar=progress_bar)
+    _keep_split(folder / "split.json", _split_text(task))
+    try:
+        graph, curves = make(task, folder / "checkpoints", say=say, progress_bar=progress_bar)
+    except OSError as reason:  # checkpoints and export write many files
+        raise cannot_write(folder, reason) from None
     write_whole(folder / "curves.json", json.dumps(curves, indent=1))
     model = Model(graph, settings.model.name)
     say(f"measuring on the {settings.split.measure} part")
@@ -110,6 +113,17 @@ def _check_folder(folder: Path, dataset: Dataset, settings: Config) -> None:
             f"{folder}: holds a run with other data or settings",
             "choose another folder with --run, or repeat the same command to carry on",
         )
+
+
+def _keep_split(path: Path, text: str) -> None:
+    """Write the split down, or hold it against the one that the run began with."""
+    if path.exists() and path.read_text(encoding="utf8", errors="backslashreplace") != text:
+        raise DataError(
+            "data_malformed",
+            f"{path}: the data give another split than when this run began; can all files still be read?",
+            "restore them, or start anew in another folder with --run",
+        )
+    write_whole(path, text)
 
 
 def _split_text(task: Task) -> str:
