@@ -213,7 +213,7 @@ def test_folder_that_cannot_be_made_is_told_and_leaves_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "taken").write_text("a file, not a folder")
-    assert render.main([str(tmp_path / "taken"), "--only", "blues", "--seconds", "1"]) == 2
+    assert render.main([str(tmp_path / "taken"), "--only", "blues", "--seconds", "1"]) == 1
     assert "cannot be written" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 

@@ -13,6 +13,7 @@ from genrescope import Classifier, backbones, config, datasets, transfer
 from genrescope import train as training
 from genrescope.efficientat import WIDTHS, EfficientAt
 from genrescope.errors import ConfigError
+from genrescope.networks import initialise
 
 SMALL = (
     "model.backbone=mn01",
@@ -24,10 +25,18 @@ SMALL = (
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a file of random weights for mn01."""
+    """Return a file of random weights for mn01, its batch normalisation settled, so that signals get through."""
     torch.manual_seed(0)
     file = tmp_path_factory.mktemp("weights") / "mn01.pt"
-    torch.save(EfficientAt(WIDTHS["mn01"]).state_dict(), file)
+    network = EfficientAt(WIDTHS["mn01"]).train()
+    initialise(network)
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.momentum = 0.5
+    with torch.no_grad():
+        for _ in range(10):
+            network(torch.randn(8, 128, 100))
+    torch.save(network.state_dict(), file)
     return file
 
 
