@@ -25,7 +25,7 @@ SMALL = (
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a file of random weights for mn01, its batch normalisation settled, so that signals get through."""
+    """Return random weights for mn01, with batch normalisation settled, so that signals get through."""
     torch.manual_seed(0)
     file = tmp_path_factory.mktemp("weights") / "mn01.pt"
     network = EfficientAt(WIDTHS["mn01"]).train()
