@@ -156,9 +156,8 @@ def evaluate(
     if output is not None:
         from genrescope import report
 
-        made = report.Report(
-            f"{opened.info.name} on {dataset.name}", (evaluation,), provenance=opened.info.provenance
-        )
+        origin = {key: value for key, value in opened.info.provenance.items() if isinstance(value, str | int)}
+        made = report.Report(f"{opened.info.name} on {dataset.name}", (evaluation,), provenance=origin)
         typer.echo(f"report: {report.write_report(made, output).html}")
 
 
