@@ -12,8 +12,8 @@ from conftest import RATE, drone, hiss
 from genrescope import audio, features, segments
 from genrescope.datasets import gtzan as read_gtzan
 from genrescope.errors import AudioError, DataError
-from genrescope.examples import prepare, segment_frames
-from genrescope.features import PAPER_LOG_MEL, PAPER_MEANS, PAPER_SEQUENCE, PICTURE_LOG_MEL
+from genrescope.examples import prepare
+from genrescope.features import PAPER_LOG_MEL, PAPER_MEANS, PAPER_SEQUENCE, PICTURE_LOG_MEL, segment_frames
 from genrescope.records import Track
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from genrescope import audio, features, pictures, segments, store, tables
 from genrescope.errors import AudioError, DataError
-from genrescope.features import FeatureSpec
+from genrescope.features import FeatureSpec, segment_frames
 from genrescope.records import Floats, Integers, Track
 
 Layout = tuple[Floats, Integers, npt.NDArray[np.float64]]  # a track's features, segment starts and weights
@@ -78,12 +78,6 @@ def _window(picture: Floats, start: int, width: int) -> Floats:
     if start + width <= picture.shape[1]:
         return picture[:, start : start + width]
     return np.take(picture, np.arange(start, start + width), axis=1, mode="wrap")
-
-
-def segment_frames(spec: FeatureSpec, seconds: float) -> int:
-    """Return how many frames a segment has: those of a centred STFT of its samples."""
-    samples = round(seconds * spec.sample_rate) - (spec.pre_emphasis is not None)  # pre-emphasis takes one
-    return 1 + samples // spec.hop_length
 
 
 def prepare(

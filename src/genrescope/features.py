@@ -168,6 +168,12 @@ def compute(samples: Floats, sample_rate: int, spec: FeatureSpec) -> Floats:
     return np.stack([road(_emphasised(segment, spec), spec) for segment in samples])
 
 
+def segment_frames(spec: FeatureSpec, seconds: float) -> int:
+    """Return how many frames a segment has: those of a centred STFT of its samples."""
+    samples = round(seconds * spec.sample_rate) - (spec.pre_emphasis is not None)  # pre-emphasis takes one
+    return 1 + samples // spec.hop_length
+
+
 def dimension(spec: FeatureSpec) -> int:
     """Count the numbers of a frame (log-mel and sequence) or of a segment (vector)."""
     return len(names(spec))

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from genrescope import __version__, classical, export, features
-from genrescope.examples import segment_frames
 from genrescope.models import ModelInfo
 from genrescope.records import Integers
 from genrescope.task import Task, digest, fingerprint
@@ -104,7 +103,7 @@ def _build(task: Task) -> Any:
     return networks.build(
         chosen.name,
         features=features.dimension(spec),
-        frames=segment_frames(spec, settings.data.segment_seconds),
+        frames=features.segment_frames(spec, settings.data.segment_seconds),
         classes=len(task.classes),
         dropout=chosen.dropout,
     )

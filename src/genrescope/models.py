@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from genrescope.errors import ModelError
-from genrescope.features import FeatureSpec, dimension
+from genrescope.features import FeatureSpec, dimension, segment_frames
 from genrescope.records import Floats
 
 SCHEMA = 1
@@ -263,8 +263,7 @@ def _shape(info: ModelInfo) -> tuple[int | None, ...]:
     spec = info.features
     if spec.kind == "vector":
         return None, dimension(spec)
-    samples = round(info.segment_seconds * spec.sample_rate) - (spec.pre_emphasis is not None)
-    frames = 1 + samples // spec.hop_length
+    frames = segment_frames(spec, info.segment_seconds)
     return (None, dimension(spec), frames) if spec.kind == "log_mel" else (None, frames, dimension(spec))
 
 
