@@ -44,7 +44,17 @@ def test_rows_as_json_lines(album: Path, little_model: Path) -> None:
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 0
     assert [row["genre"] for row in rows] == ["drone", "hiss"]
-    assert set(rows[0]) == {"path", "genre", "score", "scores", "seconds", "model", "flags"}
+    assert set(rows[0]) == {
+        "path",
+        "genre",
+        "score",
+        "unsure",
+        "scores",
+        "styles",
+        "seconds",
+        "model",
+        "flags",
+    }
     assert rows[0]["score"] == rows[0]["scores"]["drone"]
 
 

@@ -15,16 +15,16 @@ ROOMS = Path(genrescope.__file__).parent
 FLOORS = (
     "errors",
     "records config files paper style",
-    "decode filterbanks tables pictures gtzan replicas metrics document effects fetching efficientat "
-    "imagenet hub",
-    "audio segments augment distort datasets splits calibrate spectrum",
+    "audioset decode filterbanks tables pictures gtzan replicas metrics document effects fetching "
+    "efficientat imagenet hub",
+    "audio segments augment distort datasets splits calibrate spectrum student",
     "features evaluate plots page",
     "scorecard store classical networks backbones",
     "report models transfer",
-    "export examples predict",
-    "task learner",
+    "export examples predict lessons",
+    "task learner assembly distil",
     "fitting measure",
-    "makers",
+    "makers teaching",
     "train batch listening printing",
     "reproduce",
     "cli",

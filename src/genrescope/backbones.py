@@ -16,12 +16,16 @@ import torch
 from torch import Tensor, nn
 
 from genrescope import fetching, hub, imagenet
+from genrescope.audioset import STYLE_INDICES, STYLES
 from genrescope.efficientat import AUDIOSET_CLASSES, WIDTHS, EfficientAt, embedding_size
 from genrescope.errors import ConfigError, DataError, ModelError
-from genrescope.features import EFFICIENTAT, PAPER_LOG_MEL, FeatureSpec
-from genrescope.files import cache_folder
+from genrescope.features import EFFICIENTAT, PAPER_LOG_MEL, PICTURE_LOG_MEL, FeatureSpec
+from genrescope.files import cache_folder, packaged
+from genrescope.student import WIDTH as STUDENT_WIDTH
+from genrescope.student import Student
 
 HUB = "hub:"
+STUDENT, STUDENT_FILE = "student", "student.pt"
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class Facts:
     ----------
     name : str
     source : str
-        URL of the weights, or the folder that they come from.
+        URL of the weights, the folder that they come from, or their name in the package.
     licence : str
         Of the weights.
     sha256 : str, optional
@@ -45,7 +49,9 @@ class Facts:
     size : int
         Numbers of an embedding.
     classes : int
-        Logits besides the embedding, on AudioSet's classes; 0 for none.
+        Logits besides the embedding; 0 for none.
+    styles : tuple of int
+        Which of the logits are those of ``audioset.STYLES``; empty for none.
     mean_average_precision : float, optional
         On AudioSet's evaluation data, as its authors report it.
     """
@@ -58,6 +64,7 @@ class Facts:
     spec: FeatureSpec | None
     size: int
     classes: int = 0
+    styles: tuple[int, ...] = ()
     mean_average_precision: float | None = None
 
     @property
@@ -91,6 +98,11 @@ class Backbone(nn.Module):
         embedding: Tensor = self.network.embed(batch)  # type: ignore[operator]
         return embedding
 
+    def embed_and_name(self, batch: Tensor) -> tuple[Tensor, Tensor]:
+        """Return embeddings and the logits of ``audioset.STYLES``; for backbones whose facts have styles."""
+        embedding, logits = self.network(batch)
+        return embedding, logits[:, list(self.facts.styles)]
+
     def forward(self, batch: Tensor) -> Any:
         """Return what the network returns: EfficientAT embedding and logits, others the embedding."""
         return self.network(batch)
@@ -116,6 +128,7 @@ def _efficientat(name: str, precision: int, sha256: str | None = None) -> Entry:
         EFFICIENTAT,
         embedding_size(width),
         AUDIOSET_CLASSES,
+        tuple(STYLE_INDICES.values()),
         precision / 1000,
     )
     return Entry(facts, lambda: EfficientAt(width))
@@ -134,6 +147,21 @@ def _torchvision(name: str, file: str, sha256: str, network: type[imagenet.Pictu
     return Entry(facts, network, imagenet.without_head)
 
 
+def _student() -> Entry:
+    facts = Facts(
+        STUDENT,
+        STUDENT_FILE,
+        "MIT; after EfficientAT mn04, MIT, (c) 2022 Florian Schmid",
+        None,
+        PICTURE_LOG_MEL.sample_rate,
+        PICTURE_LOG_MEL,
+        embedding_size(STUDENT_WIDTH),
+        len(STYLES),
+        tuple(range(len(STYLES))),
+    )
+    return Entry(facts, lambda: Student(len(STYLES)))
+
+
 BACKBONES: dict[str, Entry] = {
     entry.facts.name: entry
     for entry in (
@@ -146,6 +174,7 @@ BACKBONES: dict[str, Entry] = {
         _efficientat("mn30", 482),
         _efficientat("mn40", 484),
         # torchvision publishes the first eight digits of the checksum, in the file's name.
+        _student(),
         _torchvision("vgg16", "vgg16-397923af.pth", "397923af", imagenet.Vgg16),
         _torchvision("inception-v3", "inception_v3_google-0cc3c7bd.pth", "0cc3c7bd", imagenet.InceptionV3),
     )
@@ -186,7 +215,9 @@ def load(name: str, *, weights: Path | None = None, cache: Path | None = None) -
     facts, build, translate = BACKBONES[name]
     with torch.device("meta"):  # shapes without numbers: those are in the file
         network = build()
-    if weights is None:
+    if weights is None and name == STUDENT:
+        weights = packaged("backbones", facts.file)
+    elif weights is None:
         weights = fetching.fetch(
             facts.source, (cache or cache_folder("weights")) / facts.file, sha256=facts.sha256
         )

@@ -61,8 +61,12 @@ def classify(
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse truncated files instead of flagging them.")
     ] = False,
+    min_score: Annotated[
+        float | None,
+        typer.Option(help="Below this score an answer is unsure. Default: the model's own choice."),
+    ] = None,
 ) -> None:
-    """Name the genres of audio files.
+    """Name the genres of audio files, and their styles, of which there may be several.
 
     Exit status: 0 all done, 1 some files failed (the others are there), 2 bad use.
     """
@@ -72,7 +76,7 @@ def classify(
     from genrescope.predict import Classifier
 
     files = batch.find(paths)
-    classifier = Classifier.load(model)
+    classifier = Classifier.load(model, min_score=min_score)
     chosen = format or (Format.table if sys.stdout.isatty() else Format.jsonl)
     rows = batch.classify_all(classifier, files, timeline=timeline or report is not None, strict=strict)
     if chosen is Format.table:
@@ -134,6 +138,32 @@ def train(
 
 
 @app.command()
+def distil(
+    music: Annotated[
+        list[Path], typer.Argument(metavar="MUSIC...", help="Audio to hear: data sets as for 'train'.")
+    ],
+    run: Annotated[Path, typer.Option(help="The run's folder. Repeat a killed command to carry on.")],
+    protocol: Annotated[
+        str | None, typer.Option(help="Leave out the test part of this protocol of the first data set.")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="The teacher's weights (mn04), if you have the file already.")
+    ] = None,
+    files: Annotated[int, typer.Option(help="Files of 256 lessons.")] = 160,
+    epochs: Annotated[int, typer.Option(help="How often each lesson is taken.")] = 2,
+    workers: Annotated[int, typer.Option(help="Processes that prepare lessons.")] = 2,
+    seed: Annotated[int, typer.Option(help="Of everything drawn.")] = 0,
+) -> None:
+    """Make a small student of a pre-trained network, from any music: labels are not needed."""
+    from genrescope import teaching
+
+    settings = teaching.Teaching(weights, files, epochs, workers, seed)
+    tracks = teaching.tracks_to_hear(music[0], music[1:], protocol=protocol, seed=seed)
+    student = teaching.teach(tracks, settings, run, say=lambda line: typer.echo(line, err=True))
+    typer.echo(f"student: {student}")
+
+
+@app.command()
 def evaluate(
     model: Annotated[str, typer.Argument(help="A name from 'genrescope models', or a .onnx file.")],
     data: Data,
@@ -191,7 +221,22 @@ def models(
         typer.echo(json.dumps(catalogue.load(name).info.to_json(), indent=2, ensure_ascii=False))
         return
     for shipped in catalogue.catalogue().values():
-        typer.echo(f"{shipped.name:12} {shipped.path.stat().st_size / 1e6:5.1f} MB  {shipped.summary}")
+        here = shipped.path.exists()
+        size = f"{shipped.path.stat().st_size / 1e6:5.1f} MB" if here else " to fetch"
+        typer.echo(f"{shipped.name:12} {size}  {shipped.summary}")
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="A model that 'genrescope models' lists as to be fetched.")],
+    weights: Annotated[
+        Path | None, typer.Option(help="The backbone's weights, if you have the file already.")
+    ] = None,
+) -> None:
+    """Fetch the backbone of a model, once; from then on 'classify --model NAME' finds it."""
+    from genrescope import assembly
+
+    typer.echo(f"model: {assembly.assemble(name, weights=weights)}")
 
 
 @app.command()

@@ -117,6 +117,19 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
+class CalibrationConfig:
+    """How far scores are to be trusted; what is 0 is found on the validation part, where there is one.
+
+    ``temperature`` is what logits are divided by (1: left as they are), ``min_score`` the score below which
+    an answer is unsure: the lowest at which the answers above are right as often as ``accuracy`` says.
+    """
+
+    temperature: float = 1.0
+    min_score: float = 0.0
+    accuracy: float = 0.9
+
+
+@dataclass(frozen=True)
 class Config:
     """All settings of a run."""
 
@@ -126,6 +139,7 @@ class Config:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as nested plain values."""
@@ -274,6 +288,9 @@ _RANGES: dict[str, tuple[float, float]] = {
     "train.label_smoothing": (0, 0.99),
     "train.patience": (0, math.inf),
     "train.threads": (0, 1024),
+    "calibration.temperature": (0, 100),
+    "calibration.min_score": (0, 1),
+    "calibration.accuracy": (0.01, 1),
 }
 
 

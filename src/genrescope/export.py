@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +13,25 @@ import numpy as np
 
 from genrescope import classical
 from genrescope.errors import ModelError, missing_extra
-from genrescope.models import INPUT, METADATA_KEY, OUTPUT, Model, ModelInfo
+from genrescope.models import INPUT, METADATA_KEY, OUTPUT, STYLES_OUTPUT, Model, ModelInfo
 from genrescope.records import Floats
 
 TOLERANCE = 1e-4
 OPSET = 17
 
 
-def export_network(network: Any, info: ModelInfo, sample: Floats) -> bytes:
-    """Turn a trained network into the bytes of a model file, softmax included.
+def export_network(network: Any, info: ModelInfo, sample: Floats, *, temperature: float = 1.0) -> bytes:
+    """Turn a trained network into the bytes of a model file, temperature, softmax and sigmoid included.
 
     Parameters
     ----------
     network : networks.Network
     info : ModelInfo
+        With styles, the network's styles become a second output.
     sample : ndarray, float32
         Some segments as the network takes them; the graph must agree with the network on them.
+    temperature : float
+        What the logits are divided by, before the softmax.
 
     Raises
     ------
@@ -36,7 +40,7 @@ def export_network(network: Any, info: ModelInfo, sample: Floats) -> bytes:
     """
     import torch
 
-    scorer = torch.nn.Sequential(network, torch.nn.Softmax(dim=1)).eval().float().to("cpu")
+    scorer = _scorer(network, bool(info.styles), temperature)
     example = torch.from_numpy(np.ascontiguousarray(sample[:2], np.float32))
     with warnings.catch_warnings(), torch.no_grad(), tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "graph.onnx"
@@ -48,21 +52,48 @@ def export_network(network: Any, info: ModelInfo, sample: Floats) -> bytes:
             (example,),
             path,
             input_names=[INPUT],
-            output_names=[OUTPUT],
-            dynamic_axes={INPUT: {0: "segments"}, OUTPUT: {0: "segments"}},
+            output_names=[OUTPUT, STYLES_OUTPUT] if info.styles else [OUTPUT],
+            dynamic_axes={port: {0: "segments"} for port in (INPUT, OUTPUT, STYLES_OUTPUT)},
             opset_version=OPSET,
             dynamo=False,
         )
         graph = path.read_bytes()
-        expected = scorer(torch.from_numpy(np.ascontiguousarray(sample, np.float32))).numpy()
+        expected = [
+            part.numpy() for part in scorer(torch.from_numpy(np.ascontiguousarray(sample, np.float32)))
+        ]
     return _checked(_described(_parse(graph), info), sample, expected, info.name)
+
+
+def _scorer(network: Any, with_styles: bool, temperature: float) -> Any:
+    """Wrap a network into one that returns what a model file does."""
+    import torch
+
+    class Scorer(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, batch: Any) -> Any:
+            if not with_styles:
+                return ((self.network(batch) / temperature).softmax(1),)
+            logits, styles = self.network.answer(batch)
+            return (logits / temperature).softmax(1), styles.sigmoid()
+
+    return Scorer().eval().float().to("cpu")
 
 
 def export_classical(pipeline: Any, info: ModelInfo, sample: Floats) -> bytes:
     """Turn a fitted scikit-learn pipeline into the bytes of a model file; see ``export_network``."""
     graph = classical.to_onnx(pipeline, sample.shape[1])
     _rename_output(graph.graph, OUTPUT)
-    return _checked(_described(graph, info), sample, pipeline.predict_proba(sample), info.name)
+    return _checked(_described(graph, info), sample, [pipeline.predict_proba(sample)], info.name)
+
+
+def parameters(graph: bytes) -> dict[str, Floats]:
+    """Return the arrays of a model file by the names that they had in the network."""
+    from onnx import numpy_helper
+
+    return {array.name: numpy_helper.to_array(array) for array in _parse(graph).graph.initializer}
 
 
 def redescribe(graph: bytes, info: ModelInfo) -> bytes:
@@ -95,8 +126,10 @@ def _rename_output(graph: Any, name: str) -> None:
         node.input[:] = [name if port == old else port for port in node.input]
 
 
-def _checked(graph: bytes, sample: Floats, expected: Floats, name: str) -> bytes:
-    difference = float(np.abs(Model(graph, name).scores(sample) - expected).max())
+def _checked(graph: bytes, sample: Floats, expected: Sequence[Floats], name: str) -> bytes:
+    given = Model(graph, name).answer(sample)
+    # A model without styles gives none, and none are expected of it.
+    difference = max(float(np.abs(one - other).max()) for one, other in zip(given, expected, strict=False))
     if not difference <= TOLERANCE:
         raise ModelError(
             "model_export",

@@ -1,17 +1,18 @@
-"""Bytes to disk, whole or not at all; and where caches lie."""
+"""Bytes to disk, whole or not at all; where caches lie, and what comes with the package."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import uuid
+from importlib import resources
 from pathlib import Path
 
 from genrescope.errors import cannot_write
 
 
 def cache_folder(kind: str) -> Path:
-    """Return the user's folder for what can be made or fetched again: ``features``, ``weights``.
+    """Return the user's folder for what can be made or fetched again: ``features``, ``models``, ``weights``.
 
     ``GENRESCOPE_CACHE`` names its parent; otherwise it is where the XDG base directory specification says.
     """
@@ -19,6 +20,11 @@ def cache_folder(kind: str) -> Path:
     if cache:
         return Path(cache) / kind
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "genrescope" / kind
+
+
+def packaged(folder: str, file: str) -> Path:
+    """Return where a file of ``data/<folder>`` lies in the installation."""
+    return Path(str(resources.files("genrescope") / "data" / folder / file))
 
 
 def write_whole(path: Path, content: bytes | str) -> None:

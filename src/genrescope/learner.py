@@ -108,7 +108,7 @@ def fit_normalisation(network: Network, examples: Examples, chosen: Integers, se
     """Fit the network's first layer on a sample of the training segments."""
     generator = np.random.default_rng([seed, 0xF17])
     sample = generator.permutation(chosen)[:FITTING_SEGMENTS]
-    network.normalise.fit(torch.from_numpy(np.ascontiguousarray(examples.gather(sample))))
+    network.fit(torch.from_numpy(np.ascontiguousarray(examples.gather(sample))))
 
 
 class Learner(lightning.LightningModule):

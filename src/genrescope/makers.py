@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from genrescope import __version__, classical, export, features
-from genrescope.models import ModelInfo
+from genrescope import __version__, calibrate, classical, export, features
+from genrescope.measure import score, track_scores
+from genrescope.models import Model, ModelInfo
 from genrescope.records import Integers
 from genrescope.task import Task, digest, fingerprint
 
@@ -51,7 +53,8 @@ def _make_classical(task: Task) -> bytes:
     pipeline = classical.fit(
         settings.model.name, inputs, targets, c=settings.model.c, seed=settings.train.seed
     )
-    return export.export_classical(pipeline, _info(task), inputs)
+    graph = export.export_classical(pipeline, _info(task), inputs)
+    return export.redescribe(graph, _doubting(task, Model(graph, settings.model.name)))
 
 
 def _make_frozen(task: Task, transfer: Any) -> bytes:
@@ -61,7 +64,7 @@ def _make_frozen(task: Task, transfer: Any) -> bytes:
     network.set_head(
         *classical.fit_linear(embeddings, targets, c=task.config.model.c, seed=task.config.train.seed)
     )
-    return export.export_network(network, _info(task), inputs[:CHECKED_SEGMENTS])
+    return _export(task, network, inputs[:CHECKED_SEGMENTS])
 
 
 def _make_network(task: Task, folder: Path, say: Say, progress_bar: bool) -> tuple[bytes, Curves]:
@@ -82,7 +85,40 @@ def _make_network(task: Task, folder: Path, say: Say, progress_bar: bool) -> tup
         progress_bar=progress_bar,
     )
     sample = task.examples.gather(task.segments("train")[:CHECKED_SEGMENTS])
-    return export.export_network(network, _info(task), sample), curves
+    return _export(task, network, sample), curves
+
+
+def _export(task: Task, network: Any, sample: Any) -> bytes:
+    """Export a network, calibrated on the validation part as the settings say."""
+    info = replace(_info(task), styles=tuple(network.styles))
+    temperature = task.config.calibration.temperature
+    if not temperature:
+        temperature = _temperature(task, Model(export.export_network(network, info, sample), info.name))
+    info = replace(info, provenance={**info.provenance, "temperature": temperature})
+    graph = export.export_network(network, info, sample, temperature=temperature)
+    return export.redescribe(graph, _doubting(task, Model(graph, info.name)))
+
+
+def _temperature(task: Task, model: Model) -> float:
+    """Fit the temperature of a model that was exported without one; 1 where there is nothing to fit to."""
+    chosen = task.segments("validation")
+    if not len(chosen):
+        return 1.0
+    owners, tracks = np.unique(task.examples.track[chosen], return_inverse=True)
+    logits = np.log(np.maximum(score(model, task.examples, chosen), 1e-30))
+    return calibrate.fit_segment_temperature(
+        logits, task.targets[owners], tracks, task.examples.weights[chosen]
+    )
+
+
+def _doubting(task: Task, model: Model) -> ModelInfo:
+    """Describe a model with the score below which it is unsure, given or chosen on the validation part."""
+    settings, chosen = task.config.calibration, task.segments("validation")
+    if settings.min_score or not len(chosen):
+        return replace(model.info, min_score=settings.min_score or None)
+    scores, owners = track_scores(model, task.examples, chosen)
+    threshold = calibrate.threshold_for(scores, task.targets[owners], settings.accuracy)
+    return replace(model.info, min_score=None if threshold is None else round(threshold.score, 4))
 
 
 def _build(task: Task) -> Any:

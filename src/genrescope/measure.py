@@ -40,6 +40,7 @@ def measure(model: Model, task: Task, part: str = "test") -> Evaluation:
         weights=examples.weights[chosen],
         train_truth=task.targets[examples.track[trained]],
         model=model.info.name,
+        min_score=model.info.min_score,
         protocol=protocol.name,
         leaky=protocol.leaky,
         label=protocol.label,
@@ -53,6 +54,18 @@ def score(model: Model, examples: Examples, chosen: Integers) -> Floats:
     """Return the scores of segments, shape (segments, classes), a batch at a time."""
     batches = np.split(chosen, range(SCORING_BATCH, len(chosen), SCORING_BATCH))
     return np.concatenate([model.scores(examples.gather(batch)) for batch in batches])
+
+
+def track_scores(model: Model, examples: Examples, chosen: Integers) -> tuple[Floats, Integers]:
+    """Return the scores of the tracks that the chosen segments are of, (tracks, classes), and which they are.
+
+    A track's scores are the mean of its segments', each weighted by its seconds.
+    """
+    owners, places = np.unique(examples.track[chosen], return_inverse=True)
+    sums = np.zeros((len(owners), len(model.info.classes)))
+    np.add.at(sums, places, score(model, examples, chosen) * examples.weights[chosen, None])
+    seconds = np.bincount(places, weights=examples.weights[chosen])
+    return (sums / seconds[:, None]).astype(np.float32), owners
 
 
 def headline(evaluation: Evaluation) -> dict[str, Any]:
@@ -125,6 +138,7 @@ def measure_file(
         groups=[examples.tracks[owner].group for owner in examples.track],
         weights=examples.weights,
         model=info.name,
+        min_score=info.min_score,
         protocol=protocol,
         leaky=overlap > 0 or (protocol in PROTOCOLS and PROTOCOLS[protocol].leaky),
         label=label,

@@ -11,19 +11,19 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from genrescope.errors import ModelError
 from genrescope.features import FeatureSpec, dimension, segment_frames
+from genrescope.files import cache_folder, packaged
 from genrescope.records import Floats
 
-SCHEMA = 1
+SCHEMA = 2
 METADATA_KEY = "genrescope"
-INPUT, OUTPUT = "features", "scores"
+INPUT, OUTPUT, STYLES_OUTPUT = "features", "scores", "styles"
 DEFAULT = "default"
 
 
@@ -43,6 +43,10 @@ class ModelInfo:
         How tracks are cut.
     task : {"single-label"}
         One genre per track: scores of a segment sum to one.
+    styles : tuple of str
+        Further genres, each with a probability of its own; empty for a model without them.
+    min_score : float or None
+        The score below which the top genre of a track is doubtful; None where none was chosen.
     provenance : dict
         Data name and hash, split protocol, seed, package version, commit.
     scores : dict
@@ -57,6 +61,8 @@ class ModelInfo:
     segment_seconds: float
     hop_seconds: float
     task: str = "single-label"
+    styles: tuple[str, ...] = ()
+    min_score: float | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)
     licence: str = ""
@@ -68,6 +74,7 @@ class ModelInfo:
             **asdict(self),
             "features": self.features.to_json(),
             "classes": list(self.classes),
+            "styles": list(self.styles),
         }
 
     @classmethod
@@ -84,15 +91,23 @@ class ModelInfo:
             known = {name: values[name] for name in cls.__dataclass_fields__}
             for fault in _faults(known):
                 raise _foreign(source, fault)
-            known["classes"] = tuple(str(name) for name in known["classes"])
+            for names in ("classes", "styles"):
+                known[names] = tuple(str(name) for name in known[names])
             known["features"] = FeatureSpec.from_json(known["features"])
             return cls(**known)
         except (KeyError, TypeError) as reason:
             raise _foreign(source, f"its description lacks or garbles {reason}") from None
 
 
+class Answers(NamedTuple):
+    """What a model says of segments: ``scores`` (segments, classes), ``styles`` (segments, styles)."""
+
+    scores: Floats
+    styles: Floats
+
+
 class Model:
-    """A model file, opened. ``info`` describes it; ``scores`` runs it."""
+    """A model file, opened. ``info`` describes it; ``answer`` runs it."""
 
     def __init__(self, graph: bytes, source: str, *, threads: int = 1) -> None:
         self._session = _open(graph, source, threads)
@@ -127,7 +142,7 @@ class Model:
         """The model's name and the first eight digits of its hash."""
         return f"{self.info.name}@{self.sha256[:8]}"
 
-    def scores(self, features: Floats) -> Floats:
+    def answer(self, features: Floats) -> Answers:
         """Score segments.
 
         Parameters
@@ -137,31 +152,48 @@ class Model:
 
         Returns
         -------
-        ndarray, shape (segments, classes), float32; rows sum to one.
+        Answers
+            ``scores`` float32, rows sum to one; ``styles`` float32, independent probabilities, no columns for
+            a model without styles.
         """
-        (scores,) = self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(features, np.float32)})
-        result: Floats = scores
-        return result
+        ports = _outputs(self.info)
+        answers = self._session.run(ports, {INPUT: np.ascontiguousarray(features, np.float32)})
+        styles = answers[1] if self.info.styles else np.zeros((len(features), 0), np.float32)
+        return Answers(answers[0], styles)
+
+    def scores(self, features: Floats) -> Floats:
+        """Return the scores alone; see ``answer``."""
+        return self.answer(features).scores
 
 
 @dataclass(frozen=True)
 class Shipped:
-    """A model that comes with the package."""
+    """A model that comes with the package, or whose head does.
+
+    Attributes
+    ----------
+    name, file, summary : str
+    sha256 : str
+        Of the file in the package: the model, or the head.
+    head : str
+        File of the layers to put on a backbone that is fetched; empty where the model is whole.
+    """
 
     name: str
     file: str
     sha256: str
     summary: str
+    head: str = ""
 
     @property
     def path(self) -> Path:
-        """Where the file lies in the installation."""
-        return Path(str(resources.files("genrescope") / "data" / "models" / self.file))
+        """Where the model lies: in the installation, or in the user's cache once it was fetched."""
+        return cache_folder("models") / self.file if self.head else packaged("models", self.file)
 
 
 def catalogue() -> dict[str, Shipped]:
     """Return the models that come with the package, by name."""
-    text = (resources.files("genrescope") / "data" / "models" / "catalogue.json").read_text(encoding="utf8")
+    text = packaged("models", "catalogue.json").read_text(encoding="utf8")
     return {entry["name"]: Shipped(**entry) for entry in json.loads(text)}
 
 
@@ -175,7 +207,14 @@ def find(name: str | Path) -> Path:
     """
     models = catalogue()
     if str(name) in models:
-        return models[str(name)].path
+        shipped = models[str(name)]
+        if shipped.head and not shipped.path.exists():
+            raise ModelError(
+                "model_missing",
+                f"the model {shipped.name} stands on a backbone that is not here yet",
+                f"run once: genrescope fetch {shipped.name}",
+            )
+        return shipped.path
     if Path(name).suffix == ".onnx" or Path(name).exists():
         return Path(name)
     close = difflib.get_close_matches(str(name), models, n=1)
@@ -187,7 +226,7 @@ def load(name: str | Path = DEFAULT, *, threads: int = 1) -> Model:
     """Open a model by shipped name or path, verifying the checksum of a shipped one."""
     model = Model.read(find(name), threads=threads)
     shipped = catalogue().get(str(name))
-    if shipped is not None and model.sha256 != shipped.sha256:
+    if shipped is not None and not shipped.head and model.sha256 != shipped.sha256:
         raise ModelError(
             "model_damaged",
             f"{shipped.path}: checksum {model.sha256[:8]} is not the catalogue's {shipped.sha256[:8]}",
@@ -205,6 +244,9 @@ def _faults(known: dict[str, Any]) -> Iterator[str]:
         value = known[name]
         if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
             yield f"its {name} is {value!r}"
+    floor = known["min_score"]
+    if floor is not None and not (isinstance(floor, float) and 0 <= floor <= 1):
+        yield f"its min_score is {floor!r}"
     if known["task"] != "single-label":
         yield f"its task is {known['task']!r}, which this version does not know"
     for name in ("provenance", "scores"):
@@ -242,8 +284,8 @@ def _describe(session: Any, source: str) -> ModelInfo:
 
 def _match(session: Any, info: ModelInfo, source: str) -> None:
     names = [port.name for port in session.get_inputs()], [port.name for port in session.get_outputs()]
-    if names != ([INPUT], [OUTPUT]):
-        raise _foreign(source, f"its ports are {names}, not {INPUT} and {OUTPUT}")
+    if names != ([INPUT], _outputs(info)):
+        raise _foreign(source, f"its ports are {names}, not {INPUT} and {', '.join(_outputs(info))}")
     ports, spec = session.get_inputs()[0].shape, info.features
     expected = _shape(info)
     if len(ports) != len(expected) or any(
@@ -251,11 +293,14 @@ def _match(session: Any, info: ModelInfo, source: str) -> None:
         for port, size in zip(ports, expected, strict=True)
     ):
         raise _foreign(source, f"its graph takes {ports}, its description says {expected} for {spec.kind}")
-    columns = session.get_outputs()[0].shape[-1]
-    if isinstance(columns, int) and columns != len(info.classes):
-        raise _foreign(
-            source, f"its graph scores {columns} classes, its description names {len(info.classes)}"
-        )
+    for port, known in zip(session.get_outputs(), (info.classes, info.styles), strict=False):
+        columns = port.shape[-1]
+        if isinstance(columns, int) and columns != len(known):
+            raise _foreign(source, f"its graph scores {columns} classes, its description names {len(known)}")
+
+
+def _outputs(info: ModelInfo) -> list[str]:
+    return [OUTPUT, STYLES_OUTPUT] if info.styles else [OUTPUT]
 
 
 def _shape(info: ModelInfo) -> tuple[int | None, ...]:

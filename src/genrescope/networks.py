@@ -84,6 +84,15 @@ class Network(nn.Module, ABC):
 
     normalise: Normalisation
 
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """What ``answer`` names besides the genres; empty for a network without it."""
+        return ()
+
+    def fit(self, batch: Tensor) -> None:
+        """Fit the first layer to features as computed, training data only."""
+        self.normalise.fit(batch)
+
     @abstractmethod
     def score(self, batch: Tensor) -> Tensor:
         """Return logits, shape (segments, classes), of normalised features."""

@@ -20,6 +20,7 @@ Row = Mapping[str, Any]
 OTHER = "other"
 MOST_CARDS = 200
 MOST_BARS = 10
+_STYLE_COLOUR = "var(--muted)"
 _MOST_SPANS = 40
 _MOST_POINTS = 400
 _MOST_TICKS = 6
@@ -34,7 +35,8 @@ _STYLE = """
 .verdict .share { color: var(--muted); font-size: 1rem; }
 .flag { display: inline-block; font-size: .75rem; padding: .05rem .55rem; margin-left: .4rem;
   border-radius: 1rem; background: var(--warn-ground); color: var(--warn); vertical-align: middle; }
-table.bars { width: 100%; max-width: 34rem; margin: .5rem 0; }
+.answers { display: flex; flex-wrap: wrap; gap: 0 3rem; align-items: flex-start; }
+table.bars { flex: 1 1 18rem; width: 100%; max-width: 34rem; margin: .5rem 0; }
 table.bars th, table.bars td { border: 0; padding: .12rem .75rem .12rem 0; font-weight: 400;
   text-align: left; }
 table.bars th { width: 1%; }
@@ -160,13 +162,20 @@ def _card(row: Row, colours: Mapping[str, str]) -> str:
     scores = sorted(row["scores"].items(), key=lambda pair: -pair[1])[:MOST_BARS]
     bars = [(name, float(score), f"{100 * score:.1f} %", colours[name]) for name, score in scores]
     name = path.replace("\\", "/").rpartition("/")[2]
+    styles = [
+        (name, float(share), f"{100 * share:.0f} %", _STYLE_COLOUR)
+        for name, share in list(row.get("styles", {}).items())[:MOST_BARS]
+    ]
+    unsure = '<span class="flag">unsure</span>' if row.get("unsure") else ""
     seconds = f" · {_clock(float(row['seconds']))}" if "seconds" in row else ""
     flags = "".join(f'<span class="flag">{escape(str(flag))}</span>' for flag in row.get("flags", ()))
     return (
         f'<article class="card"><h3>{escape(name or path)}{flags}</h3>'
         f'<p class="path muted">{escape(path)}{seconds}</p>'
-        f'<p class="verdict">{escape(genre)} <span class="share">{100 * scores[0][1]:.0f} %</span></p>'
-        f"{_bars(bars, f'Scores of {name}')}{_course(row, colours)}</article>"
+        f'<p class="verdict">{escape(genre)} <span class="share">{100 * scores[0][1]:.0f} %</span>'
+        f"{unsure}</p>"
+        f'<div class="answers">{_bars(bars, f"Scores of {name}")}'
+        f"{_bars(styles, f'Styles of {name}') if styles else ''}</div>{_course(row, colours)}</article>"
     )
 
 

@@ -46,7 +46,17 @@ def read_spectrogram(path: Path) -> Floats:
         raise DataError("data_missing", f"{path}: no such spectrogram", "check the path in the data set")
     if path.suffix.lower() == ".npy":
         return _checked(_read_array(path), path)
-    return _checked(_read_picture(path).astype(np.float32)[::-1] / 255 * 80 - 80, path)
+    return _checked(from_bytes(_read_picture(path)[::-1]), path)
+
+
+def from_bytes(picture: npt.NDArray[np.uint8]) -> Floats:
+    """Turn the grey values of pictures into decibels: 0 is -80 dB, 255 is 0 dB."""
+    return picture.astype(np.float32) / np.float32(255) * np.float32(80) - np.float32(80)
+
+
+def to_bytes(decibels: Floats) -> npt.NDArray[np.uint8]:
+    """Turn decibels into grey values, in steps of 0.31 dB; what is out of -80 to 0 dB goes to the ends."""
+    return np.round(np.clip(decibels / 80 + 1, 0, 1) * 255).astype(np.uint8)
 
 
 def picture_column_frames(columns: int, total_frames: int) -> Integers:

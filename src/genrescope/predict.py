@@ -9,7 +9,8 @@ from os import PathLike
 import numpy as np
 
 from genrescope import audio, features, models, segments
-from genrescope.models import Model
+from genrescope.errors import ConfigError
+from genrescope.models import Answers, Model
 from genrescope.records import Floats, Prediction, Segments, Timeline, rounded
 
 Source = str | PathLike[str] | bytes
@@ -25,19 +26,35 @@ class Classifier:
     >>> answer.genre, answer.score
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, *, min_score: float | None = None) -> None:
         self.model = model
+        if min_score is not None and not 0 <= min_score <= 1:
+            raise ConfigError("bad_use", f"min_score = {min_score:g}", "give a score from 0 to 1")
+        self.min_score = model.info.min_score if min_score is None else min_score
 
     @classmethod
-    def load(cls, name: str | PathLike[str] = models.DEFAULT, *, threads: int = 1) -> Classifier:
+    def load(
+        cls,
+        name: str | PathLike[str] = models.DEFAULT,
+        *,
+        threads: int = 1,
+        min_score: float | None = None,
+    ) -> Classifier:
         """Open a model by shipped name or path of a ``.onnx`` file.
+
+        Parameters
+        ----------
+        min_score : float, optional
+            Below which score an answer is unsure; None: the model's own choice, made on validation data.
 
         Raises
         ------
         ModelError
             ``model_missing``, ``model_foreign`` or ``model_damaged``.
+        ConfigError
+            ``bad_use``: a score that is none.
         """
-        return cls(models.load(os.fspath(name), threads=threads))
+        return cls(models.load(os.fspath(name), threads=threads), min_score=min_score)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -59,7 +76,7 @@ class Classifier:
         Returns
         -------
         Prediction
-            Scores are the mean over segments, each weighted by the seconds it stands for.
+            Scores and styles are means over segments, each weighted by the seconds it stands for.
 
         Raises
         ------
@@ -67,23 +84,27 @@ class Classifier:
             The file is missing, unreadable, shorter than 1 s, silent, or has samples that are not finite.
         """
         info = self.model.info
-        starts, weights, scores = [], [], []
+        starts, weights, answers = [], [], []
         with audio.open_stream(source, sample_rate=info.features.sample_rate, strict=strict) as stream:
             for batch in self._segments(stream):
                 starts.append(batch.starts)
                 weights.append(batch.weights)
-                scores.append(self._score(batch))
+                answers.append(self._answer(batch))
+        shares = np.concatenate(weights)
+        scores, styles = (np.concatenate(part) for part in zip(*answers, strict=True))
         course = Timeline(
             classes=info.classes,
             starts=np.concatenate(starts),
             ends=np.minimum(np.concatenate(starts) + info.segment_seconds, stream.seconds),
-            scores=np.concatenate(scores),
+            scores=scores,
         )
         return Prediction(
             path="<bytes>" if isinstance(source, bytes) else os.fspath(source),
-            scores=_ranked(info.classes, _weighted_mean(course.scores, np.concatenate(weights))),
+            scores=_ranked(info.classes, _weighted_mean(scores, shares)),
             seconds=stream.seconds,
             model=self.model.name,
+            styles=_ranked(info.styles, _weighted_mean(styles, shares)),
+            min_score=self.min_score,
             flags=stream.flags,
             timeline=course if timeline else None,
         )
@@ -100,8 +121,8 @@ class Classifier:
             stream, info.features.sample_rate, seconds=info.segment_seconds, hop_seconds=info.hop_seconds
         )
 
-    def _score(self, batch: Segments) -> Floats:
-        return self.model.scores(features.compute(batch.samples, batch.sample_rate, self.model.info.features))
+    def _answer(self, batch: Segments) -> Answers:
+        return self.model.answer(features.compute(batch.samples, batch.sample_rate, self.model.info.features))
 
 
 def _weighted_mean(scores: Floats, weights: np.ndarray) -> Floats:

@@ -17,6 +17,7 @@ from rich.table import Table
 from genrescope.evaluate import Evaluation, Interval
 
 Row = dict[str, Any]
+MOST_STYLES = 3
 ERROR_COLUMNS = ("error", "message", "hint")
 
 
@@ -30,7 +31,8 @@ def print_jsonl(rows: Iterable[Row], stream: TextIO) -> None:
 def print_csv(rows: Iterable[Row], classes: Sequence[str], stream: TextIO) -> None:
     """Print a header and one line per row: scores in one column per genre, errors in the last three."""
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["path", "genre", "score", *classes, "seconds", "model", "flags", *ERROR_COLUMNS])
+    head = ["path", "genre", "score", "unsure", *classes, "styles", "seconds", "model", "flags"]
+    writer.writerow([*head, *ERROR_COLUMNS])
     for row in rows:
         writer.writerow(_cells(row, classes))
         stream.flush()
@@ -39,20 +41,22 @@ def print_csv(rows: Iterable[Row], classes: Sequence[str], stream: TextIO) -> No
 def _cells(row: Row, classes: Sequence[str]) -> list[Any]:
     if "error" in row:
         error = row["error"]
-        blanks = [""] * (len(classes) + 5)
+        blanks = [""] * (len(classes) + 7)
         return [row["path"], *blanks, error["code"], error["message"], error["hint"]]
     scores = [row["scores"][name] for name in classes]
-    flags = " ".join(row["flags"])
-    return [row["path"], row["genre"], row["score"], *scores, row["seconds"], row["model"], flags, "", "", ""]
+    styles = "; ".join(f"{name} {chance:.2f}" for name, chance in row["styles"].items())
+    answer = [row["path"], row["genre"], row["score"], int(row["unsure"]), *scores, styles]
+    return [*answer, row["seconds"], row["model"], " ".join(row["flags"]), "", "", ""]
 
 
 def print_table(rows: Iterable[Row], console: Console, *, runners_up: int = 2) -> None:
-    """Print a table: file, genre, score, the next genres, length; then what failed, and why."""
+    """Print a table: file, genre, score, the next genres, styles, length; then what failed, and why."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("file", overflow="fold")
     table.add_column("genre", style="cyan", no_wrap=True)
     table.add_column("score", justify="right", no_wrap=True)
     table.add_column("then", style="dim")
+    table.add_column("styles")
     table.add_column("length", justify="right", no_wrap=True)
     answers: list[Row] = []
     failures: list[Row] = []
@@ -61,10 +65,13 @@ def print_table(rows: Iterable[Row], console: Console, *, runners_up: int = 2) -
     for row, file in zip(answers, _short([row["path"] for row in answers]), strict=True):
         flags = f" [{', '.join(row['flags'])}]" if row["flags"] else ""
         followers = list(row["scores"].items())[1 : 1 + runners_up]
-        then = _plain(", ".join(f"{genre} {score:.0%}" for genre, score in followers))
-        table.add_row(
-            _plain(file + flags), _plain(row["genre"]), f"{row['score']:.0%}", then, clock(row["seconds"])
+        styles = list(row["styles"].items())[:MOST_STYLES]
+        then, others = (
+            _plain(", ".join(f"{name} {share:.0%}" for name, share in pairs)) for pairs in (followers, styles)
         )
+        genre = _plain(row["genre"]) + (" [yellow]unsure[/yellow]" if row["unsure"] else "")
+        length = clock(row["seconds"])
+        table.add_row(_plain(file + flags), genre, f"{row['score']:.0%}", then, others, length)
         for line in _course(row.get("timeline", ())):
             table.add_row(*line)
     if table.row_count:

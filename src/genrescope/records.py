@@ -13,6 +13,8 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
 
+LIKELY_STYLE = 0.1
+
 TrackKind = Literal["audio", "spectrogram", "table"]
 
 # fmt: off
@@ -117,12 +119,18 @@ class Timeline:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one track: genres by falling score."""
+    """The answer for one track: genres by falling score, styles by falling probability.
+
+    ``scores`` sum to one; ``styles`` do not exclude each other, and may be empty. ``min_score`` is the score
+    below which the genre is doubtful; None: no doubt is spoken of.
+    """
 
     path: str
     scores: dict[str, float]
     seconds: float
     model: str
+    styles: dict[str, float] = field(default_factory=dict)
+    min_score: float | None = None
     flags: tuple[str, ...] = ()
     timeline: Timeline | None = field(default=None, repr=False, compare=False)
 
@@ -136,13 +144,23 @@ class Prediction:
         """The highest score."""
         return next(iter(self.scores.values()))
 
+    @property
+    def unsure(self) -> bool:
+        """Whether the highest score is too low to be relied on."""
+        return self.min_score is not None and self.score < self.min_score
+
     def row(self) -> dict[str, Any]:
-        """Return the answer as a JSON-ready row, as ``classify --format jsonl`` prints it."""
+        """Return the answer as a JSON-ready row, as ``classify --format jsonl`` prints it.
+
+        Of the styles it has those of `LIKELY_STYLE` or more.
+        """
         row: dict[str, Any] = {
             "path": self.path,
             "genre": self.genre,
             "score": self.score,
+            "unsure": self.unsure,
             "scores": self.scores,
+            "styles": {name: chance for name, chance in self.styles.items() if chance >= LIKELY_STYLE},
             "seconds": round(self.seconds, 3),
             "model": self.model,
             "flags": list(self.flags),

@@ -1,25 +1,28 @@
 """A pre-trained backbone with something of one's own on top.
 
-``frozen``: a linear layer on its embedding, fitted as logistic regression. ``parallel-pretrained``: the
-paper's parallel network with the backbone as its CNN branch, beside the GRU; the backbone moves slowly, or
-not at all.
+``frozen``: a linear layer on its embedding, fitted as logistic regression. ``fine-tuned``: the same layer by
+gradient descent, the backbone moving slowly. ``parallel-pretrained``: the paper's parallel network with the
+backbone as its CNN branch, beside the GRU; the backbone moves slowly, or not at all.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from genrescope.audioset import STYLES
 from genrescope.backbones import Backbone
 from genrescope.errors import ConfigError
-from genrescope.networks import Network, initialise
+from genrescope.networks import Network, Normalisation, RelativeLevel, initialise
 from genrescope.records import Floats
 
 FAMILIES = {
     "frozen": "logistic regression on the embedding of a frozen backbone",
+    "fine-tuned": "a backbone that moves slowly, and a linear layer on its embedding",
     "parallel-pretrained": "the paper's parallel network with a pre-trained CNN branch",
 }
 EMBEDDING_BATCH = 16
@@ -36,18 +39,51 @@ class AsIs(nn.Module):
         return batch
 
 
-class FrozenHead(Network):
+class Transferred(Network):
+    """What these networks share: a backbone, whose embedding decides, and whose styles they pass on."""
+
+    backbone: Backbone
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """The styles that ``answer`` names besides the genres; empty where the backbone has none."""
+        return STYLES if self.backbone.facts.styles else ()
+
+    def answer(self, batch: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits of genres (segments, classes) and of styles (segments, styles)."""
+        batch = self.normalise(batch)
+        embedding, styles = self.backbone.embed_and_name(batch)
+        return self.decide(batch, embedding), styles
+
+    def score(self, batch: Tensor) -> Tensor:
+        """Return logits of genres."""
+        return self.decide(batch, self.backbone.embed(batch))
+
+    @abstractmethod
+    def decide(self, batch: Tensor, embedding: Tensor) -> Tensor:
+        """Return logits of genres from a batch and its embedding."""
+
+    def train(self, mode: bool = True) -> Any:
+        """Switch modes; a frozen backbone stays as it was measured."""
+        super().train(mode)
+        if not any(parameter.requires_grad for parameter in self.backbone.parameters()):
+            self.backbone.eval()
+        return self
+
+
+class LinearHead(Transferred):
     """A backbone and a linear layer on its embedding. Input as the backbone's ``facts.spec`` says."""
 
-    def __init__(self, backbone: Backbone, classes: int) -> None:
+    def __init__(self, backbone: Backbone, classes: int, *, dropout: float = 0.0) -> None:
         super().__init__()
         self.normalise = AsIs()
         self.backbone = backbone
+        self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(backbone.facts.size, classes)
 
-    def score(self, batch: Tensor) -> Tensor:
+    def decide(self, batch: Tensor, embedding: Tensor) -> Tensor:
         """Return logits of the embedding."""
-        logits: Tensor = self.output(self.backbone.embed(batch))
+        logits: Tensor = self.output(self.dropout(embedding))
         return logits
 
     def set_head(self, weights: Floats, biases: Floats) -> None:
@@ -57,7 +93,7 @@ class FrozenHead(Network):
             self.output.bias.copy_(torch.from_numpy(np.asarray(biases, np.float32)))
 
 
-class ParallelPretrained(Network):
+class ParallelPretrained(Transferred):
     """The paper's parallel network, its CNN branch pre-trained: embedding and GRU states side by side.
 
     With mn04 the branches give 384 and 128 numbers, as in the paper. Input as ``facts.spec`` says.
@@ -66,6 +102,9 @@ class ParallelPretrained(Network):
     def __init__(self, backbone: Backbone, mels: int, classes: int, *, dropout: float = 0.0) -> None:
         super().__init__()
         self.normalise = AsIs()
+        # The backbone has a level of its own; decibels as they are would drown the GRU.
+        in_decibels = backbone.facts.spec is not None and backbone.facts.spec.log == "db"
+        self.level: Normalisation = RelativeLevel(mels) if in_decibels else AsIs()
         self.pool = nn.MaxPool2d((2, 4))
         self.recurrence = nn.GRU(mels // 2, 64, batch_first=True, bidirectional=True)
         self.dropout = nn.Dropout(dropout)
@@ -73,19 +112,16 @@ class ParallelPretrained(Network):
         initialise(self)
         self.backbone = backbone  # after initialise, which would forget what it learned
 
-    def score(self, batch: Tensor) -> Tensor:
-        """Join both branches; one dense layer decides."""
-        _, last = self.recurrence(self.pool(batch.unsqueeze(1)).squeeze(1).transpose(1, 2))
-        joined = torch.cat([self.backbone.embed(batch), last[0], last[1]], dim=1)
-        logits: Tensor = self.output(self.dropout(joined))
-        return logits
+    def fit(self, batch: Tensor) -> None:
+        """Fit the level that the GRU sees."""
+        self.level.fit(batch)
 
-    def train(self, mode: bool = True) -> Any:
-        """Switch modes; a frozen backbone stays as it was measured."""
-        super().train(mode)
-        if not any(parameter.requires_grad for parameter in self.backbone.parameters()):
-            self.backbone.eval()
-        return self
+    def decide(self, batch: Tensor, embedding: Tensor) -> Tensor:
+        """Join both branches; one dense layer decides."""
+        levels = self.level(batch)
+        _, last = self.recurrence(self.pool(levels.unsqueeze(1)).squeeze(1).transpose(1, 2))
+        logits: Tensor = self.output(self.dropout(torch.cat([embedding, last[0], last[1]], dim=1)))
+        return logits
 
 
 def build(name: str, backbone: Backbone, *, mels: int, classes: int, dropout: float, frozen: bool) -> Network:
@@ -103,8 +139,8 @@ def build(name: str, backbone: Backbone, *, mels: int, classes: int, dropout: fl
             "choose mn04, vgg16 or inception-v3",
         )
     backbone.requires_grad_(not frozen)
-    if name == "frozen":
-        return FrozenHead(backbone, classes)
+    if name != "parallel-pretrained":
+        return LinearHead(backbone, classes, dropout=0.0 if name == "frozen" else dropout)
     return ParallelPretrained(backbone, mels, classes, dropout=dropout)
 
 

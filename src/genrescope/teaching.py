@@ -1,0 +1,119 @@
+"""Music and a teacher into a student: lessons, the course, and weights that ``transfer`` can stand on."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from genrescope import backbones, datasets, features, lessons
+from genrescope.audioset import STYLE_INDICES
+from genrescope.distil import Course, distil
+from genrescope.efficientat import EfficientAt
+from genrescope.files import write_whole
+from genrescope.records import Track
+from genrescope.splits import split
+from genrescope.student import Student, fit_bands, from_teacher
+
+TEACHER = "mn04"
+HELD_FILES = 2
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """How a student is made.
+
+    Attributes
+    ----------
+    weights : Path or None
+        Of the teacher, EfficientAT mn04; None: the published ones.
+    files : int
+        Of lessons, `lessons.LESSONS_A_FILE` each.
+    epochs, workers, seed : int
+    """
+
+    weights: Path | None = None
+    files: int = 160
+    epochs: int = 2
+    workers: int = 1
+    seed: int = 0
+
+
+def teach(
+    tracks: Sequence[Track], settings: Teaching, folder: Path, *, say: Callable[[str], None] = lambda _: None
+) -> Path:
+    """Make a student of mn04's answers to distorted music, or take up a killed run.
+
+    Parameters
+    ----------
+    tracks : sequence of Track
+        Audio to hear; see `tracks_to_hear`.
+    folder : Path
+        Of lessons, checkpoint and result.
+
+    Returns
+    -------
+    Path
+        Of the student's weights: ``train --config student --set model.weights=...`` goes on from there.
+
+    Raises
+    ------
+    ConfigError
+        ``bad_config``: ``folder`` holds another course.
+    DataError, ModelError, EnvironmentFailure, GenrescopeError
+        As `lessons.prepare_lessons`, `backbones.load` and `distil.distil`.
+    """
+    plan = lessons.Plan(TEACHER, settings.weights, features.PICTURE_LOG_MEL, seed=settings.seed)
+    numbers = range(settings.files + HELD_FILES)
+    lessons.prepare_lessons(
+        tracks, plan, folder / "lessons", numbers=numbers, workers=settings.workers, say=say
+    )
+    course = Course(
+        folder / "lessons",
+        numbers[: settings.files],
+        numbers[settings.files :],
+        epochs=settings.epochs,
+        seed=settings.seed,
+    )
+    taught = distil(_beginner(tracks, plan), course, folder, say=say)
+    return write_student(taught, folder / backbones.STUDENT_FILE)
+
+
+def tracks_to_hear(
+    first: Path, others: Sequence[Path] = (), *, protocol: str | None = None, seed: int = 0
+) -> list[Track]:
+    """Return the tracks of data sets; of the first without the test part of a protocol.
+
+    Raises
+    ------
+    ConfigError, DataError
+        As ``datasets.read`` and ``splits.split``.
+    """
+    tracks = datasets.read(first, kind="audio").tracks
+    if protocol is not None:
+        parts = split(tracks, protocol, seed=seed)
+        tracks = tuple(tracks[place] for place in sorted([*parts.train, *parts.validation]))
+    return [*tracks, *(track for path in others for track in datasets.read(path, kind="audio").tracks)]
+
+
+def write_student(student: Student, path: Path) -> Path:
+    """Write a student's weights, in half precision: what is lost is far below what training moves."""
+    import torch
+
+    stream = io.BytesIO()
+    state = {
+        name: value.half() if value.is_floating_point() else value
+        for name, value in student.state_dict().items()
+    }
+    torch.save(state, stream)
+    write_whole(path, stream.getvalue())
+    return path
+
+
+def _beginner(tracks: Sequence[Track], plan: lessons.Plan) -> Student:
+    teacher = backbones.load(plan.teacher, weights=plan.weights).network
+    assert isinstance(teacher, EfficientAt)  # TEACHER names one
+    student = from_teacher(teacher, list(STYLE_INDICES.values()))
+    fit_bands(student, *lessons.hear(tracks, plan))
+    return student
