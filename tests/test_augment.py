@@ -36,6 +36,19 @@ def test_masks_wider_than_the_picture_are_no_error() -> None:
     ).all()
 
 
+def test_band_limits_take_the_top_of_some_items() -> None:
+    before = batch(200)
+    after = augment.band_limit(before, np.random.default_rng(1), share=0.3)
+    limited = (after != before).any(axis=(1, 2))
+    assert 0.15 < limited.mean() < 0.45
+    for item, whole in zip(after[limited], before[limited], strict=True):
+        gone = np.isclose(item[:, 0], whole.max() - 100)
+        assert gone[-1]
+        assert not gone[: 2 * len(gone) // 3].any()
+        np.testing.assert_array_equal(item[~gone], whole[~gone])
+    np.testing.assert_array_equal(before, batch(200))
+
+
 def test_mix_up_blends_inputs_and_targets_alike() -> None:
     inputs = np.repeat(np.eye(3, dtype=np.float32), 2, axis=0)
     mixed, targets = augment.mix_up(inputs, inputs, np.random.default_rng(0), strength=0.4)

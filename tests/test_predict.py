@@ -10,7 +10,8 @@ import soundfile
 
 from conftest import RATE, drone, hiss
 from genrescope import Classifier
-from genrescope.errors import AudioError, ModelError
+from genrescope.audioset import STYLES
+from genrescope.errors import AudioError, ConfigError, ModelError
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +77,28 @@ def test_truncated_files_are_flagged_or_refused(classifier: Classifier, song: Pa
     with pytest.raises(AudioError) as caught:
         classifier.classify(cut, strict=True)
     assert caught.value.code == "audio_truncated"
+
+
+def test_answers_below_the_score_asked_for_are_unsure(little_model: Path, song: Path) -> None:
+    plain = Classifier.load(little_model).classify(song)
+    assert plain.min_score is None or not plain.unsure
+    doubting = Classifier.load(little_model, min_score=1.0).classify(song)
+    assert doubting.unsure
+    assert doubting.row()["unsure"] is True
+    assert doubting.scores == plain.scores
+    assert not Classifier.load(little_model, min_score=0.0).classify(song).unsure
+    with pytest.raises(ConfigError, match="min_score"):
+        Classifier.load(little_model, min_score=1.5)
+
+
+def test_the_default_names_styles_beside_the_genre(gtzan: Path) -> None:
+    """A style is a probability of its own: what is rock may be punk too, and they need not sum to one."""
+    answer = Classifier.load().classify(sorted(gtzan.glob("audio/metal/*.flac"))[0])
+    assert set(answer.styles) == set(STYLES)
+    assert list(answer.styles.values()) == sorted(answer.styles.values(), reverse=True)
+    assert next(iter(answer.styles)) in {"heavy metal", "rock", "punk rock", "grunge", "progressive rock"}
+    listed = answer.row()["styles"]
+    assert listed == {name: chance for name, chance in answer.styles.items() if chance >= 0.1}
 
 
 def test_unknown_models_are_told() -> None:

@@ -1,37 +1,71 @@
-"""Put the model of a finished run into the package: describe it, name it, note its checksum.
+"""Put what training made into the package: describe it, name it, note its checksum.
 
-Run: python tools/ship_model.py RUN NAME FILE SUMMARY
+Run: python tools/ship_model.py model RUN NAME FILE SUMMARY      a model file, whole
+     python tools/ship_model.py head RUN NAME SUMMARY            the head of a frozen model, no backbone
+     python tools/ship_model.py student RUN                      the weights of a student
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
 
-from genrescope import export
-from genrescope.files import write_whole
+from genrescope import assembly, export
+from genrescope.backbones import STUDENT_FILE
+from genrescope.files import packaged, write_whole
 from genrescope.models import Model
 
-MODELS = Path(__file__).parents[1] / "src" / "genrescope" / "data" / "models"
 LICENCE = "MIT for the weights; trained on GTZAN, research data whose recordings have no copyright clearance"
 
 
-def ship(run: Path, name: str, file: str, summary: str) -> None:
+def ship_model(run: Path, name: str, file: str, summary: str) -> None:
     """Write the model and its entry in the catalogue."""
     trained = run / "model.onnx"
     info = replace(Model.read(trained).info, name=Path(file).stem, licence=LICENCE)
     graph = export.redescribe(trained.read_bytes(), info)
-    write_whole(MODELS / file, graph)
-    entry = {"name": name, "file": file, "sha256": hashlib.sha256(graph).hexdigest(), "summary": summary}
-    catalogue = MODELS / "catalogue.json"
-    others = [one for one in json.loads(catalogue.read_text(encoding="utf8")) if one["name"] != name]
-    write_whole(catalogue, json.dumps([entry, *others], indent=1) + "\n")
+    write_whole(packaged("models", file), graph)
+    enter({"name": name, "file": file, "sha256": digest(graph), "summary": summary})
+
+
+def ship_head(run: Path, name: str, summary: str) -> None:
+    """Write the head of a frozen model and its entry in the catalogue."""
+    model = Model.read(run / "model.onnx")
+    head = assembly.take_head(model, (run / "model.onnx").read_bytes())
+    content = replace(head, info=replace(head.info, name=name, licence=LICENCE)).to_bytes()
+    file = f"{name}-head.npz"
+    write_whole(packaged("models", file), content)
+    enter({"name": name, "file": f"{name}.onnx", "sha256": digest(content), "summary": summary, "head": file})
+
+
+def ship_student(run: Path) -> None:
+    """Copy the weights of a student."""
+    shutil.copyfile(run / STUDENT_FILE, packaged("backbones", STUDENT_FILE))
+
+
+def digest(content: bytes) -> str:
+    """Return the checksum that the catalogue holds."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def enter(entry: dict[str, str]) -> None:
+    """Put an entry into the catalogue, the default first."""
+    catalogue = packaged("models", "catalogue.json")
+    others = [one for one in json.loads(catalogue.read_text(encoding="utf8")) if one["name"] != entry["name"]]
+    entries = sorted([entry, *others], key=lambda one: (one["name"] != "default", one["name"]))
+    write_whole(catalogue, json.dumps(entries, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 5:
-        sys.exit(__doc__)
-    ship(Path(sys.argv[1]), *sys.argv[2:])
+    match sys.argv[1:]:
+        case ["model", run, name, file, summary]:
+            ship_model(Path(run), name, file, summary)
+        case ["head", run, name, summary]:
+            ship_head(Path(run), name, summary)
+        case ["student", run]:
+            ship_student(Path(run))
+        case _:
+            sys.exit(__doc__)

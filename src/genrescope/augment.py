@@ -56,6 +56,24 @@ def recolour(batch: Floats, generator: np.random.Generator, *, decibels: float) 
     return mixed
 
 
+def band_limit(batch: Floats, generator: np.random.Generator, *, share: float) -> Floats:
+    """Take the highest bands away from some items, as low sample rates and small bit rates do.
+
+    Parameters
+    ----------
+    batch : ndarray, shape (items, mels, frames), dB
+        Changed copies are returned.
+    share : float
+        How many of the items lose bands, up to a third of them; what is gone is 100 dB below the maximum.
+    """
+    limited = batch.copy()
+    mels = batch.shape[1]
+    for place in np.flatnonzero(generator.random(len(batch)) < share):
+        kept = int(generator.integers(2 * mels // 3, mels))
+        limited[place, kept:] = batch[place].max() - 100
+    return limited
+
+
 def mix_up(
     batch: Floats, targets: Floats, generator: np.random.Generator, *, strength: float
 ) -> tuple[Floats, Floats]:

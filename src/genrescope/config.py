@@ -70,7 +70,8 @@ class ModelConfig:
 class AugmentConfig:
     """Changes to training data: mix-up strength (0: none), SpecAugment masks, random crops per track.
 
-    ``recolour_db`` is how far equalisers and noise floors differ, as they do between codecs (0: not at all).
+    ``recolour_db`` is how far equalisers and noise floors differ, as they do between codecs (0: not at all);
+    ``band_limit`` the share of crops that lose their highest bands, as at low sample rates.
     """
 
     mix_up: float = 0.3
@@ -79,6 +80,7 @@ class AugmentConfig:
     mask_seconds: float = 0.8
     random_crops: int = 4
     recolour_db: float = 0.0
+    band_limit: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -277,6 +279,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "augment.mask_seconds": (0, math.inf),
     "augment.random_crops": (0, math.inf),
     "augment.recolour_db": (0, math.inf),
+    "augment.band_limit": (0, 1),
     "optimiser.learning_rate": (1e-12, math.inf),
     "optimiser.weight_decay": (0, math.inf),
     "optimiser.backbone_rate": (0, math.inf),

@@ -62,7 +62,7 @@ class Course:
 
     def steps(self, lessons_a_file: int) -> int:
         """Count the steps of the whole course, a stretch at a time."""
-        return sum(len(files) * lessons_a_file // self.batch_size for files in self.stretches())
+        return sum(max(1, len(files) * lessons_a_file // self.batch_size) for files in self.stretches())
 
     def stretches(self) -> list[list[int]]:
         """Return the files of each stretch: first as they were made, in later epochs in any order."""
@@ -111,7 +111,6 @@ def distil(
     GenrescopeError
         ``training_failed``: the loss is not finite.
     """
-    torch.manual_seed(course.seed)
     student = student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     first = read_lessons(course.lessons, [course.numbers[0]])
     scale = _Scale(first)
@@ -120,6 +119,7 @@ def distil(
     stretches = course.stretches()
     for place in range(pupil.resume(), len(stretches)):
         lessons = read_lessons(course.lessons, stretches[place])
+        torch.manual_seed(1_000_003 * course.seed + place)
         loss = pupil.learn(lessons, scale, np.random.default_rng([course.seed, 0x1E55, place]))
         pupil.keep(place + 1)
         embedding, styles = _judge(pupil.mean.module, held, scale)
@@ -200,15 +200,15 @@ class _Pupil:
 def _judge(student: torch.nn.Module, held: Lessons, scale: _Scale) -> tuple[float, float]:
     student.eval()
     with torch.inference_mode():
-        errors = [
-            [error.item() for error in scale.errors(student, held, chosen)]
-            for chosen in _batches(len(held.pictures), SCORING_BATCH)
-        ]
-    embedding, styles = np.mean(errors, axis=0)
+        batches = list(_batches(len(held.pictures), SCORING_BATCH))
+        errors = [[error.item() for error in scale.errors(student, held, chosen)] for chosen in batches]
+    embedding, styles = np.average(errors, axis=0, weights=[len(chosen) for chosen in batches])
     return float(embedding), float(styles)
 
 
 def _batches(rows: int, size: int, generator: np.random.Generator | None = None) -> Iterator[Integers]:
-    """Yield whole batches of row numbers, shuffled where there is a generator."""
-    order = np.arange(rows) if generator is None else generator.permutation(rows)
-    return (order[first : first + size] for first in range(0, rows - size + 1, size))
+    """Yield all row numbers in order; or with a generator shuffled, less what does not fill a batch."""
+    if generator is None:
+        return (np.arange(first, min(first + size, rows)) for first in range(0, rows, size))
+    order, last = generator.permutation(rows), max(1, rows - size + 1)
+    return (order[first : first + size] for first in range(0, last, size))

@@ -78,6 +78,8 @@ class TrainingBatches:
         )
         if settings.recolour_db > 0 and spec.kind == "log_mel":
             batch = augment.recolour(batch, generator, decibels=settings.recolour_db)
+        if settings.band_limit and spec.kind == "log_mel":
+            batch = augment.band_limit(batch, generator, share=settings.band_limit)
         if settings.masks and spec.kind == "log_mel":
             frames = round(settings.mask_seconds * spec.sample_rate / spec.hop_length)
             batch = augment.mask(

@@ -28,7 +28,6 @@ from genrescope.files import write_whole
 from genrescope.pictures import from_bytes, to_bytes
 from genrescope.records import Floats, Integers, Track
 
-LESSONS_A_FILE = 256
 MIXED = 0.35
 STRENGTHS = (0.0, 0.5, 1.0, 1.5)
 # The loudest mel band of a typical recording at full scale. The student sees levels relative to it, so the
@@ -72,6 +71,8 @@ class Plan:
         What the student sees.
     seconds : float
         Length of an excerpt.
+    lessons : int
+        How many a file holds.
     seed : int
     """
 
@@ -79,6 +80,7 @@ class Plan:
     weights: Path | None
     student: FeatureSpec
     seconds: float = 10.0
+    lessons: int = 256
     seed: int = 0
 
 
@@ -179,7 +181,7 @@ class _School:
 
     def lessons(self, number: int) -> Lessons:
         generator = np.random.default_rng([self.plan.seed, number])
-        rows = [self._lesson(generator) for _ in range(LESSONS_A_FILE)]
+        rows = [self._lesson(generator) for _ in range(self.plan.lessons)]
         pictures, seen = zip(*rows, strict=True)
         embeddings, logits = zip(*(self._teach(part) for part in _batches(seen, 16)), strict=True)
         return Lessons(np.stack(pictures), np.concatenate(embeddings), np.concatenate(logits))

@@ -237,9 +237,10 @@ def load(name: str | Path = DEFAULT, *, threads: int = 1) -> Model:
 
 def _faults(known: dict[str, Any]) -> Iterator[str]:
     """Say what is wrong with the values of a description."""
-    classes = known["classes"]
-    if not isinstance(classes, list) or len(set(map(str, classes))) != len(classes) or len(classes) < 2:
-        yield "its classes are not a list of different names"
+    for key, fewest in (("classes", 2), ("styles", 0)):
+        listed = known[key]
+        if not isinstance(listed, list) or len(set(map(str, listed))) != len(listed) or len(listed) < fewest:
+            yield f"its {key} are not a list of different names"
     for name in ("segment_seconds", "hop_seconds"):
         value = known[name]
         if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:

@@ -29,7 +29,7 @@ class Teaching:
     weights : Path or None
         Of the teacher, EfficientAT mn04; None: the published ones.
     files : int
-        Of lessons, `lessons.LESSONS_A_FILE` each.
+        Of lessons, 256 each.
     epochs, workers, seed : int
     """
 

@@ -1,0 +1,111 @@
+"""Models on a fetched backbone: a head that travels alone, one command, then one file that needs no torch."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from conftest import LITTLE, RATE, drone
+from genrescope import Classifier, assembly, config, datasets, models
+from genrescope import train as training
+from genrescope.assembly import Head
+from genrescope.audioset import STYLES
+from genrescope.efficientat import WIDTHS, EfficientAt
+from genrescope.errors import ConfigError, ModelError
+from genrescope.models import Model, Shipped
+from genrescope.networks import initialise
+from genrescope.train import Run
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    network = EfficientAt(WIDTHS["mn01"])
+    initialise(network)
+    file = tmp_path_factory.mktemp("weights") / "mn01.pt"
+    torch.save(network.state_dict(), file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def run(weights: Path, little_music: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    overrides = [
+        "model.backbone=mn01",
+        f"model.weights={weights}",
+        "split.protocol=artist-grouped",
+        "model.c=1e6",
+    ]
+    chosen = config.load("frozen", [*LITTLE, *overrides])
+    return training.train(datasets.read(little_music), chosen, tmp_path_factory.mktemp("run") / "run")
+
+
+@pytest.fixture
+def head(run: Run) -> Head:
+    return assembly.take_head(Model.read(run.model), run.model.read_bytes())
+
+
+@pytest.fixture
+def shipped(head: Head, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shipped:
+    """Put the head into a package and a catalogue of its own."""
+    content = head.to_bytes()
+    (tmp_path / "little-head.npz").write_bytes(content)
+    entry = Shipped(
+        "little", "little.onnx", hashlib.sha256(content).hexdigest(), "for tests", "little-head.npz"
+    )
+    monkeypatch.setattr(models, "catalogue", lambda: {"little": entry})
+    monkeypatch.setattr(assembly, "packaged", lambda folder, file: tmp_path / file)
+    monkeypatch.setenv("GENRESCOPE_CACHE", str(tmp_path / "cache"))
+    return entry
+
+
+def test_a_head_survives_the_way_to_a_file(head: Head) -> None:
+    again = Head.from_bytes(head.to_bytes(), "copy")
+    assert again.info == head.info
+    assert again.backbone == "mn01"
+    assert again.temperature == head.temperature > 0
+    np.testing.assert_array_equal(again.weights, head.weights)
+
+
+def test_the_assembled_model_is_the_trained_one(
+    shipped: Shipped, run: Run, weights: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelError, match="backbone") as caught:
+        models.load("little")
+    assert "genrescope fetch little" in caught.value.hint
+    assert assembly.assemble("little", weights=weights) == shipped.path
+    song = tmp_path / "song.wav"
+    soundfile.write(song, drone(5.0, 1), RATE)
+    trained, assembled = (Classifier.load(name).classify(song) for name in (run.model, "little"))
+    assert assembled.genre == trained.genre
+    assert list(assembled.scores.values()) == pytest.approx(list(trained.scores.values()), abs=1e-4)
+    assert set(assembled.styles) == set(STYLES)
+    assert assembled.styles == pytest.approx(trained.styles, abs=1e-4)
+
+
+def test_what_needs_no_fetching_is_told(shipped: Shipped) -> None:
+    with pytest.raises(ConfigError, match="nothing to fetch") as caught:
+        assembly.assemble("default")
+    assert "little" in caught.value.hint
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no archive", b"\x93NUMPY"])
+def test_damaged_heads_are_told(content: bytes) -> None:
+    with pytest.raises(ModelError) as caught:
+        Head.from_bytes(content, "head.npz")
+    assert caught.value.code == "model_damaged"
+
+
+def test_a_forged_head_is_refused(shipped: Shipped, tmp_path: Path, weights: Path) -> None:
+    (tmp_path / "little-head.npz").write_bytes(b"forged")
+    with pytest.raises(ModelError, match="not the head"):
+        assembly.assemble("little", weights=weights)
+
+
+def test_a_model_without_a_linear_head_has_none_to_take(little_model: Path) -> None:
+    with pytest.raises(ModelError, match="no linear head"):
+        assembly.take_head(Model.read(little_model), little_model.read_bytes())

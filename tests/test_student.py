@@ -1,0 +1,208 @@
+"""The student: it starts as its teacher, does not mind gain, and learns from lessons that can be repeated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from conftest import drone, hiss
+from genrescope import backbones, datasets, distil, features, lessons, student, teaching
+from genrescope.audioset import STYLE_INDICES, STYLES
+from genrescope.efficientat import EfficientAt
+from genrescope.errors import ConfigError, DataError
+from genrescope.lessons import Plan
+from genrescope.networks import initialise
+from genrescope.records import Floats, Track
+
+SPEC = features.PICTURE_LOG_MEL
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return random weights for mn04, with batch normalisation settled, so that signals get through."""
+    torch.manual_seed(0)
+    network = EfficientAt(student.WIDTH).train()
+    initialise(network)
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.momentum = 0.5
+    with torch.no_grad():
+        for _ in range(6):
+            network(torch.randn(4, 128, 100))
+    file = tmp_path_factory.mktemp("weights") / "mn04.pt"
+    torch.save(network.state_dict(), file)
+    return file
+
+
+@pytest.fixture
+def plan(weights: Path) -> Plan:
+    return Plan("mn04", weights, SPEC, seconds=2.0, lessons=16, seed=3)
+
+
+@pytest.fixture
+def tracks(little_music: Path) -> list[Track]:
+    return list(datasets.read(little_music).tracks)
+
+
+def pictures() -> Floats:
+    sounds = np.stack([play(2.0, seed) for seed in range(3) for play in (drone, hiss)])
+    return features.compute(sounds, SPEC.sample_rate, SPEC)
+
+
+def fresh(weights: Path) -> student.Student:
+    teacher = backbones.load("mn04", weights=weights).network
+    assert isinstance(teacher, EfficientAt)
+    return student.from_teacher(teacher, list(STYLE_INDICES.values()))
+
+
+def test_styles_are_audiosets_music_genres(shared: Path) -> None:
+    names = backbones.read_labels(shared / "weights" / "efficientat" / "audioset_classes.csv")
+    assert names[STYLE_INDICES["techno"]] == "Techno"
+    assert names[STYLE_INDICES["hip hop"]] == "Hip hop music"
+    for style, index in STYLE_INDICES.items():
+        assert style.split()[0][:4] in names[index].lower()
+
+
+def test_a_student_keeps_its_teachers_weights(weights: Path) -> None:
+    made, kept = fresh(weights), torch.load(weights, weights_only=True)
+    torch.testing.assert_close(
+        made.network.features[5].state_dict(),
+        {
+            name.removeprefix("features.5."): value
+            for name, value in kept.items()
+            if name.startswith("features.5.")
+        },
+    )
+    rows = kept["classifier.5.weight"][list(STYLE_INDICES.values())]
+    torch.testing.assert_close(made.network.classifier[5].weight.data, rows)
+
+
+def test_a_student_sees_as_many_columns_as_its_teacher_after_two_strides(weights: Path) -> None:
+    teacher = backbones.load("mn04", weights=weights).network
+    heard = teacher.features(torch.zeros(1, 1, 128, 1000))
+    seen = fresh(weights).network.features(torch.zeros(1, 1, 128, 242))
+    assert heard.shape == seen.shape == (1, 384, 4, 32) or abs(heard.shape[3] - seen.shape[3]) <= 1
+
+
+def test_gain_does_not_change_the_answer(weights: Path) -> None:
+    made, batch = fresh(weights).eval(), torch.from_numpy(pictures())
+    with torch.inference_mode():
+        for loud, soft in zip(made(batch), made(batch - 6), strict=True):
+            torch.testing.assert_close(loud, soft, atol=5e-3, rtol=1e-3)
+
+
+def test_the_map_of_bands_is_found_where_there_is_one() -> None:
+    generator = np.random.default_rng(0)
+    seen = generator.uniform(-60, 0, (6, 128, 400)).astype(np.float32)
+    seen[:, 0, 0] = 0  # the loudest, to which levels are relative
+    heard = (0.05 * seen[:, ::-1] + 1.5).astype(np.float32)
+    made = student.Student(2)
+    student.fit_bands(made, seen, heard)
+    with torch.inference_mode():
+        found = made.seen(torch.from_numpy(seen)).numpy()
+    assert np.abs(found - heard).mean() < 0.05 * heard.std()
+
+
+def test_lessons_repeat_and_are_kept(tracks: list[Track], plan: Plan, tmp_path: Path) -> None:
+    lessons.prepare_lessons(tracks, plan, tmp_path, numbers=range(1))
+    first = lessons.read_lessons(tmp_path, [0])
+    size = len(first.pictures)
+    assert first.pictures.shape == (size, 128, 49)
+    assert first.embeddings.shape == (size, 384)
+    assert first.logits.shape == (size, 527)
+    assert first.log_mel(np.arange(size)).max(axis=(1, 2)).min() == 0
+    written = (tmp_path / "lessons-00000.npz").stat().st_mtime_ns
+    lessons.prepare_lessons(tracks, plan, tmp_path, numbers=range(1))
+    assert (tmp_path / "lessons-00000.npz").stat().st_mtime_ns == written
+
+
+def test_the_teacher_hears_what_the_student_sees(tracks: list[Track], plan: Plan) -> None:
+    school = lessons._School(tuple(tracks), plan)
+    made = school.lessons(0)
+    again = lessons._School(tuple(tracks), plan).lessons(0)
+    for one, other in zip(made, again, strict=True):
+        np.testing.assert_array_equal(one, other)
+    seen, heard = lessons.hear(tracks, plan, excerpts=4)
+    assert seen.shape == heard.shape == (4, 128, 49)
+    # Loud moments are loud for both.
+    for one, other in zip(seen.mean(1), heard.mean(1), strict=True):
+        if one.std() > 1:
+            assert np.corrcoef(one, other)[0, 1] > 0.5
+
+
+def test_tracks_that_cannot_be_read_are_left_out(plan: Plan, little_music: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.wav"
+    broken.write_bytes(b"RIFF")
+    good = next(little_music.rglob("*.wav"))
+    school = lessons._School((Track("good", good, "a", "a"), Track("broken", broken, "b", "b")), plan)
+    assert school.lessons(0).pictures.shape[0] == 16
+    assert len(school.failures) == 1
+    assert "broken" in school.failures[0]
+    with pytest.raises(DataError, match="no track"):
+        lessons._School((Track("broken", broken, "b", "b"),), plan).lessons(0)
+
+
+@pytest.fixture
+def course(tracks: list[Track], plan: Plan, tmp_path: Path) -> distil.Course:
+    school = lessons._School(tuple(tracks), plan)
+    folder = tmp_path / "lessons"
+    folder.mkdir()
+    for number in range(3):
+        np.savez(folder / f"lessons-{number:05}.npz", **school.lessons(number)._asdict())
+    return distil.Course(folder, range(2), range(2, 3), epochs=6, batch_size=8, memory=0.5)
+
+
+def test_a_student_comes_closer_to_its_teacher(course: distil.Course, weights: Path, tmp_path: Path) -> None:
+    told: list[str] = []
+    taught = distil.distil(fresh(weights), course, tmp_path / "run", say=told.append)
+    losses = [float(line.split("loss ")[1].split(",")[0]) for line in told]
+    assert losses[-1] < 0.7 * losses[0]
+    assert not taught.training
+
+
+def test_a_killed_course_carries_on_as_if_nothing_had_happened(
+    course: distil.Course, weights: Path, tmp_path: Path
+) -> None:
+    whole = distil.distil(fresh(weights), course, tmp_path / "whole")
+
+    class Killed(Exception):
+        pass
+
+    def kill(line: str) -> None:
+        if line.startswith("stretch 3/"):
+            raise Killed
+
+    with pytest.raises(Killed):
+        distil.distil(fresh(weights), course, tmp_path / "half", say=kill)
+    resumed = distil.distil(fresh(weights), course, tmp_path / "half")
+    for one, other in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_another_course_is_refused(course: distil.Course, weights: Path, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    distil.distil(fresh(weights), replace(course, epochs=1), tmp_path / "run")
+    with pytest.raises(ConfigError, match="another course"):
+        distil.distil(fresh(weights), course, tmp_path / "run")
+
+
+def test_a_test_part_is_left_out_of_the_first_data_set_only(little_music: Path) -> None:
+    every = teaching.tracks_to_hear(little_music)
+    fewer = teaching.tracks_to_hear(little_music, protocol="track-random")
+    assert len(fewer) < len(every) == 24
+    assert len(teaching.tracks_to_hear(little_music, [little_music], protocol="track-random")) == 24 + len(
+        fewer
+    )
+
+
+def test_the_student_in_the_package_loads_and_names_styles() -> None:
+    backbone = backbones.load("student")
+    with torch.inference_mode():
+        embedding, styles = backbone.embed_and_name(torch.from_numpy(pictures()))
+    assert embedding.shape == (6, 384)
+    assert styles.shape == (6, len(STYLES))
+    assert sum(parameter.numel() for parameter in backbone.parameters()) < 2_000_000
