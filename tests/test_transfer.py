@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,10 @@ import torch
 from conftest import LITTLE
 from genrescope import Classifier, backbones, config, datasets, transfer
 from genrescope import train as training
+from genrescope.audioset import STYLES
 from genrescope.efficientat import WIDTHS, EfficientAt
 from genrescope.errors import ConfigError
+from genrescope.models import Model
 from genrescope.networks import initialise
 
 SMALL = (
@@ -52,7 +55,7 @@ def test_the_branches_of_mn04_are_as_wide_as_the_papers() -> None:
     assert network(torch.randn(2, 128, 200)).shape == (2, 10)
 
 
-@pytest.mark.parametrize("name", ["frozen", "parallel-pretrained"])
+@pytest.mark.parametrize("name", ["frozen", "parallel-pretrained", "student"])
 def test_it_learns_and_classifies_from_one_file(
     name: str, weights: Path, little_music: Path, tmp_path: Path
 ) -> None:
@@ -62,8 +65,43 @@ def test_it_learns_and_classifies_from_one_file(
     assert run.evaluation.tracks.accuracy.value > 0.8
     classifier = Classifier.load(run.model)
     assert classifier.model.info.features.sample_rate == 32000
+    assert classifier.model.info.styles == STYLES
     song = next((little_music / "hiss").rglob("*.wav"))
     assert classifier.classify(song).genre == "hiss"
+
+
+def test_temperature_and_doubt_come_from_validation_or_the_settings(
+    weights: Path, little_music: Path, tmp_path: Path
+) -> None:
+    whole = datasets.read(little_music)
+    wrong = {track.id: {"drone": "hiss", "hiss": "drone"}[track.label] for track in whole.tracks[::3]}
+    mixed = tuple(replace(track, label=wrong.get(track.id, track.label)) for track in whole.tracks)
+    music = replace(whole, tracks=mixed)
+    parts = ("model.c=0.01", "split.protocol=track-random", "split.validation_fraction=0.5")
+    fitted = training.train(music, settings("frozen", weights, *parts), tmp_path / "fitted")
+    given = training.train(
+        music,
+        settings("frozen", weights, *parts, "calibration.temperature=2", "calibration.min_score=0.7"),
+        tmp_path / "given",
+    )
+    one, other = (Model.read(run.model).info for run in (fitted, given))
+    assert 0 < one.provenance["temperature"] != 1
+    assert other.provenance["temperature"] == 2
+    assert other.min_score == 0.7
+    assert given.evaluation.tracks is not None
+    assert given.evaluation.tracks.doubt is not None
+    assert given.evaluation.tracks.doubt.chosen is not None
+    assert given.evaluation.tracks.doubt.chosen.score == 0.7
+
+
+def test_the_gru_beside_a_backbone_in_decibels_sees_levels(little_music: Path) -> None:
+    network = transfer.build(
+        "parallel-pretrained", backbones.load("student"), mels=128, classes=2, dropout=0.0, frozen=True
+    ).eval()
+    batch = torch.randn(6, 128, 60) * 10 - 40
+    network.fit(batch)
+    with torch.inference_mode():
+        torch.testing.assert_close(network(batch), network(batch - 20), atol=1e-3, rtol=1e-3)
 
 
 def test_a_frozen_backbone_does_not_move(weights: Path, little_music: Path, tmp_path: Path) -> None:

@@ -59,12 +59,17 @@ def _make_classical(task: Task) -> bytes:
 
 def _make_frozen(task: Task, transfer: Any) -> bytes:
     network = _build(task)
+    _fit_head(task, network, transfer)
+    sample = task.examples.gather(task.segments("train")[:CHECKED_SEGMENTS])
+    return _export(task, network, sample)
+
+
+def _fit_head(task: Task, network: Any, transfer: Any) -> None:
+    """Put a logistic regression on the embeddings of the training segments."""
     inputs, targets = _training_examples(task)
     embeddings = transfer.embed(network.backbone, inputs)
-    network.set_head(
-        *classical.fit_linear(embeddings, targets, c=task.config.model.c, seed=task.config.train.seed)
-    )
-    return _export(task, network, inputs[:CHECKED_SEGMENTS])
+    settings = task.config
+    network.set_head(*classical.fit_linear(embeddings, targets, c=settings.model.c, seed=settings.train.seed))
 
 
 def _make_network(task: Task, folder: Path, say: Say, progress_bar: bool) -> tuple[bytes, Curves]:
@@ -72,6 +77,12 @@ def _make_network(task: Task, folder: Path, say: Say, progress_bar: bool) -> tup
 
     fitting.prepare_torch(task.config)
     network = _build(task)
+    if task.config.model.name == "fine-tuned":
+        # A head that fits before the backbone moves spares it the detour (Kumar et al., ICLR 2022).
+        from genrescope import transfer
+
+        network.eval()
+        _fit_head(task, network, transfer)
     curves = fitting.fit(
         network,
         task.examples,
