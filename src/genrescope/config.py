@@ -57,6 +57,7 @@ class ModelConfig:
 
     ``c`` is the inverse strength for logistic regression and SVM. ``backbone`` is what pre-trained families
     stand on, a name of ``backbones``; ``weights`` a file of its weights (empty: the published ones, fetched).
+    ``stay`` is how far a fine-tuned network goes back to where it began: 0 not at all, 1 all the way.
     """
 
     name: str = "cnn"
@@ -64,6 +65,7 @@ class ModelConfig:
     c: float = 1.0
     backbone: str = "mn04"
     weights: str = ""
+    stay: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -273,6 +275,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "split.fold": (0, math.inf),
     "model.dropout": (0, 0.99),
     "model.c": (1e-12, math.inf),
+    "model.stay": (0, 1),
     "augment.mix_up": (0, math.inf),
     "augment.masks": (0, math.inf),
     "augment.mask_bands": (0, math.inf),

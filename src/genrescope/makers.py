@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from genrescope import __version__, calibrate, classical, export, features
+from genrescope.config import Config
 from genrescope.measure import score, track_scores
 from genrescope.models import Model, ModelInfo
 from genrescope.records import Integers
@@ -77,12 +78,7 @@ def _make_network(task: Task, folder: Path, say: Say, progress_bar: bool) -> tup
 
     fitting.prepare_torch(task.config)
     network = _build(task)
-    if task.config.model.name == "fine-tuned":
-        # A head that fits before the backbone moves spares it the detour (Kumar et al., ICLR 2022).
-        from genrescope import transfer
-
-        network.eval()
-        _fit_head(task, network, transfer)
+    start = _start(task, network)
     curves = fitting.fit(
         network,
         task.examples,
@@ -95,8 +91,32 @@ def _make_network(task: Task, folder: Path, say: Say, progress_bar: bool) -> tup
         say=say,
         progress_bar=progress_bar,
     )
+    _go_back(network, start, task.config.model.stay)
     sample = task.examples.gather(task.segments("train")[:CHECKED_SEGMENTS])
     return _export(task, network, sample), curves
+
+
+def _start(task: Task, network: Any) -> dict[str, Any]:
+    """Fit the head of a network to be fine-tuned; return the weights that it starts from, none for others.
+
+    A head that fits before the backbone moves spares it the detour (Kumar et al., ICLR 2022).
+    """
+    if task.config.model.name != "fine-tuned":
+        return {}
+    from genrescope import transfer
+
+    network.eval()
+    _fit_head(task, network, transfer)
+    return {name: value.clone() for name, value in network.state_dict().items()}
+
+
+def _go_back(network: Any, start: dict[str, Any], share: float) -> None:
+    """Blend a network with what it was: robust where training data are few (Wortsman et al., CVPR 2022)."""
+    blended = network.state_dict()
+    for name, value in start.items():
+        if value.is_floating_point():
+            blended[name] = share * value + (1 - share) * blended[name]
+    network.load_state_dict(blended)
 
 
 def _export(task: Task, network: Any, sample: Any) -> bytes:
@@ -179,10 +199,15 @@ def _info(task: Task) -> ModelInfo:
             "seed": settings.train.seed,
             "genrescope": __version__,
             "commit": _commit(),
-            "config": settings.to_json(),
+            "config": _portable(settings).to_json(),
             "heard": [digest(task.examples.tracks[owner].id) for owner in heard],
         },
     )
+
+
+def _portable(settings: Config) -> Config:
+    """Return the settings without the folder that weights lay in: it is nobody else's."""
+    return replace(settings, model=replace(settings.model, weights=Path(settings.model.weights).name))
 
 
 def _commit() -> str:
