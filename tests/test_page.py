@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genrescope import page as pages
+from genrescope import document
 from genrescope.errors import DataError
 from genrescope.page import classification_page
 from genrescope.records import Prediction, Timeline
@@ -21,6 +21,18 @@ NASTY = "</article><script>x</script> & \"'.mp3"
 
 def answer(path: str, scores: dict[str, float], **changes: Any) -> dict[str, Any]:
     return Prediction(path, scores, 30.0, "m").row() | changes
+
+
+def test_styles_and_doubt_stand_beside_the_genre() -> None:
+    scores, styles = {"rock": 0.4, "blues": 0.35}, {"punk rock": 0.31, "grunge": 0.12, "opera": 0.01}
+    row = Prediction("a.mp3", scores, 30.0, "m", styles, 0.6).row()
+    text = words(shown([row]))
+    assert "unsure" in text
+    assert "Styles punk rock 31 % grunge 12 %" in text
+    assert "opera" not in text
+    sure = words(shown([Prediction("a.mp3", scores, 30.0, "m", {}, 0.3).row()]))
+    assert "unsure" not in sure
+    assert "Styles" not in sure
 
 
 def timed(rows: list[list[float]], classes: tuple[str, ...] = ("blues", "rock")) -> list[dict[str, Any]]:
@@ -141,10 +153,10 @@ def test_rows_of_another_kind_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "clock"), [(0, "0:00"), (59.6, "1:00"), (75, "1:15"), (36610, "10:10:10")]
+    ("seconds", "written"), [(0, "0:00"), (59.6, "1:00"), (75, "1:15"), (36610, "10:10:10")]
 )
-def test_times_are_written_as_clocks(seconds: float, clock: str) -> None:
-    assert pages._clock(seconds) == clock
+def test_times_are_written_as_clocks(seconds: float, written: str) -> None:
+    assert document.clock(seconds) == written
 
 
 def test_the_time_axis_has_few_round_ticks_inside_the_track() -> None:

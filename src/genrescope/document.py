@@ -215,3 +215,10 @@ def _plain(text: str) -> str:
     """Return text on one line, with what Markdown or HTML would take as theirs escaped."""
     flat = " ".join(text.split())
     return re.sub(r"([\\`*|\[\]])", r"\\\1", escape(flat, quote=False))
+
+
+def clock(seconds: float) -> str:
+    """Write a length as minutes and seconds, or hours too."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from genrescope.document import page
+from genrescope.document import clock, page
 from genrescope.errors import DataError
 from genrescope.style import SERIES
 
@@ -37,6 +37,7 @@ _STYLE = """
   border-radius: 1rem; background: var(--warn-ground); color: var(--warn); vertical-align: middle; }
 .answers { display: flex; flex-wrap: wrap; gap: 0 3rem; align-items: flex-start; }
 table.bars { flex: 1 1 18rem; width: 100%; max-width: 34rem; margin: .5rem 0; }
+table.bars caption { text-align: left; color: var(--muted); font-size: .8rem; }
 table.bars th, table.bars td { border: 0; padding: .12rem .75rem .12rem 0; font-weight: 400;
   text-align: left; }
 table.bars th { width: 1%; }
@@ -90,7 +91,7 @@ def classification_page(rows: Sequence[Row], *, title: str, model: str) -> str:
         _rest(answers[MOST_CARDS:]),
     )
     seconds = sum(float(row.get("seconds", 0)) for row in answers)
-    lead = f"{_count(len(answers), 'file')} classified, {_clock(seconds)} of music"
+    lead = f"{_count(len(answers), 'file')} classified, {clock(seconds)} of music"
     lead += f", {len(failures)} not readable" if failures else ""
     footer = f"Model: {model}. Made by genrescope."
     return page(title, f"{lead}. Model: {model}.", "\n".join(parts), footer=footer, extra_style=_STYLE)
@@ -162,12 +163,8 @@ def _card(row: Row, colours: Mapping[str, str]) -> str:
     scores = sorted(row["scores"].items(), key=lambda pair: -pair[1])[:MOST_BARS]
     bars = [(name, float(score), f"{100 * score:.1f} %", colours[name]) for name, score in scores]
     name = path.replace("\\", "/").rpartition("/")[2]
-    styles = [
-        (name, float(share), f"{100 * share:.0f} %", _STYLE_COLOUR)
-        for name, share in list(row.get("styles", {}).items())[:MOST_BARS]
-    ]
     unsure = '<span class="flag">unsure</span>' if row.get("unsure") else ""
-    seconds = f" · {_clock(float(row['seconds']))}" if "seconds" in row else ""
+    seconds = f" · {clock(float(row['seconds']))}" if "seconds" in row else ""
     flags = "".join(f'<span class="flag">{escape(str(flag))}</span>' for flag in row.get("flags", ()))
     return (
         f'<article class="card"><h3>{escape(name or path)}{flags}</h3>'
@@ -175,19 +172,27 @@ def _card(row: Row, colours: Mapping[str, str]) -> str:
         f'<p class="verdict">{escape(genre)} <span class="share">{100 * scores[0][1]:.0f} %</span>'
         f"{unsure}</p>"
         f'<div class="answers">{_bars(bars, f"Scores of {name}")}'
-        f"{_bars(styles, f'Styles of {name}') if styles else ''}</div>{_course(row, colours)}</article>"
+        f"{_styles(row)}</div>{_course(row, colours)}</article>"
     )
 
 
-def _bars(bars: Sequence[tuple[str, float, str, str]], label: str) -> str:
-    """Return (name, share, text, colour) as a table of bars."""
+def _styles(row: Row) -> str:
+    """Return the styles of a file, which do not exclude each other, as bars; "" without any."""
+    styles = list(row.get("styles", {}).items())[:MOST_BARS]
+    bars = [(name, float(share), f"{100 * share:.0f} %", _STYLE_COLOUR) for name, share in styles]
+    return _bars(bars, f"Styles of {row['path']}", "Styles") if bars else ""
+
+
+def _bars(bars: Sequence[tuple[str, float, str, str]], label: str, caption: str = "") -> str:
+    """Return (name, share, text, colour) as a table of bars, with a caption where there is one."""
     lines = "".join(
         f'<tr><th scope="row">{escape(name)}</th><td><div class="track">'
         f'<span style="width:{100 * min(1.0, max(0.0, share)):.1f}%;background:{colour}"></span></div></td>'
         f'<td class="value">{escape(text)}</td></tr>'
         for name, share, text, colour in bars
     )
-    return f'<table class="bars" aria-label="{escape(label)}"><tbody>{lines}</tbody></table>'
+    head = f"<caption>{escape(caption)}</caption>" if caption else ""
+    return f'<table class="bars" aria-label="{escape(label)}">{head}<tbody>{lines}</tbody></table>'
 
 
 def _rest(answers: Sequence[Row]) -> str:
@@ -274,7 +279,7 @@ def _axis(begin: float, end: float) -> str:
     ticks = np.arange(np.ceil(begin / step), np.floor(end / step) + 1) * step
     places = [(tick, (tick - begin) / length) for tick in ticks]
     marks = "".join(
-        f'<span{" class=last" if share > 0.97 else ""} style="left:{100 * share:.2f}%">{_clock(tick)}</span>'
+        f'<span{" class=last" if share > 0.97 else ""} style="left:{100 * share:.2f}%">{clock(tick)}</span>'
         for tick, share in places
     )
     return f'<div class="axis" aria-hidden="true">{marks}</div>'
@@ -286,20 +291,13 @@ def _spans(timeline: Sequence[Row]) -> Iterator[str]:
     turns = [place for place in range(len(leaders)) if place == 0 or leaders[place] != leaders[place - 1]]
     for turn, following in zip(turns, [*turns[1:], None], strict=True):
         until = timeline[-1]["end"] if following is None else timeline[following]["start"]
-        yield f"{_clock(timeline[turn]['start'])} to {_clock(until)} {leaders[turn]}"
+        yield f"{clock(timeline[turn]['start'])} to {clock(until)} {leaders[turn]}"
 
 
 def _genre(row: Row) -> str:
     """Return the genre with the highest score."""
     scores: Mapping[str, float] = row["scores"]
     return max(scores, key=lambda name: scores[name])
-
-
-def _clock(seconds: float) -> str:
-    """Return seconds as m:ss, or h:mm:ss from an hour on."""
-    whole = round(seconds)
-    hours, rest = divmod(whole, 3600)
-    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
 
 
 def _count(number: int, thing: str) -> str:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from genrescope.document import clock
 from genrescope.evaluate import Evaluation, Interval
 
 Row = dict[str, Any]
@@ -100,13 +101,6 @@ def _course(timeline: Sequence[Row]) -> Iterator[tuple[str, str, str]]:
         places = list(run)
         span = f"  {clock(starts[places[0]])} to {clock(ends[places[-1]])}"
         yield span, f"  {_plain(genre)}", f"{max(tops[index][1] for index in places):.0%}"
-
-
-def clock(seconds: float) -> str:
-    """Write a length as minutes and seconds, or hours too."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def _plain(text: str) -> str:
