@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genrescope import document
+from genrescope import page as pages
 from genrescope.errors import DataError
 from genrescope.page import classification_page
 from genrescope.records import Prediction, Timeline
