@@ -33,7 +33,7 @@ FORMATS = {
     "MP3, 64 kbit/s, 22.05 kHz mono": ("mp3", "libmp3lame", 22050, 1, 64_000),
     "FLAC, 44.1 kHz stereo": ("flac", "flac", 44100, 2, 0),
     "M4A (AAC), 128 kbit/s, 44.1 kHz stereo": ("mp4", "aac", 44100, 2, 128_000),
-    "OGG (Vorbis), 44.1 kHz stereo": ("ogg", "libvorbis", 44100, 2, 128_000),
+    "Opus, 96 kbit/s, 48 kHz stereo": ("ogg", "libopus", 48000, 2, 96_000),
 }
 
 

@@ -9,9 +9,11 @@ import pytest
 import soundfile
 
 from conftest import RATE, drone, hiss
-from genrescope import Classifier
+from genrescope import Classifier, datasets, measure, models
 from genrescope.audioset import STYLES
 from genrescope.errors import AudioError, ConfigError, ModelError
+from genrescope.examples import prepare
+from genrescope.gtzan import index as gtzan_index
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +79,23 @@ def test_truncated_files_are_flagged_or_refused(classifier: Classifier, song: Pa
     with pytest.raises(AudioError) as caught:
         classifier.classify(cut, strict=True)
     assert caught.value.code == "audio_truncated"
+
+
+def test_the_default_is_as_good_as_it_says_on_a_sample_of_the_test_part(gtzan: Path) -> None:
+    """Every sixth published test track, as a picture: within the interval that the model file states."""
+    model = models.load()
+    sides = gtzan_index().sides
+    tracks = [
+        track for track in datasets.gtzan(gtzan, "spectrogram").tracks if sides.get(track.id) == "test"
+    ][::6]
+    info = model.info
+    examples = prepare(tracks, info.features, seconds=info.segment_seconds, hop_seconds=info.hop_seconds)
+    scores, owners = measure.track_scores(model, examples, np.arange(len(examples)))
+    right = [
+        info.classes[top] == tracks[owner].label for top, owner in zip(scores.argmax(1), owners, strict=True)
+    ]
+    assert len(right) > 40
+    assert np.mean(right) >= info.scores["track_accuracy"]["low"]
 
 
 def test_answers_below_the_score_asked_for_are_unsure(little_model: Path, song: Path) -> None:
