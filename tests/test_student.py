@@ -199,6 +199,19 @@ def test_a_test_part_is_left_out_of_the_first_data_set_only(little_music: Path) 
     )
 
 
+def test_music_and_a_teacher_make_a_student_that_training_stands_on(
+    tracks: list[Track], weights: Path, tmp_path: Path
+) -> None:
+    told: list[str] = []
+    settings = teaching.Teaching(weights, files=1, epochs=1, lessons=8)
+    made = teaching.teach(tracks, settings, tmp_path / "run", say=told.append)
+    assert told[-1].startswith("stretch 1/1: ")
+    with torch.inference_mode():
+        again = backbones.load("student", weights=made).embed(torch.from_numpy(pictures()))
+    assert torch.isfinite(again).all()
+    assert teaching.teach(tracks, settings, tmp_path / "run") == made  # nothing is left to do
+
+
 def test_the_student_in_the_package_loads_and_names_styles() -> None:
     backbone = backbones.load("student")
     with torch.inference_mode():

@@ -28,8 +28,8 @@ class Teaching:
     ----------
     weights : Path or None
         Of the teacher, EfficientAT mn04; None: the published ones.
-    files : int
-        Of lessons, 256 each.
+    files, lessons : int
+        How many files of lessons, and how many each holds.
     epochs, workers, seed : int
     """
 
@@ -38,6 +38,7 @@ class Teaching:
     epochs: int = 2
     workers: int = 1
     seed: int = 0
+    lessons: int = 256
 
 
 def teach(
@@ -64,7 +65,9 @@ def teach(
     DataError, ModelError, EnvironmentFailure, GenrescopeError
         As `lessons.prepare_lessons`, `backbones.load` and `distil.distil`.
     """
-    plan = lessons.Plan(TEACHER, settings.weights, features.PICTURE_LOG_MEL, seed=settings.seed)
+    plan = lessons.Plan(
+        TEACHER, settings.weights, features.PICTURE_LOG_MEL, lessons=settings.lessons, seed=settings.seed
+    )
     numbers = range(settings.files + HELD_FILES)
     lessons.prepare_lessons(
         tracks, plan, folder / "lessons", numbers=numbers, workers=settings.workers, say=say
