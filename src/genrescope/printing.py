@@ -18,7 +18,7 @@ from genrescope.document import clock
 from genrescope.evaluate import Evaluation, Interval
 
 Row = dict[str, Any]
-MOST_STYLES = 3
+MOST_STYLES = 2
 ERROR_COLUMNS = ("error", "message", "hint")
 
 
