@@ -20,14 +20,8 @@ from genrescope.records import Track
 def tops_of_pictures(model: models.Model, tracks: list[Track]) -> list[str]:
     info = model.info
     examples = prepare(tracks, info.features, seconds=info.segment_seconds, hop_seconds=info.hop_seconds)
-    scores = measure.score(model, examples, np.arange(len(examples)))
-    tops = []
-    for track in range(len(tracks)):
-        own = examples.track == track
-        tops.append(
-            info.classes[int(np.argmax(np.average(scores[own], axis=0, weights=examples.weights[own])))]
-        )
-    return tops
+    scores, _ = measure.track_scores(model, examples, np.arange(len(examples)))
+    return [info.classes[top] for top in scores.argmax(1)]
 
 
 def main() -> None:

@@ -60,6 +60,26 @@ def little_music(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def settled_weights(width: float, file: Path, *, rounds: int = 10, segments: int = 8) -> Path:
+    """Write random weights of EfficientAT, with batch normalisation settled, so that signals get through."""
+    import torch
+
+    from genrescope.efficientat import EfficientAt
+    from genrescope.networks import initialise
+
+    torch.manual_seed(0)
+    network = EfficientAt(width).train()
+    initialise(network)
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.momentum = 0.5
+    with torch.no_grad():
+        for _ in range(rounds):
+            network(torch.randn(segments, 128, 100))
+    torch.save(network.state_dict(), file)
+    return file
+
+
 LITTLE = (
     "data.segment_seconds=1.0",
     "data.hop_seconds=0",

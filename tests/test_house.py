@@ -14,7 +14,7 @@ ROOMS = Path(genrescope.__file__).parent
 # Lowest first; a room imports only from the lines above its own.
 FLOORS = (
     "errors",
-    "records config files paper style",
+    "records config files levels paper style",
     "audioset decode filterbanks tables pictures gtzan replicas metrics document effects fetching "
     "efficientat imagenet hub",
     "audio segments augment distort datasets splits calibrate spectrum student",

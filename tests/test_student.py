@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import drone, hiss
+from conftest import drone, hiss, settled_weights
 from genrescope import backbones, datasets, distil, features, lessons, student, teaching
 from genrescope.audioset import STYLE_INDICES, STYLES
 from genrescope.efficientat import EfficientAt
 from genrescope.errors import ConfigError, DataError
 from genrescope.lessons import Plan
-from genrescope.networks import initialise
 from genrescope.records import Floats, Track
 
 SPEC = features.PICTURE_LOG_MEL
@@ -22,19 +21,9 @@ SPEC = features.PICTURE_LOG_MEL
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return random weights for mn04, with batch normalisation settled, so that signals get through."""
-    torch.manual_seed(0)
-    network = EfficientAt(student.WIDTH).train()
-    initialise(network)
-    for layer in network.modules():
-        if isinstance(layer, torch.nn.BatchNorm2d):
-            layer.momentum = 0.5
-    with torch.no_grad():
-        for _ in range(6):
-            network(torch.randn(4, 128, 100))
+    """Return random weights for mn04."""
     file = tmp_path_factory.mktemp("weights") / "mn04.pt"
-    torch.save(network.state_dict(), file)
-    return file
+    return settled_weights(student.WIDTH, file, rounds=6, segments=4)
 
 
 @pytest.fixture

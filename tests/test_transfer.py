@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import LITTLE
+from conftest import LITTLE, settled_weights
 from genrescope import Classifier, backbones, config, datasets, transfer
 from genrescope import train as training
 from genrescope.audioset import STYLES
 from genrescope.efficientat import WIDTHS, EfficientAt
 from genrescope.errors import ConfigError
 from genrescope.models import Model
-from genrescope.networks import initialise
 
 SMALL = (
     "model.backbone=mn01",
@@ -28,19 +27,8 @@ SMALL = (
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return random weights for mn01, with batch normalisation settled, so that signals get through."""
-    torch.manual_seed(0)
-    file = tmp_path_factory.mktemp("weights") / "mn01.pt"
-    network = EfficientAt(WIDTHS["mn01"]).train()
-    initialise(network)
-    for layer in network.modules():
-        if isinstance(layer, torch.nn.BatchNorm2d):
-            layer.momentum = 0.5
-    with torch.no_grad():
-        for _ in range(10):
-            network(torch.randn(8, 128, 100))
-    torch.save(network.state_dict(), file)
-    return file
+    """Return random weights for mn01."""
+    return settled_weights(WIDTHS["mn01"], tmp_path_factory.mktemp("weights") / "mn01.pt")
 
 
 def settings(name: str, weights: Path, *overrides: str) -> config.Config:

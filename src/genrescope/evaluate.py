@@ -33,6 +33,7 @@ from genrescope.metrics import (
     majority_baseline,
     malformed,
     precision_recall_f1,
+    weighted_means,
 )
 
 __all__ = [
@@ -299,12 +300,9 @@ def _by_track(rows: _Rows, tracks: Integers, weights: npt.ArrayLike | None) -> _
     if (whole.groups[tracks] != rows.groups).any():
         raise malformed("a track has segments in different groups")
     seconds = checked_weights(weights, len(tracks))
-    totals = np.bincount(tracks, weights=seconds)
-    if not (totals > 0).all():
+    if not (np.bincount(tracks, weights=seconds) > 0).all():
         raise malformed("weights: all segments of a track weigh nothing")
-    sums = np.zeros(whole.scores.shape)
-    np.add.at(sums, tracks, rows.scores * seconds[:, None])
-    return whole._replace(scores=sums / totals[:, None])
+    return whole._replace(scores=weighted_means(rows.scores, tracks, seconds))
 
 
 def _level(unit: Unit, rows: _Rows, task: _Task) -> Level:

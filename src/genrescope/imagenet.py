@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from genrescope.errors import EnvironmentFailure, missing_extra
+from genrescope.levels import DYNAMIC_RANGE_DB, relative_level
 
-DYNAMIC_RANGE_DB = 80.0
 # Mean and deviation of ImageNet's red, green and blue, which torchvision's weights expect to be taken out.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
@@ -85,8 +85,7 @@ def without_head(state: State) -> dict[str, Tensor]:
 
 def picture(batch: Tensor, side: int) -> Tensor:
     """Turn log-mel in dB (segments, mels, frames) into pictures (segments, 3, side, side)."""
-    below = (batch - batch.amax(dim=(1, 2), keepdim=True)).clamp(min=-DYNAMIC_RANGE_DB)
-    grey = (1 + below / DYNAMIC_RANGE_DB).unsqueeze(1)
+    grey = (1 + relative_level(batch) / DYNAMIC_RANGE_DB).unsqueeze(1)
     grey = functional.interpolate(grey, size=(side, side), mode="bilinear", align_corners=False)
     mean, deviation = (batch.new_tensor(v).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_DEVIATION))
     return (grey - mean) / deviation

@@ -124,17 +124,18 @@ def _export(task: Task, network: Any, sample: Any) -> bytes:
     info = replace(_info(task), styles=tuple(network.styles))
     temperature = task.config.calibration.temperature
     if not temperature:
-        temperature = _temperature(task, Model(export.export_network(network, info, sample), info.name))
+        temperature = _temperature(task, network, info, sample)
     info = replace(info, provenance={**info.provenance, "temperature": temperature})
     graph = export.export_network(network, info, sample, temperature=temperature)
     return export.redescribe(graph, _doubting(task, Model(graph, info.name)))
 
 
-def _temperature(task: Task, model: Model) -> float:
-    """Fit the temperature of a model that was exported without one; 1 where there is nothing to fit to."""
+def _temperature(task: Task, network: Any, info: ModelInfo, sample: Any) -> float:
+    """Fit the temperature of a network, exported without one; 1 where there is nothing to fit to."""
     chosen = task.segments("validation")
     if not len(chosen):
         return 1.0
+    model = Model(export.export_network(network, info, sample), info.name)
     owners, tracks = np.unique(task.examples.track[chosen], return_inverse=True)
     logits = np.log(np.maximum(score(model, task.examples, chosen), 1e-30))
     return calibrate.fit_segment_temperature(

@@ -12,6 +12,7 @@ from genrescope.datasets import Dataset
 from genrescope.errors import ConfigError, DataError
 from genrescope.evaluate import Evaluation, evaluate
 from genrescope.examples import Examples, prepare
+from genrescope.metrics import weighted_means
 from genrescope.models import Model
 from genrescope.records import Floats, Integers, Track
 from genrescope.splits import PROTOCOLS, split
@@ -62,10 +63,10 @@ def track_scores(model: Model, examples: Examples, chosen: Integers) -> tuple[Fl
     A track's scores are the mean of its segments', each weighted by its seconds.
     """
     owners, places = np.unique(examples.track[chosen], return_inverse=True)
-    sums = np.zeros((len(owners), len(model.info.classes)))
-    np.add.at(sums, places, score(model, examples, chosen) * examples.weights[chosen, None])
-    seconds = np.bincount(places, weights=examples.weights[chosen])
-    return (sums / seconds[:, None]).astype(np.float32), owners
+    means = weighted_means(
+        score(model, examples, chosen).astype(np.float64), places, examples.weights[chosen]
+    )
+    return means.astype(np.float32), owners
 
 
 def headline(evaluation: Evaluation) -> dict[str, Any]:

@@ -240,6 +240,14 @@ def checked_weights(weights: npt.ArrayLike | None, rows: int) -> Reals:
     return seconds
 
 
+def weighted_means(scores: Reals, places: Integers, weights: Reals) -> Reals:
+    """Return the weighted mean of the rows at each place, (places, classes); every place needs a weight."""
+    sums = np.zeros((places.max() + 1, scores.shape[1]))
+    np.add.at(sums, places, scores * weights[:, None])
+    means: Reals = sums / np.bincount(places, weights=weights)[:, None]
+    return means
+
+
 def codes(ids: npt.ArrayLike, name: str) -> tuple[npt.NDArray[Any], Integers]:
     """Return the distinct ids in order, and for each row the place of its own among them."""
     values = np.asarray(ids)

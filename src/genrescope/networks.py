@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from genrescope.errors import ConfigError
-
-DYNAMIC_RANGE_DB = 80.0
+from genrescope.levels import relative_level
 
 
 class Standardise(nn.Module):
@@ -57,15 +56,11 @@ class RelativeLevel(nn.Module):
 
     def fit(self, batch: Tensor) -> None:
         """Take the statistics of ``batch``, training data only."""
-        self.standardise.fit(self._relative(batch).transpose(1, 2))
-
-    def _relative(self, batch: Tensor) -> Tensor:
-        relative = batch - batch.amax(dim=(1, 2), keepdim=True)
-        return relative.clamp(min=-DYNAMIC_RANGE_DB)
+        self.standardise.fit(relative_level(batch).transpose(1, 2))
 
     def forward(self, batch: Tensor) -> Tensor:
         """Return standardised relative levels."""
-        standard: Tensor = self.standardise(self._relative(batch).transpose(1, 2))
+        standard: Tensor = self.standardise(relative_level(batch).transpose(1, 2))
         return standard.transpose(1, 2)
 
 

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from genrescope.efficientat import EfficientAt
+from genrescope.levels import relative_level
 from genrescope.records import Floats
 
 MELS = 128
 WIDTH = 0.4
-DYNAMIC_RANGE_DB = 80.0
 # Layers of EfficientAT whose stride along time is left out: the stem and the first block with one.
 _UNSTRIDDEN = (0, 2)
 _RIDGE = 1.0
@@ -61,11 +61,6 @@ class Student(nn.Module):
         """Return embeddings (segments, size) and logits of styles (segments, styles)."""
         embedding, logits = self.network(self.seen(batch))
         return embedding, logits
-
-
-def relative_level(batch: Tensor) -> Tensor:
-    """Return dB below the loudest band of each segment, floored at -80."""
-    return (batch - batch.amax(dim=(1, 2), keepdim=True)).clamp(min=-DYNAMIC_RANGE_DB)
 
 
 def from_teacher(teacher: EfficientAt, styles: Sequence[int]) -> Student:
