@@ -16,7 +16,7 @@ FLOORS = (
     "errors",
     "records config files levels paper style",
     "audioset decode filterbanks tables pictures gtzan replicas metrics document effects fetching "
-    "efficientat imagenet hub",
+    "efficientat imagenet hub worker crew",
     "audio segments augment distort datasets splits calibrate spectrum student",
     "features evaluate plots page",
     "scorecard store classical networks backbones",

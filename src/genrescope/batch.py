@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,3 +43,14 @@ def classify_all(
             yield classifier.classify(path, timeline=timeline, strict=strict).row()
         except GenrescopeError as failure:
             yield {"path": str(path), "error": failure.row()}
+
+
+def prepare(model: str, min_score: float | None = None) -> Callable[[dict[str, Any]], Row]:
+    """Open a model in a worker of a crew: a job is the ``path`` and options of `Classifier.classify`."""
+    classifier = Classifier.load(model, min_score=min_score)
+
+    def classify(job: dict[str, Any]) -> Row:
+        path, options = job["path"], {name: job[name] for name in job if name != "path"}
+        return classifier.classify(path, **options).row()
+
+    return classify

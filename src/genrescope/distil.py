@@ -20,10 +20,11 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from genrescope.audioset import STYLE_INDICES
+from genrescope.augment import band_limit
 from genrescope.errors import ConfigError, GenrescopeError
 from genrescope.files import write_whole
 from genrescope.lessons import Lessons, read_lessons
-from genrescope.records import Integers
+from genrescope.records import Floats, Integers
 from genrescope.student import Student
 
 FILES_A_STRETCH = 8
@@ -47,6 +48,9 @@ class Course:
     weight_decay : float
     memory : float
         How much of the running mean of weights stays from step to step.
+    band_limited : float
+        Share of the lessons that the student hears without their highest bands, as at a low sample rate,
+        while the teacher's answer stays the one to the whole sound.
     seed : int
     """
 
@@ -58,6 +62,7 @@ class Course:
     learning_rate: float = 3e-3
     weight_decay: float = 1e-4
     memory: float = 0.999
+    band_limited: float = 0.0
     seed: int = 0
 
     def steps(self, lessons_a_file: int) -> int:
@@ -86,9 +91,11 @@ class _Scale:
             min=1e-2
         )
 
-    def errors(self, student: torch.nn.Module, lessons: Lessons, chosen: Integers) -> tuple[Tensor, Tensor]:
-        """Return the mean squared errors of embeddings and of style logits."""
-        embeddings, logits = student(torch.from_numpy(lessons.log_mel(chosen)))
+    def errors(
+        self, student: torch.nn.Module, heard: Floats, lessons: Lessons, chosen: Integers
+    ) -> tuple[Tensor, Tensor]:
+        """Return the mean squared errors of embeddings and of style logits for what the student heard."""
+        embeddings, logits = student(torch.from_numpy(heard))
         said = torch.from_numpy(lessons.embeddings[chosen].astype(np.float32))
         styles = torch.from_numpy(lessons.logits[chosen][:, self.styles].astype(np.float32))
         return (
@@ -152,7 +159,8 @@ class _Pupil:
         losses = []
         self.student.train()
         for chosen in _batches(len(lessons.pictures), self.course.batch_size, generator):
-            loss = sum(scale.errors(self.student, lessons, chosen), torch.zeros(()))
+            heard = band_limit(lessons.log_mel(chosen), generator, share=self.course.band_limited)
+            loss = sum(scale.errors(self.student, heard, lessons, chosen), torch.zeros(()))
             self.optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimiser.step()
@@ -201,7 +209,10 @@ def _judge(student: torch.nn.Module, held: Lessons, scale: _Scale) -> tuple[floa
     student.eval()
     with torch.inference_mode():
         batches = list(_batches(len(held.pictures), SCORING_BATCH))
-        errors = [[error.item() for error in scale.errors(student, held, chosen)] for chosen in batches]
+        errors = [
+            [error.item() for error in scale.errors(student, held.log_mel(chosen), held, chosen)]
+            for chosen in batches
+        ]
     embedding, styles = np.average(errors, axis=0, weights=[len(chosen) for chosen in batches])
     return float(embedding), float(styles)
 

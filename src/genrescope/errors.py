@@ -28,6 +28,10 @@ OUTCOMES: dict[str, Outcome] = {
     "audio_not_finite": Outcome(1, 422),
     "audio_silent": Outcome(1, 422),
     "audio_truncated": Outcome(1, 422),
+    # What a worker process could not do with a piece of audio.
+    "audio_crashed": Outcome(1, 422),
+    "audio_too_slow": Outcome(1, 422),
+    "audio_too_large": Outcome(1, 413),
     # A data set, or what was asked of it.
     "data_missing": Outcome(2, 404),
     "data_malformed": Outcome(2, 422),
@@ -46,6 +50,8 @@ OUTCOMES: dict[str, Outcome] = {
     "cannot_write": Outcome(1, 507),
     "fetch_failed": Outcome(1, 502),
     "training_failed": Outcome(1, 500),
+    "worker_failed": Outcome(1, 500),
+    "busy": Outcome(1, 503),
 }
 
 

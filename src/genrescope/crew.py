@@ -1,0 +1,304 @@
+"""Worker processes that share out jobs: one that dies or dawdles is replaced, and only its job fails.
+
+Each worker is a fresh interpreter (`genrescope.worker`), spoken to in JSON lines: nothing is pickled, and a
+program that uses a crew needs no ``if __name__ == "__main__"``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import IO, Any
+
+from genrescope.errors import OUTCOMES, GenrescopeError
+
+Job = dict[str, Any]
+_Order = tuple[Job, "Future[Job]"]
+_SECONDS_TO_START = 120.0
+_SECONDS_TO_DIE = 5.0
+
+
+@dataclass(frozen=True)
+class Trade:
+    """What the workers of a crew can do.
+
+    Attributes
+    ----------
+    skill : str
+        ``room:function``: called in each worker with ``settings`` as keywords, returns what does a job.
+    settings : mapping
+        JSON-ready.
+    seconds : float, optional
+        The longest that a job may take; past it the worker is killed.
+    megabytes : int, optional
+        How much memory a job may use beyond what a worker needs when idle (where the system can tell).
+    """
+
+    skill: str
+    settings: Job = field(default_factory=dict)
+    seconds: float | None = None
+    megabytes: int | None = None
+
+
+class Crew:
+    """A number of workers, and a queue of bounded length before them.
+
+    Parameters
+    ----------
+    trade : Trade
+    workers : int
+    queue_length : int, optional
+        How many jobs may wait; None: two for each worker.
+
+    Examples
+    --------
+    >>> with Crew(Trade("genrescope.batch:prepare", {"model": "default"}), 2) as crew:
+    ...     for job, done in crew.run({"path": path} for path in paths):
+    ...         print(done.result())
+    """
+
+    def __init__(self, trade: Trade, workers: int, *, queue_length: int | None = None) -> None:
+        self.workers = max(1, workers)
+        self._orders: queue.Queue[_Order | None] = queue.Queue(queue_length or 2 * self.workers)
+        self._closed = threading.Event()
+        self._desks = [_Desk(trade, self._orders, self._closed) for _ in range(self.workers)]
+        for desk in self._desks:
+            desk.start()
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs no worker has begun."""
+        return self._orders.qsize()
+
+    @property
+    def busy(self) -> int:
+        """How many workers have a job in hand."""
+        return sum(desk.busy for desk in self._desks)
+
+    def submit(self, job: Job) -> Future[Job]:
+        """Hand in a job, a JSON object; the future holds the answer, or a `GenrescopeError`.
+
+        Raises
+        ------
+        GenrescopeError
+            ``busy``: the queue is full, or the crew is closed.
+        """
+        if not self._closed.is_set():
+            done: Future[Job] = Future()
+            with contextlib.suppress(queue.Full):
+                self._orders.put_nowait((job, done))
+                return done
+        raise GenrescopeError("busy", "all workers are busy and the queue is full", "try again in a moment")
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Future[Job]]]:
+        """Do all jobs; yield each, with its finished future, in the order in which they end.
+
+        Jobs are taken from the iterable as the queue has room. Not to be mixed with `submit`.
+        """
+        source = iter(jobs)
+        pending: dict[Future[Job], Job] = {}
+        room = self.workers + self._orders.maxsize
+        while True:
+            while len(pending) < room and (job := next(source, None)) is not None:
+                done: Future[Job] = Future()
+                self._orders.put((job, done))
+                pending[done] = job
+            if not pending:
+                return
+            for done in wait(pending, return_when=FIRST_COMPLETED).done:
+                yield pending.pop(done), done
+
+    def close(self) -> None:
+        """Kill the workers, jobs in hand included; what waits is cancelled."""
+        self._closed.set()
+        with contextlib.suppress(queue.Empty):
+            while (order := self._orders.get_nowait()) is not None:
+                order[1].cancel()
+        for desk in self._desks:
+            desk.dismiss()
+        for desk in self._desks:
+            desk.join()
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Desk(threading.Thread):
+    """A thread that looks after one worker: hands it jobs, waits for answers, replaces it."""
+
+    def __init__(self, trade: Trade, orders: queue.Queue[_Order | None], closed: threading.Event) -> None:
+        super().__init__(daemon=True, name="genrescope crew")
+        self.busy = False
+        self._trade = trade
+        self._orders = orders
+        self._closed = closed
+        self._worker: _Worker | None = None
+        self._lock = threading.Lock()
+
+    def run(self) -> None:
+        self._hire_early()
+        while not self._closed.is_set():
+            try:
+                order = self._orders.get(timeout=0.2)
+            except queue.Empty:
+                continue
+            if order is None or not order[1].set_running_or_notify_cancel():
+                continue
+            self.busy = True
+            _settle(order[1], self._answer(order[0]))
+            self.busy = False
+        self.dismiss()
+
+    def dismiss(self) -> None:
+        """Kill the worker, if there is one."""
+        with self._lock:
+            if self._worker is not None:
+                self._worker.kill()
+                self._worker = None
+
+    def _hire_early(self) -> None:
+        """Have a worker ready before the first job; if that fails, the job will say why."""
+        with contextlib.suppress(GenrescopeError, OSError):
+            self._hired()
+
+    def _hired(self) -> _Worker:
+        with self._lock:
+            if self._closed.is_set():
+                raise _stopped()
+            if self._worker is None:
+                self._worker = _Worker(self._trade)
+            return self._worker
+
+    def _answer(self, job: Job) -> Job:
+        """Return the worker's line for a job; where there is none, the line says why."""
+        try:
+            worker = self._hired()
+            return worker.ask(job, self._trade.seconds)
+        except GenrescopeError as failure:
+            self.dismiss()
+            return {"error": failure.row()}
+
+
+class _Worker:
+    """One worker process, and the pipes to it."""
+
+    def __init__(self, trade: Trade) -> None:
+        order = json.dumps({"settings": trade.settings, "megabytes": trade.megabytes})
+        command = [sys.executable, "-m", "genrescope.worker", trade.skill, order]
+        # One thread each, whatever library wants more: the crew itself is the parallel part.
+        threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | threads,
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._in: IO[bytes] = self._process.stdin
+        self._out: IO[bytes] = self._process.stdout
+        self._ready = False
+
+    def ask(self, job: Job, seconds: float | None) -> Job:
+        """Hand over a job and return the worker's line; a worker past its time is killed."""
+        if not self._ready:
+            self._await_ready()
+        late = threading.Event()
+
+        def end() -> None:
+            late.set()
+            self._process.kill()
+
+        clock = _alarm(seconds, end)
+        try:
+            return self._exchange(job)
+        except (OSError, ValueError):
+            raise _too_slow(seconds) if late.is_set() else self._death() from None
+        finally:
+            clock.cancel()
+
+    def _await_ready(self) -> None:
+        clock = _alarm(_SECONDS_TO_START, self._process.kill)
+        try:
+            first = json.loads(self._out.readline())
+        except ValueError:
+            raise GenrescopeError(
+                "worker_failed",
+                f"a worker process ended before it could start (exit status {self._wait()})",
+                "try 'genrescope classify' on one file: it shows what is wrong",
+            ) from None
+        finally:
+            clock.cancel()
+        if "error" in first:
+            raise GenrescopeError(**first["error"])
+        self._ready = True
+
+    def _exchange(self, job: Job) -> Job:
+        self._in.write(json.dumps(job).encode("ascii") + b"\n")
+        self._in.flush()
+        line: Job = json.loads(self._out.readline())
+        return line
+
+    def _death(self) -> GenrescopeError:
+        return GenrescopeError(
+            "audio_crashed",
+            f"the worker process died on this file (exit status {self._wait()})",
+            "the file is likely damaged: convert it (ffmpeg -i FILE out.flac), and please report it",
+        )
+
+    def _wait(self) -> int | None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._process.wait(_SECONDS_TO_DIE)
+        return None
+
+    def kill(self) -> None:
+        """End the process and close the pipes."""
+        self._process.kill()
+        self._wait()
+        for pipe in (self._in, self._out):
+            with contextlib.suppress(OSError):
+                pipe.close()
+
+
+def _alarm(seconds: float | None, action: Callable[[], None]) -> threading.Timer:
+    timer = threading.Timer(seconds or 0, action)
+    timer.daemon = True
+    if seconds is not None:
+        timer.start()
+    return timer
+
+
+def _settle(done: Future[Job], line: Job) -> None:
+    if "error" not in line:
+        done.set_result(line["answer"])
+        return
+    error = line["error"]
+    code = error["code"] if error["code"] in OUTCOMES else "worker_failed"
+    done.set_exception(GenrescopeError(code, error["message"], error["hint"]))
+
+
+def _too_slow(seconds: float | None) -> GenrescopeError:
+    return GenrescopeError(
+        "audio_too_slow",
+        f"took longer than the {seconds:g} s that a file may take",
+        "give a shorter file, or allow more time",
+    )
+
+
+def _stopped() -> GenrescopeError:
+    return GenrescopeError("busy", "the workers were stopped", "start the work again")

@@ -1,0 +1,147 @@
+"""A crew does all jobs; a worker that dies, dawdles or eats memory costs its own job and nothing else."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from genrescope.crew import Crew, Trade
+from genrescope.errors import AudioError, GenrescopeError
+
+Job = dict[str, Any]
+SKILL = "test_crew:odd_jobs"
+
+
+def odd_jobs(greeting: str = "done") -> Callable[[Job], Job]:
+    """Return a skill with all the ways to go wrong."""
+
+    def work(job: Job) -> Job:
+        if job.get("die"):
+            os.kill(os.getpid(), job["die"])
+        if job.get("fail"):
+            raise AudioError("audio_silent", "silent", "unmute it")
+        if job.get("bug"):
+            raise RuntimeError("a bug")
+        time.sleep(job.get("sleep", 0))
+        if job.get("chatter"):
+            print("libraries print")
+        held = bytearray(job.get("megabytes", 0) * 2**20)
+        return {"said": greeting, "number": job.get("number"), "pid": os.getpid(), "held": len(held)}
+
+    return work
+
+
+def unable() -> Callable[[Job], Job]:
+    raise AudioError("audio_missing", "no model", "get one")
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let workers import this file."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_all_jobs_are_done_once() -> None:
+    with Crew(Trade(SKILL, {"greeting": "hello"}), 2) as crew:
+        answers = [done.result() for _, done in crew.run({"number": n, "chatter": True} for n in range(40))]
+    assert sorted(answer["number"] for answer in answers) == list(range(40))
+    assert {answer["said"] for answer in answers} == {"hello"}
+    assert len({answer["pid"] for answer in answers}) == 2
+
+
+def test_jobs_are_drawn_as_there_is_room() -> None:
+    drawn = []
+
+    def source() -> Any:
+        for number in range(100):
+            drawn.append(number)
+            yield {"number": number}
+
+    with Crew(Trade(SKILL), 1, queue_length=2) as crew:
+        next(crew.run(source()))
+        assert len(drawn) <= 4
+
+
+def test_names_that_are_not_utf8_pass() -> None:
+    with Crew(Trade(SKILL), 1) as crew:
+        ((job, done),) = crew.run([{"number": "caf\udce9"}])
+    assert done.result()["number"] == job["number"] == "caf\udce9"
+
+
+@pytest.mark.parametrize("number", [6, 9, 11])
+def test_a_worker_that_dies_is_replaced(number: int) -> None:
+    jobs = [{"number": 0}, {"die": number}, {"number": 1}, {"number": 2}]
+    with Crew(Trade(SKILL), 1) as crew:
+        ends = [done.exception() or done.result()["number"] for _, done in crew.run(jobs)]
+    (failure,) = [end for end in ends if isinstance(end, GenrescopeError)]
+    assert failure.code == "audio_crashed"
+    assert [end for end in ends if end is not failure] == [0, 1, 2]
+
+
+def test_a_worker_past_its_time_is_killed() -> None:
+    start = time.monotonic()
+    with Crew(Trade(SKILL, seconds=1), 1) as crew:
+        ends = [done.exception() for _, done in crew.run([{"sleep": 60}, {"number": 1}])]
+    assert [getattr(end, "code", None) for end in ends] == ["audio_too_slow", None]
+    assert time.monotonic() - start < 30
+
+
+def test_memory_is_bounded() -> None:
+    with Crew(Trade(SKILL, megabytes=200), 1) as crew:
+        ends = [done.exception() for _, done in crew.run([{"megabytes": 100}, {"megabytes": 400}, {}])]
+    assert [getattr(end, "code", None) for end in ends] == [None, "audio_too_large", None]
+
+
+def test_failures_keep_their_codes() -> None:
+    with Crew(Trade(SKILL), 1) as crew:
+        ends = [done.exception() for _, done in crew.run([{"fail": 1}, {"bug": 1}, {}])]
+    assert [getattr(end, "code", None) for end in ends] == ["audio_silent", "worker_failed", None]
+    assert "RuntimeError: a bug" in str(ends[1])
+
+
+def test_a_crew_that_cannot_start_says_why() -> None:
+    with Crew(Trade("test_crew:unable"), 1) as crew:
+        ends = [done.exception() for _, done in crew.run([{}, {}])]
+    assert [getattr(end, "code", None) for end in ends] == ["audio_missing"] * 2
+    with Crew(Trade("no_such_room:x"), 1) as crew:
+        ((_, done),) = crew.run([{}])
+    assert getattr(done.exception(), "code", None) == "worker_failed"
+
+
+def test_a_full_queue_refuses() -> None:
+    with Crew(Trade(SKILL), 1, queue_length=1) as crew:
+        crew.submit({}).result()
+        first = crew.submit({"sleep": 0.5})
+        while crew.waiting:
+            time.sleep(0.01)
+        second = crew.submit({})
+        with pytest.raises(GenrescopeError, match="queue is full"):
+            crew.submit({})
+        assert (first.result()["held"], second.result()["held"]) == (0, 0)
+    with pytest.raises(GenrescopeError):
+        crew.submit({})
+
+
+def test_closing_kills_at_once_and_leaves_no_process() -> None:
+    crew = Crew(Trade(SKILL), 2)
+    pids = {done.result()["pid"] for _, done in crew.run({"sleep": 0.05} for _ in range(8))}
+    hanging = [crew.submit({"sleep": 600}) for _ in range(4)]
+    time.sleep(0.3)
+    start = time.monotonic()
+    crew.close()
+    assert time.monotonic() - start < 2
+    assert not any(map(alive, pids))
+    assert all(done.done() for done in hanging)
