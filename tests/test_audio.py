@@ -269,31 +269,6 @@ def test_requests_without_sense(options: dict[str, float]) -> None:
 # Many files, first facts, cold start
 
 
-def test_iter_files(tmp_path: Path) -> None:
-    kept = ["a/2.FLAC", "a/z/1.mp3", "b.wav", "c/x.m4a"]
-    passed_over = ["a/._2.FLAC", "a/cover.jpg", ".hidden/1.mp3", "notes.txt", ".x.wav"]
-    for name in [*kept, *passed_over]:
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    assert list(audio.iter_files([tmp_path])) == [tmp_path / name for name in kept]
-    assert list(audio.iter_files([tmp_path], suffixes={".jpg"})) == [tmp_path / "a/cover.jpg"]
-
-
-def test_iter_files_yields_what_it_is_given(tmp_path: Path) -> None:
-    (tmp_path / "odd.name").touch()
-    given = [tmp_path / "odd.name", tmp_path / "missing.mp3"]
-    assert list(audio.iter_files(map(str, given))) == given
-
-
-def test_iter_files_survives_loops_of_links(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "1.mp3").touch()
-    (tmp_path / "a" / "back").symlink_to(tmp_path, target_is_directory=True)
-    (tmp_path / "b").symlink_to(tmp_path / "a", target_is_directory=True)
-    (tmp_path / "dangling.wav").symlink_to(tmp_path / "nowhere")
-    assert list(audio.iter_files([tmp_path])) == [tmp_path / "a" / "1.mp3", tmp_path / "dangling.wav"]
-
-
 def test_probe(tmp_path: Path) -> None:
     encode(tmp_path / "a.m4a", tone(3, 44_100, channels=2), 44_100, codec="aac", container="ipod")
     info = audio.probe(tmp_path / "a.m4a")

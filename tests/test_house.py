@@ -15,9 +15,10 @@ ROOMS = Path(genrescope.__file__).parent
 FLOORS = (
     "errors",
     "records config files levels paper style",
-    "audioset decode filterbanks tables pictures gtzan replicas metrics document effects fetching "
-    "efficientat imagenet hub worker crew",
-    "audio segments augment distort datasets splits calibrate spectrum student",
+    "audioset filterbanks tables pictures gtzan replicas metrics document effects fetching "
+    "efficientat imagenet hub headers worker crew inventory",
+    "decode",
+    "audio segments sampling augment distort datasets splits calibrate spectrum student",
     "features evaluate plots page",
     "scorecard store classical networks backbones",
     "report models transfer",

@@ -21,7 +21,7 @@ import numpy as np
 
 from genrescope.decode import Decoder, open_decoder
 from genrescope.errors import AudioError, ConfigError
-from genrescope.records import AUDIO_SUFFIXES, Clip, Floats
+from genrescope.records import Clip, Floats
 
 Source = str | os.PathLike[str] | bytes
 
@@ -115,9 +115,11 @@ class Stream:
         Complete once the iteration has ended: ``truncated`` when the file holds less than it declares.
     """
 
-    def __init__(self, file: BinaryIO, source: str, request: _Request) -> None:
+    def __init__(
+        self, file: BinaryIO, source: str, request: _Request, decoder: Decoder | None = None
+    ) -> None:
         self._file = file
-        self._decoder = open_decoder(file, source)
+        self._decoder = decoder or open_decoder(file, source)
         self._request = request
         self.source = source
         self.info = _info(self._decoder)
@@ -267,6 +269,42 @@ def load(
         return Clip(samples, stream.sample_rate, source=stream.source, flags=stream.flags)
 
 
+class Recording:
+    """An open file of which excerpts are read, in any order: for ``with``.
+
+    Attributes
+    ----------
+    source : str
+    info : AudioInfo
+    """
+
+    def __init__(self, source: Source) -> None:
+        """Open ``source``; raises as ``open_stream`` at once."""
+        self._file, self.source = _opened(source)
+        try:
+            self._decoder = open_decoder(self._file, self.source)
+        except BaseException:
+            self._file.close()
+            raise
+        self.info = _info(self._decoder)
+
+    def excerpt(self, *, start: float, duration: float, sample_rate: int | None = None) -> Clip:
+        """Decode an excerpt; same parameters, same errors as ``load``."""
+        request = _Request(sample_rate, start, duration, strict=False, block_seconds=duration)
+        stream = Stream(self._file, self.source, request, self._decoder)
+        blocks = list(stream)
+        return Clip(np.concatenate(blocks), stream.sample_rate, source=self.source, flags=stream.flags)
+
+    def __enter__(self) -> Recording:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._decoder.close()
+        self._file.close()
+
+
 def probe(source: Source) -> AudioInfo:
     """Read what a file says about itself, decoding none of its sound.
 
@@ -275,50 +313,8 @@ def probe(source: Source) -> AudioInfo:
     AudioError
         As ``open_stream`` at once.
     """
-    file, name = _opened(source)
-    with file:
-        decoder = open_decoder(file, name)
-        try:
-            return _info(decoder)
-        finally:
-            decoder.close()
-
-
-def iter_files(
-    paths: Iterable[str | os.PathLike[str]], *, suffixes: Iterable[str] = AUDIO_SUFFIXES
-) -> Iterator[Path]:
-    """Yield the audio files that ``paths`` lead to.
-
-    Files are yielded as given, whatever their suffix, and so are paths that do not exist: decoding them then
-    gives the typed error. Folders are walked in sorted order, keeping files with one of ``suffixes`` (lower
-    case, with the dot); names that begin with a dot are passed over, and a folder is entered once, however
-    many symbolic links lead to it. A folder that may not be read is yielded itself.
-    """
-    wanted = frozenset(suffixes)
-    for path in map(Path, paths):
-        if path.is_dir():
-            yield from _walk(path, wanted, set())
-        else:
-            yield path
-
-
-def _walk(folder: Path, suffixes: frozenset[str], seen: set[tuple[int, int]]) -> Iterator[Path]:
-    try:
-        status = folder.stat()
-        entries = sorted(folder.iterdir())
-    except OSError:
-        yield folder
-        return
-    if (status.st_dev, status.st_ino) in seen:
-        return
-    seen.add((status.st_dev, status.st_ino))
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            yield from _walk(entry, suffixes, seen)
-        elif entry.suffix.lower() in suffixes:
-            yield entry
+    with Recording(source) as recording:
+        return recording.info
 
 
 def _opened(source: Source) -> tuple[BinaryIO, str]:

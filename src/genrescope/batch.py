@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from genrescope import audio
+from genrescope import inventory
 from genrescope.errors import DataError, GenrescopeError
 from genrescope.predict import Classifier
 from genrescope.records import AUDIO_SUFFIXES
@@ -23,7 +23,7 @@ def find(paths: Iterable[Path]) -> list[Path]:
         ``data_empty``: nothing there has the suffix of an audio file.
     """
     paths = list(paths)
-    found = [list(audio.iter_files([path])) for path in paths]
+    found = [list(inventory.iter_files([path])) for path in paths]
     if not any(found):
         names = ", ".join(map(str, paths))
         suffixes = " ".join(sorted(AUDIO_SUFFIXES))

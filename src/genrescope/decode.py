@@ -6,14 +6,13 @@ files whose length libsndfile would have to guess, because it stops reading at i
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
-from io import SEEK_END
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from genrescope import headers
 from genrescope.errors import AudioError
 from genrescope.records import Floats
 
@@ -21,8 +20,6 @@ from genrescope.records import Floats
 _FRAMES_OF_SLACK = 2304
 # Containers round their length to packets and count the encoder's run-up, which a decoder drops.
 _SECONDS_OF_SLACK = 0.5
-# Size fields are off by a pad byte or a small header often enough in files that are whole.
-_BYTES_OF_SLACK = 64
 # Before an excerpt, what a lossy decoder must have seen for its output to be as in the middle of the file.
 _RUN_UP_SECONDS = 1.0
 # Beyond these a header is damaged, and converting the rate could fill the memory.
@@ -38,11 +35,6 @@ _TIMED = frozenset({"mov", "matroska", "asf", "wav", "w64", "aiff", "au", "caf",
 
 # FFmpeg's sample formats; a "p" behind the name says that channels lie in planes of their own.
 _DTYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
-
-_SIZES_IN_LOG = re.compile(
-    r"^\s*(?:data|SSND|Data Size|riff|Riff size)\s*:\s*(\d+) \(should be (\d+)\)", re.M
-)
-_ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 
 
 class Decoder(Protocol):
@@ -60,7 +52,10 @@ class Decoder(Protocol):
     truncated: bool
 
     def blocks(self, start: int, size: int) -> Iterator[Floats]:
-        """Yield mono samples from frame ``start`` on, about ``size`` at a time, each array a fresh one."""
+        """Yield mono samples from frame ``start`` on, about ``size`` at a time, each array a fresh one.
+
+        May be asked for again, for another place, when the iteration before is given up.
+        """
         ...
 
     def close(self) -> None:
@@ -82,7 +77,7 @@ def open_decoder(file: BinaryIO, name: str) -> Decoder:
     AudioError
         ``audio_unreadable`` when neither library knows the format.
     """
-    cut = _ends_early(file)
+    cut = headers.ends_early(file)
     decoder = _first_able(file, name)
     if not _LOWEST_RATE <= decoder.sample_rate <= _HIGHEST_RATE or not decoder.channels:
         decoder.close()
@@ -137,9 +132,11 @@ class SoundFileDecoder:
         self.sample_rate = int(self._file.samplerate)
         self.channels = int(self._file.channels)
         self._frames = int(self._file.frames)
-        self.truncated = _log_tells_cut(self._file.extra_info)
+        self.truncated = headers.log_tells_cut(self._file.extra_info)
         here = file.tell()
-        self.knows_length = 0 < self._frames < 2**62 and (self.format != "mp3" or _mp3_states_length(file))
+        self.knows_length = 0 < self._frames < 2**62 and (
+            self.format != "mp3" or headers.mp3_states_length(file)
+        )
         file.seek(here)
         self.seconds = self._frames / self.sample_rate if self.knows_length else None
 
@@ -199,6 +196,8 @@ class FFmpegDecoder:
         self.channels = int(self._stream.codec_context.channels)
         self.seconds = self._stated_seconds()
         self._packer = av.AudioResampler(format="flt")
+        self._begun = False
+        self._origin: int | None = None
         self.truncated = False
 
     def _stated_seconds(self) -> float | None:
@@ -237,19 +236,23 @@ class FFmpegDecoder:
 
     def _located(self, start: int) -> Iterator[tuple[int, Any]]:
         """Yield the decoded frames, each with its place in the track, from some way before ``start`` on."""
+        if self._begun:
+            self._container.seek(self._origin or 0, stream=self._stream)
         frames = self._frames()
         first = next(frames, None)
         if first is None:
             return
+        if not self._begun:
+            self._begun, self._origin = True, first.pts
         run_up = start / self.sample_rate - _RUN_UP_SECONDS
         position = 0
-        if run_up > 0 and self.format in _TIMED and first.pts is not None:
-            self._container.seek(first.pts + int(run_up / first.time_base), stream=self._stream)
-            origin, frames = first.pts, self._frames()
+        if run_up > 0 and self.format in _TIMED and self._origin is not None:
+            self._container.seek(self._origin + int(run_up / first.time_base), stream=self._stream)
+            frames = self._frames()
             first = next(frames, None)
             if first is None or first.pts is None:
                 return
-            position = round(float((first.pts - origin) * first.time_base) * self.sample_rate)
+            position = round(float((first.pts - self._origin) * first.time_base) * self.sample_rate)
         while first is not None:
             yield position, first
             position += first.samples
@@ -328,63 +331,6 @@ def _scaled(samples: npt.NDArray[Any]) -> Floats:
     centre = full_scale if samples.dtype.kind == "u" else 0.0
     scaled: Floats = ((samples.astype(np.float64) - centre) / full_scale).astype(np.float32)
     return scaled
-
-
-def _log_tells_cut(log: str) -> bool:
-    """Whether libsndfile's notes on the header say that the file holds less than it declares."""
-    sizes = [(int(declared), int(found)) for declared, found in _SIZES_IN_LOG.findall(log)]
-    return any(declared - found > _BYTES_OF_SLACK and not _is_unknown(declared) for declared, found in sizes)
-
-
-def _is_unknown(size: int) -> bool:
-    """Whether a size field holds what programs write that cannot know it yet: all ones, or nearly."""
-    return any(abs(size - limit) < 4096 for limit in (2**31, 2**32))
-
-
-def _ends_early(file: BinaryIO) -> bool:
-    """Whether an Ogg, ASF or CAF file lacks its end; false for other formats."""
-    file.seek(0)
-    head = file.read(16384)
-    size = file.seek(0, SEEK_END)
-    if head.startswith(b"OggS"):
-        return not _ogg_ends(file, size)
-    return _declared_size(head) > size + _BYTES_OF_SLACK
-
-
-def _declared_size(head: bytes) -> int:
-    """Return the size that an ASF or CAF file says it has, at least; 0 where it says none."""
-    if (at := head.find(_ASF_FILE_PROPERTIES)) >= 0:
-        # Object id 16, object size 8, file id 16, then the size of the file (ASF specification, 3.2).
-        return int.from_bytes(head[at + 40 : at + 48], "little")
-    if head.startswith(b"caff") and (at := head.find(b"data")) >= 0:
-        # Chunk type 4, chunk size 8 (-1: up to the end), then the chunk (Apple CAF specification).
-        return at + 12 + int.from_bytes(head[at + 4 : at + 12], "big", signed=True)
-    return 0
-
-
-def _ogg_ends(file: BinaryIO, size: int) -> bool:
-    """Whether the last Ogg page is whole and marked as end of stream (RFC 3533, section 6)."""
-    file.seek(max(0, size - 2 * 65536))
-    tail = file.read()
-    at = tail.rfind(b"OggS")
-    if at < 0 or len(tail) < at + 27:
-        return False
-    lacing = tail[at + 27 : at + 27 + tail[at + 26]]
-    whole = at + 27 + tail[at + 26] + sum(lacing) <= len(tail)
-    return whole and bool(tail[at + 5] & 4)
-
-
-def _mp3_states_length(file: BinaryIO) -> bool:
-    """Whether an MP3 file begins with a frame that counts the others (Xing, Info or VBRI)."""
-    file.seek(0)
-    tag = file.read(10)
-    is_tag = len(tag) == 10 and tag.startswith(b"ID3")
-    file.seek(
-        10 + sum(byte << shift for byte, shift in zip(tag[6:], (21, 14, 7, 0), strict=True)) if is_tag else 0
-    )
-    head = file.read(8192)
-    xing = re.search(rb"(?:Xing|Info)\x00\x00\x00(.)", head, re.DOTALL)
-    return b"VBRI" in head or (xing is not None and bool(xing[1][0] & 1))
 
 
 def _ffmpeg_errors() -> tuple[type[Exception], ...]:

@@ -22,6 +22,17 @@ def cache_folder(kind: str) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "genrescope" / kind
 
 
+def data_folder() -> Path:
+    """Return the user's folder for what cannot be made again at once, such as the library.
+
+    ``GENRESCOPE_DATA`` names it; otherwise it is where the XDG base directory specification says.
+    """
+    data = os.environ.get("GENRESCOPE_DATA")
+    if data:
+        return Path(data)
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "genrescope"
+
+
 def packaged(folder: str, file: str) -> Path:
     """Return where a file of ``data/<folder>`` lies in the installation."""
     return Path(str(resources.files("genrescope") / "data" / folder / file))

@@ -86,7 +86,7 @@ def stream(
     *,
     seconds: float,
     hop_seconds: float | None = None,
-    batch: int = 16,
+    batch: int = 4,
 ) -> Iterator[Segments]:
     """Cut a clip that arrives in blocks into the same segments as ``cut``, ``batch`` at a time.
 

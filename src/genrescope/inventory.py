@@ -1,0 +1,84 @@
+"""What lies in folders: audio files, other files, and folders that may not be read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from genrescope.records import AUDIO_SUFFIXES
+
+Kind = Literal["audio", "other", "unreadable"]
+_Seen = set[tuple[int, int]]
+
+
+class Entry(NamedTuple):
+    """A thing found: ``size`` in bytes and ``mtime_ns`` are those of audio files, 0 where unknown."""
+
+    path: str
+    kind: Kind
+    size: int = 0
+    mtime_ns: int = 0
+
+
+def walk(
+    paths: Iterable[str | os.PathLike[str]], suffixes: Iterable[str] = AUDIO_SUFFIXES
+) -> Iterator[Entry]:
+    """Yield what ``paths`` lead to.
+
+    Files count as audio as given, whatever their suffix, and so do paths that do not exist: decoding them
+    then gives the typed error. Folders are walked in sorted order; files with one of ``suffixes`` (lower
+    case, with the dot) are audio, names that begin with a dot are passed over, and a folder is entered once,
+    however many symbolic links lead to it.
+    """
+    wanted, seen = frozenset(suffixes), _Seen()
+    for path in (os.fspath(path) for path in paths):
+        if os.path.isdir(path):  # noqa: PTH112
+            yield from _folder(path, wanted, seen)
+        else:
+            yield _audio(path)
+
+
+def iter_files(
+    paths: Iterable[str | os.PathLike[str]], *, suffixes: Iterable[str] = AUDIO_SUFFIXES
+) -> Iterator[Path]:
+    """Yield the audio files among what ``walk`` finds, and the folders that may not be read."""
+    return (Path(entry.path) for entry in walk(paths, suffixes) if entry.kind != "other")
+
+
+def _folder(folder: str, suffixes: frozenset[str], seen: _Seen) -> Iterator[Entry]:
+    try:
+        status = os.stat(folder)  # noqa: PTH116
+        with os.scandir(folder) as listing:
+            entries = sorted(listing, key=lambda entry: entry.name)
+    except OSError:
+        yield Entry(folder, "unreadable")
+        return
+    if (status.st_dev, status.st_ino) in seen:
+        return
+    seen.add((status.st_dev, status.st_ino))
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if _is_folder(entry):
+            yield from _folder(entry.path, suffixes, seen)
+        elif os.path.splitext(entry.name)[1].lower() in suffixes:  # noqa: PTH122
+            yield _audio(entry.path)
+        else:
+            yield Entry(entry.path, "other")
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link into a folder that may not be entered, or back to itself
+        return False
+
+
+def _audio(path: str) -> Entry:
+    try:
+        status = os.stat(path)  # noqa: PTH116
+    except (OSError, ValueError):
+        return Entry(path, "audio")
+    return Entry(path, "audio", status.st_size, status.st_mtime_ns)
