@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from genrescope import __version__
+from genrescope import __version__, librarian
 from genrescope.errors import GenrescopeError
 
 app = typer.Typer(
@@ -21,6 +21,9 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help and one-line errors, and no half second to draw them
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+app.add_typer(librarian.app, name="library")
 
 
 class Format(StrEnum):

@@ -75,6 +75,11 @@ class Crew:
             desk.start()
 
     @property
+    def is_full(self) -> bool:
+        """Whether `submit` would refuse."""
+        return self._orders.full()
+
+    @property
     def waiting(self) -> int:
         """How many jobs no worker has begun."""
         return self._orders.qsize()

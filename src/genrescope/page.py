@@ -20,13 +20,13 @@ Row = Mapping[str, Any]
 OTHER = "other"
 MOST_CARDS = 200
 MOST_BARS = 10
-_STYLE_COLOUR = "var(--muted)"
+STYLE_COLOUR = "var(--muted)"
 _MOST_SPANS = 40
 _MOST_POINTS = 400
 _MOST_TICKS = 6
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800)
 
-_STYLE = """
+STYLE_SHEET = """
 .card { border: 1px solid var(--rule); border-radius: .75rem; padding: 1.25rem 1.5rem; margin: 1.25rem 0;
   content-visibility: auto; contain-intrinsic-size: auto 24rem; }
 .card h3 { margin: 0; font-size: 1.05rem; font-weight: 600; }
@@ -94,7 +94,7 @@ def classification_page(rows: Sequence[Row], *, title: str, model: str) -> str:
     lead = f"{_count(len(answers), 'file')} classified, {clock(seconds)} of music"
     lead += f", {len(failures)} not readable" if failures else ""
     footer = f"Model: {model}. Made by genrescope."
-    return page(title, f"{lead}. Model: {model}.", "\n".join(parts), footer=footer, extra_style=_STYLE)
+    return page(title, f"{lead}. Model: {model}.", "\n".join(parts), footer=footer, extra_style=STYLE_SHEET)
 
 
 def _checked(row: Row) -> Row:
@@ -126,8 +126,8 @@ def _summary(answers: Sequence[Row], colours: Mapping[str, str]) -> str:
         return '<section><h2>Genres</h2><p class="muted">No file was classified.</p></section>'
     counts = Counter(_genre(row) for row in answers).most_common()
     most = counts[0][1]
-    bars = [(name, number / most, str(number), colours[name]) for name, number in counts]
-    return f"<section><h2>Genres</h2>{_bars(bars, 'Files per genre')}</section>"
+    lines = [(name, number / most, str(number), colours[name]) for name, number in counts]
+    return f"<section><h2>Genres</h2>{bars(lines, 'Files per genre')}</section>"
 
 
 def _failures(failures: Sequence[Row]) -> str:
@@ -161,7 +161,7 @@ def _card(row: Row, colours: Mapping[str, str]) -> str:
     """Return one file: its genre, all scores, and its course where there is one."""
     path, genre = row["path"], _genre(row)
     scores = sorted(row["scores"].items(), key=lambda pair: -pair[1])[:MOST_BARS]
-    bars = [(name, float(score), f"{100 * score:.1f} %", colours[name]) for name, score in scores]
+    lines = [(name, float(score), f"{100 * score:.1f} %", colours[name]) for name, score in scores]
     name = path.replace("\\", "/").rpartition("/")[2]
     unsure = '<span class="flag">unsure</span>' if row.get("unsure") else ""
     seconds = f" · {clock(float(row['seconds']))}" if "seconds" in row else ""
@@ -171,7 +171,7 @@ def _card(row: Row, colours: Mapping[str, str]) -> str:
         f'<p class="path muted">{escape(path)}{seconds}</p>'
         f'<p class="verdict">{escape(genre)} <span class="share">{100 * scores[0][1]:.0f} %</span>'
         f"{unsure}</p>"
-        f'<div class="answers">{_bars(bars, f"Scores of {name}")}'
+        f'<div class="answers">{bars(lines, f"Scores of {name}")}'
         f"{_styles(row)}</div>{_course(row, colours)}</article>"
     )
 
@@ -179,17 +179,17 @@ def _card(row: Row, colours: Mapping[str, str]) -> str:
 def _styles(row: Row) -> str:
     """Return the styles of a file, which do not exclude each other, as bars; "" without any."""
     styles = list(row.get("styles", {}).items())[:MOST_BARS]
-    bars = [(name, float(share), f"{100 * share:.0f} %", _STYLE_COLOUR) for name, share in styles]
-    return _bars(bars, f"Styles of {row['path']}", "Styles") if bars else ""
+    lines = [(name, float(share), f"{100 * share:.0f} %", STYLE_COLOUR) for name, share in styles]
+    return bars(lines, f"Styles of {row['path']}", "Styles") if lines else ""
 
 
-def _bars(bars: Sequence[tuple[str, float, str, str]], label: str, caption: str = "") -> str:
+def bars(rows: Sequence[tuple[str, float, str, str]], label: str, caption: str = "") -> str:
     """Return (name, share, text, colour) as a table of bars, with a caption where there is one."""
     lines = "".join(
         f'<tr><th scope="row">{escape(name)}</th><td><div class="track">'
         f'<span style="width:{100 * min(1.0, max(0.0, share)):.1f}%;background:{colour}"></span></div></td>'
         f'<td class="value">{escape(text)}</td></tr>'
-        for name, share, text, colour in bars
+        for name, share, text, colour in rows
     )
     head = f"<caption>{escape(caption)}</caption>" if caption else ""
     return f'<table class="bars" aria-label="{escape(label)}">{head}<tbody>{lines}</tbody></table>'

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any, TextIO
@@ -139,6 +140,19 @@ class Kept:
             if self._keep:
                 self.all.append(row)
             yield row if self._timelines else {name: row[name] for name in row if name != "timeline"}
+
+
+def print_counts(counts: Mapping[str, Counter[str]], console: Console) -> None:
+    """Print one bar chart for each kind of count, the most frequent first."""
+    width = max(10, min(60, console.width - 40))
+    for kind, counter in counts.items():
+        if not counter:
+            continue
+        console.print(f"[bold]{kind}[/bold] ({counter.total()})", highlight=False)
+        most = max(counter.values())
+        for name, number in counter.most_common():
+            bar = "█" * max(1, round(width * number / most))
+            console.print(f"  {_plain(name):20} {number:7}  [cyan]{bar}[/cyan]", highlight=False)
 
 
 def print_evaluation(evaluation: Evaluation, console: Console | None = None) -> None:

@@ -1,0 +1,260 @@
+"""The library's memory: one SQLite file, one row for each audio file, every change a transaction of its own.
+
+Write-ahead logging keeps readers and a scan out of each other's way, and a killed scan from harming anything.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from genrescope.errors import DataError, cannot_write
+
+Row = dict[str, Any]
+# Names that are not UTF-8 are kept as bytes: SQLite's text could not hold them.
+Key = str | bytes
+
+_VERSION = 1
+_SECONDS_TO_WAIT = 30.0
+_SCHEMA = """
+CREATE TABLE files (
+  id INTEGER PRIMARY KEY,
+  path NOT NULL UNIQUE,
+  size INTEGER NOT NULL,
+  mtime_ns INTEGER NOT NULL,
+  hash TEXT,
+  format TEXT, codec TEXT, sample_rate INTEGER, channels INTEGER, seconds REAL,
+  model TEXT NOT NULL, model_name TEXT NOT NULL, excerpts INTEGER NOT NULL,
+  genre TEXT, score REAL, unsure INTEGER, scores TEXT, styles TEXT, flags TEXT, timeline TEXT,
+  error TEXT, message TEXT, hint TEXT,
+  scanned REAL NOT NULL,
+  gone INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX files_by_hash ON files (hash);
+CREATE INDEX files_by_size ON files (size);
+CREATE INDEX files_by_genre ON files (genre);
+"""
+_JSON = ("scores", "styles", "flags", "timeline")
+_FLAGS = ("excerpts", "unsure", "gone")
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which rows are wanted; what is left out does not matter.
+
+    Attributes
+    ----------
+    genres, styles : tuple of str
+        Any of these genres; any of these styles, likely or more.
+    min_score, max_score : float or None
+        Bounds of the genre's score.
+    under : Path or None
+        Only files in this folder.
+    unsure, failed : bool or None
+        Doubtful answers; files with an error in place of an answer.
+    gone : bool or None
+        Files that are no longer there; None: with the others.
+    """
+
+    genres: tuple[str, ...] = ()
+    styles: tuple[str, ...] = ()
+    min_score: float | None = None
+    max_score: float | None = None
+    under: Path | None = None
+    unsure: bool | None = None
+    failed: bool | None = None
+    gone: bool | None = False
+
+    def clauses(self) -> Iterator[tuple[str, Sequence[Any]]]:
+        """Yield the conditions in SQL, each with its values; styles are for Python to look at."""
+        if self.genres:
+            yield f"genre IN ({', '.join('?' * len(self.genres))})", self.genres
+        for column, floor, sign in (("score", self.min_score, ">="), ("score", self.max_score, "<=")):
+            if floor is not None:
+                yield f"{column} {sign} ?", (floor,)
+        for column, wanted in (("unsure", self.unsure), ("gone", self.gone)):
+            if wanted is not None:
+                yield f"{column} = ?", (int(wanted),)
+        if self.failed is not None:
+            yield f"error IS {'NOT ' if self.failed else ''}NULL", ()
+
+
+class Database:
+    """An open library file.
+
+    Parameters
+    ----------
+    path : Path
+        Made, with its folder, if it is not there.
+
+    Raises
+    ------
+    DataError
+        ``data_malformed``: another kind of file, or of a later version.
+    EnvironmentFailure
+        ``cannot_write``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._link = sqlite3.connect(path, timeout=_SECONDS_TO_WAIT, isolation_level=None)
+            self._link.row_factory = sqlite3.Row
+            self._prepare()
+        except OSError as reason:
+            raise cannot_write(path, reason) from None
+        except sqlite3.OperationalError as reason:
+            raise cannot_write(path, OSError(str(reason))) from None
+        except sqlite3.DatabaseError as reason:
+            raise _foreign(path, str(reason)) from None
+
+    def _prepare(self) -> None:
+        self._link.execute("PRAGMA journal_mode = WAL")
+        # With write-ahead logging this loses, at worst, the last rows at a power cut; it never corrupts.
+        self._link.execute("PRAGMA synchronous = NORMAL")
+        with self._transaction():
+            version = self._link.execute("PRAGMA user_version").fetchone()[0]
+            tables = self._link.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            if version == 0 and not tables:
+                for statement in _SCHEMA.split(";\n"):
+                    self._link.execute(statement)
+                self._link.execute(f"PRAGMA user_version = {_VERSION}")
+            elif version != _VERSION:
+                raise _foreign(self.path, f"its version is {version}, this genrescope writes {_VERSION}")
+
+    def _transaction(self) -> _Transaction:
+        return _Transaction(self._link)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._link.close()
+
+    def find(self, path: str) -> Row | None:
+        """Return the row of a path."""
+        return self._one("SELECT * FROM files WHERE path = ?", (key(path),))
+
+    def twins(self, size: int, model: str, *, excerpts: bool) -> list[str]:
+        """Return the content hashes of answered files of a size, as answered by a model."""
+        found = self._link.execute(
+            "SELECT DISTINCT hash FROM files"
+            " WHERE size = ? AND model = ? AND excerpts <= ? AND error IS NULL",
+            (size, model, int(excerpts)),
+        )
+        return [row["hash"] for row in found]
+
+    def answered(self, content: str, model: str) -> list[Row]:
+        """Return the rows of a content, answered by a model."""
+        return self._all(
+            "SELECT * FROM files WHERE hash = ? AND model = ? AND error IS NULL ORDER BY id", (content, model)
+        )
+
+    def put(self, row: Mapping[str, Any]) -> None:
+        """Write the row of a file, in place of an older one."""
+        values = {name: value for name, value in row.items() if name != "id"}
+        values["path"] = key(values["path"])
+        values |= {name: json.dumps(values[name]) for name in _JSON if values.get(name) is not None}
+        columns, marks = ", ".join(values), ", ".join("?" * len(values))
+        changes = ", ".join(f"{name} = excluded.{name}" for name in values if name != "path")
+        self._write(
+            f"INSERT INTO files ({columns}) VALUES ({marks}) ON CONFLICT (path) DO UPDATE SET {changes}",
+            tuple(values.values()),
+        )
+
+    def move(self, old: str, new: str, *, size: int, mtime_ns: int) -> None:
+        """Give the row of ``old`` to ``new``, which may have one of its own already."""
+        with self._transaction():
+            self._link.execute("DELETE FROM files WHERE path = ? AND path != ?", (key(new), key(old)))
+            self._link.execute(
+                "UPDATE files SET path = ?, size = ?, mtime_ns = ?, gone = 0 WHERE path = ?",
+                (key(new), size, mtime_ns, key(old)),
+            )
+
+    def mark_gone(self, paths: Iterable[str], *, gone: bool = True) -> None:
+        """Note that files are no longer there, or are there again."""
+        with self._transaction():
+            for path in paths:
+                self._link.execute("UPDATE files SET gone = ? WHERE path = ?", (int(gone), key(path)))
+
+    def rows(self, wanted: Filter | None = None) -> Iterator[Row]:
+        """Yield the rows that pass a filter, by path."""
+        wanted = wanted or Filter()
+        clauses = list(wanted.clauses())
+        where = " AND ".join(clause for clause, _ in clauses) or "1"
+        values = [value for _, listed in clauses for value in listed]
+        # CAST: text and bytes sort together.
+        query = f"SELECT * FROM files WHERE {where} ORDER BY CAST(path AS BLOB)"
+        prefix = _prefix(wanted.under)
+        for found in self._link.execute(query, values):
+            if not os.fsencode(found["path"]).startswith(prefix):
+                continue
+            row = _row(found)
+            if wanted.styles and not set(wanted.styles) & set(row["styles"] or ()):
+                continue
+            yield row
+
+    def paths(self, folder: Path) -> list[str]:
+        """Return the paths in a folder of files that are, as far as is known, still there."""
+        found = self._link.execute("SELECT path FROM files WHERE NOT gone")
+        prefix = _prefix(folder)
+        return [os.fsdecode(path) for (path,) in found if os.fsencode(path).startswith(prefix)]
+
+    def _one(self, query: str, values: Sequence[Any]) -> Row | None:
+        found = self._link.execute(query, values).fetchone()
+        return None if found is None else _row(found)
+
+    def _all(self, query: str, values: Sequence[Any]) -> list[Row]:
+        return [_row(found) for found in self._link.execute(query, values)]
+
+    def _write(self, statement: str, values: Sequence[Any]) -> None:
+        try:
+            self._link.execute(statement, values)
+        except sqlite3.OperationalError as reason:
+            raise cannot_write(self.path, OSError(str(reason))) from None
+
+
+class _Transaction:
+    """All or nothing: for ``with``."""
+
+    def __init__(self, link: sqlite3.Connection) -> None:
+        self._link = link
+
+    def __enter__(self) -> None:
+        self._link.execute("BEGIN IMMEDIATE")
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self._link.execute("COMMIT" if kind is None else "ROLLBACK")
+
+
+def key(path: str) -> Key:
+    """Return a path as the database keeps it: text, or bytes where it is not UTF-8."""
+    try:
+        path.encode("utf8")
+        return path
+    except UnicodeEncodeError:
+        return os.fsencode(path)
+
+
+def _prefix(folder: Path | None) -> bytes:
+    """Return how paths in a folder begin; any path, without one."""
+    return b"" if folder is None else os.path.join(os.fsencode(os.path.abspath(folder)), b"")  # noqa: PTH100, PTH118
+
+
+def _row(found: sqlite3.Row) -> Row:
+    row = dict(found)
+    row["path"] = os.fsdecode(row["path"])
+    row |= {name: json.loads(row[name]) for name in _JSON if row[name] is not None}
+    return row | {name: bool(row[name]) for name in _FLAGS if row[name] is not None}
+
+
+def _foreign(path: Path, why: str) -> DataError:
+    return DataError(
+        "data_malformed",
+        f"{path}: not a library of this version of genrescope: {why}",
+        "name another file with --db, or move this one away and scan again",
+    )

@@ -1,0 +1,93 @@
+"""What a worker does for the library: know a file by its content, or hear it and sum up what it heard."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from genrescope import audio
+from genrescope.errors import GenrescopeError
+from genrescope.predict import Classifier
+from genrescope.records import Prediction, Timeline, rounded
+
+Job = dict[str, Any]
+MOST_SPANS = 50
+_DIGEST_BYTES = 16
+
+
+def prepare(model: str, *, excerpts: bool) -> Callable[[Job], Job]:
+    """Open a model in a worker of a crew.
+
+    A job is ``{"path", "known"}``. The answer holds the ``hash`` of the content and, unless that is among the
+    ``known`` ones, the ``columns`` of the library that the content decides: what was heard, or the error.
+    """
+    classifier = Classifier.load(model)
+
+    def hear(job: Job) -> Job:
+        try:
+            digest = content_hash(Path(job["path"]))
+        except OSError:
+            digest = None  # the error that says why comes from the audio room
+        if digest is not None and digest in job["known"]:
+            return {"hash": digest}
+        return {"hash": digest, "columns": _columns(classifier, job["path"], excerpts)}
+
+    return hear
+
+
+def content_hash(path: Path) -> str:
+    """Return the BLAKE2b hash of a file's bytes, 32 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=_DIGEST_BYTES)).hexdigest()
+
+
+def _columns(classifier: Classifier, path: str, excerpts: bool) -> Job:
+    try:
+        info = audio.probe(path)
+        prediction = classifier.classify(path, timeline=True, excerpts=excerpts)
+    except GenrescopeError as failure:
+        return {"error": failure.code, "message": failure.message, "hint": failure.hint}
+    return {
+        "format": info.format,
+        "codec": info.codec,
+        "sample_rate": info.sample_rate,
+        "channels": info.channels,
+        **answer_columns(prediction),
+    }
+
+
+def answer_columns(prediction: Prediction) -> Job:
+    """Return an answer as columns of the library."""
+    assert prediction.timeline is not None
+    row = prediction.row()
+    kept = ("seconds", "genre", "score", "unsure", "scores", "styles", "flags")
+    return {name: row[name] for name in kept} | {
+        "excerpts": "excerpts" in prediction.flags,
+        "timeline": summary(prediction.timeline),
+    }
+
+
+def summary(course: Timeline) -> list[Job]:
+    """Return a timeline in few words: which genre leads from when to when, and its mean score there.
+
+    Of more than `MOST_SPANS` spans, those with the lowest scores join their neighbours.
+    """
+    leaders = [int(scores.argmax()) for scores in course.scores]
+    spans = [list(group) for _, group in groupby(range(len(leaders)), key=leaders.__getitem__)]
+    while len(spans) > MOST_SPANS:
+        weakest = min(range(len(spans)), key=lambda place: (len(spans[place]), place))
+        beside = weakest - 1 if weakest else 1
+        first, second = sorted((weakest, beside))
+        spans[first : second + 1] = [spans[first] + spans[second]]
+    return [_span(course, span) for span in spans]
+
+
+def _span(course: Timeline, places: Sequence[int]) -> Job:
+    mean = course.scores[places].mean(axis=0)
+    leader = int(mean.argmax())
+    ((genre, score),) = rounded(course.classes[leader : leader + 1], mean[leader : leader + 1]).items()
+    start, end = float(course.starts[places[0]]), float(course.ends[places[-1]])
+    return {"start": round(start, 3), "end": round(end, 3), "genre": genre, "score": score}

@@ -1,0 +1,213 @@
+"""The commands about a whole library: parse, one call, print."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from genrescope.database import Filter
+
+app = typer.Typer(
+    help="Genres for a whole collection, kept in a database.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Shape(StrEnum):
+    """What ``library export`` writes."""
+
+    csv = "csv"
+    jsonl = "jsonl"
+    parquet = "parquet"
+    m3u8 = "m3u8"
+
+
+class ByWhat(StrEnum):
+    """What makes a playlist."""
+
+    genre = "genre"
+    style = "style"
+
+
+class Look(StrEnum):
+    """How ``library show`` prints."""
+
+    table = "table"
+    jsonl = "jsonl"
+
+
+Db = Annotated[Path | None, typer.Option("--db", help="The library's file. Default: in your data folder.")]
+Genres = Annotated[list[str] | None, typer.Option("--genre", "-g", help="Only this genre; repeatable.")]
+Styles = Annotated[list[str] | None, typer.Option("--style", help="Only tracks with this style; repeatable.")]
+MinScore = Annotated[float | None, typer.Option(help="Only tracks whose genre has this score or more.")]
+MaxScore = Annotated[float | None, typer.Option(help="Only tracks whose genre has this score or less.")]
+Under = Annotated[Path | None, typer.Option(help="Only files in this folder.")]
+Unsure = Annotated[bool | None, typer.Option("--unsure/--sure", help="Only doubtful, or only sure answers.")]
+
+
+@app.command()
+def scan(
+    paths: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders, or files.")],
+    db: Db = None,
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="A name from 'genrescope models', or a .onnx file.")
+    ] = "default",
+    excerpts: Annotated[
+        bool,
+        typer.Option("--excerpts/--full", help="Hear some places of long tracks, or all of every track."),
+    ] = True,
+    workers: Annotated[int | None, typer.Option(help="Processes. Default: one for each core.")] = None,
+    retry: Annotated[bool, typer.Option("--retry", help="Try files again that failed before.")] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds that one file may take.")] = 1800.0,
+) -> None:
+    """Hear what is new or changed, and keep the answers. Stop it as you please: the same command goes on.
+
+    Exit status: 0 all done, 1 some files failed (the others are there), 2 bad use, 130 interrupted.
+    """
+    from rich.console import Console
+
+    from genrescope.library import Library, Plan
+    from genrescope.watching import Watch
+
+    plan = Plan(model=model, excerpts=excerpts, workers=workers, retry=retry, seconds=timeout)
+    watch = Watch(paths, Console(stderr=True))
+    with Library(db) as library:
+        try:
+            for _ in watch.over(library.scan(paths, plan)):
+                pass
+        except KeyboardInterrupt:
+            typer.echo(f"interrupted: {watch.summary()}; the same command goes on from here", err=True)
+            raise typer.Exit(130) from None
+        typer.echo(f"{watch.summary()}\nlibrary: {library.database.path}", err=True)
+    if watch.counts["failed"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def show(
+    db: Db = None,
+    genre: Genres = None,
+    style: Styles = None,
+    min_score: MinScore = None,
+    max_score: MaxScore = None,
+    under: Under = None,
+    unsure: Unsure = None,
+    errors: Annotated[bool, typer.Option("--errors", help="Only files that could not be read.")] = False,
+    gone: Annotated[bool, typer.Option("--gone", help="Only files that are no longer there.")] = False,
+    limit: Annotated[int | None, typer.Option(help="At most so many.")] = None,
+    format: Annotated[
+        Look | None, typer.Option("--format", "-f", help="Default: table on a terminal, jsonl otherwise.")
+    ] = None,
+) -> None:
+    """Print the answers that a library keeps."""
+    from itertools import islice
+
+    from rich.console import Console
+
+    from genrescope import printing
+    from genrescope.library import Library, as_answer
+
+    wanted = _filter(genre, style, min_score, max_score, under, unsure, failed=errors or None, gone=gone)
+    with Library(db) as library:
+        rows = map(as_answer, islice(library.rows(wanted), limit))
+        if (format or (Look.table if sys.stdout.isatty() else Look.jsonl)) is Look.table:
+            printing.print_table(rows, Console())
+        else:
+            printing.print_jsonl(rows, sys.stdout)
+
+
+@app.command()
+def stats(
+    db: Db = None,
+    min_score: MinScore = None,
+    under: Under = None,
+) -> None:
+    """Count tracks by genre, style and format, with bars."""
+    from rich.console import Console
+
+    from genrescope import printing
+    from genrescope.library import Library, tally
+
+    with Library(db) as library:
+        counts = tally(library.rows(_filter(None, None, min_score, None, under, None)))
+    printing.print_counts(counts, Console())
+
+
+@app.command()
+def export(
+    format: Annotated[Shape, typer.Option("--format", "-f", help="What to write.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="A file; for m3u8 a folder. Default: standard output."),
+    ] = None,
+    by: Annotated[ByWhat, typer.Option(help="One playlist for each of these (m3u8).")] = ByWhat.genre,
+    db: Db = None,
+    genre: Genres = None,
+    style: Styles = None,
+    min_score: MinScore = None,
+    max_score: MaxScore = None,
+    under: Under = None,
+    unsure: Unsure = None,
+) -> None:
+    """Write the answers for other programs: tables, or playlists by genre or style."""
+    import io
+
+    from genrescope import files, shelves
+    from genrescope.errors import ConfigError
+    from genrescope.library import Library
+
+    if output is None and format in (Shape.parquet, Shape.m3u8):
+        kind = "folder" if format is Shape.m3u8 else "file"
+        raise ConfigError(
+            "bad_use", f"{format} needs a place to be written to", f"name a {kind} with --output"
+        )
+    with Library(db) as library:
+        rows = library.rows(_filter(genre, style, min_score, max_score, under, unsure))
+        if format is Shape.m3u8 and output is not None:
+            for path in shelves.write_playlists(rows, output, by=by.value):
+                typer.echo(f"playlist: {path}", err=True)
+        elif format is Shape.parquet and output is not None:
+            shelves.write_parquet(rows, output)
+        else:
+            write = shelves.write_csv if format is Shape.csv else shelves.write_jsonl
+            stream = sys.stdout if output is None else io.StringIO()
+            write(rows, stream)
+            if output is not None and isinstance(stream, io.StringIO):
+                files.write_whole(output, stream.getvalue())
+
+
+@app.command()
+def report(
+    output: Annotated[Path, typer.Argument(help="An .html file to write.")],
+    db: Db = None,
+    under: Under = None,
+) -> None:
+    """Write one page: charts, doubtful tracks, and what could not be read."""
+    from genrescope import files, survey
+    from genrescope.library import Library
+
+    with Library(db) as library:
+        page = survey.survey_page(library.rows(_filter(None, None, None, None, under, None)), title="Library")
+    files.write_whole(output, page)
+    typer.echo(f"report: {output}", err=True)
+
+
+def _filter(
+    genre: list[str] | None,
+    style: list[str] | None,
+    min_score: float | None,
+    max_score: float | None,
+    under: Path | None,
+    unsure: bool | None,
+    *,
+    failed: bool | None = None,
+    gone: bool = False,
+) -> Filter:
+    return Filter(tuple(genre or ()), tuple(style or ()), min_score, max_score, under, unsure, failed, gone)

@@ -1,0 +1,264 @@
+"""A collection of music and what was heard of it: scan, stop, go on, ask.
+
+Each file is one row of a database, written the moment its answer is there; a scan that was killed loses the
+files it had in hand and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, NamedTuple
+
+from genrescope import files, inventory, models
+from genrescope.crew import Crew, Trade
+from genrescope.database import Database, Filter, Row
+from genrescope.errors import DataError, GenrescopeError
+from genrescope.inventory import Entry
+
+Outcome = Literal["classified", "failed", "unchanged", "moved", "copied", "other", "unreadable"]
+# What may pass without the file changing: rights, disks.
+_PASSING = frozenset({"audio_missing", "audio_forbidden", "worker_failed"})
+_SECONDS_A_FILE = 1800.0
+_MEGABYTES_A_FILE = 1500
+
+
+class Scanned(NamedTuple):
+    """What became of one thing that a scan met; ``row`` is the file's row, if it has one."""
+
+    path: str
+    outcome: Outcome
+    row: Row | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to scan.
+
+    Attributes
+    ----------
+    model : str
+        A shipped name or a ``.onnx`` file.
+    excerpts : bool
+        Hear some places of long tracks (see `sampling`), or all of every track.
+    workers : int or None
+        Processes; None: one for each core.
+    retry : bool
+        Try files again that failed before, though they have not changed.
+    seconds, megabytes : float, int
+        What one file may take, beyond what a worker takes when idle.
+    """
+
+    model: str = models.DEFAULT
+    excerpts: bool = True
+    workers: int | None = None
+    retry: bool = False
+    seconds: float = _SECONDS_A_FILE
+    megabytes: int = _MEGABYTES_A_FILE
+
+
+def default_path() -> Path:
+    """Return where the library lies unless told otherwise."""
+    return files.data_folder() / "library.db"
+
+
+class Library:
+    """A library file, open: for ``with``, or close it.
+
+    Examples
+    --------
+    >>> with Library() as library:
+    ...     for scanned in library.scan(["~/Music"]):
+    ...         print(scanned.outcome, scanned.path)
+    ...     jazz = list(library.rows(Filter(genres=("jazz",))))
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
+        """Open a library, or begin one.
+
+        Parameters
+        ----------
+        path : path, optional
+            None: `default_path`.
+
+        Raises
+        ------
+        DataError, EnvironmentFailure
+            As `database.Database`.
+        """
+        self.database = Database(default_path() if path is None else Path(path).expanduser())
+
+    def scan(self, paths: Iterable[str | os.PathLike[str]], plan: Plan | None = None) -> Iterator[Scanned]:
+        """Hear the files at ``paths`` that are new or changed, or were heard by another model.
+
+        Yields one `Scanned` for every file met, as it is done with; giving up the iteration stops the work.
+
+        Raises
+        ------
+        DataError
+            ``data_missing``: nothing is at one of the paths.
+        ModelError
+            The model cannot be opened.
+        """
+        roots = [os.path.abspath(os.path.expanduser(path)) for path in paths]  # noqa: PTH100, PTH111
+        for root in roots:
+            if not os.path.lexists(root):
+                raise DataError(
+                    "data_missing", f"{root}: nothing is there", "check the path, or mount the disk"
+                )
+        plan = plan or Plan()
+        return _Scan(self.database, plan).run(roots)
+
+    def rows(self, wanted: Filter | None = None) -> Iterator[Row]:
+        """Yield the rows that pass a filter, by path; without one all files that are still there."""
+        return self.database.rows(wanted)
+
+    def close(self) -> None:
+        """Close the file."""
+        self.database.close()
+
+    def __enter__(self) -> Library:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@dataclass
+class _Scan:
+    """One scan on its way: what is in hand, and how answers become rows."""
+
+    database: Database
+    plan: Plan
+    pending: dict[Future[Row], Entry] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        opened = models.load(self.plan.model)
+        self.model, self.model_name = opened.sha256, opened.name
+
+    def run(self, roots: list[str]) -> Iterator[Scanned]:
+        plan = self.plan
+        settings = {"model": plan.model, "excerpts": plan.excerpts}
+        trade = Trade("genrescope.hearing:prepare", settings, seconds=plan.seconds, megabytes=plan.megabytes)
+        with Crew(trade, plan.workers or os.cpu_count() or 1) as crew:
+            for entry in inventory.walk(roots):
+                yield from self._collect(0)
+                if entry.kind != "audio":
+                    yield Scanned(entry.path, entry.kind)
+                    continue
+                row = self.database.find(entry.path)
+                if row is not None and self._is_done(row, entry):
+                    yield Scanned(entry.path, "unchanged", self._there(row))
+                    continue
+                self.pending[crew.submit(self._job(entry))] = entry
+                while crew.is_full:
+                    yield from self._collect()
+            while self.pending:
+                yield from self._collect()
+        self._note_gone(roots)
+
+    def _is_done(self, row: Row, entry: Entry) -> bool:
+        same_file = (row["size"], row["mtime_ns"]) == (entry.size, entry.mtime_ns)
+        same_question = row["model"] == self.model and row["excerpts"] <= self.plan.excerpts
+        settled = row["error"] is None or (row["error"] not in _PASSING and not self.plan.retry)
+        return same_file and same_question and settled
+
+    def _there(self, row: Row) -> Row:
+        if row["gone"]:
+            self.database.mark_gone([row["path"]], gone=False)
+        return row | {"gone": False}
+
+    def _job(self, entry: Entry) -> Row:
+        known = self.database.twins(entry.size, self.model, excerpts=self.plan.excerpts)
+        return {"path": entry.path, "known": known}
+
+    def _collect(self, seconds: float | None = None) -> Iterator[Scanned]:
+        """Wait for something to be done, so long at most; write it down and pass it on."""
+        if not self.pending:
+            return
+        for done in wait(self.pending, timeout=seconds, return_when=FIRST_COMPLETED).done:
+            entry = self.pending.pop(done)
+            try:
+                answer = done.result()
+            except GenrescopeError as failure:
+                error = {"error": failure.code, "message": failure.message, "hint": failure.hint}
+                answer = {"hash": None, "columns": error}
+            yield self._keep(entry, answer)
+
+    def _keep(self, entry: Entry, answer: Row) -> Scanned:
+        if "columns" not in answer:
+            return self._recognise(entry, answer["hash"])
+        blank = dict.fromkeys(_ANSWER)
+        row = {
+            "path": entry.path,
+            "size": entry.size,
+            "mtime_ns": entry.mtime_ns,
+            "hash": answer["hash"],
+            "model": self.model,
+            "model_name": self.model_name,
+            "excerpts": False,
+            "scanned": time.time(),
+            "gone": False,
+            **blank,
+            **answer["columns"],
+        }
+        self.database.put(row)
+        return Scanned(entry.path, "classified" if row["error"] is None else "failed", row)
+
+    def _recognise(self, entry: Entry, content: str) -> Scanned:
+        """Give a file the answer that its content has already: it was touched, moved, or copied."""
+        twins = self.database.answered(content, self.model)
+        own = next((twin for twin in twins if twin["path"] == entry.path), None)
+        lost = next((twin for twin in twins if not os.path.lexists(twin["path"])), None)
+        if own is None and lost is not None:
+            self.database.move(lost["path"], entry.path, size=entry.size, mtime_ns=entry.mtime_ns)
+            outcome: Outcome = "moved"
+        else:
+            now = {"path": entry.path, "size": entry.size, "mtime_ns": entry.mtime_ns, "gone": False}
+            self.database.put((own or twins[0]) | now)
+            outcome = "copied" if own is None else "unchanged"
+        return Scanned(entry.path, outcome, self.database.find(entry.path))
+
+    def _note_gone(self, roots: list[str]) -> None:
+        """Note which files that were there once are there no longer."""
+        for root in roots:
+            there = self.database.paths(Path(root))
+            self.database.mark_gone([path for path in there if not os.path.lexists(path)])
+
+
+_ANSWER = (
+    "format", "codec", "sample_rate", "channels", "seconds", "genre", "score", "unsure", "scores", "styles",
+    "flags", "timeline", "error", "message", "hint",
+)  # fmt: skip
+
+
+def tally(rows: Iterable[Row]) -> dict[str, Counter[str]]:
+    """Count rows by ``genre``, ``style``, ``error`` and ``format``."""
+    counts: dict[str, Counter[str]] = {name: Counter() for name in ("genre", "style", "error", "format")}
+    for row in rows:
+        if row["error"] is not None:
+            counts["error"][row["error"]] += 1
+            continue
+        counts["genre"][row["genre"]] += 1
+        counts["format"][row["format"]] += 1
+        counts["style"].update(list(row["styles"]))
+    return counts
+
+
+def as_answer(row: Row) -> dict[str, Any]:
+    """Return a row in the form of ``classify --format jsonl``."""
+    if row["error"] is not None:
+        return {"path": row["path"], "error": {name: row[key] for name, key in _ERROR.items()}}
+    names = ("path", "genre", "score", "unsure", "scores", "styles", "seconds", "flags")
+    return {name: row[name] for name in names} | {"model": row["model_name"]}
+
+
+_ERROR = {"code": "error", "message": "message", "hint": "hint"}
