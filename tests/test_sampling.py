@@ -1,0 +1,77 @@
+"""Where to listen, and when enough was heard."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from conftest import RATE, drone, hiss
+from genrescope import Classifier, sampling
+from sounds import LOSSY, encode
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 6, 24, 100])
+def test_every_piece_comes_once(pieces: int) -> None:
+    assert sorted(sampling.places(pieces)) == list(range(pieces)) or pieces < sampling.FEWEST
+
+
+def test_the_first_few_are_in_order_and_spread() -> None:
+    first = list(islice(sampling.places(100), 3))
+    assert first == sorted(first)
+    assert np.diff([0, *first, 99]).min() > 10
+    places = sorted(islice(sampling.places(1000), 50))
+    assert np.diff([0, *places, 999]).max() < 40
+
+
+def test_a_clear_lead_is_enough_and_a_narrow_one_is_not() -> None:
+    clear = np.tile(np.float32([0.9, 0.1]), (3, 1))
+    assert not sampling.is_decided(clear[:2], 24)
+    assert sampling.is_decided(clear, 24)
+    narrow = np.tile(np.float32([0.51, 0.49]), (3, 1))
+    assert not sampling.is_decided(narrow, 24)
+    assert sampling.is_decided(np.tile(np.float32([0.51, 0.49]), (24, 1)), 24)
+    torn = np.float32([[0.9, 0.1], [0.1, 0.9], [0.9, 0.1]])
+    assert not sampling.is_decided(torn, 24)
+
+
+@pytest.fixture(scope="module")
+def classifier(little_model: Path) -> Classifier:
+    return Classifier.load(little_model)
+
+
+@pytest.mark.parametrize("kind", ["ogg", "mp3", "m4a", "opus", "flac"])
+def test_excerpts_agree_with_the_whole(classifier: Classifier, tmp_path: Path, kind: str) -> None:
+    samples = np.tile(drone(30.0, 3), 20)[:, None]
+    file = tmp_path / f"long.{kind}"
+    LOSSY.get(kind, lambda *args: encode(*args, codec="flac", container="flac"))(
+        file, samples, RATE if kind != "opus" else 24_000
+    )
+    whole = classifier.classify(file)
+    part = classifier.classify(file, excerpts=True, timeline=True)
+    assert part.genre == whole.genre
+    assert part.score == pytest.approx(whole.score, abs=0.05)
+    assert part.flags == ("excerpts",)
+    assert part.seconds == pytest.approx(whole.seconds, abs=0.1)
+    assert part.timeline is not None
+    assert len(part.timeline.starts) == 3
+
+
+def test_a_torn_track_is_heard_on(classifier: Classifier, tmp_path: Path) -> None:
+    song = tmp_path / "torn.wav"
+    soundfile.write(song, np.concatenate([drone(300.0, 1), hiss(330.0, 1)]), RATE)
+    answer = classifier.classify(song, excerpts=True, timeline=True)
+    assert answer.timeline is not None
+    assert len(answer.timeline.starts) > sampling.FEWEST
+    assert answer.genre == "hiss"
+
+
+def test_short_silent_and_strict_are_heard_whole(classifier: Classifier, tmp_path: Path) -> None:
+    short, quiet = tmp_path / "short.wav", tmp_path / "quiet.wav"
+    soundfile.write(short, drone(40.0, 1), RATE)
+    soundfile.write(quiet, np.concatenate([np.zeros(200 * RATE, np.float32), drone(100.0, 1)]), RATE)
+    for song, options in ((short, {}), (quiet, {}), (quiet, {"strict": True})):
+        assert classifier.classify(song, excerpts=True, **options) == classifier.classify(song)
