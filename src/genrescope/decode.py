@@ -6,6 +6,7 @@ files whose length libsndfile would have to guess, because it stops reading at i
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, Protocol
 
@@ -33,7 +34,7 @@ _CONTAINERS = (
 # Containers with real time stamps. For the others FFmpeg estimates times from the bit rate.
 _TIMED = frozenset({"mov", "matroska", "asf", "wav", "w64", "aiff", "au", "caf", "flac", "ogg", "wv", "ape"})
 
-# FFmpeg's sample formats; a "p" behind the name says that channels lie in planes of their own.
+# FFmpeg's sample formats.
 _DTYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 
 
@@ -89,8 +90,8 @@ def open_decoder(file: BinaryIO, name: str) -> Decoder:
 def _first_able(file: BinaryIO, name: str) -> Decoder:
     file.seek(0)
     sound = _by_libsndfile(file)
-    # libsndfile takes four times as long as FFmpeg for Opus.
-    if sound is not None and sound.knows_length and sound.codec != "opus":
+    # In Ogg, libsndfile takes half as long again as FFmpeg for Vorbis, and four times as long for Opus.
+    if sound is not None and sound.knows_length and sound.format != "ogg":
         return sound
     file.seek(0)
     try:
@@ -126,7 +127,7 @@ class SoundFileDecoder:
         import soundfile
 
         self._error = soundfile.LibsndfileError
-        self._file = soundfile.SoundFile(file)
+        self._file = soundfile.SoundFile(_descriptor(file) or file)
         self.format = str(self._file.format).lower()
         self.codec = str(self._file.subtype).lower()
         self.sample_rate = int(self._file.samplerate)
@@ -175,6 +176,12 @@ class SoundFileDecoder:
         self._file.close()
 
 
+def _descriptor(file: BinaryIO) -> int | None:
+    """Open a file on disk once more, for libsndfile to read without a call to Python each time."""
+    name = getattr(file, "name", None)
+    return os.open(name, os.O_RDONLY) if isinstance(name, str) and os.name == "posix" else None
+
+
 class FFmpegDecoder:
     """FFmpeg: m4a, wma, webm, mp4 and whatever else it knows of the formats allowed here."""
 
@@ -213,16 +220,19 @@ class FFmpegDecoder:
         """Yield mono samples from frame ``start`` on, at least ``size`` at a time but for the last."""
         gathered: list[Any] = []
         held = skipped = 0
+        kind = None
         for frame, before in self._wanted(start):
-            skipped = skipped or before
+            former, kind = kind, (frame.format.name, frame.layout.nb_channels)
             # Converted many at a time: a call per frame costs more than decoding it.
-            if gathered and (held >= size or _kind(frame) != _kind(gathered[0])):
-                yield _mono(gathered)[skipped:]
-                gathered, held, skipped = [], 0, before
+            if gathered and (held >= size or kind != former):
+                yield self._mono(gathered)[skipped:]
+                gathered, held = [], 0
+            if not gathered:
+                skipped = before
             gathered.append(frame)
             held += frame.samples
         if gathered:
-            yield _mono(gathered)[skipped:]
+            yield self._mono(gathered)[skipped:]
 
     def _wanted(self, start: int) -> Iterator[tuple[Any, int]]:
         """Yield the frames from ``start`` on, each with how many of its samples lie before."""
@@ -268,22 +278,30 @@ class FFmpegDecoder:
 
     def _decoded(self, packet: Any) -> list[Any]:
         try:
-            frames = [self._packed(frame) for frame in packet.decode()]
-        # ValueError: a frame of eight channels or more, but other ones than before.
-        except (self._error, ValueError):
+            frames = packet.decode()
+        except self._error:
             self.truncated = True
             return []
         usable = [frame for frame in frames if frame.sample_rate == self.sample_rate]
         self.truncated |= len(usable) < len(frames)
         return usable
 
-    def _packed(self, frame: Any) -> Any:
-        """Interleave planar frames of eight channels or more: PyAV reads past the last of their planes."""
-        if frame.layout.nb_channels < 8 or not frame.format.is_planar:
-            return frame
-        (packed,) = self._packer.resample(frame)
-        packed.pts, packed.time_base = frame.pts, frame.time_base
-        return packed
+    def _mono(self, frames: list[Any]) -> Floats:
+        """Join frames of one kind, and average their channels."""
+        planar, channels = frames[0].format.is_planar, frames[0].layout.nb_channels
+        if planar and channels >= 8:
+            # PyAV reads past the last of so many planes.
+            frames = [packed for frame in frames for packed in self._packer.resample(frame)]
+            planar = False
+        dtype = np.dtype(_DTYPES[frames[0].format.packed.name])
+        columns = 1 if planar else channels
+        planes = [
+            np.concatenate(
+                [np.frombuffer(frame.planes[place], dtype, frame.samples * columns) for frame in frames]
+            )
+            for place in range(channels // columns)
+        ]
+        return downmix([_scaled(column) for plane in planes for column in plane.reshape(-1, columns).T])
 
     def close(self) -> None:
         """Close FFmpeg's handles."""
@@ -302,24 +320,6 @@ def downmix(planes: Floats | Sequence[Floats]) -> Floats:
             total += plane
         total *= np.float32(1 / len(planes))
     return total
-
-
-def _kind(frame: Any) -> tuple[str, int]:
-    return frame.format.name, frame.layout.nb_channels
-
-
-def _mono(frames: list[Any]) -> Floats:
-    """Join FFmpeg frames of one kind, and average their channels."""
-    name, channels = _kind(frames[0])
-    dtype = np.dtype(_DTYPES[name.rstrip("p")])
-    columns = 1 if frames[0].format.is_planar else channels
-    planes = [
-        np.concatenate(
-            [np.frombuffer(frame.planes[place], dtype, frame.samples * columns) for frame in frames]
-        )
-        for place in range(channels // columns)
-    ]
-    return downmix([_scaled(column) for plane in planes for column in plane.reshape(-1, columns).T])
 
 
 def _scaled(samples: npt.NDArray[Any]) -> Floats:

@@ -15,7 +15,6 @@ from genrescope.records import Prediction, Timeline, rounded
 
 Job = dict[str, Any]
 MOST_SPANS = 50
-_DIGEST_BYTES = 16
 
 
 def prepare(model: str, *, excerpts: bool) -> Callable[[Job], Job]:
@@ -39,9 +38,9 @@ def prepare(model: str, *, excerpts: bool) -> Callable[[Job], Job]:
 
 
 def content_hash(path: Path) -> str:
-    """Return the BLAKE2b hash of a file's bytes, 32 hexadecimal digits."""
+    """Return the SHA-256 of a file's bytes, 64 hexadecimal digits."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=_DIGEST_BYTES)).hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _columns(classifier: Classifier, path: str, excerpts: bool) -> Job:

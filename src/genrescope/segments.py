@@ -194,7 +194,10 @@ def _pieces(
     """
     if len(samples) < length:
         samples = np.resize(samples, length)  # repeats it from its start
-    pieces = np.stack([samples[start : start + length] for start in starts])
+    if (np.diff(starts) == length).all():  # end to end: no need to copy
+        pieces = samples[starts[0] : starts[-1] + length].reshape(-1, length)
+    else:
+        pieces = np.stack([samples[start : start + length] for start in starts])
     reached: npt.NDArray[np.int64] = np.diff(base + ends, prepend=covered)
     return Segments(
         samples=pieces.astype(np.float32, copy=False),
