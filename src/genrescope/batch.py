@@ -34,13 +34,14 @@ def find(paths: Iterable[Path]) -> list[Path]:
     return [file for path, files in zip(paths, found, strict=True) for file in files or [path]]
 
 
-def classify_all(
-    classifier: Classifier, files: Iterable[Path], *, timeline: bool = False, strict: bool = False
-) -> Iterator[Row]:
-    """Yield one row per file, in order: ``Prediction.row()``, or ``{"path", "error": {...}}``."""
+def classify_all(classifier: Classifier, files: Iterable[Path], **options: bool) -> Iterator[Row]:
+    """Yield one row per file, in order: ``Prediction.row()``, or ``{"path", "error": {...}}``.
+
+    ``options`` are those of `Classifier.classify`.
+    """
     for path in files:
         try:
-            yield classifier.classify(path, timeline=timeline, strict=strict).row()
+            yield classifier.classify(path, **options).row()
         except GenrescopeError as failure:
             yield {"path": str(path), "error": failure.row()}
 

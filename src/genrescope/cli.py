@@ -64,6 +64,10 @@ def classify(
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse truncated files instead of flagging them.")
     ] = False,
+    excerpts: Annotated[
+        bool,
+        typer.Option("--excerpts", help="Hear some places of long tracks, not all: several times faster."),
+    ] = False,
     min_score: Annotated[
         float | None,
         typer.Option(help="Below this score an answer is unsure. Default: the model's own choice."),
@@ -81,7 +85,8 @@ def classify(
     files = batch.find(paths)
     classifier = Classifier.load(model, min_score=min_score)
     chosen = format or (Format.table if sys.stdout.isatty() else Format.jsonl)
-    rows = batch.classify_all(classifier, files, timeline=timeline or report is not None, strict=strict)
+    options = {"timeline": timeline or report is not None, "strict": strict, "excerpts": excerpts}
+    rows = batch.classify_all(classifier, files, **options)
     if chosen is Format.table:
         rows = printing.watched(rows, len(files), Console(stderr=True))
     kept = printing.Kept(rows, timelines=timeline, keep=report is not None)
