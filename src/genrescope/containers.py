@@ -219,11 +219,12 @@ def _id3v1_number(genres: list[str]) -> int:
     """Return the first genre's place in the list of ID3v1; 255, none, where it has no such genre."""
     from mutagen.id3 import TCON
 
-    places = {_letters(name): place for place, name in reversed(list(enumerate(TCON.GENRES)))}
-    return places.get(_letters(genres[0]), 255) if genres else 255
+    places = {letters(name): place for place, name in reversed(list(enumerate(TCON.GENRES)))}
+    return places.get(letters(genres[0]), 255) if genres else 255
 
 
-def _letters(name: str) -> str:
+def letters(name: str) -> str:
+    """Return what of a name counts when two are compared: "Hip-Hop" is "hip hop"."""
     return "".join(filter(str.isalnum, name.casefold()))
 
 

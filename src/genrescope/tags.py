@@ -13,10 +13,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from reprlib import repr as short
 from typing import Any, Literal
 
 from genrescope import patch
-from genrescope.containers import Tagged, open_tagged
+from genrescope.containers import Tagged, letters, open_tagged
 from genrescope.errors import AudioError, TagError
 from genrescope.files import replacing
 
@@ -205,7 +206,8 @@ def undo(change: Change, *, keep_mtime: bool = False, path: StrPath | None = Non
         return Undone("bytes", change.before)
     if tagged.genres == change.before:
         return Undone("already", tagged.genres)
-    if tagged.genres != change.after:
+    # Programs that save a tag anew may join or divide several genres in their own way.
+    if letters("".join(tagged.genres)) != letters("".join(change.after)):
         return Undone("kept", tagged.genres)
     write_genres(path, change.before, keep_mtime=keep_mtime)
     return Undone("values", change.before)
@@ -224,7 +226,7 @@ def _check(new: Tagged, old: Tagged, genres: tuple[str, ...], path: Path) -> Non
     if new.genres != genres:
         raise TagError(
             "tags_refused",
-            f"{path}: its format cannot hold the genres {list(genres)}: they read back as {list(new.genres)}",
+            f"{path}: its format cannot hold the genres {short(genres)}: they would read {short(new.genres)}",
             "choose other words: none empty, none twice, no number alone, and in ID3v2.3 no semicolon",
         )
     if abs(new.seconds - old.seconds) > _LENGTH_SECONDS:
