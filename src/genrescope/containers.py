@@ -9,6 +9,7 @@ import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,7 +50,7 @@ class Tagged:
     def __init__(self, path: Path, kind: type[Any], name: Path) -> None:
         self._path, self._name, self._container = path, name, _containers()[kind.__name__]
         self._file = self._container.load(kind, path)
-        found = [] if self._file.tags is None else self._container.get(self._file)
+        found = self._container.get(self._file)
         self.kind = kind
         self.genres = tuple(dict.fromkeys(word for name in found if (word := name.strip(" \0"))))
         self.seconds = float(self._file.info.length)
@@ -142,13 +143,14 @@ def _containers() -> dict[str, _Container]:
     plain = _Container(lambda kind, path: kind(path), _comments, _put_comments, lambda file, _: file.save())
     id3 = _Container(_load_id3, _id3_genres, _put_id3, _save_id3)
     mp3 = _Container(_load_id3, _id3_genres, _put_id3, _save_mp3)
+    wave = _Container(_load_id3, _wave_genres, _put_id3, _save_id3)
     mp4 = _Container(plain.load, _mp4_genres, _put_mp4, plain.save)
     vorbis = dict.fromkeys(("FLAC", "OggVorbis", "OggOpus", "OggFLAC"), plain)
-    return {**vorbis, "MP3": mp3, "AIFF": id3, "WAVE": id3, "MP4": mp4}
+    return {**vorbis, "MP3": mp3, "AIFF": id3, "WAVE": wave, "MP4": mp4}
 
 
 def _comments(file: Any) -> list[str]:
-    return list(file.tags.get("genre", []))
+    return list((file.tags or {}).get("genre", []))
 
 
 def _put_comments(file: Any, genres: tuple[str, ...]) -> None:
@@ -176,10 +178,40 @@ def _id3_version(file: Any) -> int:
 
 
 def _id3_genres(file: Any) -> list[str]:
+    if file.tags is None:
+        return []
     names = [name for frame in file.tags.getall("TCON") for name in frame.genres]
     if _id3_version(file) == 3:
         return [word for name in names for word in name.split(ID3V23_SEPARATOR.strip())]
     return names
+
+
+def _wave_genres(file: Any) -> list[str]:
+    """Return the genres of the ID3 chunk, or else the one of the INFO list, which is read but not written."""
+    return _id3_genres(file) or _info_genre(Path(file.filename))
+
+
+def _info_genre(path: Path) -> list[str]:
+    with path.open("rb") as stream:
+        for name, size in _riff_chunks(stream, 12, path.stat().st_size):
+            start = stream.tell()
+            if name == b"LIST" and stream.read(4) == b"INFO":
+                for entry, length in _riff_chunks(stream, start + 4, start + size):
+                    if entry == b"IGNR":
+                        return [stream.read(length).split(b"\0")[0].decode("utf8", "replace")]
+    return []
+
+
+def _riff_chunks(stream: BufferedReader, start: int, end: int) -> Iterator[tuple[bytes, int]]:
+    """Yield name and size of the chunks between two places, with the stream at the content of each."""
+    while start + 8 <= end:
+        stream.seek(start)
+        head = stream.read(8)
+        if len(head) < 8:
+            return
+        size = int.from_bytes(head[4:], "little")
+        yield head[:4], size
+        start += 8 + size + size % 2
 
 
 def _put_id3(file: Any, genres: tuple[str, ...]) -> None:
@@ -229,9 +261,10 @@ def letters(name: str) -> str:
 
 
 def _mp4_genres(file: Any) -> list[str]:
-    names = list(file.tags.get(_MP4_GENRE, []))
+    tags = file.tags or {}
+    names = list(tags.get(_MP4_GENRE, []))
     # A freeform list beside it says what the one standard genre of other programs has no room for.
-    more = [bytes(value).decode("utf8", "replace") for value in file.tags.get(_MP4_FREEFORM, [])]
+    more = [bytes(value).decode("utf8", "replace") for value in tags.get(_MP4_FREEFORM, [])]
     return names + [name for name in more if name not in names]
 
 
