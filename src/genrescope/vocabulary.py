@@ -142,7 +142,7 @@ def _titled(label: str) -> str:
 
 
 def _parsed(path: Path, label: str, text: object) -> tuple[str, ...]:
-    """Read the right side of a line: a word, a path of words, a list of either, or "" to drop the label."""
+    """Read the right side of a line: a word, a path of words, a list of either; "" or [] drops the label."""
     if text == "":
         return ()
     words = []
