@@ -14,6 +14,8 @@ from typing import Any
 
 import mutagen
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from mutagen import apev2, id3, mp4
 
 import sounds
@@ -250,6 +252,13 @@ def test_what_is_no_file_is_missing(tmp_path: Path) -> None:
         assert caught.value.code == "audio_missing"
 
 
+def test_what_may_not_be_read_is_forbidden(flac: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may read everything
+    with pytest.raises(GenrescopeError) as caught:
+        tags.read_genres(flac)
+    assert caught.value.code == "audio_forbidden"
+
+
 def test_without_mutagen_the_extra_is_named(flac: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mutagen", None)
     with pytest.raises(GenrescopeError, match="mutagen") as caught:
@@ -271,3 +280,26 @@ def test_the_info_list_of_a_wav_file_counts_where_nothing_else_speaks(
     assert tags.read_genres(song) == ("Rock",)
     assert entries in song.read_bytes()
     assert tags.undo(change).how == "bytes"
+
+
+@pytest.mark.parametrize("form", ["mp3-id3v2.4", "mp3-id3v2.3", "flac", "m4a", "wav"])
+def test_any_words_arrive_or_are_refused(forms: dict[str, Path], tmp_path: Path, form: str) -> None:
+    song = Path(shutil.copy2(forms[form], tmp_path))
+    content = song.read_bytes()
+
+    @settings(max_examples=60, deadline=None, derandomize=True)
+    @given(st.lists(st.text(st.characters(exclude_categories=()), max_size=8), max_size=3))
+    @example(["a\udce9"])
+    @example(["a\0b"])
+    @example(["((a", "(17)", "(RX) b"])
+    def check(genres: list[str]) -> None:
+        try:
+            change = tags.write_genres(song, genres)
+        except GenrescopeError as failure:
+            assert failure.code == "tags_refused", failure  # noqa: PT017
+        else:
+            assert tags.read_genres(song) == tuple(genres)
+            assert tags.undo(change).how in ("bytes", "already")
+        assert song.read_bytes() == content
+
+    check()

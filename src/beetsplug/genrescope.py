@@ -88,9 +88,10 @@ class GenrescopePlugin(BeetsPlugin):
                 ui.print_(f"{item}: {', '.join(_genres(item)) or '(none)'} -> {', '.join(words)}")
             if options.pretend:
                 continue
-            self._put(item, words)
+            self._set(item, words)
             if words and ui.should_write(options.write):
                 item.try_write()
+            item.store()
             if words and item.album_id and (album := item.get_album()):
                 albums[item.album_id] = album
         for album in albums.values():
@@ -105,7 +106,8 @@ class GenrescopePlugin(BeetsPlugin):
             return
         force = self.config["overwrite"].get(bool)
         for item, words in self._heard(task.imported_items(), force):
-            self._put(item, words)
+            self._set(item, words)
+            item.store()
         if task.is_album and task.album:
             self._put_album(task.album, force)
 
@@ -115,7 +117,9 @@ class GenrescopePlugin(BeetsPlugin):
         Raises
         ------
         UserError
-            One of them cannot be had, or a setting makes no sense.
+            One of them cannot be had.
+        confuse.ConfigError
+            A setting makes no sense; beets says so.
         """
         try:
             with self._lock:
@@ -165,10 +169,9 @@ class GenrescopePlugin(BeetsPlugin):
             self._log.info("{}: {} at {:.2f}", item, ", ".join(words) or "nothing", row["score"])
             yield item, words
 
-    def _put(self, model: Item | Album, words: list[str]) -> None:
+    def _set(self, model: Item | Album, words: list[str]) -> None:
         if words:
             model[FIELD] = words if MANY else self.config["separator"].as_str().join(words)
-        model.store()
 
     def _put_album(self, album: Album, force: bool) -> None:
         """Give an album the genres that half of its tracks have."""
@@ -176,7 +179,7 @@ class GenrescopePlugin(BeetsPlugin):
         counts = Counter(word for words in tracks for word in words)
         common = [word for word, count in counts.most_common() if 2 * count >= len(tracks)]
         if common and (force or not _genres(album)):
-            album[FIELD] = common if MANY else self.config["separator"].as_str().join(common)
+            self._set(album, common)
             # Its tracks keep their own.
             album.store(inherit=False)
 

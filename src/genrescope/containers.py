@@ -17,7 +17,7 @@ from genrescope.errors import GenrescopeError, TagError, cannot_write, missing_e
 
 SUPPORTED: Final = "mp3, flac, ogg, opus, m4a, mp4, aiff, wav"
 
-# ID3v2.3 has no several values: one text, and the separator that Picard, foobar2000 and Windows use.
+# ID3v2.3 has no several values: one text, and the separator that Picard's guide recommends.
 ID3V23_SEPARATOR: Final = "; "
 
 # Mp3tag and foobar2000 keep several genres of an MP4 file here (mutagen issue 551).
@@ -134,7 +134,7 @@ def _translated(path: Path) -> Iterator[None]:
             raise cannot_write(path, below) from None
         raise TagError(
             "tags_damaged",
-            f"{path}: its tags cannot be read: {failure or type(failure).__name__}",
+            f"{path}: its tags cannot be read or written: {failure or type(failure).__name__}",
             "repair the file with a tag editor, or copy it again; it was not changed",
         ) from None
 

@@ -107,7 +107,7 @@ def _writable(target: Path) -> os.stat_result:
         raise OSError(errno.EINVAL, "not a regular file")
     # Replacing needs the folder's permission only; a file marked read-only is meant to stay as it is.
     if not os.access(target, os.W_OK):
-        raise OSError(errno.EACCES, "it is read-only")
+        raise _kept(target, "it is read-only", "if its content may change, make it writable (chmod u+w)")
     return status
 
 
@@ -115,12 +115,15 @@ def _dress(temporary: Path, target: Path, old: os.stat_result, mtime_ns: int | N
     """Give the new file what the old one has besides its bytes, and bring it to the disk."""
     new = temporary.stat()
     if (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid):
-        os.chown(temporary, old.st_uid, old.st_gid)
+        try:
+            os.chown(temporary, old.st_uid, old.st_gid)
+        except OSError:
+            raise _kept(target, "its owner could not be kept", "run as the owner of the file") from None
     # Not every file system has modes, flags and attributes; what counts is checked below.
     with contextlib.suppress(OSError):
         shutil.copystat(target, temporary)
     if stat.S_IMODE(temporary.stat().st_mode) != stat.S_IMODE(old.st_mode):
-        raise OSError(errno.EPERM, "its permissions cannot be kept")
+        raise _kept(target, "its permissions could not be kept", "run as the owner of the file")
     if mtime_ns is None:
         os.utime(temporary)
     else:
@@ -129,14 +132,20 @@ def _dress(temporary: Path, target: Path, old: os.stat_result, mtime_ns: int | N
         os.fsync(stream.fileno())
 
 
+def _kept(path: Path, why: str, hint: str) -> EnvironmentFailure:
+    return EnvironmentFailure("cannot_write", f"{path}: left as it was: {why}", hint)
+
+
 def _identity(status: os.stat_result) -> tuple[int, ...]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _sync_folder(folder: Path) -> None:
+    """Bring a file's new place to the disk, where the system can; the file itself is there already."""
     if os.name != "nt":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        with contextlib.suppress(OSError):
+            handle = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)

@@ -106,7 +106,7 @@ def read_genres(path: StrPath) -> tuple[str, ...]:
     Raises
     ------
     AudioError
-        ``audio_missing``.
+        ``audio_missing``, ``audio_forbidden``.
     TagError
         ``tags_unsupported``, ``tags_damaged``.
     EnvironmentFailure
@@ -159,6 +159,10 @@ def write_genres(
         ``file_changed``: see `files.replacing`. The file is left as it was.
     """
     path, after = Path(path), tuple(genres)
+    try:
+        "".join(after).encode()
+    except UnicodeEncodeError:
+        raise _refused(path, after, "they are not Unicode") from None
     kind, mtime = _opened(path).kind, path.stat().st_mtime_ns
     with replacing(path, mtime_ns=mtime if keep_mtime else None) as temporary:
         shutil.copyfile(path, temporary)
@@ -218,20 +222,28 @@ def _opened(path: Path) -> Tagged:
         raise AudioError(
             "audio_missing", f"{path}: no such file", "check the spelling, and that the disk is mounted"
         )
+    if not os.access(path, os.R_OK):
+        raise AudioError(
+            "audio_forbidden", f"{path}: may not be read", "ask for the right to read it (chmod u+r)"
+        )
     return open_tagged(path)
 
 
 def _check(new: Tagged, old: Tagged, genres: tuple[str, ...], path: Path) -> None:
     """Refuse a changed copy that does not say what was asked, or is no longer as long."""
     if new.genres != genres:
-        raise TagError(
-            "tags_refused",
-            f"{path}: its format cannot hold the genres {short(genres)}: they would read {short(new.genres)}",
-            "choose other words: none empty, none twice, no number alone, and in ID3v2.3 no semicolon",
-        )
+        raise _refused(path, genres, f"they would read {short(new.genres)}")
     if abs(new.seconds - old.seconds) > _LENGTH_SECONDS:
         raise TagError(
             "tags_damaged",
             f"{path}: it would be {new.seconds:.2f} s long with other tags, not {old.seconds:.2f} s",
             "its headers contradict each other: convert it or copy it again; it was not changed",
         )
+
+
+def _refused(path: Path, genres: tuple[str, ...], why: str) -> TagError:
+    return TagError(
+        "tags_refused",
+        f"{path}: its format cannot hold the genres {short(genres)}: {why}",
+        "choose other words: none empty, none twice, no number alone, and in ID3v2.3 no semicolon",
+    )
