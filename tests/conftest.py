@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -100,3 +101,18 @@ def little_model(little_music: Path, tmp_path_factory: pytest.TempPathFactory) -
     settings = config.load("logistic-regression", ["split.protocol=artist-grouped", "split.folds=4"])
     dataset = datasets.read(little_music)
     return train.train(dataset, settings, tmp_path_factory.mktemp("run") / "run").model
+
+
+@pytest.fixture(scope="session")
+def forms(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return a piece of music in every format that can have genres; files to copy, not to change."""
+    import tagged
+
+    folder = tmp_path_factory.mktemp("forms")
+    return {form: tagged.write(folder, form) for form in tagged.FORMS}
+
+
+@pytest.fixture
+def flac(forms: dict[str, Path], tmp_path: Path) -> Path:
+    """Return a FLAC file with tags and a picture, free to change."""
+    return Path(shutil.copy2(forms["flac"], tmp_path))

@@ -35,6 +35,13 @@ CREATE TABLE files (
   scanned REAL NOT NULL,
   gone INTEGER NOT NULL DEFAULT 0
 );
+CREATE TABLE changes (
+  id INTEGER PRIMARY KEY,
+  path NOT NULL,
+  change TEXT NOT NULL,
+  undone INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX changes_by_path ON changes (path);
 CREATE INDEX files_by_hash ON files (hash);
 CREATE INDEX files_by_size ON files (size);
 CREATE INDEX files_by_genre ON files (genre);
@@ -174,12 +181,36 @@ class Database:
                 "UPDATE files SET path = ?, size = ?, mtime_ns = ?, gone = 0 WHERE path = ?",
                 (key(new), size, mtime_ns, key(old)),
             )
+            self._link.execute("UPDATE changes SET path = ? WHERE path = ?", (key(new), key(old)))
 
     def mark_gone(self, paths: Iterable[str], *, gone: bool = True) -> None:
         """Note that files are no longer there, or are there again."""
         with self._transaction():
             for path in paths:
                 self._link.execute("UPDATE files SET gone = ? WHERE path = ?", (int(gone), key(path)))
+
+    def note_change(self, path: str, change: Row) -> None:
+        """Write a change of tags into the journal."""
+        self._write("INSERT INTO changes (path, change) VALUES (?, ?)", (key(path), json.dumps(change)))
+
+    def changes(self, folder: Path | None = None) -> list[tuple[int, str, Row]]:
+        """Return number, present path and content of the changes that are not undone, the latest first."""
+        prefix = _prefix(folder)
+        found = self._link.execute("SELECT id, path, change FROM changes WHERE NOT undone ORDER BY id DESC")
+        return [
+            (number, os.fsdecode(path), json.loads(change))
+            for number, path, change in found
+            if os.fsencode(path).startswith(prefix)
+        ]
+
+    def mark_undone(self, number: int) -> None:
+        """Note that a change was taken back."""
+        self._write("UPDATE changes SET undone = 1 WHERE id = ?", (number,))
+
+    def labels(self) -> list[str]:
+        """Return the genres of the models that answered."""
+        found = self._link.execute("SELECT DISTINCT name.key FROM files, json_each(files.scores) AS name")
+        return sorted(label for (label,) in found)
 
     def rows(self, wanted: Filter | None = None) -> Iterator[Row]:
         """Yield the rows that pass a filter, by path."""

@@ -32,6 +32,11 @@ OUTCOMES: dict[str, Outcome] = {
     "audio_crashed": Outcome(1, 422),
     "audio_too_slow": Outcome(1, 422),
     "audio_too_large": Outcome(1, 413),
+    # Tags in an audio file.
+    "tags_unsupported": Outcome(1, 415),
+    "tags_damaged": Outcome(1, 422),
+    "tags_refused": Outcome(1, 422),
+    "file_changed": Outcome(1, 409),
     # A data set, or what was asked of it.
     "data_missing": Outcome(2, 404),
     "data_malformed": Outcome(2, 422),
@@ -92,6 +97,10 @@ class GenrescopeError(Exception):
 
 class AudioError(GenrescopeError):
     """A file or buffer that cannot be classified."""
+
+
+class TagError(GenrescopeError):
+    """A file whose tags cannot be read, or cannot hold what they should."""
 
 
 class DataError(GenrescopeError):

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import shutil
+import stat
 import uuid
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 
-from genrescope.errors import cannot_write
+from genrescope.errors import EnvironmentFailure, cannot_write
 
 
 def cache_folder(kind: str) -> Path:
@@ -61,3 +65,98 @@ def write_whole(path: Path, content: bytes | str) -> None:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replacing(path: Path, *, mtime_ns: int | None = None) -> Iterator[Path]:
+    """Yield an empty file for the next version of a file that exists, and put it in its place.
+
+    Symbolic links are followed, and stay. The new version has owner, permissions and extended attributes of
+    the old one, and is on the disk before it takes its name. Other hard links keep the old version. A kill
+    leaves the old version, and perhaps a ``.genrescope-*.part`` beside it.
+
+    Parameters
+    ----------
+    path : Path
+    mtime_ns : int, optional
+        The time of modification that the new version shows; None: now.
+
+    Raises
+    ------
+    EnvironmentFailure
+        ``cannot_write``: not a regular file, not ours to write, or the disk is full; ``file_changed``:
+        another program has written it meanwhile. The old version is left as it was.
+    """
+    temporary = None
+    try:
+        target = path.resolve(strict=True)
+        old = _writable(target)
+        # Short, so that the longest file name leaves room, and hidden, so that players pass it over.
+        temporary = target.with_name(f".genrescope-{uuid.uuid4().hex[:12]}.part")
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        yield temporary
+        _dress(temporary, target, old, mtime_ns)
+        if _identity(target.stat()) != _identity(old):
+            raise EnvironmentFailure(
+                "file_changed",
+                f"{path}: another program wrote it meanwhile; it is left as that program wants it",
+                "let the other program finish, then repeat the command",
+            )
+        temporary.replace(target)
+        _sync_folder(target.parent)
+    except OSError as reason:
+        raise cannot_write(path, reason) from None
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def _writable(target: Path) -> os.stat_result:
+    status = target.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file")
+    # Replacing needs the folder's permission only; a file marked read-only is meant to stay as it is.
+    if not os.access(target, os.W_OK):
+        raise _kept(target, "it is read-only", "if its content may change, make it writable (chmod u+w)")
+    return status
+
+
+def _dress(temporary: Path, target: Path, old: os.stat_result, mtime_ns: int | None) -> None:
+    """Give the new file what the old one has besides its bytes, and bring it to the disk."""
+    new = temporary.stat()
+    if (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid):
+        try:
+            os.chown(temporary, old.st_uid, old.st_gid)
+        except OSError:
+            raise _kept(target, "its owner could not be kept", "run as the owner of the file") from None
+    # Not every file system has modes, flags and attributes; what counts is checked below.
+    with contextlib.suppress(OSError):
+        shutil.copystat(target, temporary)
+    if stat.S_IMODE(temporary.stat().st_mode) != stat.S_IMODE(old.st_mode):
+        raise _kept(target, "its permissions could not be kept", "run as the owner of the file")
+    if mtime_ns is None:
+        os.utime(temporary)
+    else:
+        os.utime(temporary, ns=(old.st_atime_ns, mtime_ns))
+    with temporary.open("rb") as stream:
+        os.fsync(stream.fileno())
+
+
+def _kept(path: Path, why: str, hint: str) -> EnvironmentFailure:
+    return EnvironmentFailure("cannot_write", f"{path}: left as it was: {why}", hint)
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring a file's new place to the disk, where the system can; the file itself is there already."""
+    if os.name != "nt":
+        with contextlib.suppress(OSError):
+            handle = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)

@@ -36,6 +36,14 @@ class ByWhat(StrEnum):
     style = "style"
 
 
+class Doubt(StrEnum):
+    """What ``library tag`` writes for doubtful answers."""
+
+    nothing = "nothing"
+    styles = "styles"
+    all = "all"
+
+
 class Look(StrEnum):
     """How ``library show`` prints."""
 
@@ -197,6 +205,76 @@ def report(
         page = survey.survey_page(library.rows(_filter(None, None, None, None, under, None)), title="Library")
     files.write_whole(output, page)
     typer.echo(f"report: {output}", err=True)
+
+
+@app.command()
+def tag(
+    db: Db = None,
+    write: Annotated[bool, typer.Option("--write", help="Do it. Without: show what would change.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace genres that files have already.")
+    ] = False,
+    vocabulary: Annotated[
+        Path | None, typer.Option(help="Your own words for genres: a .toml file, see docs/tagging.md.")
+    ] = None,
+    min_score: Annotated[
+        float | None, typer.Option(help="Every genre with this score or more. Default: the best one.")
+    ] = None,
+    styles: Annotated[
+        float | None, typer.Option(help="Also every style with this probability or more.")
+    ] = None,
+    most: Annotated[int | None, typer.Option(help="So many genres at most.")] = None,
+    unsure: Annotated[Doubt, typer.Option(help="What to write for doubtful answers.")] = Doubt.nothing,
+    keep_mtime: Annotated[
+        bool, typer.Option("--keep-mtime", help="Files keep their time of modification.")
+    ] = False,
+    genre: Genres = None,
+    style: Styles = None,
+    under: Under = None,
+) -> None:
+    """Write genres into the files' tags: first a dry run, with --write in earnest. 'untag' takes it back."""
+    from rich.console import Console
+
+    from genrescope import printing
+    from genrescope.library import Library, Wording
+
+    wording = Wording(vocabulary, min_score, styles, most, unsure.value)
+    with Library(db) as library:
+        found = library.tag(
+            _filter(genre, style, None, None, under, None),
+            wording,
+            write=write,
+            overwrite=overwrite,
+            keep_mtime=keep_mtime,
+        )
+        changed, failed = printing.print_tagged(found, Console(soft_wrap=True))
+    done = "changed" if write else "would change; --write does it"
+    typer.echo(f"{changed} files {done}" + (f", {failed} failed" if failed else ""), err=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def untag(
+    db: Db = None,
+    under: Under = None,
+    keep_mtime: Annotated[
+        bool, typer.Option("--keep-mtime", help="Bring the old time of modification back too.")
+    ] = False,
+) -> None:
+    """Take back what 'tag --write' wrote: byte for byte where the files were not edited since."""
+    from rich.console import Console
+
+    from genrescope import printing
+    from genrescope.library import Library
+
+    with Library(db) as library:
+        done, failed = printing.print_untagged(
+            library.untag(under, keep_mtime=keep_mtime), Console(soft_wrap=True)
+        )
+    typer.echo(f"{done} changes taken back" + (f", {failed} failed" if failed else ""), err=True)
+    if failed:
+        raise typer.Exit(1)
 
 
 def _filter(

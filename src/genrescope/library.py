@@ -9,18 +9,21 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple
 
-from genrescope import files, inventory, models
+from genrescope import files, inventory, models, tagging
 from genrescope.crew import Crew, Trade
 from genrescope.database import Database, Filter, Row
 from genrescope.errors import DataError, GenrescopeError
 from genrescope.inventory import Entry
+from genrescope.tagging import Tagged, Untagged
+from genrescope.vocabulary import LABELS, Unsure, Vocabulary
 
 Outcome = Literal["classified", "failed", "unchanged", "moved", "copied", "other", "unreadable"]
 # What may pass without the file changing: rights, disks.
@@ -61,6 +64,28 @@ class Plan:
     retry: bool = False
     seconds: float = _SECONDS_A_FILE
     megabytes: int = _MEGABYTES_A_FILE
+
+
+@dataclass(frozen=True)
+class Wording:
+    """Which genres are written for an answer, in which words: see `vocabulary.Vocabulary.words`."""
+
+    vocabulary: Path | None = None
+    min_score: float | None = None
+    styles_from: float | None = None
+    most: int | None = None
+    unsure: Unsure = "nothing"
+
+    def reader(self, labels: Iterable[str]) -> Callable[[Row], list[str]]:
+        """Return what gives the words for an answer."""
+        known = Vocabulary() if self.vocabulary is None else Vocabulary.load(self.vocabulary, labels=labels)
+        return partial(
+            known.words,
+            min_score=self.min_score,
+            styles_from=self.styles_from,
+            most=self.most,
+            unsure=self.unsure,
+        )
 
 
 def default_path() -> Path:
@@ -118,6 +143,51 @@ class Library:
     def rows(self, wanted: Filter | None = None) -> Iterator[Row]:
         """Yield the rows that pass a filter, by path; without one all files that are still there."""
         return self.database.rows(wanted)
+
+    def tag(
+        self,
+        wanted: Filter | None = None,
+        wording: Wording | None = None,
+        *,
+        write: bool = False,
+        overwrite: bool = False,
+        keep_mtime: bool = False,
+    ) -> Iterator[Tagged]:
+        """Say what writing genres into files would change; with ``write``, do it.
+
+        Parameters
+        ----------
+        wanted : Filter, optional
+            Which files.
+        wording : Wording, optional
+            Which genres, in which words.
+        write : bool
+            Change the files; every change stands in the journal first, for `untag`.
+        overwrite : bool
+            Replace genres that files have already.
+        keep_mtime : bool
+            Let files keep their time of modification.
+
+        Raises
+        ------
+        ConfigError
+            The vocabulary; failures of single files are yielded.
+        EnvironmentFailure
+            ``extra_missing`` without mutagen.
+        """
+        words = (wording or Wording()).reader({*LABELS, *self.database.labels()})
+        rows = [row for row in self.rows(wanted) if row["error"] is None]
+        return tagging.tag(
+            self.database,
+            ((row, words(as_answer(row))) for row in rows),
+            write=write,
+            overwrite=overwrite,
+            keep_mtime=keep_mtime,
+        )
+
+    def untag(self, folder: Path | None = None, *, keep_mtime: bool = False) -> Iterator[Untagged]:
+        """Take back what `tag` wrote, everywhere or in a folder; see ``tags.undo`` for how."""
+        return tagging.untag(self.database, self.database.changes(folder), keep_mtime=keep_mtime)
 
     def close(self) -> None:
         """Close the file."""

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from genrescope.document import clock
 from genrescope.evaluate import Evaluation, Interval
+from genrescope.tagging import Tagged, Untagged
 
 Row = dict[str, Any]
 MOST_STYLES = 2
@@ -153,6 +154,36 @@ def print_counts(counts: Mapping[str, Counter[str]], console: Console) -> None:
         for name, number in counter.most_common():
             bar = "█" * max(1, round(width * number / most))
             console.print(f"  {_plain(name):20} {number:7}  [cyan]{bar}[/cyan]", highlight=False)
+
+
+def print_tagged(found: Iterable[Tagged], console: Console) -> tuple[int, int]:
+    """Print one line for each file that changes, or cannot; return how many of each."""
+    changed = failed = 0
+    for path, plan, _, error in found:
+        if plan is None:
+            failed += 1
+            console.print(f"[red]{_plain(str(error))}[/red]", highlight=False)
+            continue
+        changed += 1
+        before = ", ".join(plan.before) or "no genre"
+        links = f" [dim](one of {plan.links} names of this file)[/dim]" if plan.links > 1 else ""
+        arrow = f"{_plain(before)} -> [cyan]{_plain(', '.join(plan.after))}[/cyan]"
+        console.print(f"{_plain(path)}: {arrow}{links}", highlight=False)
+    return changed, failed
+
+
+def print_untagged(found: Iterable[Untagged], console: Console) -> tuple[int, int]:
+    """Print one line for each change that is taken back, or cannot be; return how many of each."""
+    done = failed = 0
+    for path, undone, error in found:
+        if undone is None:
+            failed += 1
+            console.print(f"[red]{_plain(str(error))}[/red]", highlight=False)
+            continue
+        done += 1
+        genres = ", ".join(undone.genres) or "no genre"
+        console.print(f"{_plain(path)}: {_plain(genres)} [dim]({undone.how})[/dim]", highlight=False)
+    return done, failed
 
 
 def print_evaluation(evaluation: Evaluation, console: Console | None = None) -> None:

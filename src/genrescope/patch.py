@@ -1,0 +1,200 @@
+"""The way back from a changed file to the one before it, in few bytes, checked to the last one.
+
+Tags grow and shrink, and sound moves with them. So a patch predicts the old file from the new one: up to a
+pivot, bytes are where they were; from there on, they moved by the difference in length. What the prediction
+misses is stored: old tags, sizes in headers, offset tables, checksums of pages.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from genrescope.errors import TagError
+
+Bytes = npt.NDArray[np.uint8]
+
+MOST_BYTES: Final = 4 << 20
+PIECE: Final = 1 << 20
+
+# Old length, new length, pivot, number of corrections.
+_HEAD = struct.Struct("<QQQQ")
+# A correction costs 12 bytes; gaps shorter than that are cheaper to store along.
+_GAP = 12
+
+
+@dataclass(frozen=True)
+class Patch:
+    """From a new file back to the old one.
+
+    Attributes
+    ----------
+    old, new : str
+        SHA-256 of the two files, in hexadecimal.
+    data : bytes or None
+        What to do, compressed; None where the files differ by more than the limit.
+    """
+
+    old: str
+    new: str
+    data: bytes | None
+
+
+def make(old: Path, new: Path, *, most: int = MOST_BYTES) -> Patch:
+    """Compare two files, and say how to get the first from the second.
+
+    Files are read in pieces, twice; memory is bounded by ``most``, the bytes that may have to be stored.
+
+    Raises
+    ------
+    OSError
+        A file cannot be read.
+    """
+    with old.open("rb") as before, new.open("rb") as after:
+        sizes = _size(before), _size(after)
+        pivot = _pivot(before, after, sizes)
+        corrections = _corrections(before, after, sizes, pivot, most)
+        digests = _digest(before), _digest(after)
+    if corrections is None:
+        return Patch(*digests, None)
+    starts, lengths, stored = corrections
+    head = _HEAD.pack(*sizes, pivot, len(starts))
+    table = np.array(starts, "<u8").tobytes() + np.array(lengths, "<u4").tobytes()
+    return Patch(*digests, zlib.compress(head + table + stored, 9))
+
+
+def apply(patch: Patch, new: Path, old: Path) -> None:
+    """Write the old file to ``old``, from the new one and the patch.
+
+    Raises
+    ------
+    TagError
+        ``tags_damaged``: the new file is not the one that the patch was made for, or the patch is damaged;
+        what stands in ``old`` is then not to be used.
+    OSError
+        ``new`` cannot be read, or ``old`` not written.
+    """
+    digest = hashlib.sha256()
+    with new.open("rb") as after, old.open("wb") as before:
+        try:
+            for piece in _restored(patch, after):
+                before.write(piece)
+                digest.update(piece)
+        except (zlib.error, struct.error, ValueError):
+            raise _unfit(new) from None
+    if digest.hexdigest() != patch.old:
+        raise _unfit(new)
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as stream:
+        return _digest(stream)
+
+
+def _unfit(path: Path) -> TagError:
+    return TagError(
+        "tags_damaged",
+        f"{path}: its bytes before the change cannot be brought back: the patch does not fit this file",
+        "restore the file from a backup; nothing was changed now",
+    )
+
+
+def _restored(patch: Patch, after: BufferedReader) -> Iterator[bytes]:
+    raw = zlib.decompress(patch.data or b"")
+    old_size, new_size, pivot, count = _HEAD.unpack_from(raw)
+    if _size(after) != new_size:
+        raise ValueError("another file")
+    starts = np.frombuffer(raw, "<u8", count, _HEAD.size).astype(np.int64)
+    lengths = np.frombuffer(raw, "<u4", count, _HEAD.size + 8 * count).astype(np.int64)
+    stored = memoryview(raw)[_HEAD.size + 12 * count :]
+    places = np.cumsum(lengths) - lengths
+    # Corrections do not cross pieces: they were made piece by piece.
+    for begin, end in _pieces(old_size):
+        piece = _predicted(after, (old_size, new_size), pivot, begin, end)
+        first, last = np.searchsorted(starts, (begin, end))
+        for start, length, place in zip(
+            starts[first:last], lengths[first:last], places[first:last], strict=True
+        ):
+            piece[start - begin : start - begin + length] = np.frombuffer(stored, np.uint8, length, place)
+        yield piece.tobytes()
+
+
+def _pivot(before: BufferedReader, after: BufferedReader, sizes: tuple[int, int]) -> int:
+    """Return from which byte of the old file on "moved" predicts better than "in place"."""
+    shift = sizes[1] - sizes[0]
+    total = best = pivot = 0
+    if shift == 0:
+        return pivot
+    for begin, end in _pieces(sizes[0]):
+        old = _window(before, begin, end)
+        in_place = old != _window(after, begin, end)
+        moved = old != _window(after, begin + shift, end + shift)
+        costs = total + np.cumsum(in_place.astype(np.int64) - moved)
+        lowest = int(costs.argmin())
+        if costs[lowest] < best:
+            best, pivot = int(costs[lowest]), begin + lowest + 1
+        total = int(costs[-1])
+    return pivot
+
+
+def _corrections(
+    before: BufferedReader, after: BufferedReader, sizes: tuple[int, int], pivot: int, most: int
+) -> tuple[list[int], list[int], bytes] | None:
+    starts: list[int] = []
+    lengths: list[int] = []
+    stored = bytearray()
+    for begin, end in _pieces(sizes[0]):
+        old = _window(before, begin, end)
+        wrong = np.flatnonzero(old != _predicted(after, sizes, pivot, begin, end))
+        if not len(wrong):
+            continue
+        for run in np.split(wrong, np.flatnonzero(np.diff(wrong) > _GAP) + 1):
+            first, last = int(run[0]), int(run[-1]) + 1
+            starts.append(begin + first)
+            lengths.append(last - first)
+            stored += old[first:last].tobytes()
+        if len(stored) + 12 * len(starts) > most:
+            return None
+    return starts, lengths, bytes(stored)
+
+
+def _predicted(after: BufferedReader, sizes: tuple[int, int], pivot: int, begin: int, end: int) -> Bytes:
+    """Return bytes ``begin`` to ``end`` of the old file, as the new one suggests them."""
+    shift = sizes[1] - sizes[0]
+    cut = min(max(pivot, begin), end)
+    return np.concatenate([_window(after, begin, cut), _window(after, cut + shift, end + shift)])
+
+
+def _window(stream: BufferedReader, begin: int, end: int) -> Bytes:
+    """Return bytes ``begin`` to ``end``, zeros where the file has none."""
+    window = np.zeros(end - begin, np.uint8)
+    first = max(begin, 0)
+    if end > first:
+        stream.seek(first)
+        found = np.frombuffer(stream.read(end - first), np.uint8)
+        window[first - begin : first - begin + len(found)] = found
+    return window
+
+
+def _pieces(size: int) -> Iterator[tuple[int, int]]:
+    for begin in range(0, size, PIECE):
+        yield begin, min(begin + PIECE, size)
+
+
+def _size(stream: BufferedReader) -> int:
+    return stream.seek(0, 2)
+
+
+def _digest(stream: BufferedReader) -> str:
+    stream.seek(0)
+    return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,91 @@
+"""Genres from a library into its files, and out again: what would change, what did, what failed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from genrescope import tags
+from genrescope.database import Database, Row
+from genrescope.errors import GenrescopeError
+from genrescope.tags import Change, Plan, Undone
+
+
+class Tagged(NamedTuple):
+    """What is to be changed in a file; ``change`` once it was, ``error`` where it could not be."""
+
+    path: str
+    plan: Plan | None = None
+    change: Change | None = None
+    error: GenrescopeError | None = None
+
+
+class Untagged(NamedTuple):
+    """What became of taking a change back."""
+
+    path: str
+    done: Undone | None = None
+    error: GenrescopeError | None = None
+
+
+def tag(
+    database: Database,
+    wanted: Iterable[tuple[Row, Sequence[str]]],
+    *,
+    write: bool,
+    overwrite: bool,
+    keep_mtime: bool,
+) -> Iterator[Tagged]:
+    """Yield what changes in the files of rows that are to have genres; with ``write``, change it.
+
+    Files where nothing changes are passed over. Each change stands in the journal before it happens.
+    """
+    for row, genres in wanted:
+        path = row["path"]
+        try:
+            plan = tags.plan(path, genres, overwrite=overwrite)
+            if plan is None:
+                continue
+            change = _write(database, row, plan, keep_mtime) if write else None
+            yield Tagged(path, plan, change)
+        except GenrescopeError as failure:
+            yield Tagged(path, error=failure)
+
+
+def _write(database: Database, row: Row, plan: Plan, keep_mtime: bool) -> Change:
+    path = row["path"]
+
+    def journal(change: Change) -> None:
+        database.note_change(path, change.row())
+
+    change = tags.write_genres(path, plan.after, keep_mtime=keep_mtime, journal=journal)
+    # The sound is what it was: the next scan need not hear it again.
+    _settle(database, row, change.patch.new if row["hash"] == change.patch.old else None)
+    return change
+
+
+def untag(
+    database: Database, changes: Iterable[tuple[int, str, dict[str, Any]]], *, keep_mtime: bool
+) -> Iterator[Untagged]:
+    """Take changes of the journal back, the latest of a file first; yield what became of each."""
+    for number, path, written in changes:
+        change = Change.from_row(written)
+        try:
+            done = tags.undo(change, keep_mtime=keep_mtime, path=path)
+        except GenrescopeError as failure:
+            yield Untagged(path, error=failure)
+            continue
+        database.mark_undone(number)
+        row = database.find(path)
+        if row is not None and done.how == "bytes" and row["hash"] == change.patch.new:
+            _settle(database, row, change.patch.old)
+        yield Untagged(path, done)
+
+
+def _settle(database: Database, row: Row, content: str | None) -> None:
+    """Keep the row of a file in step with it; without ``content``, let the next scan hear it again."""
+    if content is None:
+        return
+    status = os.stat(row["path"])  # noqa: PTH116
+    database.put(row | {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "hash": content})

@@ -1,0 +1,67 @@
+"""What the pages about tagging show is what happens."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+import sounds
+import tagged
+from genrescope import tags
+from genrescope.vocabulary import Vocabulary
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+
+
+def blocks(page: str, language: str) -> list[str]:
+    text = (DOCS / page).read_text(encoding="utf8")
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+
+
+@pytest.fixture
+def music(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder of two songs, of which one has a genre, with the working directory beside it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "music").mkdir()
+    sounds.MP3(tmp_path / "music" / "a.mp3", sounds.tone(6, 22050), 22050)
+    shutil.copy(tmp_path / "music" / "a.mp3", tmp_path / "music" / "b.mp3")
+    tags.write_genres(tmp_path / "music" / "b.mp3", ["By Hand"])
+    return tmp_path / "music"
+
+
+def test_the_vocabulary_of_the_page_is_one(tmp_path: Path) -> None:
+    file = tmp_path / "words.toml"
+    file.write_text(blocks("tagging.md", "toml")[0])
+    row = {"genre": "hiphop", "score": 1.0, "unsure": False, "scores": {"hiphop": 1.0}}
+    row["styles"] = {"hip hop": 0.9, "heavy metal": 0.8, "rock and roll": 0.7, "middle eastern": 0.6}
+    assert Vocabulary.load(file).words(row, styles_from=0.5) == ["Rap", "Heavy Metal", "Rock", "Oldies"]
+
+
+def test_the_first_steps_in_python(music: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copy(music / "a.mp3", "song.mp3")
+    Path("words.toml").write_text('[words]\nclassical = "Serious"\n')
+    exec(blocks("tagging.md", "python")[0], {})
+    assert capsys.readouterr().out == "() -> ('Serious',)\n('Serious',)\nbytes\n"
+
+
+def test_the_script_with_a_journal_and_the_way_back(music: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in music.iterdir()}
+    write, undo = blocks("picard-and-scripts.md", "python")
+    exec(write, {})
+    assert {path.name: tags.read_genres(path) for path in music.iterdir()} == {
+        "a.mp3": ("Classical",),
+        "b.mp3": ("By Hand",),
+    }
+    exec(undo, {})
+    assert capsys.readouterr().out == f"{music / 'a.mp3'} bytes\n"
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in music.iterdir()} == before
+
+
+def test_every_form_of_the_tests_is_a_format_of_the_page() -> None:
+    page = (DOCS / "tagging.md").read_text(encoding="utf8").casefold()
+    for _, suffix, _ in tagged.FORMS.values():
+        named = {".oga": "ogg", ".aif": "aiff"}.get(suffix, suffix.lstrip("."))
+        assert named in page
