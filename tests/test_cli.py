@@ -230,4 +230,10 @@ def test_every_command_is_in_the_readme() -> None:
     names = [
         command.name or command.callback.__name__ for command in app.registered_commands if command.callback
     ]
+    names += [
+        f"{group.name} {command.callback.__name__}"
+        for group in app.registered_groups
+        for command in group.typer_instance.registered_commands
+        if command.callback
+    ]
     assert [name for name in names if f"genrescope {name}" not in text] == []

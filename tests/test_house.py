@@ -30,7 +30,8 @@ FLOORS = (
     "tagging",
     "train batch listening printing hearing",
     "library",
-    "watching librarian",
+    "watching",
+    "librarian",
     "reproduce",
     "cli",
 )

@@ -83,3 +83,9 @@ def test_a_playlist_needs_a_place(scanned: tuple[Path, Path]) -> None:
     done = runner.invoke(app, ["library", "export", "-f", "m3u8", "--db", str(scanned[0])])
     assert done.exit_code != 0
     assert "needs a place" in str(done.exception)
+
+
+def test_a_library_that_is_not_there(tmp_path: Path) -> None:
+    done = runner.invoke(app, ["library", "show", "--db", str(tmp_path / "none.db")])
+    assert "no library is there" in str(done.exception)
+    assert not (tmp_path / "none.db").exists()

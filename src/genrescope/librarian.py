@@ -5,11 +5,14 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from genrescope.database import Filter
+
+if TYPE_CHECKING:
+    from genrescope.library import Library
 
 app = typer.Typer(
     help="Genres for a whole collection, kept in a database.",
@@ -120,10 +123,10 @@ def show(
     from rich.console import Console
 
     from genrescope import printing
-    from genrescope.library import Library, as_answer
+    from genrescope.library import as_answer
 
     wanted = _filter(genre, style, min_score, max_score, under, unsure, failed=errors or None, gone=gone)
-    with Library(db) as library:
+    with _library(db) as library:
         rows = map(as_answer, islice(library.rows(wanted), limit))
         if (format or (Look.table if sys.stdout.isatty() else Look.jsonl)) is Look.table:
             printing.print_table(rows, Console())
@@ -141,9 +144,9 @@ def stats(
     from rich.console import Console
 
     from genrescope import printing
-    from genrescope.library import Library, tally
+    from genrescope.library import tally
 
-    with Library(db) as library:
+    with _library(db) as library:
         counts = tally(library.rows(_filter(None, None, min_score, None, under, None)))
     printing.print_counts(counts, Console())
 
@@ -169,14 +172,13 @@ def export(
 
     from genrescope import files, shelves
     from genrescope.errors import ConfigError
-    from genrescope.library import Library
 
     if output is None and format in (Shape.parquet, Shape.m3u8):
         kind = "folder" if format is Shape.m3u8 else "file"
         raise ConfigError(
             "bad_use", f"{format} needs a place to be written to", f"name a {kind} with --output"
         )
-    with Library(db) as library:
+    with _library(db) as library:
         rows = library.rows(_filter(genre, style, min_score, max_score, under, unsure))
         if format is Shape.m3u8 and output is not None:
             for path in shelves.write_playlists(rows, output, by=by.value):
@@ -199,9 +201,8 @@ def report(
 ) -> None:
     """Write one page: charts, doubtful tracks, and what could not be read."""
     from genrescope import files, survey
-    from genrescope.library import Library
 
-    with Library(db) as library:
+    with _library(db) as library:
         page = survey.survey_page(library.rows(_filter(None, None, None, None, under, None)), title="Library")
     files.write_whole(output, page)
     typer.echo(f"report: {output}", err=True)
@@ -236,10 +237,10 @@ def tag(
     from rich.console import Console
 
     from genrescope import printing
-    from genrescope.library import Library, Wording
+    from genrescope.library import Wording
 
     wording = Wording(vocabulary, min_score, styles, most, unsure.value)
-    with Library(db) as library:
+    with _library(db) as library:
         found = library.tag(
             _filter(genre, style, None, None, under, None),
             wording,
@@ -266,15 +267,27 @@ def untag(
     from rich.console import Console
 
     from genrescope import printing
-    from genrescope.library import Library
 
-    with Library(db) as library:
+    with _library(db) as library:
         done, failed = printing.print_untagged(
             library.untag(under, keep_mtime=keep_mtime), Console(soft_wrap=True)
         )
     typer.echo(f"{done} changes taken back" + (f", {failed} failed" if failed else ""), err=True)
     if failed:
         raise typer.Exit(1)
+
+
+def _library(db: Path | None) -> Library:
+    """Open a library that is there."""
+    from genrescope.errors import DataError
+    from genrescope.library import Library, default_path
+
+    path = db or default_path()
+    if not path.exists():
+        raise DataError(
+            "data_missing", f"{path}: no library is there", "begin one: genrescope library scan DIR"
+        )
+    return Library(path)
 
 
 def _filter(

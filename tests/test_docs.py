@@ -1,4 +1,4 @@
-"""What the pages about tagging show is what happens."""
+"""What the pages about the library and about tagging show is what happens."""
 
 from __future__ import annotations
 
@@ -65,3 +65,10 @@ def test_every_form_of_the_tests_is_a_format_of_the_page() -> None:
     for _, suffix, _ in tagged.FORMS.values():
         named = {".oga": "ogg", ".aif": "aiff"}.get(suffix, suffix.lstrip("."))
         assert named in page
+
+
+def test_the_library_in_python(music: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    exec(blocks("library.md", "python")[0], {})
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[:2]] == ["classified", "classified"]
+    assert lines[-1] == f"{music / 'a.mp3'} () ('Classical',)"
