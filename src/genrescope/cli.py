@@ -113,7 +113,7 @@ def train(
     data: Data,
     config: Annotated[
         str, typer.Option("--config", "-c", help="A shipped configuration's name, or a .toml file.")
-    ] = "cnn",
+    ] = "student",
     settings: Settings = None,
     run: Annotated[
         Path | None, typer.Option(help="The run's folder. Repeat a killed command to carry on.")

@@ -263,7 +263,8 @@ def _enter(tracks: tuple[Track, ...], plan: Plan) -> None:
 
     global _school
     torch.set_num_threads(1)
-    os.nice(5)
+    if hasattr(os, "nice"):
+        os.nice(5)
     _school = _School(tracks, plan)
 
 

@@ -18,6 +18,7 @@ from genrescope.student import Student, fit_bands, from_teacher
 
 TEACHER = "mn04"
 HELD_FILES = 2
+BAND_LIMITED = 0.4
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ def teach(
         numbers[: settings.files],
         numbers[settings.files :],
         epochs=settings.epochs,
+        band_limited=BAND_LIMITED,
         seed=settings.seed,
     )
     taught = distil(_beginner(tracks, plan), course, folder, say=say)

@@ -66,7 +66,9 @@ class Watch:
         if not self._console.is_terminal:
             return nullcontext()
         words = "{task.completed} files, {task.fields[speed]} files/s, {task.fields[errors]} errors"
-        self._bar = Progress(BarColumn(), TextColumn(words), TimeRemainingColumn(), console=self._console)
+        self._bar = Progress(
+            BarColumn(), TextColumn(words), TimeRemainingColumn(), TextColumn("left"), console=self._console
+        )
         self._task = self._bar.add_task("", total=None, speed="-", errors=0)
         threading.Thread(target=self._count, daemon=True).start()
         return self._bar
