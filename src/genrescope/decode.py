@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
@@ -230,7 +231,7 @@ class FFmpegDecoder:
             if not gathered:
                 skipped = before
             gathered.append(frame)
-            held += frame.samples
+            held += frame.samples - before
         if gathered:
             yield self._mono(gathered)[skipped:]
 
@@ -246,27 +247,27 @@ class FFmpegDecoder:
 
     def _located(self, start: int) -> Iterator[tuple[int, Any]]:
         """Yield the decoded frames, each with its place in the track, from some way before ``start`` on."""
-        if self._begun:
-            self._container.seek(self._origin or 0, stream=self._stream)
-        frames = self._frames()
-        first = next(frames, None)
-        if first is None:
-            return
-        if not self._begun:
-            self._begun, self._origin = True, first.pts
-        run_up = start / self.sample_rate - _RUN_UP_SECONDS
-        position = 0
-        if run_up > 0 and self.format in _TIMED and self._origin is not None:
-            self._container.seek(self._origin + int(run_up / first.time_base), stream=self._stream)
-            frames = self._frames()
+        fresh, frames = not self._begun, self._frames()
+        if fresh:
             first = next(frames, None)
-            if first is None or first.pts is None:
+            if first is None:
                 return
-            position = round(float((first.pts - self._origin) * first.time_base) * self.sample_rate)
-        while first is not None:
-            yield position, first
-            position += first.samples
-            first = next(frames, None)
+            self._begun, self._origin = True, first.pts
+            frames = chain([first], frames)
+        run_up = start / self.sample_rate - _RUN_UP_SECONDS
+        jumps = run_up > 0 and self.format in _TIMED and self._origin is not None
+        if jumps or not fresh:
+            ticks = int(run_up / self._stream.time_base) if jumps else 0
+            self._container.seek((self._origin or 0) + ticks, stream=self._stream)
+            frames = self._frames()
+        position = None if jumps else 0
+        for frame in frames:
+            if position is None:
+                if frame.pts is None:
+                    return
+                position = round(float((frame.pts - self._origin) * frame.time_base) * self.sample_rate)
+            yield position, frame
+            position += frame.samples
 
     def _frames(self) -> Iterator[Any]:
         """Decode packet by packet: a damaged one costs itself, not the rest of the track."""
