@@ -32,6 +32,7 @@ OUTCOMES: dict[str, Outcome] = {
     "audio_crashed": Outcome(1, 422),
     "audio_too_slow": Outcome(1, 422),
     "audio_too_large": Outcome(1, 413),
+    "audio_too_long": Outcome(1, 413),
     # A data set, or what was asked of it.
     "data_missing": Outcome(2, 404),
     "data_malformed": Outcome(2, 422),
@@ -52,6 +53,15 @@ OUTCOMES: dict[str, Outcome] = {
     "training_failed": Outcome(1, 500),
     "worker_failed": Outcome(1, 500),
     "busy": Outcome(1, 503),
+    # The web service, and what is asked of it.
+    "cannot_listen": Outcome(1, 500),
+    "upload_broken": Outcome(1, 400),
+    "upload_too_large": Outcome(1, 413),
+    "upload_too_slow": Outcome(1, 408),
+    "token_wrong": Outcome(1, 401),
+    "too_many_requests": Outcome(1, 429),
+    "page_missing": Outcome(1, 404),
+    "method_not_allowed": Outcome(1, 405),
 }
 
 

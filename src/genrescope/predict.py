@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from os import PathLike
 
 import numpy as np
 
 from genrescope import audio, features, models, segments
-from genrescope.errors import ConfigError
+from genrescope.errors import AudioError, ConfigError
 from genrescope.models import Answers, Model
 from genrescope.records import Floats, Prediction, Segments, Timeline, rounded
 
@@ -61,7 +61,14 @@ class Classifier:
         """The genres this model knows."""
         return self.model.info.classes
 
-    def classify(self, source: Source, *, timeline: bool = False, strict: bool = False) -> Prediction:
+    def classify(
+        self,
+        source: Source,
+        *,
+        timeline: bool = False,
+        strict: bool = False,
+        max_seconds: float | None = None,
+    ) -> Prediction:
         """Rank the genres of one piece of music.
 
         Parameters
@@ -72,6 +79,8 @@ class Classifier:
             Keep the scores of every segment in the answer.
         strict : bool
             Refuse truncated files instead of flagging them.
+        max_seconds : float, optional
+            Refuse longer sound, as soon as so much of it was decoded: no header is believed.
 
         Returns
         -------
@@ -81,12 +90,13 @@ class Classifier:
         Raises
         ------
         AudioError
-            The file is missing, unreadable, shorter than 1 s, silent, or has samples that are not finite.
+            The file is missing, unreadable, shorter than 1 s, silent, has samples that are not finite, or is
+            ``audio_too_long``.
         """
         info = self.model.info
         starts, weights, answers = [], [], []
         with audio.open_stream(source, sample_rate=info.features.sample_rate, strict=strict) as stream:
-            for batch in self._segments(stream):
+            for batch in self._segments(_bounded(stream, max_seconds)):
                 starts.append(batch.starts)
                 weights.append(batch.weights)
                 answers.append(self._answer(batch))
@@ -115,14 +125,26 @@ class Classifier:
         assert course is not None  # asked for one line above
         return course
 
-    def _segments(self, stream: audio.Stream) -> Iterator[Segments]:
+    def _segments(self, blocks: Iterable[Floats]) -> Iterator[Segments]:
         info = self.model.info
         return segments.stream(
-            stream, info.features.sample_rate, seconds=info.segment_seconds, hop_seconds=info.hop_seconds
+            blocks, info.features.sample_rate, seconds=info.segment_seconds, hop_seconds=info.hop_seconds
         )
 
     def _answer(self, batch: Segments) -> Answers:
         return self.model.answer(features.compute(batch.samples, batch.sample_rate, self.model.info.features))
+
+
+def _bounded(stream: audio.Stream, max_seconds: float | None) -> Iterator[Floats]:
+    """Pass blocks on until they hold more seconds than allowed."""
+    for block in stream:
+        if max_seconds is not None and stream.seconds > max_seconds:
+            raise AudioError(
+                "audio_too_long",
+                f"{stream.source}: longer than the {max_seconds:g} s that are allowed",
+                "give a shorter piece of it, or allow more seconds",
+            )
+        yield block
 
 
 def _weighted_mean(scores: Floats, weights: np.ndarray) -> Floats:
