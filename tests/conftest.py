@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -100,3 +104,18 @@ def little_model(little_music: Path, tmp_path_factory: pytest.TempPathFactory) -
     settings = config.load("logistic-regression", ["split.protocol=artist-grouped", "split.folds=4"])
     dataset = datasets.read(little_music)
     return train.train(dataset, settings, tmp_path_factory.mktemp("run") / "run").model
+
+
+@contextlib.contextmanager
+def serving(*options: str, **environment: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Run ``genrescope serve`` with one worker on a free port; yield its address and process."""
+    command = [sys.executable, "-m", "genrescope", "serve", "--port", "0", "--workers", "1", *options]
+    surroundings = os.environ | {"OMP_NUM_THREADS": "1"} | environment
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=surroundings) as process:
+        assert process.stderr is not None
+        said = process.stderr.readline()
+        try:
+            yield said.split(" at ")[1].split()[0], process
+        finally:
+            process.terminate()
+            process.stderr.read()

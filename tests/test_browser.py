@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +15,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
-from conftest import RATE, drone, hiss
+from conftest import RATE, drone, hiss, serving
 
 PATIENCE = 20
 FLAGS = """
@@ -90,20 +87,6 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrom
     chrome = webdriver.Chrome(options, webdriver.ChromeService(helper))
     yield chrome
     chrome.quit()
-
-
-@contextlib.contextmanager
-def serving(*options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """Run the server on a free port; yield its address and process."""
-    command = [sys.executable, "-m", "genrescope", "serve", "--port", "0", "--workers", "1", *options]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        said = process.stderr.readline()
-        try:
-            yield said.split(" at ")[1].split()[0], process
-        finally:
-            process.terminate()
-            process.stderr.read()
 
 
 @pytest.fixture(scope="module")
@@ -252,6 +235,12 @@ def test_a_token_is_asked_for(driver: webdriver.Chrome, sounds: Path) -> None:
         page.choose(sounds / "noise.flac")
         page.wait_for("verdict", "%")
         page.complaints()
+
+
+def test_the_manual_has_its_style(page: Page) -> None:
+    page.driver.get(page.driver.current_url + "docs")
+    assert "POST /v1/classify" in page.driver.find_element(By.TAG_NAME, "main").text
+    page.wait_until("getComputedStyle(document.body).marginTop === '0px'")
 
 
 def test_a_phone_shows_all_of_it(page: Page, sounds: Path) -> None:

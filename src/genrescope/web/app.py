@@ -281,6 +281,8 @@ async def _departure(request: Request) -> None:
 
 def _told(failure: GenrescopeError, upload: Upload) -> GenrescopeError:
     """Say a worker's failure to the client: in its name for the file, and without the server's inner life."""
-    if failure.code == "worker_failed":
-        return problems.server_failed(f"{upload.name!r}: {failure.message}")
-    return GenrescopeError(failure.code, failure.message.replace(upload.path, upload.name), failure.hint)
+    if failure.code.startswith("audio_"):
+        return GenrescopeError(failure.code, failure.message.replace(upload.path, upload.name), failure.hint)
+    return (
+        failure if failure.code == "busy" else problems.server_failed(f"{upload.name!r}: {failure.message}")
+    )

@@ -153,7 +153,12 @@ def _operations(spec: Schema) -> Iterator[Section]:
     for path, methods in spec["paths"].items():
         for method, operation in methods.items():
             options = [
-                (one["name"], _kind(one["schema"]), str(one["schema"].get("default", "")), one["description"])
+                (
+                    one["name"],
+                    _kind(one["schema"]),
+                    str(one["schema"].get("default", "")).lower(),
+                    one["description"],
+                )
                 for one in operation.get("parameters", ())
             ]
             replies = [(code, reply["description"]) for code, reply in operation["responses"].items()]

@@ -22,6 +22,7 @@ function add(files) {
   entries.push(...fresh);
   byId("notice").replaceChildren();
   byId("work").hidden = false;
+  byId("drop").classList.add("compact");
   byId("work").classList.toggle("many", entries.length > 1);
   if (!shown || shown.row || shown.problem) select(fresh[0]);
   draw();
@@ -108,7 +109,6 @@ function select(entry) {
 }
 
 function draw() {
-  byId("list").hidden = entries.length < 2;
   byId("save").hidden = !entries.some((entry) => entry.row);
   entries.forEach((entry) => {
     entry.button ??= listed(entry);
@@ -153,7 +153,8 @@ async function greet() {
   try {
     const offer = await models();
     limits = offer.limits;
-    byId("limits").textContent = `Up to ${Math.floor(limits.max_bytes / 2 ** 20)} MiB and ${clock(limits.max_seconds)} each. Nothing is kept.`;
+    const [size, minutes] = [limits.max_bytes / 2 ** 20, limits.max_seconds / 60];
+    byId("limits").textContent = `Up to ${size.toPrecision(3) / 1} MiB, ${minutes.toPrecision(3) / 1} minutes. Nothing is kept.`;
     byId("model").replaceChildren(...offer.models.map(({ name }) => make("option", { value: name }, name)));
     byId("model-choice").hidden = offer.models.length < 2;
     byId("door").hidden = true;
