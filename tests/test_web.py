@@ -464,7 +464,8 @@ def until(ask: Callable[[], Response], status: int) -> dict[str, Any]:
 
 
 def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    threads = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for thread in threads for child in thread.read_text().split()]
 
 
 def alive(pid: int) -> bool:
