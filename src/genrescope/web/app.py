@@ -88,13 +88,13 @@ class Service:
         assert self._jobs is not None
         return self._jobs
 
-    def known(self, request: Request) -> None:
+    async def known(self, request: Request) -> None:
         """Let in who knows the token; one who guesses uses up its rate."""
         secret = self.settings.token
         shown = request.headers.get("authorization", "").encode("latin-1")
         if secret is None or hmac.compare_digest(shown, b"Bearer " + secret.encode("utf8")):
             return
-        self.not_too_many(request)
+        await self.not_too_many(request)
         raise problems.Refusal(
             "token_wrong",
             "this server asks for a token, and the request has none or a wrong one",
@@ -102,7 +102,7 @@ class Service:
             {"WWW-Authenticate": "Bearer"},
         )
 
-    def not_too_many(self, request: Request) -> None:
+    async def not_too_many(self, request: Request) -> None:
         """Hold each client to its rate."""
         wait = self._buckets.take(request.client.host if request.client else "")
         if wait:
