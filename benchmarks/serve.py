@@ -51,14 +51,23 @@ async def ask(client: httpx2.AsyncClient, content: bytes, path: str = ADDRESS) -
     return response.status_code, time.perf_counter() - start
 
 
-async def load(address: str, contents: list[bytes], clients: int) -> tuple[list[Answer], float]:
-    """Send all contents, so many at a time; return the answers and how long it took."""
+async def load(
+    address: str, contents: list[bytes], clients: int, *, pause: float = 0
+) -> tuple[list[Answer], float]:
+    """Send all contents, so many at a time; return the answers and how long it took.
+
+    Who was refused waits for ``pause`` seconds before the next.
+    """
     limits = httpx2.Limits(max_connections=clients)
     waiting = iter(contents)
     async with httpx2.AsyncClient(base_url=address, timeout=120, limits=limits) as client:
 
         async def one() -> list[Answer]:
-            return [await ask(client, content) for content in waiting]
+            answers = []
+            for content in waiting:
+                answers.append(await ask(client, content))
+                await asyncio.sleep(pause if answers[-1][0] in (429, 503) else 0)
+            return answers
 
         start = time.perf_counter()
         answers = await asyncio.gather(*(one() for _ in range(clients)))
@@ -104,7 +113,7 @@ def measure_throughput(clips: list[bytes], workers: int, number: int, temporary:
 def measure_overload(clips: list[bytes], workers: int, temporary: str) -> None:
     with serving(temporary, "--workers", str(workers), "--rate", "0", "--queue", "4") as (address, _):
         asyncio.run(load(address, clips[:1] * 4, 1))
-        answers, seconds = asyncio.run(load(address, clips[:1] * 640, 64))
+        answers, seconds = asyncio.run(load(address, clips[:1] * 1000, 64, pause=1))
         refused = [answer for answer in answers if answer[0] == 503]
         print(f"overload, 64 clients at a queue of 4: {summary(answers, seconds)}")
         if refused:
