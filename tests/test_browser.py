@@ -237,6 +237,15 @@ def test_a_token_is_asked_for(driver: webdriver.Chrome, sounds: Path) -> None:
         page.complaints()
 
 
+def test_a_busy_server_is_asked_again(driver: webdriver.Chrome, sounds: Path) -> None:
+    with serving("--burst", "1") as (address, _):
+        page = Page(driver, address)
+        page.choose(sounds / "noise.flac", sounds / "noise.flac")
+        page.wait_for("list", "the server is busy")
+        page.wait_until("document.getElementById('list').textContent.split('%').length === 3")
+    assert any("429" in line for line in page.complaints())
+
+
 def test_the_manual_has_its_style(page: Page) -> None:
     page.driver.get(page.driver.current_url + "docs")
     assert "POST /v1/classify" in page.driver.find_element(By.TAG_NAME, "main").text

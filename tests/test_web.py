@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import numpy as np
 import pytest
 import soundfile
-from fastapi import Request
 from httpx2 import Response
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
-from conftest import RATE, drone, hiss, serving
-from genrescope.errors import ConfigError, EnvironmentFailure, GenrescopeError
-from genrescope.web import guard, server
+from conftest import RATE, drone, hiss
+from genrescope.errors import ConfigError
+from genrescope.web import guard, server, uploads
 from genrescope.web.app import create_app
 from genrescope.web.limits import Buckets, Settings
-from genrescope.web.uploads import received
 
 STATIC = Path(server.__file__).parent / "static"
 ANYONE: dict[str, Any] = {"requests_per_minute": 0, "workers": 1}
@@ -231,56 +225,16 @@ def test_options_that_make_no_sense(client: TestClient, query: str, said: str) -
     assert said in answer["detail"]
 
 
-def arriving(chunks: Callable[[], Any], headers: dict[bytes, bytes] | None = None) -> Request:
-    """Return a request whose body is what ``chunks()`` gives, one at a time."""
-
-    async def receive() -> dict[str, Any]:
-        chunk = chunks()
-        if chunk is None:
-            await asyncio.sleep(60)
-        return {"type": "http.request", "body": chunk, "more_body": True}
-
-    return Request({"type": "http", "method": "POST", "headers": list((headers or {}).items())}, receive)
-
-
-async def refusal(request: Request, settings: Settings) -> str:
-    with pytest.raises(GenrescopeError) as caught:
-        async with received(request, settings):
-            pass
-    return caught.value.code
-
-
-@pytest.mark.parametrize("kind", [b"audio/wav", b"multipart/form-data; boundary=b"])
-def test_bytes_are_counted_while_reading(kind: bytes) -> None:
-    sent = [PART[:-3]]
-
-    def endless() -> bytes:
-        sent.append(bytes(2**16))
-        return sent[-2]
-
-    request = arriving(endless, {b"content-type": kind})
-    assert asyncio.run(refusal(request, Settings(max_megabytes=1))) == "upload_too_large"
-    assert sum(map(len, sent)) < 1.2 * 2**20
-
-
-def test_a_declared_length_over_the_limit_is_not_read() -> None:
-    request = arriving(lambda: 1 / 0, {b"content-length": str(2**21).encode()})
-    assert asyncio.run(refusal(request, Settings(max_megabytes=1))) == "upload_too_large"
-
-
-def test_an_upload_that_does_not_arrive() -> None:
-    request = arriving(lambda: None)
-    assert asyncio.run(refusal(request, Settings(upload_seconds=0.05))) == "upload_too_slow"
-
-
-def test_a_full_disk() -> None:
-    limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({2**18}, {2**18}))"
-    code = f"import signal, asyncio, test_web; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); {limit}\n"
-    code += "request = test_web.arriving(lambda: bytes(2**16))\n"
-    code += "print(asyncio.run(test_web.refusal(request, test_web.Settings())))"
-    surroundings = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=surroundings)
-    assert done.stdout.strip() == "cannot_write", done.stderr
+def test_where_files_need_a_name_it_is_taken_away(
+    client: TestClient, sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "_nameless_is_enough", lambda: False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for file, status in (("song.wav", 200), ("words.mp3", 415)):
+        response = client.post(CLASSIFY, content=(sounds / file).read_bytes())
+        assert response.status_code == status
+        assert str(tmp_path) not in response.text
+    assert list(tmp_path.iterdir()) == []
 
 
 # Who may ask, and how often
@@ -409,97 +363,6 @@ def test_metrics(little_model: Path, sounds: Path) -> None:
     assert samples["music_seconds_total",] == 12
     assert samples["upload_bytes_total",] == (sounds / "song.wav").stat().st_size + 1
     assert (samples["workers",], samples["places_taken",], samples["places",]) == (1, 0, 17)
-
-
-# The server as a process
-
-
-def test_a_full_house_refuses_at_once_and_recovers(sounds: Path, tmp_path: Path) -> None:
-    content = (sounds / "noise.flac").read_bytes()
-    with serving("--queue", "0", "--rate", "0", TMPDIR=str(tmp_path), HOME=str(tmp_path)) as (address, process):
-        host, port = address.removeprefix("http://").split(":")
-        head = f"POST {CLASSIFY} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(content)}\r\n\r\n".encode()
-        with socket.create_connection((host, int(port))) as slow:
-            slow.sendall(head + content[:1000])
-            refused = until(lambda: post(address, b"x"), 503)
-            assert refused["code"] == "busy"
-            assert list(tmp_path.iterdir()) == []  # the upload has no name that could be left behind
-            slow.sendall(content[1000:])
-            assert slow.recv(15) == b"HTTP/1.1 200 OK"
-        with socket.create_connection((host, int(port))) as leaver:
-            leaver.sendall(head + content[:1000])
-            until(lambda: post(address, b"x"), 503)
-        assert until(lambda: post(address, b"x"), 415)["code"] == "audio_unreadable"
-        workers = children(process.pid)
-        process.kill()
-        process.wait()
-        assert workers
-        deadline = time.monotonic() + 10
-        while any(map(alive, workers)) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert not any(map(alive, workers))
-    assert list(tmp_path.iterdir()) == []
-
-
-def post(address: str, content: bytes) -> Response:
-    return httpx2.post(address + CLASSIFY, content=content, timeout=30)
-
-
-def until(ask: Callable[[], Response], status: int) -> dict[str, Any]:
-    """Ask until the status comes, and return the problem; each answer must come at once."""
-    for _ in range(100):
-        start = time.monotonic()
-        response = ask()
-        if response.status_code == status:
-            assert time.monotonic() - start < 2
-            assert status != 503 or response.headers["retry-after"] == "1"
-            return problem(response)
-        time.sleep(0.05)
-    raise AssertionError(f"never answered {status}, but {response.status_code}")
-
-
-def children(pid: int) -> list[int]:
-    threads = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for thread in threads for child in thread.read_text().split()]
-
-
-def alive(pid: int) -> bool:
-    try:
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return False
-
-
-def test_an_address_that_is_taken() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
-        command = [sys.executable, "-m", "genrescope", "serve", "--port", port]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1
-    assert f"cannot listen at 127.0.0.1, port {port}" in done.stderr
-    assert "--port" in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("host", "token", "warned"),
-    [("127.0.0.1", None, False), ("0.0.0.0", None, True), ("0.0.0.0", "secret", False)],
-)
-def test_an_open_door_is_warned_of(
-    host: str, token: str | None, warned: bool, little_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("uvicorn.Server.run", lambda *_, **__: None)
-    said: list[str] = []
-    server.serve(Settings((str(little_model),), token), host=host, port=0, say=said.append)
-    assert said[0].startswith("warning: 0.0.0.0 can be reached by others") is warned
-    assert re.search(r"http://[\d.]+:\d+ ", said[-1])
-
-
-def test_the_extra_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "uvicorn", None)
-    with pytest.raises(EnvironmentFailure) as caught:
-        server.serve(Settings(), host="127.0.0.1", port=0, say=print)
-    assert caught.value.code == "extra_missing"
-    assert "genrescope[web]" in caught.value.hint
 
 
 def test_the_document_describes_the_api(client: TestClient) -> None:

@@ -130,17 +130,19 @@ class Service:
             "name": upload.name,
             "max_seconds": self.settings.max_seconds,
         }
-        job = asyncio.ensure_future(self.jobs.classify(order))
-        gone = asyncio.ensure_future(_departure(request))
+        gone: asyncio.Future[Any] = asyncio.ensure_future(_departure(request))
         try:
+            done = self.jobs.submit(order)
+            job: asyncio.Future[Any] = asyncio.wrap_future(done)
             await asyncio.wait({job, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if not job.done():
+            if not job.done() and done.cancel():
                 raise ClientDisconnect
-            return job.result()
+            # A job that has begun keeps its file and its place until it ends, whoever has left.
+            row: Row = await job
+            return row
         except GenrescopeError as failure:
             raise _told(failure, upload) from None
         finally:
-            job.cancel()
             gone.cancel()
 
     async def list_models(self) -> Response:

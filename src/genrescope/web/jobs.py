@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -57,9 +57,9 @@ class Jobs:
         finally:
             self.inside -= 1
 
-    async def classify(self, job: Row) -> Row:
-        """Have a job done; cancelled, it is taken out of the queue if no worker has begun it."""
-        return await asyncio.wrap_future(self.crew.submit(job))
+    def submit(self, job: Row) -> Future[Row]:
+        """Queue a job; its future can be cancelled until a worker begins it."""
+        return self.crew.submit(job)
 
     def close(self) -> None:
         """Kill the workers."""

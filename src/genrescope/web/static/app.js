@@ -32,9 +32,12 @@ function add(files) {
 async function run() {
   if (running) return;
   running = true;
-  let entry;
-  while ((entry = entries.find((one) => one.state === "waiting"))) await work(entry);
-  running = false;
+  try {
+    let entry;
+    while ((entry = entries.find((one) => one.state === "waiting"))) await work(entry);
+  } finally {
+    running = false;
+  }
 }
 
 async function work(entry) {

@@ -6,6 +6,8 @@ import { decode, spectrogram } from "./sound.js";
 const COLUMNS = 900;
 const BANDS = 96;
 const SMALL_STEP = 5;
+// Decoded, a quarter of an hour of stereo takes 230 MB.
+const LONGEST_PICTURE = 900;
 const byId = (id) => document.getElementById(id);
 
 export class View {
@@ -79,6 +81,7 @@ export class View {
     if (entry.picture === undefined) {
       canvas.hidden = true;
       entry.picture = null;
+      if (entry.row.seconds > LONGEST_PICTURE) return;
       entry.picture = await decode(entry.sound)
         .then((samples) => spectrogram(samples, COLUMNS, BANDS))
         .catch(() => null);
