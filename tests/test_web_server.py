@@ -89,6 +89,14 @@ def alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.parametrize(("options", "statuses"), [((), [415, 429]), (("--behind-proxy",), [415, 415])])
+def test_whose_rate_it_is_behind_a_proxy(options: tuple[str, ...], statuses: list[int]) -> None:
+    with serving("--rate", "1", "--burst", "1", *options) as (address, _):
+        clients = [{"X-Forwarded-For": f"192.0.2.{number}"} for number in range(2)]
+        asked = [httpx2.post(address + CLASSIFY, content=b"x", headers=one, timeout=30) for one in clients]
+    assert [response.status_code for response in asked] == statuses
+
+
 def test_an_address_that_is_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])

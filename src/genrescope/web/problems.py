@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from genrescope.errors import GenrescopeError
+from genrescope.web.guard import HEADERS
 
 PROBLEM = "application/problem+json"
 # nginx's word for a client that left before it got an answer; nobody reads it but the metrics.
@@ -73,7 +74,9 @@ def install(app: FastAPI, count: Callable[[str], None]) -> None:
         return Response(status_code=CLIENT_GONE)
 
     async def unforeseen(request: Request, _: Exception) -> Response:
-        return await known(request, server_failed())
+        response = await known(request, server_failed())
+        response.headers.update(HEADERS)  # this handler stands outside the guard
+        return response
 
     app.add_exception_handler(GenrescopeError, known)
     app.add_exception_handler(RequestValidationError, invalid)
