@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -116,3 +120,19 @@ def forms(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def flac(forms: dict[str, Path], tmp_path: Path) -> Path:
     """Return a FLAC file with tags and a picture, free to change."""
     return Path(shutil.copy2(forms["flac"], tmp_path))
+
+
+@contextlib.contextmanager
+def serving(*options: str, **environment: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Run ``genrescope serve`` with one worker on a free port; yield its address and process."""
+    command = [sys.executable, "-m", "genrescope", "serve", "--port", "0", "--workers", "1", *options]
+    surroundings = os.environ | {"OMP_NUM_THREADS": "1"} | environment
+    surroundings.pop("ORT_DISABLE_TELEMETRY", None)  # tests have set it; the server must do so itself
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=surroundings) as process:
+        assert process.stderr is not None
+        said = process.stderr.readline()
+        try:
+            yield said.split(" at ")[1].split()[0], process
+        finally:
+            process.terminate()
+            process.stderr.read()

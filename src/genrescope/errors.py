@@ -32,6 +32,7 @@ OUTCOMES: dict[str, Outcome] = {
     "audio_crashed": Outcome(1, 422),
     "audio_too_slow": Outcome(1, 422),
     "audio_too_large": Outcome(1, 413),
+    "audio_too_long": Outcome(1, 413),
     # Tags in an audio file.
     "tags_unsupported": Outcome(1, 415),
     "tags_damaged": Outcome(1, 422),
@@ -57,6 +58,15 @@ OUTCOMES: dict[str, Outcome] = {
     "training_failed": Outcome(1, 500),
     "worker_failed": Outcome(1, 500),
     "busy": Outcome(1, 503),
+    # The web service, and what is asked of it.
+    "cannot_listen": Outcome(1, 500),
+    "upload_broken": Outcome(1, 400),
+    "upload_too_large": Outcome(1, 413),
+    "upload_too_slow": Outcome(1, 408),
+    "token_wrong": Outcome(1, 401),
+    "too_many_requests": Outcome(1, 429),
+    "page_missing": Outcome(1, 404),
+    "method_not_allowed": Outcome(1, 405),
 }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -256,6 +257,8 @@ def _faults(known: dict[str, Any]) -> Iterator[str]:
 
 
 def _open(graph: bytes, source: str, threads: int) -> Any:
+    # It would send events to its maker, and keep an id of this machine for that. Read when it is imported.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

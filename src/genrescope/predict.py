@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from os import PathLike
 from typing import NamedTuple
@@ -66,7 +66,13 @@ class Classifier:
         return self.model.info.classes
 
     def classify(
-        self, source: Source, *, timeline: bool = False, strict: bool = False, excerpts: bool = False
+        self,
+        source: Source,
+        *,
+        timeline: bool = False,
+        strict: bool = False,
+        excerpts: bool = False,
+        max_seconds: float | None = None,
     ) -> Prediction:
         """Rank the genres of one piece of music.
 
@@ -77,10 +83,12 @@ class Classifier:
         timeline : bool
             Keep the scores of every segment in the answer.
         strict : bool
-            Refuse truncated files instead of flagging them; to tell, the whole is heard.
+            Refuse truncated files instead of flagging them.
         excerpts : bool
             Hear some places of a long track, and more where they disagree, instead of all of it: several
             times faster. The answer is then flagged ``excerpts``.
+        max_seconds : float, optional
+            Refuse longer sound, as soon as so much of it was decoded: no header is believed.
 
         Returns
         -------
@@ -90,11 +98,13 @@ class Classifier:
         Raises
         ------
         AudioError
-            The file is missing, unreadable, shorter than 1 s, silent, or has samples that are not finite.
+            The file is missing, unreadable, shorter than 1 s, silent, has samples that are not finite, or is
+            ``audio_too_long``.
         """
-        heard = self._sample(source) if excerpts and not strict else None
+        # Whether a file is whole, or too long, only hearing all of it can tell.
+        heard = self._sample(source) if excerpts and not strict and max_seconds is None else None
         if heard is None:
-            heard = self._hear(source, strict)
+            heard = self._hear(source, strict, max_seconds)
         info = self.model.info
         course = Timeline(
             classes=info.classes,
@@ -119,13 +129,16 @@ class Classifier:
         assert course is not None  # asked for one line above
         return course
 
-    def _hear(self, source: Source, strict: bool) -> _Heard:
+    def _hear(self, source: Source, strict: bool, max_seconds: float | None) -> _Heard:
         """Hear all of it, block by block."""
         info = self.model.info
         starts, weights, answers = [], [], []
         with audio.open_stream(source, sample_rate=info.features.sample_rate, strict=strict) as stream:
             pieces = segments.stream(
-                stream, info.features.sample_rate, seconds=info.segment_seconds, hop_seconds=info.hop_seconds
+                _bounded(stream, max_seconds),
+                info.features.sample_rate,
+                seconds=info.segment_seconds,
+                hop_seconds=info.hop_seconds,
             )
             for batch in pieces:
                 starts.append(batch.starts)
@@ -183,6 +196,18 @@ class _Heard(NamedTuple):
 
 def _joined(answers: Sequence[Answers]) -> Answers:
     return Answers(*(np.concatenate(part) for part in zip(*answers, strict=True)))
+
+
+def _bounded(stream: audio.Stream, max_seconds: float | None) -> Iterator[Floats]:
+    """Pass blocks on until they hold more seconds than allowed."""
+    for block in stream:
+        if max_seconds is not None and stream.seconds > max_seconds:
+            raise AudioError(
+                "audio_too_long",
+                f"{stream.source}: longer than the {max_seconds:g} s that are allowed",
+                "give a shorter piece of it, or allow more seconds",
+            )
+        yield block
 
 
 def _weighted_mean(scores: Floats, weights: np.ndarray) -> Floats:

@@ -1,0 +1,51 @@
+// The server, asked: answers, or a Problem with what happened and what to do next.
+
+export class Problem extends Error {
+  constructor({ code, detail, hint, status = 0, wait = 0 }) {
+    super(detail);
+    Object.assign(this, { code, hint, status, wait });
+  }
+}
+
+const KEY = "genrescope token";
+const UNREACHABLE = {
+  code: "offline",
+  detail: "The server cannot be reached.",
+  hint: "Check your connection, and that `genrescope serve` is running; then try again.",
+};
+
+export function remember(token) {
+  sessionStorage.setItem(KEY, token);
+}
+
+export function models() {
+  return ask("/v1/models");
+}
+
+export function classify(file, name, model) {
+  const options = new URLSearchParams({ timeline: "true" });
+  if (model) options.set("model", model);
+  const form = new FormData();
+  form.append("file", file, name);
+  return ask(`/v1/classify?${options}`, { method: "POST", body: form });
+}
+
+async function ask(address, request = {}) {
+  const token = sessionStorage.getItem(KEY);
+  const headers = token ? { Authorization: `Bearer ${token}` } : {};
+  let response;
+  try {
+    response = await fetch(address, { ...request, headers });
+  } catch {
+    throw new Problem(UNREACHABLE);
+  }
+  const body = await response.json().catch(() => ({}));
+  if (response.ok) return body;
+  throw new Problem({
+    code: body.code ?? `http_${response.status}`,
+    detail: body.detail ?? `The server answered with status ${response.status}.`,
+    hint: body.hint ?? "Try again in a moment.",
+    status: response.status,
+    wait: Number(response.headers.get("Retry-After")) || 0,
+  });
+}
