@@ -22,8 +22,10 @@ from genrescope.records import Floats
 _FRAMES_OF_SLACK = 2304
 # Containers round their length to packets and count the encoder's run-up, which a decoder drops.
 _SECONDS_OF_SLACK = 0.5
-# Before an excerpt, what a lossy decoder must have seen for its output to be as in the middle of the file.
-_RUN_UP_SECONDS = 1.0
+# Before an excerpt, what a lossy decoder must have seen for its output to be as in the middle of the file: a
+# few packets, but for WMA, whose packets may hold a second.
+_RUN_UP_SECONDS = 0.25
+_LONG_RUN_UP = {"asf": 1.0}
 # Beyond these a header is damaged, and converting the rate could fill the memory.
 _LOWEST_RATE, _HIGHEST_RATE = 1_000, 10_000_000
 
@@ -254,7 +256,7 @@ class FFmpegDecoder:
                 return
             self._begun, self._origin = True, first.pts
             frames = chain([first], frames)
-        run_up = start / self.sample_rate - _RUN_UP_SECONDS
+        run_up = start / self.sample_rate - _LONG_RUN_UP.get(self.format, _RUN_UP_SECONDS)
         jumps = run_up > 0 and self.format in _TIMED and self._origin is not None
         if jumps or not fresh:
             ticks = int(run_up / self._stream.time_base) if jumps else 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from os import PathLike
 from typing import NamedTuple
 
@@ -156,29 +155,37 @@ class Classifier:
             pieces = int(seconds / length)
             if pieces < sampling.FEWEST_PIECES:
                 return None
-            heard: dict[int, Answers] = {}
+            heard: list[int] = []
+            answers: list[Answers] = []
             try:
-                for place in sampling.places(pieces):
-                    heard[place] = self._answer(self._excerpt(recording, place * length))
-                    if sampling.is_decided(_joined(list(heard.values())).scores, pieces):
+                for places in sampling.rounds(pieces):
+                    batch = self._excerpts(recording, [place * length for place in places])
+                    heard += places
+                    answers.append(self._answer(batch))
+                    if sampling.is_decided(_joined(answers).scores, pieces):
                         break
             except AudioError:
                 return None
-        order = sorted(heard)
+        order = np.argsort(heard)
+        joined = _joined(answers)
         return _Heard(
-            np.array(order) * length,
+            np.array(heard)[order] * length,
             np.ones(len(order)),
-            _joined([heard[place] for place in order]),
+            Answers(joined.scores[order], joined.styles[order]),
             seconds,
             ("excerpts",),
         )
 
-    def _excerpt(self, recording: audio.Recording, start: float) -> Segments:
+    def _excerpts(self, recording: audio.Recording, starts: list[float]) -> Segments:
         info = self.model.info
         length, rate = info.segment_seconds, info.features.sample_rate
-        clip = recording.excerpt(start=start, duration=length, sample_rate=rate)
-        # A resampler may give a sample more than was asked for, never a second piece.
-        return segments.cut(replace(clip, samples=clip.samples[: round(length * rate)]), seconds=length)
+        size = round(length * rate)
+        pieces = []
+        for start in starts:
+            samples = recording.excerpt(start=start, duration=length, sample_rate=rate).samples
+            # A resampler may give a sample more or less than was asked for.
+            pieces.append(samples[:size] if len(samples) >= size else np.resize(samples, size))
+        return Segments(np.stack(pieces), rate, np.array(starts), np.full(len(starts), length))
 
     def _answer(self, batch: Segments) -> Answers:
         return self.model.answer(features.compute(batch.samples, batch.sample_rate, self.model.info.features))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 
@@ -38,6 +39,14 @@ def places(pieces: int) -> Iterator[int]:
             yield from sorted(seen)
         elif len(seen) > FEWEST:
             yield place
+
+
+def rounds(pieces: int) -> Iterator[list[int]]:
+    """Yield what to hear before asking `is_decided` again: the first few at once, then one by one."""
+    order = places(pieces)
+    yield list(islice(order, FEWEST))
+    for place in order:
+        yield [place]
 
 
 def is_decided(scores: Floats, pieces: int) -> bool:
