@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 from selenium import webdriver
@@ -107,6 +108,8 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sounds")
     soundfile.write(folder / "one & <b>two.wav", drone(12.0, 1), RATE)
     soundfile.write(folder / "noise.flac", hiss(4.0, 1), RATE)
+    pulse = np.arange(4 * RATE) % (RATE // 4) < RATE // 10
+    soundfile.write(folder / "pulses.wav", drone(4.0, 1) * pulse, RATE)
     (folder / "words.mp3").write_text("no sound")
     (folder / "large.wav").write_bytes(bytes(3 * 2**20))
     return folder
@@ -157,6 +160,13 @@ def test_play_pause_and_seek_by_keyboard(page: Page, sounds: Path) -> None:
     assert page.position() == pytest.approx(6, abs=0.2)
     bar.send_keys(Keys.END)
     assert page.position() == pytest.approx(11.95, abs=0.1)
+
+
+def test_doubt_and_styles_are_shown(page: Page, sounds: Path) -> None:
+    page.choose(sounds / "pulses.wav")
+    assert page.wait_for("verdict", "%").endswith("unsure")
+    assert "electronic" in page.find("answers").find_elements(By.TAG_NAME, "table")[1].text
+    assert (page.find("say").get_attribute("textContent") or "").endswith(", unsure")
 
 
 def test_several_files_make_a_list(page: Page, sounds: Path) -> None:
