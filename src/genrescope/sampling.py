@@ -21,7 +21,7 @@ FEWEST_PIECES = 6
 # How many standard errors the lead must have, and the spread that every track is given beforehand: chosen on
 # songs put together from clips, see EXPERIMENTS.md.
 _ERRORS = 1.0
-_SPREAD = 0.2
+_SPREAD = 0.25
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
