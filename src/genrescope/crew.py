@@ -13,8 +13,8 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import IO, Any
@@ -62,13 +62,12 @@ class Crew:
     Examples
     --------
     >>> with Crew(Trade("genrescope.batch:prepare", {"model": "default"}), 2) as crew:
-    ...     for job, done in crew.run({"path": path} for path in paths):
-    ...         print(done.result())
+    ...     print(crew.submit({"path": "song.mp3"}).result())
     """
 
     def __init__(self, trade: Trade, workers: int, *, queue_length: int | None = None) -> None:
         self.workers = max(1, workers)
-        self._orders: queue.Queue[_Order | None] = queue.Queue(queue_length or 2 * self.workers)
+        self._orders: queue.Queue[_Order] = queue.Queue(queue_length or 2 * self.workers)
         self._closed = threading.Event()
         self._desks = [_Desk(trade, self._orders, self._closed) for _ in range(self.workers)]
         for desk in self._desks:
@@ -104,34 +103,16 @@ class Crew:
                 return done
         raise GenrescopeError("busy", "all workers are busy and the queue is full", "try again in a moment")
 
-    def run(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Future[Job]]]:
-        """Do all jobs; yield each, with its finished future, in the order in which they end.
-
-        Jobs are taken from the iterable as the queue has room. Not to be mixed with `submit`.
-        """
-        source = iter(jobs)
-        pending: dict[Future[Job], Job] = {}
-        room = self.workers + self._orders.maxsize
-        while True:
-            while len(pending) < room and (job := next(source, None)) is not None:
-                done: Future[Job] = Future()
-                self._orders.put((job, done))
-                pending[done] = job
-            if not pending:
-                return
-            for done in wait(pending, return_when=FIRST_COMPLETED).done:
-                yield pending.pop(done), done
-
     def close(self) -> None:
         """Kill the workers, jobs in hand included; what waits is cancelled."""
         self._closed.set()
-        with contextlib.suppress(queue.Empty):
-            while (order := self._orders.get_nowait()) is not None:
-                order[1].cancel()
         for desk in self._desks:
             desk.dismiss()
         for desk in self._desks:
             desk.join()
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._orders.get_nowait()[1].cancel()
 
     def __enter__(self) -> Crew:
         return self
@@ -145,7 +126,7 @@ class Crew:
 class _Desk(threading.Thread):
     """A thread that looks after one worker: hands it jobs, waits for answers, replaces it."""
 
-    def __init__(self, trade: Trade, orders: queue.Queue[_Order | None], closed: threading.Event) -> None:
+    def __init__(self, trade: Trade, orders: queue.Queue[_Order], closed: threading.Event) -> None:
         super().__init__(daemon=True, name="genrescope crew")
         self.busy = False
         self._trade = trade
@@ -161,7 +142,7 @@ class _Desk(threading.Thread):
                 order = self._orders.get(timeout=0.2)
             except queue.Empty:
                 continue
-            if order is None or not order[1].set_running_or_notify_cancel():
+            if not order[1].set_running_or_notify_cancel():
                 continue
             self.busy = True
             _settle(order[1], self._answer(order[0]))
