@@ -96,6 +96,22 @@ def test_changed_moved_copied_touched_and_gone(library: Library, music: Path, pl
     assert list(library.rows(Filter(gone=True))) == []
 
 
+def test_files_that_changed_places(library: Library, music: Path, plan: Plan) -> None:
+    outcomes(library, music, plan)
+    before = {row["path"]: row["scores"] for row in library.rows()}
+    first, second = music / "0.wav", music / "1.wav"
+    assert first.stat().st_size == second.stat().st_size
+    first.rename(music / "x")
+    second.rename(first)
+    (music / "x").rename(second)
+    os.utime(first)
+    os.utime(second)
+    assert outcomes(library, music, plan)["failed"] == 0
+    after = {row["path"]: row["scores"] for row in library.rows()}
+    assert after[str(first)] == before[str(second)]
+    assert after[str(second)] == before[str(first)]
+
+
 def test_another_model_hears_all_again(
     library: Library, music: Path, plan: Plan, tmp_path: Path, little_music: Path
 ) -> None:

@@ -146,19 +146,15 @@ class Database:
         """Return the row of a path."""
         return self._one("SELECT * FROM files WHERE path = ?", (key(path),))
 
-    def twins(self, size: int, model: str, *, excerpts: bool) -> list[str]:
-        """Return the content hashes of answered files of a size, as answered by a model."""
-        found = self._link.execute(
-            "SELECT DISTINCT hash FROM files"
-            " WHERE size = ? AND model = ? AND excerpts <= ? AND error IS NULL",
-            (size, model, int(excerpts)),
-        )
-        return [row["hash"] for row in found]
-
-    def answered(self, content: str, model: str) -> list[Row]:
-        """Return the rows of a content, answered by a model."""
+    def answered(
+        self, model: str, *, excerpts: bool, size: int | None = None, content: str | None = None
+    ) -> list[Row]:
+        """Return the rows with an answer of a model, of a size or a content; the oldest first."""
+        column, value = ("size", size) if content is None else ("hash", content)
         return self._all(
-            "SELECT * FROM files WHERE hash = ? AND model = ? AND error IS NULL ORDER BY id", (content, model)
+            f"SELECT * FROM files WHERE {column} = ? AND model = ? AND excerpts <= ? AND error IS NULL"
+            " ORDER BY id",
+            (value, model, int(excerpts)),
         )
 
     def put(self, row: Mapping[str, Any]) -> None:

@@ -208,7 +208,7 @@ class _Scan:
 
     database: Database
     plan: Plan
-    pending: dict[Future[Row], Entry] = field(default_factory=dict)
+    pending: dict[Future[Row], tuple[Entry, list[Row]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         opened = models.load(self.plan.model)
@@ -228,7 +228,9 @@ class _Scan:
                 if row is not None and self._is_done(row, entry):
                     yield Scanned(entry.path, "unchanged", self._there(row))
                     continue
-                self.pending[crew.submit(self._job(entry))] = entry
+                twins = self._answered(size=entry.size)
+                known = [twin["hash"] for twin in twins]
+                self.pending[crew.submit({"path": entry.path, "known": known})] = entry, twins
                 while crew.is_full:
                     yield from self._collect()
             while self.pending:
@@ -246,26 +248,28 @@ class _Scan:
             self.database.mark_gone([row["path"]], gone=False)
         return row | {"gone": False}
 
-    def _job(self, entry: Entry) -> Row:
-        known = self.database.twins(entry.size, self.model, excerpts=self.plan.excerpts)
-        return {"path": entry.path, "known": known}
+    def _answered(self, *, size: int | None = None, content: str | None = None) -> list[Row]:
+        return self.database.answered(self.model, excerpts=self.plan.excerpts, size=size, content=content)
 
     def _collect(self, seconds: float | None = None) -> Iterator[Scanned]:
         """Wait for something to be done, so long at most; write it down and pass it on."""
         if not self.pending:
             return
         for done in wait(self.pending, timeout=seconds, return_when=FIRST_COMPLETED).done:
-            entry = self.pending.pop(done)
+            entry, twins = self.pending.pop(done)
             try:
                 answer = done.result()
             except GenrescopeError as failure:
                 error = {"error": failure.code, "message": failure.message, "hint": failure.hint}
                 answer = {"hash": None, "columns": error}
-            yield self._keep(entry, answer)
+            if "columns" in answer:
+                yield self._keep(entry, answer)
+            else:
+                # Files that changed places may have taken each other's rows meanwhile.
+                former = next(twin for twin in twins if twin["hash"] == answer["hash"])
+                yield self._recognise(entry, answer["hash"], former)
 
     def _keep(self, entry: Entry, answer: Row) -> Scanned:
-        if "columns" not in answer:
-            return self._recognise(entry, answer["hash"])
         blank = dict.fromkeys(_ANSWER)
         row = {
             "path": entry.path,
@@ -283,9 +287,9 @@ class _Scan:
         self.database.put(row)
         return Scanned(entry.path, "classified" if row["error"] is None else "failed", row)
 
-    def _recognise(self, entry: Entry, content: str) -> Scanned:
+    def _recognise(self, entry: Entry, content: str, former: Row) -> Scanned:
         """Give a file the answer that its content has already: it was touched, moved, or copied."""
-        twins = self.database.answered(content, self.model)
+        twins = self._answered(content=content)
         own = next((twin for twin in twins if twin["path"] == entry.path), None)
         lost = next((twin for twin in twins if not os.path.lexists(twin["path"])), None)
         if own is None and lost is not None:
@@ -293,7 +297,7 @@ class _Scan:
             outcome: Outcome = "moved"
         else:
             now = {"path": entry.path, "size": entry.size, "mtime_ns": entry.mtime_ns, "gone": False}
-            self.database.put((own or twins[0]) | now)
+            self.database.put((own or former) | now)
             outcome = "copied" if own is None else "unchanged"
         return Scanned(entry.path, outcome, self.database.find(entry.path))
 
