@@ -98,6 +98,38 @@ def test_a_worker_past_its_time_is_killed() -> None:
     assert time.monotonic() - start < 30
 
 
+def test_a_worker_that_died_between_jobs_blames_no_job() -> None:
+    with Crew(Trade(SKILL), 1) as crew:
+        pid = crew.submit({}).result()["pid"]
+        os.kill(pid, 9)
+        while alive(pid) and Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z":
+            time.sleep(0.01)
+        assert crew.submit({"number": 1}).result()["number"] == 1
+
+
+def test_a_machine_that_can_start_no_process_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(11, "Resource temporarily unavailable")
+
+    with Crew(Trade(SKILL), 1) as crew:
+        os.kill(crew.submit({}).result()["pid"], 9)
+        with monkeypatch.context() as patch:
+            patch.setattr("genrescope.crew.subprocess.Popen", refuse)
+            time.sleep(0.2)
+            failure = crew.submit({}).exception(timeout=10)
+        assert getattr(failure, "code", None) == "worker_failed"
+        assert crew.submit({"number": 2}).result(timeout=30)["number"] == 2
+
+
+def test_nothing_is_imported_from_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "json.py").write_text("raise SystemExit('a stranger')")
+    monkeypatch.chdir(tmp_path)
+    with Crew(Trade(SKILL), 1) as crew:
+        assert crew.submit({"number": 3}).result()["number"] == 3
+
+
 def test_memory_is_bounded() -> None:
     with Crew(Trade(SKILL, megabytes=200), 1) as crew:
         ends = [done.exception() for _, done in do(crew, [{"megabytes": 100}, {"megabytes": 400}, {}])]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,19 @@ def test_names_that_are_not_utf8_come_through(tmp_path: Path) -> None:
 def test_a_folder_that_may_not_be_read(tmp_path: Path) -> None:
     (tmp_path / "secret").mkdir(mode=0)
     assert list(inventory.walk([tmp_path])) == [Entry(str(tmp_path / "secret"), "unreadable")]
+
+
+def test_folders_deeper_than_python_recurses(tmp_path: Path) -> None:
+    deep = tmp_path.joinpath(*["d"] * 300)
+    deep.mkdir(parents=True)
+    (deep / "a.mp3").write_bytes(b"1")
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + 150)
+    try:
+        found = list(inventory.walk([tmp_path]))
+    finally:
+        sys.setrecursionlimit(limit)
+    assert [entry.size for entry in found] == [1]
 
 
 def test_a_link_to_itself(tmp_path: Path) -> None:

@@ -10,8 +10,10 @@ import pytest
 import soundfile
 
 from conftest import RATE, drone, hiss
-from genrescope import Classifier, sampling
-from sounds import LOSSY, encode
+from genrescope import Classifier, audio, sampling
+from sounds import LOSSLESS, LOSSY, measure_tone
+
+WRITERS = {"flac": LOSSLESS["flac-16"], "wav": LOSSLESS["wav-16"], **LOSSY}
 
 
 @pytest.mark.parametrize("pieces", [1, 2, 6, 24, 100])
@@ -47,9 +49,7 @@ def classifier(little_model: Path) -> Classifier:
 def test_excerpts_agree_with_the_whole(classifier: Classifier, tmp_path: Path, kind: str) -> None:
     samples = np.tile(drone(30.0, 3), 20)[:, None]
     file = tmp_path / f"long.{kind}"
-    LOSSY.get(kind, lambda *args: encode(*args, codec="flac", container="flac"))(
-        file, samples, RATE if kind != "opus" else 24_000
-    )
+    WRITERS[kind](file, samples, 24_000 if kind == "opus" else RATE)
     whole = classifier.classify(file)
     part = classifier.classify(file, excerpts=True, timeline=True)
     assert part.genre == whole.genre
@@ -58,6 +58,32 @@ def test_excerpts_agree_with_the_whole(classifier: Classifier, tmp_path: Path, k
     assert part.seconds == pytest.approx(whole.seconds, abs=0.1)
     assert part.timeline is not None
     assert len(part.timeline.starts) == 3
+
+
+@pytest.mark.parametrize("kind", ["flac", "wav", "mp3", "ogg", "m4a"])
+def test_places_are_read_in_any_order(tmp_path: Path, kind: str) -> None:
+    """A tone that rises: the pitch tells where an excerpt comes from."""
+    seconds = np.arange(60 * RATE) / RATE
+    file = tmp_path / f"rise.{kind}"
+    sound = (0.5 * np.sin(2 * np.pi * (500 * seconds + 10 * seconds**2))).astype(np.float32)[:, None]
+    WRITERS[kind](file, sound, RATE)
+    with audio.Recording(file) as recording:
+        for start in (30.0, 10.0, 50.0, 0.0, 20.0, 0.0):
+            clip = recording.excerpt(start=start, duration=2.0)
+            hertz, _ = measure_tone(clip.samples, RATE)
+            assert hertz == pytest.approx(500 + 20 * (start + 1), abs=25), start
+
+
+@pytest.mark.parametrize("kind", ["flac", "wav", "mp3", "ogg"])
+def test_a_cut_file_is_flagged_though_heard_in_excerpts(
+    classifier: Classifier, tmp_path: Path, kind: str
+) -> None:
+    file = tmp_path / f"cut.{kind}"
+    WRITERS[kind](file, np.tile(drone(30.0, 3), 10)[:, None], RATE)
+    file.write_bytes(file.read_bytes()[: int(0.9 * file.stat().st_size)])
+    answer = classifier.classify(file, excerpts=True)
+    assert "truncated" in answer.flags
+    assert answer.seconds < 290
 
 
 def test_a_torn_track_is_heard_on(classifier: Classifier, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from conftest import RATE, drone, hiss
 from genrescope import tags
 from genrescope.cli import app
+from genrescope.errors import DataError
 from genrescope.library import Library, Plan, Wording
 from sounds import MP3, encode, write
 
@@ -93,6 +94,23 @@ def test_an_edited_file_gets_its_values_back(library: Library, music: Path) -> N
     assert done == {"a.flac": "values", "b.m4a": "bytes"}
     assert tags.read_genres(music / "a.flac") == ()
     assert mutagen.flac.FLAC(music / "a.flac")["title"] == ["a title"]
+
+
+def test_a_failed_undo_keeps_what_lies_behind_it(
+    library: Library, music: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = contents(music)
+    list(library.tag(write=True))
+    list(library.tag(wording=Wording(min_score=0.0), write=True, overwrite=True))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise DataError("data_missing", "not now", "later")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("genrescope.tagging.tags.undo", refuse)
+        assert len([one for one in library.untag() if one.error]) == 3  # one for each file
+    assert all(one.error is None for one in library.untag())
+    assert contents(music) == before
 
 
 def test_a_file_that_is_gone_is_an_error_and_the_rest_goes_on(library: Library, music: Path) -> None:

@@ -6,6 +6,7 @@ road walked to its end, so a stream and a loaded clip hold the same numbers.
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
 import sys
@@ -288,6 +289,11 @@ class Recording:
             raise
         self.info = _info(self._decoder)
 
+    @property
+    def truncated(self) -> bool:
+        """Whether the file is known, so far, to hold less than it declares."""
+        return self._decoder.truncated
+
     def excerpt(self, *, start: float, duration: float, sample_rate: int | None = None) -> Clip:
         """Decode an excerpt; same parameters, same errors as ``load``."""
         request = _Request(sample_rate, start, duration, strict=False, block_seconds=duration)
@@ -303,6 +309,12 @@ class Recording:
     ) -> None:
         self._decoder.close()
         self._file.close()
+
+
+def preload() -> None:
+    """Load the libraries that decode and resample, before memory is bounded or time is taken."""
+    for name in ("av", "soundfile", "soxr"):
+        importlib.import_module(name)
 
 
 def probe(source: Source) -> AudioInfo:

@@ -69,6 +69,7 @@ class Crew:
         self.workers = max(1, workers)
         self._orders: queue.Queue[_Order] = queue.Queue(queue_length or 2 * self.workers)
         self._closed = threading.Event()
+        self._door = threading.Lock()
         self._desks = [_Desk(trade, self._orders, self._closed) for _ in range(self.workers)]
         for desk in self._desks:
             desk.start()
@@ -96,16 +97,17 @@ class Crew:
         GenrescopeError
             ``busy``: the queue is full, or the crew is closed.
         """
-        if not self._closed.is_set():
-            done: Future[Job] = Future()
-            with contextlib.suppress(queue.Full):
+        with self._door, contextlib.suppress(queue.Full):
+            if not self._closed.is_set():
+                done: Future[Job] = Future()
                 self._orders.put_nowait((job, done))
                 return done
         raise GenrescopeError("busy", "all workers are busy and the queue is full", "try again in a moment")
 
     def close(self) -> None:
         """Kill the workers, jobs in hand included; what waits is cancelled."""
-        self._closed.set()
+        with self._door:
+            self._closed.set()
         for desk in self._desks:
             desk.dismiss()
         for desk in self._desks:
@@ -165,6 +167,9 @@ class _Desk(threading.Thread):
         with self._lock:
             if self._closed.is_set():
                 raise _stopped()
+            if self._worker is not None and not self._worker.is_alive:
+                self._worker.kill()  # it died between jobs: none of them is to blame
+                self._worker = None
             if self._worker is None:
                 self._worker = _Worker(self._trade)
             return self._worker
@@ -177,6 +182,9 @@ class _Desk(threading.Thread):
         except GenrescopeError as failure:
             self.dismiss()
             return {"error": failure.row()}
+        except OSError as reason:  # no process, pipe or memory left for a worker
+            self.dismiss()
+            return {"error": _not_started(str(reason)).row()}
 
 
 class _Worker:
@@ -184,7 +192,8 @@ class _Worker:
 
     def __init__(self, trade: Trade) -> None:
         order = json.dumps({"settings": trade.settings, "megabytes": trade.megabytes})
-        command = [sys.executable, "-m", "genrescope.worker", trade.skill, order]
+        # -P: no module is taken from the working directory, which may be a stranger's folder of music.
+        command = [sys.executable, "-P", "-m", "genrescope.worker", trade.skill, order]
         # One thread each, whatever library wants more: the crew itself is the parallel part.
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         self._process = subprocess.Popen(
@@ -199,6 +208,11 @@ class _Worker:
         self._in: IO[bytes] = self._process.stdin
         self._out: IO[bytes] = self._process.stdout
         self._ready = False
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process still runs."""
+        return self._process.poll() is None
 
     def ask(self, job: Job, seconds: float | None) -> Job:
         """Hand over a job and return the worker's line; a worker past its time is killed."""
@@ -223,11 +237,7 @@ class _Worker:
         try:
             first = json.loads(self._out.readline())
         except ValueError:
-            raise GenrescopeError(
-                "worker_failed",
-                f"a worker process ended before it could start (exit status {self._wait()})",
-                "try 'genrescope classify' on one file: it shows what is wrong",
-            ) from None
+            raise _not_started(f"it ended with status {self._wait()}") from None
         finally:
             clock.cancel()
         if "error" in first:
@@ -283,6 +293,14 @@ def _too_slow(seconds: float | None) -> GenrescopeError:
         "audio_too_slow",
         f"took longer than the {seconds:g} s that a file may take",
         "give a shorter file, or allow more time",
+    )
+
+
+def _not_started(why: str) -> GenrescopeError:
+    return GenrescopeError(
+        "worker_failed",
+        f"a worker process could not start: {why}",
+        "try 'genrescope classify' on one file: it shows what is wrong; or use fewer workers",
     )
 
 

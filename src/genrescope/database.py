@@ -5,6 +5,7 @@ Write-ahead logging keeps readers and a scan out of each other's way, and a kill
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sqlite3
@@ -20,6 +21,7 @@ Row = dict[str, Any]
 Key = str | bytes
 
 _VERSION = 1
+_MARK = int.from_bytes(b"gnsc", "big")  # SQLite's application_id
 _SECONDS_TO_WAIT = 30.0
 _SCHEMA = """
 CREATE TABLE files (
@@ -109,34 +111,53 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        # One that may only be read is read as it lies there.
+        self._reads_only = path.exists() and not os.access(path, os.W_OK)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._link = sqlite3.connect(path, timeout=_SECONDS_TO_WAIT, isolation_level=None)
+            place = f"{path.absolute().as_uri()}{'?mode=ro&immutable=1' if self._reads_only else ''}"
+            self._link = sqlite3.connect(place, timeout=_SECONDS_TO_WAIT, isolation_level=None, uri=True)
             self._link.row_factory = sqlite3.Row
-            self._prepare()
+            with _told(path):
+                self._prepare()
         except OSError as reason:
             raise cannot_write(path, reason) from None
-        except sqlite3.OperationalError as reason:
+        except sqlite3.Error as reason:
             raise cannot_write(path, OSError(str(reason))) from None
-        except sqlite3.DatabaseError as reason:
-            raise _foreign(path, str(reason)) from None
 
     def _prepare(self) -> None:
+        mark, version, tables = self._identity()
+        if tables and (mark, version) != (_MARK, _VERSION):
+            raise _foreign(self.path, f"its version is {version}, this genrescope writes {_VERSION}")
+        if self._reads_only:
+            return
         self._link.execute("PRAGMA journal_mode = WAL")
         # With write-ahead logging this loses, at worst, the last rows at a power cut; it never corrupts.
         self._link.execute("PRAGMA synchronous = NORMAL")
         with self._transaction():
-            version = self._link.execute("PRAGMA user_version").fetchone()[0]
-            tables = self._link.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-            if version == 0 and not tables:
+            if not self._identity()[2]:
                 for statement in _SCHEMA.split(";\n"):
                     self._link.execute(statement)
+                self._link.execute(f"PRAGMA application_id = {_MARK}")
                 self._link.execute(f"PRAGMA user_version = {_VERSION}")
-            elif version != _VERSION:
-                raise _foreign(self.path, f"its version is {version}, this genrescope writes {_VERSION}")
 
-    def _transaction(self) -> _Transaction:
-        return _Transaction(self._link)
+    def _identity(self) -> tuple[int, int, int]:
+        """Return whose file it is, which version, and how many tables and indices it has."""
+        questions = ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
+        mark, version, tables = (self._link.execute(question).fetchone()[0] for question in questions)
+        return mark, version, tables
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All or nothing: for ``with``."""
+        with _told(self.path):
+            self._link.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._link.execute("ROLLBACK")
+                raise
+            self._link.execute("COMMIT")
 
     def close(self) -> None:
         """Close the file."""
@@ -162,6 +183,8 @@ class Database:
         values = {name: value for name, value in row.items() if name != "id"}
         values["path"] = key(values["path"])
         values |= {name: json.dumps(values[name]) for name in _JSON if values.get(name) is not None}
+        # Messages name files, whose names need not be UTF-8.
+        values |= {name: _printable(values[name]) for name in ("message", "hint") if values.get(name)}
         columns, marks = ", ".join(values), ", ".join("?" * len(values))
         changes = ", ".join(f"{name} = excluded.{name}" for name in values if name != "path")
         self._write(
@@ -172,12 +195,21 @@ class Database:
     def move(self, old: str, new: str, *, size: int, mtime_ns: int) -> None:
         """Give the row of ``old`` to ``new``, which may have one of its own already."""
         with self._transaction():
+            if not self._link.execute("SELECT 1 FROM files WHERE path = ?", (key(old),)).fetchone():
+                return  # another scan was first
             self._link.execute("DELETE FROM files WHERE path = ? AND path != ?", (key(new), key(old)))
             self._link.execute(
                 "UPDATE files SET path = ?, size = ?, mtime_ns = ?, gone = 0 WHERE path = ?",
                 (key(new), size, mtime_ns, key(old)),
             )
             self._link.execute("UPDATE changes SET path = ? WHERE path = ?", (key(new), key(old)))
+
+    def settle(self, path: str, old: str, new: str, *, size: int, mtime_ns: int) -> None:
+        """Note that tags changed a file's content from one hash to another, and nothing else."""
+        self._write(
+            "UPDATE files SET hash = ?, size = ?, mtime_ns = ? WHERE path = ? AND hash = ?",
+            (new, size, mtime_ns, key(path), old),
+        )
 
     def mark_gone(self, paths: Iterable[str], *, gone: bool = True) -> None:
         """Note that files are no longer there, or are there again."""
@@ -239,23 +271,19 @@ class Database:
         return [_row(found) for found in self._link.execute(query, values)]
 
     def _write(self, statement: str, values: Sequence[Any]) -> None:
-        try:
+        with _told(self.path):
             self._link.execute(statement, values)
-        except sqlite3.OperationalError as reason:
-            raise cannot_write(self.path, OSError(str(reason))) from None
 
 
-class _Transaction:
-    """All or nothing: for ``with``."""
-
-    def __init__(self, link: sqlite3.Connection) -> None:
-        self._link = link
-
-    def __enter__(self) -> None:
-        self._link.execute("BEGIN IMMEDIATE")
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        self._link.execute("COMMIT" if kind is None else "ROLLBACK")
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into ours."""
+    try:
+        yield
+    except sqlite3.OperationalError as reason:
+        raise cannot_write(path, OSError(str(reason))) from None
+    except sqlite3.DatabaseError as reason:
+        raise _foreign(path, str(reason)) from None
 
 
 def key(path: str) -> Key:
@@ -270,6 +298,10 @@ def key(path: str) -> Key:
 def _prefix(folder: Path | None) -> bytes:
     """Return how paths in a folder begin; any path, without one."""
     return b"" if folder is None else os.path.join(os.fsencode(os.path.abspath(folder)), b"")  # noqa: PTH100, PTH118
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf8", "backslashreplace").decode("utf8")
 
 
 def _row(found: sqlite3.Row) -> Row:

@@ -87,6 +87,8 @@ def open_decoder(file: BinaryIO, name: str) -> Decoder:
         decoder.close()
         raise _unreadable(name, f"{decoder.channels} channels at {decoder.sample_rate} Hz, says its header")
     decoder.truncated |= cut
+    if headers.is_chained(file):
+        decoder.seconds = None
     return decoder
 
 
@@ -136,6 +138,7 @@ class SoundFileDecoder:
         self.sample_rate = int(self._file.samplerate)
         self.channels = int(self._file.channels)
         self._frames = int(self._file.frames)
+        self._moved = False
         self.truncated = headers.log_tells_cut(self._file.extra_info)
         here = file.tell()
         self.knows_length = 0 < self._frames < 2**62 and (
@@ -158,7 +161,8 @@ class SoundFileDecoder:
 
     def _seek(self, start: int) -> int | None:
         try:
-            return int(self._file.seek(min(start, self._frames))) if start else 0
+            moved, self._moved = self._moved, True
+            return int(self._file.seek(min(start, self._frames))) if start or moved else 0
         except self._error:
             self.truncated = True
             return None
@@ -294,7 +298,11 @@ class FFmpegDecoder:
         planar, channels = frames[0].format.is_planar, frames[0].layout.nb_channels
         if planar and channels >= 8:
             # PyAV reads past the last of so many planes.
-            frames = [packed for frame in frames for packed in self._packer.resample(frame)]
+            try:
+                frames = [packed for frame in frames for packed in self._packer.resample(frame)]
+            except ValueError:  # other channels than before
+                self.truncated = True
+                return np.zeros(0, np.float32)
             planar = False
         dtype = np.dtype(_DTYPES[frames[0].format.packed.name])
         columns = 1 if planar else channels

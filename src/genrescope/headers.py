@@ -36,6 +36,17 @@ def ends_early(file: BinaryIO) -> bool:
     return _declared_size(head) > size + _BYTES_OF_SLACK
 
 
+def is_chained(file: BinaryIO) -> bool:
+    """Whether an Ogg file holds streams one behind the other: none of them states the length of all."""
+    here = file.tell()
+    file.seek(0)
+    head = file.read(18)
+    size = file.seek(0, SEEK_END)
+    tail, at = _last_page(file, size) if head.startswith(b"OggS") else (b"", -1)
+    file.seek(here)
+    return at >= 0 and tail[at + 14 : at + 18] != head[14:18]
+
+
 def _declared_size(head: bytes) -> int:
     """Return the size that an ASF or CAF file says it has, at least; 0 where it says none."""
     if (at := head.find(_ASF_FILE_PROPERTIES)) >= 0:
@@ -47,11 +58,16 @@ def _declared_size(head: bytes) -> int:
     return 0
 
 
-def _ogg_ends(file: BinaryIO, size: int) -> bool:
-    """Whether the last Ogg page is whole and marked as end of stream (RFC 3533, section 6)."""
+def _last_page(file: BinaryIO, size: int) -> tuple[bytes, int]:
+    """Return the end of an Ogg file, and where in it its last page begins; -1 where there is none."""
     file.seek(max(0, size - 2 * 65536))
     tail = file.read()
-    at = tail.rfind(b"OggS")
+    return tail, tail.rfind(b"OggS")
+
+
+def _ogg_ends(file: BinaryIO, size: int) -> bool:
+    """Whether the last Ogg page is whole and marked as end of stream (RFC 3533, section 6)."""
+    tail, at = _last_page(file, size)
     if at < 0 or len(tail) < at + 27:
         return False
     lacing = tail[at + 27 : at + 27 + tail[at + 26]]

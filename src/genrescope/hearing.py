@@ -24,12 +24,10 @@ def prepare(model: str, *, excerpts: bool) -> Callable[[Job], Job]:
     ``known`` ones, the ``columns`` of the library that the content decides: what was heard, or the error.
     """
     classifier = Classifier.load(model)
+    audio.preload()
 
     def hear(job: Job) -> Job:
-        try:
-            digest = content_hash(Path(job["path"]))
-        except OSError:
-            digest = None  # the error that says why comes from the audio room
+        digest = content_hash(Path(job["path"]))
         if digest is not None and digest in job["known"]:
             return {"hash": digest}
         return {"hash": digest, "columns": _columns(classifier, job["path"], excerpts)}
@@ -37,10 +35,18 @@ def prepare(model: str, *, excerpts: bool) -> Callable[[Job], Job]:
     return hear
 
 
-def content_hash(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def content_hash(path: Path) -> str | None:
+    """Return the SHA-256 of a file's bytes, 64 hexadecimal digits; None for what cannot be read.
+
+    The audio room says why. A pipe or a device is not even opened: that could wait for ever.
+    """
+    try:
+        if not path.is_file():
+            return None
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
 
 
 def _columns(classifier: Classifier, path: str, excerpts: bool) -> Job:

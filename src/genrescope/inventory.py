@@ -47,26 +47,25 @@ def iter_files(
     return (Path(entry.path) for entry in walk(paths, suffixes) if entry.kind != "other")
 
 
-def _folder(folder: str, suffixes: frozenset[str], seen: _Seen) -> Iterator[Entry]:
-    try:
-        status = os.stat(folder)  # noqa: PTH116
-        with os.scandir(folder) as listing:
-            entries = sorted(listing, key=lambda entry: entry.name)
-    except OSError:
-        yield Entry(folder, "unreadable")
-        return
-    if (status.st_dev, status.st_ino) in seen:
-        return
-    seen.add((status.st_dev, status.st_ino))
-    for entry in entries:
-        if entry.name.startswith("."):
+def _folder(top: str, suffixes: frozenset[str], seen: _Seen) -> Iterator[Entry]:
+    """Walk without recursion, which depth could exhaust: what is still to come lies on a stack."""
+    ahead = [(top, True)]
+    while ahead:
+        path, is_folder = ahead.pop()
+        if not is_folder:
+            known = os.path.splitext(path)[1].lower() in suffixes  # noqa: PTH122
+            yield _audio(path) if known else Entry(path, "other")
             continue
-        if _is_folder(entry):
-            yield from _folder(entry.path, suffixes, seen)
-        elif os.path.splitext(entry.name)[1].lower() in suffixes:  # noqa: PTH122
-            yield _audio(entry.path)
-        else:
-            yield Entry(entry.path, "other")
+        try:
+            status = os.stat(path)  # noqa: PTH116
+            with os.scandir(path) as listing:
+                within = sorted((entry.path, _is_folder(entry)) for entry in listing if entry.name[0] != ".")
+        except OSError:
+            yield Entry(path, "unreadable")
+            continue
+        if (status.st_dev, status.st_ino) not in seen:
+            seen.add((status.st_dev, status.st_ino))
+            ahead += reversed(within)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -14,6 +14,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from stat import S_ISDIR
 from types import TracebackType
 from typing import Any, Literal, NamedTuple
 
@@ -137,6 +138,7 @@ class Library:
                 raise DataError(
                     "data_missing", f"{root}: nothing is there", "check the path, or mount the disk"
                 )
+        roots = [root for root in roots if not any(Path(other) in Path(root).parents for other in roots)]
         plan = plan or Plan()
         return _Scan(self.database, plan).run(roots)
 
@@ -209,13 +211,14 @@ class _Scan:
     database: Database
     plan: Plan
     pending: dict[Future[Row], tuple[Entry, list[Row]]] = field(default_factory=dict)
+    roots: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         opened = models.load(self.plan.model)
         self.model, self.model_name = opened.sha256, opened.name
 
     def run(self, roots: list[str]) -> Iterator[Scanned]:
-        plan = self.plan
+        plan, self.roots = self.plan, roots
         settings = {"model": plan.model, "excerpts": plan.excerpts}
         trade = Trade("genrescope.hearing:prepare", settings, seconds=plan.seconds, megabytes=plan.megabytes)
         with Crew(trade, plan.workers or os.cpu_count() or 1) as crew:
@@ -291,7 +294,7 @@ class _Scan:
         """Give a file the answer that its content has already: it was touched, moved, or copied."""
         twins = self._answered(content=content)
         own = next((twin for twin in twins if twin["path"] == entry.path), None)
-        lost = next((twin for twin in twins if not os.path.lexists(twin["path"])), None)
+        lost = next((twin for twin in twins if self._has_moved(twin["path"])), None)
         if own is None and lost is not None:
             self.database.move(lost["path"], entry.path, size=entry.size, mtime_ns=entry.mtime_ns)
             outcome: Outcome = "moved"
@@ -301,17 +304,32 @@ class _Scan:
             outcome = "copied" if own is None else "unchanged"
         return Scanned(entry.path, outcome, self.database.find(entry.path))
 
+    def _has_moved(self, path: str) -> bool:
+        """Whether a file is gone from where it was: not if its disk may only be unplugged."""
+        near = any(Path(root) in Path(path).parents for root in self.roots) or Path(path).parent.is_dir()
+        return near and _is_gone(path)
+
     def _note_gone(self, roots: list[str]) -> None:
         """Note which files that were there once are there no longer."""
         for root in roots:
             there = self.database.paths(Path(root))
-            self.database.mark_gone([path for path in there if not os.path.lexists(path)])
+            self.database.mark_gone([path for path in there if _is_gone(path)])
 
 
 _ANSWER = (
     "format", "codec", "sample_rate", "channels", "seconds", "genre", "score", "unsure", "scores", "styles",
     "flags", "timeline", "error", "message", "hint",
 )  # fmt: skip
+
+
+def _is_gone(path: str) -> bool:
+    """Whether no file is at a path; one that may only not be reached is not gone."""
+    try:
+        return S_ISDIR(os.lstat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):
+        return False
 
 
 def tally(rows: Iterable[Row]) -> dict[str, Counter[str]]:

@@ -16,6 +16,8 @@ from genrescope.models import Answers, Model
 from genrescope.records import Floats, Prediction, Segments, Timeline, rounded
 
 Reals = npt.NDArray[np.float64]
+# How far before its stated end a file must still have sound to be taken for whole.
+_END_SECONDS = 1.0
 Source = str | PathLike[str] | bytes
 
 
@@ -153,7 +155,7 @@ class Classifier:
         with audio.Recording(source) as recording:
             seconds = recording.info.seconds or 0.0
             pieces = int(seconds / length)
-            if pieces < sampling.FEWEST_PIECES:
+            if pieces < sampling.FEWEST_PIECES or recording.truncated:
                 return None
             heard: list[int] = []
             answers: list[Answers] = []
@@ -164,7 +166,10 @@ class Classifier:
                     answers.append(self._answer(batch))
                     if sampling.is_decided(_joined(answers).scores, pieces):
                         break
+                recording.excerpt(start=seconds - _END_SECONDS, duration=_END_SECONDS / 2)
             except AudioError:
+                return None
+            if recording.truncated:
                 return None
         order = np.argsort(heard)
         joined = _joined(answers)

@@ -47,21 +47,20 @@ def tag(
             plan = tags.plan(path, genres, overwrite=overwrite)
             if plan is None:
                 continue
-            change = _write(database, row, plan, keep_mtime) if write else None
+            change = _write(database, plan, keep_mtime) if write else None
             yield Tagged(path, plan, change)
         except GenrescopeError as failure:
             yield Tagged(path, error=failure)
 
 
-def _write(database: Database, row: Row, plan: Plan, keep_mtime: bool) -> Change:
-    path = row["path"]
+def _write(database: Database, plan: Plan, keep_mtime: bool) -> Change:
+    path = plan.path
 
     def journal(change: Change) -> None:
         database.note_change(path, change.row())
 
     change = tags.write_genres(path, plan.after, keep_mtime=keep_mtime, journal=journal)
-    # The sound is what it was: the next scan need not hear it again.
-    _settle(database, row, change.patch.new if row["hash"] == change.patch.old else None)
+    _settle(database, path, change.patch.old, change.patch.new)
     return change
 
 
@@ -69,23 +68,24 @@ def untag(
     database: Database, changes: Iterable[tuple[int, str, dict[str, Any]]], *, keep_mtime: bool
 ) -> Iterator[Untagged]:
     """Take changes of the journal back, the latest of a file first; yield what became of each."""
+    failed: set[str] = set()
     for number, path, written in changes:
+        if path in failed:
+            continue  # what was changed before can come back only behind it
         change = Change.from_row(written)
         try:
             done = tags.undo(change, keep_mtime=keep_mtime, path=path)
         except GenrescopeError as failure:
+            failed.add(path)
             yield Untagged(path, error=failure)
             continue
         database.mark_undone(number)
-        row = database.find(path)
-        if row is not None and done.how == "bytes" and row["hash"] == change.patch.new:
-            _settle(database, row, change.patch.old)
+        if done.how == "bytes":
+            _settle(database, path, change.patch.new, change.patch.old)
         yield Untagged(path, done)
 
 
-def _settle(database: Database, row: Row, content: str | None) -> None:
-    """Keep the row of a file in step with it; without ``content``, let the next scan hear it again."""
-    if content is None:
-        return
-    status = os.stat(row["path"])  # noqa: PTH116
-    database.put(row | {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "hash": content})
+def _settle(database: Database, path: str, old: str, new: str) -> None:
+    """Keep a file's row in step with it: the sound is what it was, and need not be heard again."""
+    status = os.stat(path)  # noqa: PTH116
+    database.settle(path, old, new, size=status.st_size, mtime_ns=status.st_mtime_ns)
