@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
@@ -23,7 +24,7 @@ from conftest import RATE, drone, hiss
 from genrescope.errors import ConfigError
 from genrescope.web import guard, server, uploads
 from genrescope.web.app import create_app
-from genrescope.web.limits import Buckets, Settings
+from genrescope.web.limits import Buckets, Settings, Shares
 
 STATIC = Path(server.__file__).parent / "static"
 ANYONE: dict[str, Any] = {"requests_per_minute": 0, "workers": 1}
@@ -269,6 +270,19 @@ def test_each_client_has_its_rate(little_model: Path) -> None:
 def test_guessing_a_token_uses_up_the_rate(little_model: Path) -> None:
     with client_of(little_model, token="secret", requests_per_minute=1, burst=3) as client:
         assert [client.get("/v1/models").status_code for _ in range(4)] == [401, 401, 401, 429]
+
+
+def test_one_client_takes_half_of_the_places_at_most() -> None:
+    shares = Shares(6, limited=True)
+    with contextlib.ExitStack() as held:
+        had = [held.enter_context(shares.hold("::ffff:10.0.0.1")) for _ in range(4)]
+        assert had == [True, True, True, False]
+        assert held.enter_context(shares.hold("::ffff:10.0.0.2"))
+        assert not held.enter_context(shares.hold("10.0.0.1"))
+    with shares.hold("10.0.0.1") as again:
+        assert again
+    with contextlib.ExitStack() as held:
+        assert all(held.enter_context(Shares(6, limited=False).hold("a")) for _ in range(20))
 
 
 def test_buckets_refill_and_forget() -> None:

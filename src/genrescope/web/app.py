@@ -23,7 +23,7 @@ from genrescope.style import style_sheet
 from genrescope.web import metrics, problems, schema
 from genrescope.web.guard import Guard
 from genrescope.web.jobs import Jobs, Row
-from genrescope.web.limits import Buckets, Settings
+from genrescope.web.limits import Buckets, Settings, Shares
 from genrescope.web.uploads import Upload, received
 
 _KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
@@ -59,6 +59,7 @@ class Service:
         self._served = _served(settings.models)
         self._cards = [_card(name, model) for name, model in self._served.items()]
         self._buckets = Buckets(settings.requests_per_minute, settings.burst)
+        self._shares = Shares(settings.places, limited=settings.requests_per_minute > 0)
         self._jobs: Jobs | None = None
 
     @property
@@ -104,7 +105,7 @@ class Service:
 
     async def not_too_many(self, request: Request) -> None:
         """Hold each client to its rate."""
-        wait = self._buckets.take(request.client.host if request.client else "")
+        wait = self._buckets.take(_client(request))
         if wait:
             what = f"more than {self.settings.requests_per_minute:g} requests a minute from one client"
             raise problems.refused("too_many_requests", what, f"wait {wait:.1f} s, then try again", wait=wait)
@@ -114,7 +115,10 @@ class Service:
         start = time.monotonic()
         if options.model is not None and options.model not in self._served:
             raise _not_served(options.model, self.names)
-        with self.jobs.place():
+        with self._shares.hold(_client(request)) as has_share, self.jobs.place():
+            if not has_share:
+                what = "one client has half of all that the server can take"
+                raise problems.refused("too_many_requests", what, "wait for an answer, then go on", wait=1)
             async with received(request, self.settings, options.name) as upload:
                 self.metrics.upload_bytes += upload.size
                 row = await self._row(request, upload, options)
@@ -267,6 +271,10 @@ def _card(name: str, path: str) -> dict[str, Any]:
         "segment_seconds": model.info.segment_seconds,
         "licence": model.info.licence,
     }
+
+
+def _client(request: Request) -> str:
+    return request.client.host if request.client else ""
 
 
 def _not_served(name: str, names: list[str]) -> ModelError:

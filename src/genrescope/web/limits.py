@@ -6,8 +6,9 @@ import ipaddress
 import math
 import os
 import time
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 
 from genrescope.errors import ConfigError
@@ -103,12 +104,35 @@ class Buckets:
         return wait
 
 
+class Shares:
+    """How many places each client holds: half of them at most, so that one cannot keep all others out."""
+
+    def __init__(self, places: int, *, limited: bool) -> None:
+        self._most = max(1, places // 2) if limited else places
+        self._held: Counter[str] = Counter()
+
+    @contextmanager
+    def hold(self, client: str) -> Iterator[bool]:
+        """Hold a place; yields whether the client has one to hold."""
+        key = _network(client)
+        if self._held[key] >= self._most:
+            yield False
+            return
+        self._held[key] += 1
+        try:
+            yield True
+        finally:
+            self._held[key] -= 1
+            self._held += Counter()  # forgets who holds none
+
+
 def _network(client: str) -> str:
     """Return who a client is: of an IPv6 address the /64, since a household has all of it."""
     try:
         address = ipaddress.ip_address(client)
     except ValueError:
         return client
-    if address.version == 4:
-        return client
+    mapped = getattr(address, "ipv4_mapped", None)  # IPv4, seen through a socket of both
+    if address.version == 4 or mapped is not None:
+        return str(mapped or address)
     return str(ipaddress.ip_network((int(address), 64), strict=False))
