@@ -89,3 +89,31 @@ def test_a_library_that_is_not_there(tmp_path: Path) -> None:
     done = runner.invoke(app, ["library", "show", "--db", str(tmp_path / "none.db")])
     assert "no library is there" in str(done.exception)
     assert not (tmp_path / "none.db").exists()
+
+
+def test_results_do_not_replace_music_or_the_library(scanned: tuple[Path, Path], tmp_path: Path) -> None:
+    database, music = scanned
+    song = music / "0.wav"
+    before = song.read_bytes(), database.read_bytes()
+    place = ["--db", str(database)]
+    for words in (
+        ["classify", str(song), "--report", str(song)],
+        ["library", "report", str(song), *place],
+        ["library", "export", "-f", "csv", "-o", str(song), *place],
+        ["library", "export", "-f", "jsonl", "-o", str(database), *place],
+    ):
+        done = runner.invoke(app, words)
+        assert "is there already" in str(done.exception), words
+    assert (song.read_bytes(), database.read_bytes()) == before
+
+
+def test_a_misspelt_genre_is_told(scanned: tuple[Path, Path]) -> None:
+    done = runner.invoke(app, ["library", "show", "--genre", "Hisss", "--db", str(scanned[0])])
+    assert "no genre or style is named 'Hisss'" in str(done.exception)
+    assert "hiss" in getattr(done.exception, "hint", "")
+
+
+def test_control_codes_in_names_are_shown_not_sent(tmp_path: Path) -> None:
+    from genrescope.printing import printable
+
+    assert printable("a\x1b[31mb\nc\udce9 é") == r"a\x1b[31mb\nc\udce9 é"

@@ -80,8 +80,11 @@ def classify(
     from rich.console import Console
 
     from genrescope import batch, printing
+    from genrescope import files as disk
     from genrescope.predict import Classifier
 
+    if report is not None:
+        disk.check_output(report, ".html", ".htm")
     files = batch.find(paths)
     classifier = Classifier.load(model, min_score=min_score)
     chosen = format or (Format.table if sys.stdout.isatty() else Format.jsonl)
@@ -97,7 +100,6 @@ def classify(
     else:
         printing.print_jsonl(kept, sys.stdout)
     if report is not None:
-        from genrescope import files as disk
         from genrescope import page
 
         disk.write_whole(
@@ -310,6 +312,7 @@ def features(
     from genrescope import listening
 
     target = output or Path(f"{file.stem}.features.svg")
+    disk.check_output(target, ".svg")
     disk.write_whole(target, listening.features_plot(file))
     typer.echo(f"plot: {target}")
 

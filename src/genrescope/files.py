@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 
-from genrescope.errors import EnvironmentFailure, cannot_write
+from genrescope.errors import ConfigError, EnvironmentFailure, cannot_write
 
 
 def cache_folder(kind: str) -> Path:
@@ -42,6 +42,22 @@ def packaged(folder: str, file: str) -> Path:
     return Path(str(resources.files("genrescope") / "data" / folder / file))
 
 
+def check_output(path: Path, *suffixes: str) -> None:
+    """Refuse to write a result over a file of another kind, such as music or a library.
+
+    Raises
+    ------
+    ConfigError
+        ``bad_use``: a file is there, and its name does not end in one of ``suffixes``.
+    """
+    if path.is_file() and path.suffix.lower() not in suffixes:
+        raise ConfigError(
+            "bad_use",
+            f"{path} is there already, and is no {' or '.join(suffixes)} file",
+            "name another file; or remove it, if that is what you mean",
+        )
+
+
 def write_whole(path: Path, content: bytes | str) -> None:
     """Write a file so that a reader, a kill or a full disk never meets half of it.
 
@@ -54,6 +70,9 @@ def write_whole(path: Path, content: bytes | str) -> None:
     """
     # File names that are not UTF-8 may stand in reports; they are shown by their bytes.
     data = content.encode("utf8", "backslashreplace") if isinstance(content, str) else content
+    if path.exists() and not path.is_file() and not path.is_dir():
+        path.write_bytes(data)  # a pipe or a device is written to, not replaced
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -32,6 +32,13 @@ class Shape(StrEnum):
     m3u8 = "m3u8"
 
 
+_SUFFIXES = {
+    Shape.csv: (".csv", ".txt"),
+    Shape.jsonl: (".jsonl", ".json", ".ndjson", ".txt"),
+    Shape.parquet: (".parquet",),
+}
+
+
 class ByWhat(StrEnum):
     """What makes a playlist."""
 
@@ -57,8 +64,12 @@ class Look(StrEnum):
 Db = Annotated[Path | None, typer.Option("--db", help="The library's file. Default: in your data folder.")]
 Genres = Annotated[list[str] | None, typer.Option("--genre", "-g", help="Only this genre; repeatable.")]
 Styles = Annotated[list[str] | None, typer.Option("--style", help="Only tracks with this style; repeatable.")]
-MinScore = Annotated[float | None, typer.Option(help="Only tracks whose genre has this score or more.")]
-MaxScore = Annotated[float | None, typer.Option(help="Only tracks whose genre has this score or less.")]
+MinScore = Annotated[
+    float | None, typer.Option(min=0, max=1, help="Only tracks whose genre has this score or more.")
+]
+MaxScore = Annotated[
+    float | None, typer.Option(min=0, max=1, help="Only tracks whose genre has this score or less.")
+]
 Under = Annotated[Path | None, typer.Option(help="Only files in this folder.")]
 Unsure = Annotated[bool | None, typer.Option("--unsure/--sure", help="Only doubtful, or only sure answers.")]
 
@@ -74,9 +85,11 @@ def scan(
         bool,
         typer.Option("--excerpts/--full", help="Hear some places of long tracks, or all of every track."),
     ] = True,
-    workers: Annotated[int | None, typer.Option(help="Processes. Default: one for each core.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Processes. Default: one for each core.")
+    ] = None,
     retry: Annotated[bool, typer.Option("--retry", help="Try files again that failed before.")] = False,
-    timeout: Annotated[float, typer.Option(help="Seconds that one file may take.")] = 1800.0,
+    timeout: Annotated[float, typer.Option(min=0.001, help="Seconds that one file may take.")] = 1800.0,
 ) -> None:
     """Hear what is new or changed, and keep the answers. Stop it as you please: the same command goes on.
 
@@ -112,7 +125,7 @@ def show(
     unsure: Unsure = None,
     errors: Annotated[bool, typer.Option("--errors", help="Only files that could not be read.")] = False,
     gone: Annotated[bool, typer.Option("--gone", help="Only files that are no longer there.")] = False,
-    limit: Annotated[int | None, typer.Option(help="At most so many.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
     format: Annotated[
         Look | None, typer.Option("--format", "-f", help="Default: table on a terminal, jsonl otherwise.")
     ] = None,
@@ -173,6 +186,8 @@ def export(
     from genrescope import files, shelves
     from genrescope.errors import ConfigError
 
+    if output is not None and format is not Shape.m3u8:
+        files.check_output(output, *(_SUFFIXES[format]))
     if output is None and format in (Shape.parquet, Shape.m3u8):
         kind = "folder" if format is Shape.m3u8 else "file"
         raise ConfigError(
@@ -202,6 +217,7 @@ def report(
     """Write one page: charts, doubtful tracks, and what could not be read."""
     from genrescope import files, survey
 
+    files.check_output(output, ".html", ".htm")
     with _library(db) as library:
         page = survey.survey_page(library.rows(_filter(None, None, None, None, under, None)), title="Library")
     files.write_whole(output, page)
@@ -219,12 +235,13 @@ def tag(
         Path | None, typer.Option(help="Your own words for genres: a .toml file, see docs/tagging.md.")
     ] = None,
     min_score: Annotated[
-        float | None, typer.Option(help="Every genre with this score or more. Default: the best one.")
+        float | None,
+        typer.Option(min=0, max=1, help="Every genre with this score or more. Default: the best one."),
     ] = None,
     styles: Annotated[
-        float | None, typer.Option(help="Also every style with this probability or more.")
+        float | None, typer.Option(min=0, max=1, help="Also every style with this probability or more.")
     ] = None,
-    most: Annotated[int | None, typer.Option(help="So many genres at most.")] = None,
+    most: Annotated[int | None, typer.Option(min=1, help="So many genres at most.")] = None,
     unsure: Annotated[Doubt, typer.Option(help="What to write for doubtful answers.")] = Doubt.nothing,
     keep_mtime: Annotated[
         bool, typer.Option("--keep-mtime", help="Files keep their time of modification.")

@@ -6,6 +6,7 @@ files it had in hand and nothing else.
 
 from __future__ import annotations
 
+import difflib
 import os
 import time
 from collections import Counter
@@ -21,7 +22,7 @@ from typing import Any, Literal, NamedTuple
 from genrescope import files, inventory, models, tagging
 from genrescope.crew import Crew, Trade
 from genrescope.database import Database, Filter, Row
-from genrescope.errors import DataError, GenrescopeError
+from genrescope.errors import ConfigError, DataError, GenrescopeError
 from genrescope.inventory import Entry
 from genrescope.tagging import Tagged, Untagged
 from genrescope.vocabulary import LABELS, Unsure, Vocabulary
@@ -143,7 +144,20 @@ class Library:
         return _Scan(self.database, plan).run(roots)
 
     def rows(self, wanted: Filter | None = None) -> Iterator[Row]:
-        """Yield the rows that pass a filter, by path; without one all files that are still there."""
+        """Yield the rows that pass a filter, by path; without one all files that are still there.
+
+        Raises
+        ------
+        ConfigError
+            ``bad_use``: no model of this library names such a genre, or such a style.
+        """
+        wanted = wanted or Filter()
+        known = {*LABELS, *self.database.labels()}
+        for name in (*wanted.genres, *wanted.styles):
+            if name not in known:
+                close = difflib.get_close_matches(name.casefold(), known, n=1)
+                hint = f"did you mean {close[0]!r}?" if close else "see: genrescope library stats"
+                raise ConfigError("bad_use", f"no genre or style is named {name!r}", hint)
         return self.database.rows(wanted)
 
     def tag(
@@ -263,7 +277,8 @@ class _Scan:
             try:
                 answer = done.result()
             except GenrescopeError as failure:
-                error = {"error": failure.code, "message": failure.message, "hint": failure.hint}
+                message = f"{entry.path}: {failure.message}"
+                error = {"error": failure.code, "message": message, "hint": failure.hint}
                 answer = {"hash": None, "columns": error}
             if "columns" in answer:
                 yield self._keep(entry, answer)

@@ -106,8 +106,16 @@ def _course(timeline: Sequence[Row]) -> Iterator[tuple[str, str, str]]:
 
 
 def _plain(text: str) -> str:
-    """Keep rich from reading brackets as markup, and bytes that are no UTF-8 from breaking the terminal."""
-    return escape(text.encode("utf8", "backslashreplace").decode())
+    """Keep rich from reading brackets as markup, and odd bytes or control codes from the terminal."""
+    return escape(printable(text))
+
+
+def printable(text: str) -> str:
+    """Return text of one line with bytes that are no UTF-8, and control characters, written out."""
+    known = text.encode("utf8", "backslashreplace").decode()
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in known
+    )
 
 
 def watched(rows: Iterable[Row], total: int, console: Console) -> Iterator[Row]:

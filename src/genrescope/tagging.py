@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from genrescope import tags
 from genrescope.database import Database, Row
-from genrescope.errors import GenrescopeError
+from genrescope.errors import GenrescopeError, TagError
 from genrescope.tags import Change, Plan, Undone
 
 
@@ -47,10 +47,20 @@ def tag(
             plan = tags.plan(path, genres, overwrite=overwrite)
             if plan is None:
                 continue
+            _check_heard(row)
             change = _write(database, plan, keep_mtime) if write else None
             yield Tagged(path, plan, change)
         except GenrescopeError as failure:
             yield Tagged(path, error=failure)
+
+
+def _check_heard(row: Row) -> None:
+    """Refuse a file that is no longer the one that was heard."""
+    status = os.stat(row["path"])  # noqa: PTH116
+    if (status.st_size, status.st_mtime_ns) != (row["size"], row["mtime_ns"]):
+        raise TagError(
+            "file_changed", f"{row['path']}: it has changed since it was heard", "scan it again, then tag"
+        )
 
 
 def _write(database: Database, plan: Plan, keep_mtime: bool) -> Change:

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from genrescope import inventory
 from genrescope.library import Scanned
+from genrescope.printing import printable
 
 SECONDS_BETWEEN_LINES = 10.0
 _FILES = ("classified", "failed", "unchanged", "moved", "copied")
@@ -47,6 +48,8 @@ class Watch:
         with self._shown():
             for one in scanned:
                 self.counts[one.outcome] += 1
+                if one.outcome == "unchanged" and one.row is not None and one.row["error"] is not None:
+                    self.counts["known errors"] += 1
                 self._tell(one)
                 self._advance(one)
                 yield one
@@ -58,6 +61,8 @@ class Watch:
         speed = f", {done / seconds:.1f} files/s" if done else ""
         words = ", ".join(f"{self.counts[name]} {name}" for name in _FILES if self.counts[name]) or "no audio"
         aside = f"; {self.counts['other']} other files passed over" if self.counts["other"] else ""
+        known = self.counts["known errors"]
+        aside += f"; {known} of the unchanged could not be read before (--retry tries again)" if known else ""
         closed = self.counts["unreadable"]
         aside += f"; {closed} folders may not be read" if closed else ""
         return f"{words} in {seconds:.0f} s{speed}{aside}"
@@ -85,10 +90,8 @@ class Watch:
             self._print(one.row["message"])
 
     def _print(self, line: str) -> None:
-        shown = line.encode("utf8", "backslashreplace").decode()
-        (self._bar.console if self._bar else self._console).print(
-            escape(shown), highlight=False, soft_wrap=True
-        )
+        console = self._bar.console if self._bar else self._console
+        console.print(escape(printable(line)), highlight=False, soft_wrap=True)
 
     def _advance(self, one: Scanned) -> None:
         if one.outcome not in _FILES:
