@@ -7,13 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from genrescope.errors import GenrescopeError as GenrescopeError
+    from genrescope.library import Library as Library
     from genrescope.predict import Classifier as Classifier
     from genrescope.records import Prediction as Prediction
 
 __version__ = "0.1.0"
-__all__ = ["Classifier", "GenrescopeError", "Prediction", "__version__"]
+__all__ = ["Classifier", "GenrescopeError", "Library", "Prediction", "__version__"]
 
-_ROOMS = {"Classifier": "predict", "GenrescopeError": "errors", "Prediction": "records"}
+_ROOMS = {
+    "Classifier": "predict",
+    "GenrescopeError": "errors",
+    "Library": "library",
+    "Prediction": "records",
+}
 
 
 def __getattr__(name: str) -> Any:
