@@ -21,6 +21,7 @@ from genrescope.tagging import Tagged, Untagged
 
 Row = dict[str, Any]
 MOST_STYLES = 2
+_WIDE = 100
 ERROR_COLUMNS = ("error", "message", "hint")
 
 
@@ -55,20 +56,22 @@ def _cells(row: Row, classes: Sequence[str]) -> list[Any]:
 def print_table(rows: Iterable[Row], console: Console, *, runners_up: int = 2) -> None:
     """Print a table: file, genre, score, the next genres, styles, length; then what failed, and why."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("file", overflow="fold")
+    # On a narrow terminal what comes second gives way, not the names of files.
+    few = console.width < _WIDE
+    table.add_column("file", overflow="fold", min_width=min(32, console.width // 5))
     table.add_column("genre", style="cyan", no_wrap=True)
-    table.add_column("score", justify="right", no_wrap=True)
+    table.add_column("score", justify="right", no_wrap=True, min_width=5)
     table.add_column("then", style="dim")
     table.add_column("styles")
-    table.add_column("length", justify="right", no_wrap=True)
+    table.add_column("length", justify="right", no_wrap=True, min_width=6)
     answers: list[Row] = []
     failures: list[Row] = []
     for row in rows:
         (failures if "error" in row else answers).append(row)
     for row, file in zip(answers, _short([row["path"] for row in answers]), strict=True):
         flags = f" [{', '.join(row['flags'])}]" if row["flags"] else ""
-        followers = list(row["scores"].items())[1 : 1 + runners_up]
-        styles = list(row["styles"].items())[:MOST_STYLES]
+        followers = list(row["scores"].items())[1 : 2 if few else 1 + runners_up]
+        styles = list(row["styles"].items())[: 1 if few else MOST_STYLES]
         then, others = (
             _plain(", ".join(f"{name} {share:.0%}" for name, share in pairs)) for pairs in (followers, styles)
         )
