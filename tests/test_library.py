@@ -46,6 +46,11 @@ def library(tmp_path: Path) -> Iterator[Library]:
         yield library
 
 
+LEAST_ROW = {
+    "path": "a", "size": 1, "mtime_ns": 2, "model": "m", "model_name": "m", "excerpts": 0, "scanned": 0.0,
+}  # fmt: skip
+
+
 def outcomes(library: Library, music: Path, plan: Plan) -> Counter[str]:
     return Counter(one.outcome for one in library.scan([music], plan))
 
@@ -320,16 +325,7 @@ def test_what_became_a_folder_is_gone_and_what_may_be_unplugged_has_not_moved(
 
 def test_another_scan_may_have_moved_the_row_before(tmp_path: Path) -> None:
     database = Database(tmp_path / "x.db")
-    row = {
-        "path": "a",
-        "size": 1,
-        "mtime_ns": 2,
-        "model": "m",
-        "model_name": "m",
-        "excerpts": 0,
-        "scanned": 0.0,
-    }
-    database.put(row)
+    database.put(LEAST_ROW)
     for _ in range(2):
         database.move("a", "b", size=1, mtime_ns=2)
     assert [found["path"] for found in database.rows()] == ["b"]
@@ -362,16 +358,7 @@ def test_giving_up_a_scan_stops_it(library: Library, music: Path, plan: Plan) ->
 
 def test_put_replaces(tmp_path: Path) -> None:
     database = Database(tmp_path / "x.db")
-    row = {
-        "path": "a",
-        "size": 1,
-        "mtime_ns": 2,
-        "model": "m",
-        "model_name": "m",
-        "excerpts": 0,
-        "scanned": 0.0,
-    }
-    database.put(row | {"styles": {"pop": 0.5}})
-    database.put(row | {"size": 3})
+    database.put(LEAST_ROW | {"styles": {"pop": 0.5}})
+    database.put(LEAST_ROW | {"size": 3})
     assert [(found["size"], found["styles"]) for found in database.rows()] == [(3, {"pop": 0.5})]
     database.close()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from genrescope import audio, inventory
+from genrescope import inventory
 from genrescope.errors import DataError, GenrescopeError
 from genrescope.predict import Classifier
 from genrescope.records import AUDIO_SUFFIXES
@@ -44,15 +44,3 @@ def classify_all(classifier: Classifier, files: Iterable[Path], **options: bool)
             yield classifier.classify(path, **options).row()
         except GenrescopeError as failure:
             yield {"path": str(path), "error": failure.row()}
-
-
-def prepare(model: str, min_score: float | None = None) -> Callable[[dict[str, Any]], Row]:
-    """Open a model in a worker of a crew: a job is the ``path`` and options of `Classifier.classify`."""
-    classifier = Classifier.load(model, min_score=min_score)
-    audio.preload()
-
-    def classify(job: dict[str, Any]) -> Row:
-        path, options = job["path"], {name: job[name] for name in job if name != "path"}
-        return classifier.classify(path, **options).row()
-
-    return classify

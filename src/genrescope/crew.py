@@ -61,8 +61,8 @@ class Crew:
 
     Examples
     --------
-    >>> with Crew(Trade("genrescope.batch:prepare", {"model": "default"}), 2) as crew:
-    ...     print(crew.submit({"path": "song.mp3"}).result())
+    >>> with Crew(Trade("genrescope.hearing:prepare", {"model": "default", "excerpts": True}), 2) as crew:
+    ...     print(crew.submit({"path": "song.mp3", "known": []}).result())
     """
 
     def __init__(self, trade: Trade, workers: int, *, queue_length: int | None = None) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from genrescope import audio
+from genrescope import audio, patch
 from genrescope.errors import GenrescopeError
 from genrescope.predict import Classifier
 from genrescope.records import Prediction, Timeline, rounded
@@ -41,10 +40,7 @@ def content_hash(path: Path) -> str | None:
     The audio room says why. A pipe or a device is not even opened: that could wait for ever.
     """
     try:
-        if not path.is_file():
-            return None
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return patch.digest(path) if path.is_file() else None
     except OSError:
         return None
 
@@ -78,7 +74,7 @@ def answer_columns(prediction: Prediction) -> Job:
 def summary(course: Timeline) -> list[Job]:
     """Return a timeline in few words: which genre leads from when to when, and its mean score there.
 
-    Of more than `MOST_SPANS` spans, those with the lowest scores join their neighbours.
+    Of more than `MOST_SPANS` spans, the shortest join their neighbours.
     """
     leaders = [int(scores.argmax()) for scores in course.scores]
     spans = [list(group) for _, group in groupby(range(len(leaders)), key=leaders.__getitem__)]

@@ -152,8 +152,10 @@ class Library:
             ``bad_use``: no model of this library names such a genre, or such a style.
         """
         wanted = wanted or Filter()
-        known = {*LABELS, *self.database.labels()}
-        for name in (*wanted.genres, *wanted.styles):
+        named = (*wanted.genres, *wanted.styles)
+        # Which labels there are takes a look at every row: only where one is asked for.
+        known = {*LABELS, *self.database.labels()} if named else set()
+        for name in named:
             if name not in known:
                 close = difflib.get_close_matches(name.casefold(), known, n=1)
                 hint = f"did you mean {close[0]!r}?" if close else "see: genrescope library stats"

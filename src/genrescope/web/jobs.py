@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from genrescope import audio
 from genrescope.crew import Crew, Trade
 from genrescope.errors import GenrescopeError
 from genrescope.predict import Classifier
@@ -18,6 +19,7 @@ Row = dict[str, Any]
 def prepare(models: dict[str, str]) -> Callable[[Row], Row]:
     """Open the served models in a worker; a job is a file's ``path``, its ``name``, and the options."""
     classifiers = {name: Classifier.load(model) for name, model in models.items()}
+    audio.preload()
 
     def classify(job: Row) -> Row:
         prediction = classifiers[job["model"]].classify(
