@@ -9,6 +9,8 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
+# numba 0.68.1, which librosa runs on, makes code for AMD EPYC processors that crashes.
+os.environ.setdefault("NUMBA_CPU_NAME", "generic")
 os.environ["MKL_NUM_THREADS"] = "1"
 os.environ["NUMBA_NUM_THREADS"] = "1"
 

@@ -16,7 +16,7 @@ from genrescope.errors import ConfigError, DataError
 from genrescope.examples import prepare
 from genrescope.gtzan import index
 from genrescope.models import Model, load
-from genrescope.records import Integers, Track
+from genrescope.records import Floats, Track
 
 
 def test_tracks_of_the_training_are_called_leaky(little_music: Path, little_model: Path) -> None:
@@ -83,18 +83,22 @@ def test_the_default_model_hears_what_it_sees(gtzan: Path) -> None:
     pictures = {track.id: track for track in datasets.gtzan(gtzan, "spectrogram").tracks}
     sides = index().sides
     sounds = [track for track in datasets.gtzan(gtzan, "audio").tracks if sides.get(track.id) == "test"]
-    tops = [top_genres(model, tracks) for tracks in (sounds, [pictures[track.id] for track in sounds])]
+    heard, seen = (
+        track_scores(model, tracks) for tracks in (sounds, [pictures[track.id] for track in sounds])
+    )
     assert len(sounds) == 95
-    assert np.mean(tops[0] == tops[1]) >= 0.95
+    # A tie within a hundredth counts as the same answer: which side it falls on depends on the processor.
+    same = np.take_along_axis(seen, heard.argmax(1)[:, np.newaxis], 1)[:, 0] >= seen.max(1) - 0.01
+    assert np.mean(same) >= 0.95
 
 
-def top_genres(model: Model, tracks: Sequence[Track]) -> Integers:
+def track_scores(model: Model, tracks: Sequence[Track]) -> Floats:
+    """Return the weighted mean of each track's segment scores, shape (tracks, classes)."""
     info = model.info
     examples = prepare(
         tracks, info.features, seconds=info.segment_seconds, hop_seconds=info.hop_seconds, exact=True
     )
     scores = measure.score(model, examples, np.arange(len(examples)))
     owners = [examples.track == owner for owner in range(len(tracks))]
-    return np.array(
-        [np.argmax(np.average(scores[own], axis=0, weights=examples.weights[own])) for own in owners]
-    )
+    means = [np.average(scores[own], axis=0, weights=examples.weights[own]) for own in owners]
+    return np.stack(means).astype(np.float32)

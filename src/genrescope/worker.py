@@ -26,7 +26,7 @@ Skill = Callable[[Job], Job]
 def serve(skill: Callable[[], Skill], jobs: BinaryIO, answers: TextIO, *, megabytes: int | None) -> None:
     """Learn the skill, say so, and answer every job; ``megabytes`` bound what may be asked for on top.
 
-    Every line out is an object with one key: ``ready``, ``answer`` or ``error``.
+    Every line out is an object with one key: ``ready``, ``begun`` (a job was read), ``answer`` or ``error``.
     """
     waiting: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(jobs, waiting), daemon=True).start()
@@ -37,7 +37,10 @@ def serve(skill: Callable[[], Skill], jobs: BinaryIO, answers: TextIO, *, megaby
         return {"ready": os.getpid()}
 
     def work() -> Job:
-        return {"answer": able[0](json.loads(waiting.get()))}
+        job = json.loads(waiting.get())
+        # Before this line, a dead worker is no fault of the job: the crew hands the job to another one.
+        _say(answers, {"begun": os.getpid()})
+        return {"answer": able[0](job)}
 
     _say(answers, _attempt(learn))
     if able and megabytes is not None:
