@@ -13,27 +13,31 @@ from pathlib import Path
 import numpy as np
 
 from genrescope import Classifier, datasets, gtzan, measure, models
-from genrescope.examples import prepare
+from genrescope.examples import build_segments
 from genrescope.records import Track
 
 
 def tops_of_pictures(model: models.Model, tracks: list[Track]) -> list[str]:
     info = model.info
-    examples = prepare(tracks, info.features, seconds=info.segment_seconds, hop_seconds=info.hop_seconds)
-    scores, _ = measure.track_scores(model, examples, np.arange(len(examples)))
+    examples = build_segments(
+        tracks, info.features, seconds=info.segment_seconds, hop_seconds=info.hop_seconds
+    )
+    scores, _ = measure.predict_tracks(model, examples, np.arange(len(examples)))
     return [info.classes[top] for top in scores.argmax(1)]
 
 
 def main() -> None:
     folder, name = Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "default"
     classifier = Classifier.load(name)
-    sides = gtzan.index().sides
+    sides = gtzan.load_index().fault_filtered
     sounds = {
-        track.id: track for track in datasets.gtzan(folder, "audio").tracks if sides.get(track.id) == "test"
+        track.id: track
+        for track in datasets.load_gtzan(folder, "audio").tracks
+        if sides.get(track.id) == "test"
     }
-    pictures = [track for track in datasets.gtzan(folder, "spectrogram").tracks if track.id in sounds]
+    pictures = [track for track in datasets.load_gtzan(folder, "spectrogram").tracks if track.id in sounds]
     seen = tops_of_pictures(classifier.model, pictures)
-    heard = [classifier.classify(sounds[track.id].path).genre for track in pictures]
+    heard = [classifier.predict(sounds[track.id].path).genre for track in pictures]
     agreed = sum(one == other for one, other in zip(seen, heard, strict=True))
     right = sum(genre == track.label for genre, track in zip(heard, pictures, strict=True))
     share = agreed / len(pictures)

@@ -2,7 +2,7 @@
 
 Run: python benchmarks/classify.py [AUDIO FILE] [MODEL]
 
-One thread; without a file, sound is synthesised. Decoding alone is PyAV's loop over the frames, into nothing.
+One thread; without a file, sound is synthesized. Decoding alone is PyAV's loop over the frames, into nothing.
 Both are timed in turn in one run; the ratio of medians is what to quote.
 """
 
@@ -25,7 +25,7 @@ import numpy as np
 import soxr
 
 from genrescope import Classifier, audio
-from genrescope.records import Floats
+from genrescope.records import FloatArray
 
 SECONDS, RUNS = 30, 15
 FORMATS = {
@@ -37,15 +37,15 @@ FORMATS = {
 }
 
 
-def music() -> Floats:
-    """Synthesise a beat, a chord and noise at 44.1 kHz."""
+def music() -> FloatArray:
+    """Synthesize a beat, a chord and noise at 44.1 kHz."""
     time_axis = np.arange(SECONDS * 44100) / 44100
     chord = sum(np.sin(2 * np.pi * 110 * ratio * time_axis) / ratio for ratio in (1, 1.5, 2, 2.5, 3, 5, 7))
     noise = np.random.default_rng(0).standard_normal(len(time_axis))
     return ((0.15 * chord + 0.05 * noise) * np.exp(-4 * (time_axis % 0.5))).astype(np.float32)
 
 
-def encoded(samples: Floats, container: str, codec: str, rate: int, channels: int, bits: int) -> bytes:
+def encoded(samples: FloatArray, container: str, codec: str, rate: int, channels: int, bits: int) -> bytes:
     sound = soxr.resample(samples, 44100, rate)
     wide = np.stack([sound] * channels)
     layout, target = ("mono", "stereo")[channels - 1], io.BytesIO()
@@ -81,14 +81,14 @@ def milliseconds(work: Callable[[], object]) -> float:
 def main() -> None:
     samples = music()
     if len(sys.argv) > 1:
-        samples = audio.load(Path(sys.argv[1]), sample_rate=44100).samples[: SECONDS * 44100]
+        samples = audio.load_audio(Path(sys.argv[1]), sample_rate=44100).samples[: SECONDS * 44100]
     classifier = Classifier.load(sys.argv[2] if len(sys.argv) > 2 else "default")
     print(f"{classifier.model.name}, {len(samples) / 44100:.0f} s, one thread, medians of {RUNS}")
     for name, chosen in FORMATS.items():
         content = encoded(samples, *chosen)
-        classifier.classify(content)
+        classifier.predict(content)
         pairs = [
-            (milliseconds(lambda: decode(content)), milliseconds(lambda: classifier.classify(content)))  # noqa: B023
+            (milliseconds(lambda: decode(content)), milliseconds(lambda: classifier.predict(content)))  # noqa: B023
             for _ in range(RUNS)
         ]
         alone, whole = (statistics.median(column) for column in zip(*pairs, strict=True))

@@ -17,38 +17,38 @@ from pathlib import Path
 import numpy as np
 
 from genrescope import Classifier, datasets, sampling
-from genrescope.records import Floats
+from genrescope.records import FloatArray
 
 SONGS = ("ABABCB", "AABABCBB", "ABCABCDB", "AABBAABBCCBB", "ABABAB")
 
 
-def scored(data: Path) -> dict[tuple[str, str], list[Floats]]:
+def scored(data: Path) -> dict[tuple[str, str], list[FloatArray]]:
     """Return the segments' scores of the clips of each genre."""
     classifier = Classifier.load()
     clips = defaultdict(list)
     for name in ("gtzan", "emotify"):
-        for track in datasets.read(data / name, kind="audio").tracks:
+        for track in datasets.load_dataset(data / name, kind="audio").tracks:
             clips[name, track.label].append(classifier.timeline(track.path).scores[:3])
     return clips
 
 
-def medley(clips: list[Floats], generator: np.random.Generator) -> Floats:
+def medley(clips: list[FloatArray], generator: np.random.Generator) -> FloatArray:
     chosen = generator.choice(len(clips), int(generator.integers(6, 13)), replace=False)
     return np.concatenate([clips[place] for place in chosen])
 
 
-def song(clips: list[Floats], generator: np.random.Generator) -> Floats:
+def song(clips: list[FloatArray], generator: np.random.Generator) -> FloatArray:
     parts = dict(zip("ABCD", generator.choice(len(clips), 4, replace=False), strict=True))
     order = SONGS[int(generator.integers(len(SONGS)))]
     return np.concatenate([clips[parts[letter]] for letter in order])
 
 
-def listen(scores: Floats) -> tuple[bool, int]:
+def listen(scores: FloatArray) -> tuple[bool, int]:
     """Return whether the excerpts' leader is the whole's, and how many segments they took."""
     heard: list[int] = []
-    for place in sampling.places(len(scores)):
+    for place in sampling.excerpt_order(len(scores)):
         heard.append(place)
-        if sampling.is_decided(scores[heard], len(scores)):
+        if sampling.should_stop(scores[heard], len(scores)):
             break
     return bool(scores[heard].mean(0).argmax() == scores.mean(0).argmax()), len(heard)
 

@@ -1,6 +1,6 @@
 """Time the paper's eight features and the log-mel of 30 s of sound: genrescope against librosa, one thread.
 
-Run it as ``python benchmarks/features.py [audio file]``; without a file, sound is synthesised.
+Run it as ``python benchmarks/features.py [audio file]``; without a file, sound is synthesized.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ import librosa
 import numpy as np
 
 from genrescope import spectrum as ours
-from genrescope.features import PAPER_LOG_MEL, PICTURE_LOG_MEL, compute
-from genrescope.records import Floats
+from genrescope.features import PAPER_LOG_MEL, SPECTROGRAM_LOG_MEL, extract
+from genrescope.records import FloatArray
 
 RATE, SECONDS, RUNS = 22050, 30, 15
 
 
-def music(seconds: float = SECONDS) -> Floats:
-    """Synthesise chords with a beat and a little noise: every feature has something to do."""
+def music(seconds: float = SECONDS) -> FloatArray:
+    """Synthesize chords with a beat and a little noise: every feature has something to do."""
     generator = np.random.default_rng(0)
     time_axis = np.arange(int(seconds * RATE)) / RATE
     roots = 220 * 2 ** (generator.integers(0, 12, size=int(seconds * 2) + 1) / 12)
@@ -43,7 +43,7 @@ def music(seconds: float = SECONDS) -> Floats:
     return (0.1 * chord * beat + 0.05 * noise * beat + 1e-3 * noise).astype(np.float32)
 
 
-def eight_of_ours(samples: Floats) -> None:
+def eight_of_ours(samples: FloatArray) -> None:
     """Compute log-mel and the eight features from one spectrum."""
     spectrum = ours.Spectrum(samples, RATE)
     mel = ours.mel_spectrogram(spectrum)
@@ -57,7 +57,7 @@ def eight_of_ours(samples: Floats) -> None:
     ours.rms(spectrum)
 
 
-def eight_of_librosa(samples: Floats) -> None:
+def eight_of_librosa(samples: FloatArray) -> None:
     """Call librosa once for each of the eight features, log-mel left out: its MFCC computes it inside."""
     librosa.feature.mfcc(y=samples, sr=RATE)
     librosa.feature.chroma_stft(y=samples, sr=RATE)
@@ -69,7 +69,7 @@ def eight_of_librosa(samples: Floats) -> None:
     librosa.feature.rms(y=samples)
 
 
-def librosa_log_mel(samples: Floats, hop_length: int) -> None:
+def librosa_log_mel(samples: FloatArray, hop_length: int) -> None:
     mel = librosa.feature.melspectrogram(y=samples, sr=RATE, hop_length=hop_length)
     librosa.power_to_db(mel, top_db=None)
 
@@ -101,10 +101,10 @@ def main(path: str | None = None) -> None:
     print(f"{len(samples) / RATE:.1f} s, one thread, median of {RUNS} runs")
     print(f"{'':34s} {'genrescope':>11s} {'librosa':>11s}")
     compare("eight features and log-mel", lambda: eight_of_ours(samples), lambda: eight_of_librosa(samples))
-    for spec in (PAPER_LOG_MEL, PICTURE_LOG_MEL):
+    for spec in (PAPER_LOG_MEL, SPECTROGRAM_LOG_MEL):
         compare(
             f"log-mel alone, hop {spec.hop_length}",
-            partial(compute, segments, RATE, spec),
+            partial(extract, segments, RATE, spec),
             partial(librosa_log_mel, samples, spec.hop_length),
         )
 

@@ -35,8 +35,8 @@ import soundfile
 
 from genrescope import Classifier, audio, datasets
 from genrescope.hearing import content_hash
-from genrescope.library import Library, Plan
-from genrescope.records import Floats
+from genrescope.library import Library, ScanOptions
+from genrescope.records import FloatArray
 
 sys.path.insert(0, str(Path(__file__).parent))
 from features import eight_of_librosa
@@ -55,7 +55,7 @@ def build(data: Path, folder: Path, tracks: int) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     clips = defaultdict(list)
     for name in ("gtzan", "emotify"):
-        for track in datasets.read(data / name, kind="audio").tracks:
+        for track in datasets.load_dataset(data / name, kind="audio").tracks:
             clips[name, track.label].append(track.path)
     paths = []
     for number in range(tracks):
@@ -69,13 +69,13 @@ def build(data: Path, folder: Path, tracks: int) -> list[Path]:
     return paths
 
 
-def medley(clips: list[Path], generator: np.random.Generator) -> Floats:
+def medley(clips: list[Path], generator: np.random.Generator) -> FloatArray:
     """Join clips to three to six minutes, shape (2, n); the sides differ a little, as in stereo."""
     wanted = int(generator.uniform(180, 360) * RATE)
     fade = np.linspace(0, 1, int(FADE * RATE), dtype=np.float32)
     joined = np.zeros(0, np.float32)
     for place in generator.permutation(len(clips)):
-        samples = audio.load(clips[place], sample_rate=RATE).samples.copy()
+        samples = audio.load_audio(clips[place], sample_rate=RATE).samples.copy()
         samples[: len(fade)] *= fade
         samples[-len(fade) :] *= fade[::-1]
         if len(joined):
@@ -88,7 +88,7 @@ def medley(clips: list[Path], generator: np.random.Generator) -> Floats:
     return np.stack([mono, np.roll(mono, 11)])
 
 
-def encode(path: Path, samples: Floats, container: str, codec: str, bits: int) -> None:
+def encode(path: Path, samples: FloatArray, container: str, codec: str, bits: int) -> None:
     part = path.with_suffix(".part")
     if codec == "vorbis":  # FFmpeg's own encoder of it is an experiment; libsndfile has the real one
         with soundfile.SoundFile(part, "w", RATE, 2, format="OGG", subtype="VORBIS") as file:
@@ -163,7 +163,7 @@ def compare(paths: list[Path]) -> dict[str, dict[Path, float]]:
 
             def hear(way: str = way, path: Path = path, answers: list = answers) -> None:
                 content_hash(path)
-                answers.append(classifier.classify(path, excerpts=way == "excerpts", timeline=True))
+                answers.append(classifier.predict(path, excerpts=way == "excerpts", timeline=True))
 
             times[way][path] = seconds(hear)
         full, part = answers
@@ -207,10 +207,10 @@ def scan(folder: Path, files: int) -> None:
     for excerpts in (True, False):
         with tempfile.TemporaryDirectory() as place, Library(Path(place) / "library.db") as library:
             begun = time.perf_counter()
-            outcomes = [one.outcome for one in library.scan([folder], Plan(excerpts=excerpts))]
+            outcomes = [one.status for one in library.scan([folder], ScanOptions(excerpts=excerpts))]
             first = time.perf_counter() - begun
             begun = time.perf_counter()
-            again = [one.outcome for one in library.scan([folder], Plan(excerpts=excerpts))]
+            again = [one.status for one in library.scan([folder], ScanOptions(excerpts=excerpts))]
             second = time.perf_counter() - begun
         assert outcomes == ["classified"] * files
         assert again == ["unchanged"] * files

@@ -19,22 +19,22 @@ import soundfile
 import soxr
 
 from genrescope import Classifier, audio, datasets, gtzan
-from genrescope.records import Clip, Floats
+from genrescope.records import Audio, FloatArray
 
 CONTAINERS = {"libmp3lame": "mp3", "aac": "mp4"}
 
 
-def wav(samples: Floats, rate: int) -> bytes:
+def wav(samples: FloatArray, rate: int) -> bytes:
     stream = io.BytesIO()
     soundfile.write(stream, samples, rate, format="WAV", subtype="PCM_16")
     return stream.getvalue()
 
 
-def at_rate(clip: Clip, rate: int) -> bytes:
+def at_rate(clip: Audio, rate: int) -> bytes:
     return wav(soxr.resample(clip.samples, clip.sample_rate, rate, quality="HQ"), rate)
 
 
-def encoded(clip: Clip, codec: str, kbit: int) -> bytes:
+def encoded(clip: Audio, codec: str, kbit: int) -> bytes:
     """Encode at 44.1 kHz: that is what such files have."""
     samples = soxr.resample(clip.samples, clip.sample_rate, 44100, quality="HQ")
     target = io.BytesIO()
@@ -50,13 +50,13 @@ def encoded(clip: Clip, codec: str, kbit: int) -> bytes:
     return target.getvalue()
 
 
-def widened(clip: Clip) -> bytes:
+def widened(clip: Audio) -> bytes:
     """Pan to two channels of unlike level and delay, as stereo recordings are."""
     late = np.concatenate([np.zeros(20, np.float32), clip.samples[:-20]])
     return wav(np.stack([clip.samples, 0.7 * late], axis=1), clip.sample_rate)
 
 
-CHANGES: dict[str, Callable[[Clip], bytes]] = {
+CHANGES: dict[str, Callable[[Audio], bytes]] = {
     "WAV, 16 bit": lambda clip: wav(clip.samples, clip.sample_rate),
     "MP3, 128 kbit/s": lambda clip: encoded(clip, "libmp3lame", 128),
     "MP3, 64 kbit/s": lambda clip: encoded(clip, "libmp3lame", 64),
@@ -73,15 +73,15 @@ CHANGES: dict[str, Callable[[Clip], bytes]] = {
 
 def main() -> None:
     folder, name = Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "default"
-    classifier, sides = Classifier.load(name), gtzan.index().sides
-    tracks = [track for track in datasets.gtzan(folder).tracks if sides.get(track.id) == "test"]
+    classifier, sides = Classifier.load(name), gtzan.load_index().fault_filtered
+    tracks = [track for track in datasets.load_gtzan(folder).tracks if sides.get(track.id) == "test"]
     truth = np.array([track.label for track in tracks])
-    plain = np.array([classifier.classify(track.path).genre for track in tracks])
-    clips = [audio.load(track.path) for track in tracks]
+    plain = np.array([classifier.predict(track.path).genre for track in tracks])
+    clips = [audio.load_audio(track.path) for track in tracks]
     print(f"{classifier.model.name}: {len(tracks)} clips, {np.mean(plain == truth):.1%} right as they are")
     every = np.ones(len(tracks), bool)
     for change, make in CHANGES.items():
-        genres = np.array([classifier.classify(make(clip)).genre for clip in clips])
+        genres = np.array([classifier.predict(make(clip)).genre for clip in clips])
         every &= genres == plain
         print(f"{change:34} {np.mean(genres == plain):6.1%} unchanged, {np.mean(genres == truth):6.1%} right")
     print(f"{'all of them':34} {np.mean(every):6.1%} unchanged")

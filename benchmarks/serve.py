@@ -91,10 +91,10 @@ def summary(answers: list[Answer], seconds: float) -> str:
 
 def in_one_process(clips: list[bytes], number: int) -> float:
     classifier = Classifier.load()
-    classifier.classify(clips[0])
+    classifier.predict(clips[0])
     start = time.perf_counter()
     for place in range(number):
-        classifier.classify(clips[place % len(clips)])
+        classifier.predict(clips[place % len(clips)])
     return number / (time.perf_counter() - start)
 
 

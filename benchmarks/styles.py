@@ -30,14 +30,14 @@ PRESENT, FEWEST = 0.1, 3
 
 def taught(teacher: backbones.Backbone, tracks: Sequence[Track]) -> np.ndarray:
     """Return the teacher's probabilities of styles, (tracks, styles): means over 10 s segments."""
-    spec, rows = teacher.facts.spec, []
+    spec, rows = teacher.info.spec, []
     assert spec is not None
     for track in tracks:
-        clip = audio.load(track.path, sample_rate=spec.sample_rate)
-        pieces = segments.cut(clip, seconds=10.0)
-        heard = torch.from_numpy(features.compute(pieces.samples, spec.sample_rate, spec))
+        clip = audio.load_audio(track.path, sample_rate=spec.sample_rate)
+        pieces = segments.split(clip, seconds=10.0)
+        heard = torch.from_numpy(features.extract(pieces.samples, spec.sample_rate, spec))
         with torch.inference_mode():
-            chances = teacher.embed_and_name(heard)[1].sigmoid().numpy()
+            chances = teacher.embed_with_styles(heard)[1].sigmoid().numpy()
         rows.append(np.average(chances, axis=0, weights=pieces.weights))
     return np.stack(rows)
 
@@ -57,9 +57,9 @@ def main() -> None:
     shared, name = Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "default"
     classifier = Classifier.load(name)
     weights = shared / "weights" / "efficientat" / "mn04_as_mAP_432.pt"
-    teacher = backbones.load("mn04", weights=weights)
-    tracks = datasets.read(shared / "data" / "emotify").tracks
-    answers = [classifier.classify(track.path) for track in tracks]
+    teacher = backbones.load_backbone("mn04", weights=weights)
+    tracks = datasets.load_dataset(shared / "data" / "emotify").tracks
+    answers = [classifier.predict(track.path) for track in tracks]
     print(f"{classifier.model.name} on Emotify: rows are the shop's labels, columns the answers")
     print(f"{'':12}" + "".join(f"{genre:>10}" for genre in classifier.classes))
     for label in sorted({track.label for track in tracks}):
@@ -72,11 +72,13 @@ def main() -> None:
     share = sum(first[style] for style in ELECTRONIC) / len(own)
     print(f"electronic clips whose first style is electronic: {share:.0%} ({dict(first.most_common())})")
     print(f"styles on Emotify (the student has heard it): {precision(teacher, tracks, answers)}")
-    sides = gtzan.index().sides
+    sides = gtzan.load_index().fault_filtered
     tests = [
-        track for track in datasets.gtzan(shared / "data" / "gtzan").tracks if sides.get(track.id) == "test"
+        track
+        for track in datasets.load_gtzan(shared / "data" / "gtzan").tracks
+        if sides.get(track.id) == "test"
     ]
-    answers = [classifier.classify(track.path) for track in tests]
+    answers = [classifier.predict(track.path) for track in tests]
     print(f"styles on {len(tests)} test clips (unheard): {precision(teacher, tests, answers)}")
 
 

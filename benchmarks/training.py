@@ -19,15 +19,15 @@ STEPS = 5
 
 
 def step(network: networks.Network, inputs: torch.Tensor, bfloat16: bool) -> Callable[[], None]:
-    optimiser = torch.optim.AdamW(network.parameters())
+    optimizer = torch.optim.AdamW(network.parameters())
     targets = torch.nn.functional.one_hot(torch.arange(BATCH) % CLASSES, CLASSES).float()
 
     def run() -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
             loss = networks.smoothed_cross_entropy(network(inputs), targets)
         loss.backward()
-        optimiser.step()
-        optimiser.zero_grad()
+        optimizer.step()
+        optimizer.zero_grad()
 
     return run
 
@@ -39,12 +39,12 @@ def seconds(run: Callable[[], None]) -> float:
 
 
 def compare(name: str) -> None:
-    sequence = networks.FAMILIES[name].input == "sequence"
+    sequence = networks.NETWORK_FAMILIES[name].input == "sequence"
     inputs = torch.randn(BATCH, FRAMES, 40) if sequence else -80 * torch.rand(BATCH, 128, FRAMES)
     runs = []
     for bfloat16 in (False, True):
         torch.manual_seed(0)
-        network = networks.build(
+        network = networks.build_network(
             name, features=inputs.shape[2 if sequence else 1], frames=FRAMES, classes=CLASSES, dropout=0.3
         )
         runs.append(
@@ -63,7 +63,7 @@ def main() -> None:
     print(f"batch {BATCH}, {FRAMES} frames, {torch.get_num_threads()} threads")
     print(f"bfloat16 in hardware: {fitting.has_bfloat16()}")
     print(f"{'network':10} {'float32':>11} {'bf16, c-l':>11} {'ratio':>8}")
-    for name in networks.FAMILIES:
+    for name in networks.NETWORK_FAMILIES:
         compare(name)
 
 

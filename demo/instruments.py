@@ -251,7 +251,7 @@ def voice(
     source = lowpass(sawtooth(vibrato(pitch, length, 30.0), length), 3000.0, 1)
     source = source + breath * noise(length, take)
     formants = FORMANTS[vowels[take % len(vowels)]]
-    mouth = [10.0 ** (level / 20.0) * resonance(source, centre, width) for centre, width, level in formants]
+    mouth = [10.0 ** (level / 20.0) * resonance(source, center, width) for center, width, level in formants]
     tongue = highpass(noise(length, take + 3), 3000.0 + 1200.0 * (take % 3)) * decay(length, 0.15)
     return peaked(peaked(np.sum(mouth, axis=0) * shape) + hiss * peaked(tongue))
 

@@ -18,7 +18,7 @@ import soundfile
 from scipy.signal import resample_poly
 
 from genrescope.errors import GenrescopeError
-from genrescope.files import write_whole
+from genrescope.files import write_atomic
 from signals import RATE, Samples
 from styles import STYLES, Style
 
@@ -47,7 +47,7 @@ def encode(style: Style, music: Samples) -> bytes:
 def write(style: Style, folder: Path, seconds: float | None = None) -> Path:
     """Render a piece into ``folder`` and return its path; EnvironmentFailure when it cannot be written."""
     path = folder / f"{style.name}.{style.suffix}"
-    write_whole(path, encode(style, render(style, seconds)))
+    write_atomic(path, encode(style, render(style, seconds)))
     return path
 
 

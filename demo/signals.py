@@ -73,20 +73,20 @@ def bandpass(samples: Samples, low: float, high: float, order: int = 2) -> Sampl
     return np.asarray(sosfilt(_butterworth("bandpass", (low, high), order), samples))
 
 
-def bell(samples: Samples, centre: float, gain_db: float, q: float = 1.0) -> Samples:
-    """Raise or lower the band around ``centre`` Hz (the peaking filter of the Audio EQ Cookbook)."""
+def bell(samples: Samples, center: float, gain_db: float, q: float = 1.0) -> Samples:
+    """Raise or lower the band around ``center`` Hz (the peaking filter of the Audio EQ Cookbook)."""
     root = amplitude(gain_db / 2.0)
-    angle = 2.0 * np.pi * centre / RATE
+    angle = 2.0 * np.pi * center / RATE
     alpha = np.sin(angle) / (2.0 * q)
     numerator = [1.0 + alpha * root, -2.0 * np.cos(angle), 1.0 - alpha * root]
     denominator = [1.0 + alpha / root, -2.0 * np.cos(angle), 1.0 - alpha / root]
     return np.asarray(lfilter(numerator, denominator, samples))
 
 
-def resonance(samples: Samples, centre: float, bandwidth: float) -> Samples:
-    """Ring at ``centre`` Hz with unit gain there and -3 dB at half ``bandwidth`` on either side."""
+def resonance(samples: Samples, center: float, bandwidth: float) -> Samples:
+    """Ring at ``center`` Hz with unit gain there and -3 dB at half ``bandwidth`` on either side."""
     radius = np.exp(-np.pi * bandwidth / RATE)
-    feedback = [1.0, -2.0 * radius * np.cos(2.0 * np.pi * centre / RATE), radius**2]
+    feedback = [1.0, -2.0 * radius * np.cos(2.0 * np.pi * center / RATE), radius**2]
     return np.asarray(lfilter([0.5 * (1.0 - radius**2), 0.0, -0.5 * (1.0 - radius**2)], feedback, samples))
 
 

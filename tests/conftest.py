@@ -66,15 +66,15 @@ def little_music(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def settled_weights(width: float, file: Path, *, rounds: int = 10, segments: int = 8) -> Path:
-    """Write random weights of EfficientAT, with batch normalisation settled, so that signals get through."""
+    """Write random weights of EfficientAT, with batch normalization settled, so that signals get through."""
     import torch
 
     from genrescope.efficientat import EfficientAt
-    from genrescope.networks import initialise
+    from genrescope.networks import initialize_weights
 
     torch.manual_seed(0)
     network = EfficientAt(width).train()
-    initialise(network)
+    initialize_weights(network)
     for layer in network.modules():
         if isinstance(layer, torch.nn.BatchNorm2d):
             layer.momentum = 0.5
@@ -95,15 +95,15 @@ LITTLE = (
     "train.epochs=2",
     "train.batch_size=8",
     "train.precision=float32",
-    "augment.random_crops=0",
+    "augment.crops_per_track=0",
 )
 
 
 @pytest.fixture(scope="session")
 def little_model(little_music: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a model file trained on the little music: logistic regression."""
-    settings = config.load("logistic-regression", ["split.protocol=artist-grouped", "split.folds=4"])
-    dataset = datasets.read(little_music)
+    settings = config.load_config("logistic-regression", ["split.protocol=artist-grouped", "split.folds=4"])
+    dataset = datasets.load_dataset(little_music)
     return train.train(dataset, settings, tmp_path_factory.mktemp("run") / "run").model
 
 

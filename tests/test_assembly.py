@@ -13,58 +13,58 @@ import torch
 from conftest import LITTLE, RATE, drone
 from genrescope import Classifier, assembly, config, datasets, models
 from genrescope import train as training
-from genrescope.assembly import Head
+from genrescope.assembly import ModelHead
 from genrescope.audioset import STYLES
 from genrescope.efficientat import WIDTHS, EfficientAt
 from genrescope.errors import ConfigError, ModelError
-from genrescope.models import Model, Shipped
-from genrescope.networks import initialise
-from genrescope.train import Run
+from genrescope.models import Model, PackagedModel
+from genrescope.networks import initialize_weights
+from genrescope.train import TrainingRun
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     network = EfficientAt(WIDTHS["mn01"])
-    initialise(network)
+    initialize_weights(network)
     file = tmp_path_factory.mktemp("weights") / "mn01.pt"
     torch.save(network.state_dict(), file)
     return file
 
 
 @pytest.fixture(scope="module")
-def run(weights: Path, little_music: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(weights: Path, little_music: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainingRun:
     overrides = [
         "model.backbone=mn01",
         f"model.weights={weights}",
         "split.protocol=artist-grouped",
-        "model.c=1e6",
+        "model.inverse_regularization=1e6",
     ]
-    chosen = config.load("frozen", [*LITTLE, *overrides])
-    return training.train(datasets.read(little_music), chosen, tmp_path_factory.mktemp("run") / "run")
+    chosen = config.load_config("frozen", [*LITTLE, *overrides])
+    return training.train(datasets.load_dataset(little_music), chosen, tmp_path_factory.mktemp("run") / "run")
 
 
 @pytest.fixture
-def head(run: Run) -> Head:
-    return assembly.take_head(Model.read(run.model), run.model.read_bytes())
+def head(run: TrainingRun) -> ModelHead:
+    return assembly.extract_head(Model.read(run.model), run.model.read_bytes())
 
 
 @pytest.fixture
-def shipped(head: Head, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shipped:
-    """Put the head into a package and a catalogue of its own."""
+def shipped(head: ModelHead, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PackagedModel:
+    """Put the head into a package and a catalog of its own."""
     content = head.to_bytes()
     (tmp_path / "little-head.npz").write_bytes(content)
-    entry = Shipped(
+    entry = PackagedModel(
         "little", "little.onnx", hashlib.sha256(content).hexdigest(), "for tests", "little-head.npz"
     )
-    monkeypatch.setattr(models, "catalogue", lambda: {"little": entry})
+    monkeypatch.setattr(models, "catalog", lambda: {"little": entry})
     monkeypatch.setattr(assembly, "packaged", lambda folder, file: tmp_path / file)
     monkeypatch.setenv("GENRESCOPE_CACHE", str(tmp_path / "cache"))
     return entry
 
 
-def test_a_head_survives_the_way_to_a_file(head: Head) -> None:
-    again = Head.from_bytes(head.to_bytes(), "copy")
+def test_a_head_survives_the_way_to_a_file(head: ModelHead) -> None:
+    again = ModelHead.from_bytes(head.to_bytes(), "copy")
     assert again.info == head.info
     assert again.backbone == "mn01"
     assert again.temperature == head.temperature > 0
@@ -72,22 +72,22 @@ def test_a_head_survives_the_way_to_a_file(head: Head) -> None:
 
 
 def test_the_assembled_model_is_the_trained_one(
-    shipped: Shipped, run: Run, weights: Path, tmp_path: Path
+    shipped: PackagedModel, run: TrainingRun, weights: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ModelError, match="backbone") as caught:
-        models.load("little")
+        models.load_model("little")
     assert "genrescope fetch little" in caught.value.hint
     assert assembly.assemble("little", weights=weights) == shipped.path
     song = tmp_path / "song.wav"
     soundfile.write(song, drone(5.0, 1), RATE)
-    trained, assembled = (Classifier.load(name).classify(song) for name in (run.model, "little"))
+    trained, assembled = (Classifier.load(name).predict(song) for name in (run.model, "little"))
     assert assembled.genre == trained.genre
     assert list(assembled.scores.values()) == pytest.approx(list(trained.scores.values()), abs=1e-4)
     assert set(assembled.styles) == set(STYLES)
     assert assembled.styles == pytest.approx(trained.styles, abs=1e-4)
 
 
-def test_what_needs_no_fetching_is_told(shipped: Shipped) -> None:
+def test_what_needs_no_fetching_is_told(shipped: PackagedModel) -> None:
     with pytest.raises(ConfigError, match="nothing to fetch") as caught:
         assembly.assemble("default")
     assert "little" in caught.value.hint
@@ -96,11 +96,11 @@ def test_what_needs_no_fetching_is_told(shipped: Shipped) -> None:
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no archive", b"\x93NUMPY"])
 def test_damaged_heads_are_told(content: bytes) -> None:
     with pytest.raises(ModelError) as caught:
-        Head.from_bytes(content, "head.npz")
-    assert caught.value.code == "model_damaged"
+        ModelHead.from_bytes(content, "head.npz")
+    assert caught.value.code == "model_corrupt"
 
 
-def test_a_forged_head_is_refused(shipped: Shipped, tmp_path: Path, weights: Path) -> None:
+def test_a_forged_head_is_refused(shipped: PackagedModel, tmp_path: Path, weights: Path) -> None:
     (tmp_path / "little-head.npz").write_bytes(b"forged")
     with pytest.raises(ModelError, match="not the head"):
         assembly.assemble("little", weights=weights)
@@ -108,4 +108,4 @@ def test_a_forged_head_is_refused(shipped: Shipped, tmp_path: Path, weights: Pat
 
 def test_a_model_without_a_linear_head_has_none_to_take(little_model: Path) -> None:
     with pytest.raises(ModelError, match="no linear head"):
-        assembly.take_head(Model.read(little_model), little_model.read_bytes())
+        assembly.extract_head(Model.read(little_model), little_model.read_bytes())

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from genrescope import augment
-from genrescope.records import Floats
+from genrescope.records import FloatArray
 
 
-def batch(items: int = 6, mels: int = 32, frames: int = 40) -> Floats:
+def batch(items: int = 6, mels: int = 32, frames: int = 40) -> FloatArray:
     return np.random.default_rng(0).normal(size=(items, mels, frames)).astype(np.float32)
 
 
 def test_masks_hide_at_most_what_was_asked() -> None:
     before = batch()
-    after = augment.mask(before, np.random.default_rng(1), masks=1, bands=4, frames=5)
+    after = augment.spec_augment(before, np.random.default_rng(1), masks=1, bands=4, frames=5)
     changed = before != after
     assert changed.sum() > 0
     for item in changed:
@@ -26,19 +26,19 @@ def test_masks_hide_at_most_what_was_asked() -> None:
 
 def test_masks_carry_the_items_mean() -> None:
     before = batch(1)
-    after = augment.mask(before, np.random.default_rng(3), masks=2, bands=8, frames=8)
+    after = augment.spec_augment(before, np.random.default_rng(3), masks=2, bands=8, frames=8)
     np.testing.assert_allclose(after[before != after], before.mean(), atol=1e-5)
 
 
 def test_masks_wider_than_the_picture_are_no_error() -> None:
     assert np.isfinite(
-        augment.mask(batch(2, 4, 4), np.random.default_rng(0), masks=3, bands=9, frames=9)
+        augment.spec_augment(batch(2, 4, 4), np.random.default_rng(0), masks=3, bands=9, frames=9)
     ).all()
 
 
 def test_band_limits_take_the_top_of_some_items() -> None:
     before = batch(200)
-    after = augment.band_limit(before, np.random.default_rng(1), share=0.3)
+    after = augment.random_lowpass(before, np.random.default_rng(1), share=0.3)
     limited = (after != before).any(axis=(1, 2))
     assert 0.15 < limited.mean() < 0.45
     for item, whole in zip(after[limited], before[limited], strict=True):
@@ -51,7 +51,7 @@ def test_band_limits_take_the_top_of_some_items() -> None:
 
 def test_mix_up_blends_inputs_and_targets_alike() -> None:
     inputs = np.repeat(np.eye(3, dtype=np.float32), 2, axis=0)
-    mixed, targets = augment.mix_up(inputs, inputs, np.random.default_rng(0), strength=0.4)
+    mixed, targets = augment.mixup(inputs, inputs, np.random.default_rng(0), strength=0.4)
     np.testing.assert_allclose(mixed, targets)
     np.testing.assert_allclose(targets.sum(1), 1, atol=1e-6)
     assert mixed.dtype == targets.dtype == np.float32
@@ -59,17 +59,17 @@ def test_mix_up_blends_inputs_and_targets_alike() -> None:
 
 @pytest.mark.parametrize("seed", [0, 7])
 def test_a_generator_repeats_itself(seed: int) -> None:
-    def once() -> Floats:
+    def once() -> FloatArray:
         generator = np.random.default_rng(seed)
-        masked = augment.mask(batch(), generator, masks=1, bands=4, frames=4)
-        return augment.mix_up(masked, np.eye(6, dtype=np.float32), generator, strength=0.3)[0]
+        masked = augment.spec_augment(batch(), generator, masks=1, bands=4, frames=4)
+        return augment.mixup(masked, np.eye(6, dtype=np.float32), generator, strength=0.3)[0]
 
     np.testing.assert_array_equal(once(), once())
 
 
 def test_recolouring_is_smooth_over_bands_and_constant_in_time() -> None:
     before = np.full((4, 64, 10), -20, np.float32)
-    after = augment.recolour(before, np.random.default_rng(0), decibels=3.0)
+    after = augment.random_eq(before, np.random.default_rng(0), decibels=3.0)
     change = after - before
     np.testing.assert_allclose(change, change[:, :, :1].repeat(10, axis=2), atol=1e-4)
     assert 0.5 < change[:, :, 0].std() < 8
@@ -79,7 +79,7 @@ def test_recolouring_is_smooth_over_bands_and_constant_in_time() -> None:
 def test_recolouring_fills_silence_with_a_floor() -> None:
     before = np.full((8, 64, 10), -100, np.float32)
     before[:, 10] = 0
-    after = augment.recolour(before, np.random.default_rng(0), decibels=0.0)
+    after = augment.random_eq(before, np.random.default_rng(0), decibels=0.0)
     floors = after[:, 40]
     assert floors.min() >= -90.1
     assert floors.max() <= -45 + 3.1

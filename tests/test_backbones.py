@@ -1,4 +1,4 @@
-"""EfficientAT and the catalogue: the authors' numbers, every width, weights that are never run as code."""
+"""EfficientAT and the catalog: the authors' numbers, every width, weights that are never run as code."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from genrescope import backbones, features, fetching
 from genrescope.efficientat import WIDTHS, EfficientAt, divisible
 from genrescope.errors import ConfigError, DataError, GenrescopeError, ModelError
-from genrescope.files import packaged
-from genrescope.records import Floats
+from genrescope.files import package_data
+from genrescope.records import FloatArray
 
 # In millions, as counted by others: mn01 in a public wrapper of it, the rest in the authors' README.
 MILLIONS = {
@@ -60,7 +60,7 @@ def published(shared: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def mn04(published: Path) -> backbones.Backbone:
-    return backbones.load("mn04", weights=published / "mn04_as_mAP_432.pt")
+    return backbones.load_backbone("mn04", weights=published / "mn04_as_mAP_432.pt")
 
 
 def noise(*shape: int) -> Tensor:
@@ -68,7 +68,7 @@ def noise(*shape: int) -> Tensor:
 
 
 def unweighted(name: str) -> nn.Module:
-    """Build a network of the catalogue without memory for its weights."""
+    """Build a network of the catalog without memory for its weights."""
     with torch.device("meta"):
         return backbones.BACKBONES[name].build()
 
@@ -80,7 +80,7 @@ def mn01_file(tmp_path: Path) -> Path:
     return tmp_path / "mn01.pt"
 
 
-def opening(path: Path) -> Floats:
+def opening(path: Path) -> FloatArray:
     """Decode 10 s as the golden numbers' authors did: to 32 kHz, then to 16 bits, clipped."""
     samples, rate = soundfile.read(path, dtype="float32", frames=220500)
     whole = np.round(soxr.resample(samples, rate, 32000, "HQ") * 32767).clip(-32768, 32767)
@@ -94,7 +94,7 @@ def test_the_authors_embeddings_and_logits_are_reproduced(
     waves = np.stack(
         [opening(gtzan / "audio" / track.split(".")[0] / f"{track}.flac") for track in golden["track"]]
     )
-    log_mel = features.compute(waves, 32000, features.EFFICIENTAT)
+    log_mel = features.extract(waves, 32000, features.EFFICIENTAT)
     with torch.no_grad():
         embedding, logits = mn04(torch.from_numpy(log_mel))
     np.testing.assert_allclose(log_mel[:2], golden["logmel"], atol=1e-3)
@@ -114,11 +114,11 @@ def test_loaded_backbones_are_at_rest(mn04: backbones.Backbone) -> None:
     mn04.eval()
 
 
-def test_the_catalogue_knows_the_shared_file(published: Path, tmp_path: Path) -> None:
-    facts = backbones.BACKBONES["mn04"].facts
+def test_the_catalog_knows_the_shared_file(published: Path, tmp_path: Path) -> None:
+    facts = backbones.BACKBONES["mn04"].info
     (tmp_path / facts.file).symlink_to(published / facts.file)
-    loaded = backbones.load("mn04", cache=tmp_path)
-    assert loaded.facts == facts
+    loaded = backbones.load_backbone("mn04", cache=tmp_path)
+    assert loaded.info == facts
     assert facts.source.startswith("https://github.com/fschmid56/EfficientAT/releases/download/v0.0.1/")
 
 
@@ -136,7 +136,7 @@ def test_every_width_is_as_large_as_published(name: str) -> None:
 
 @pytest.mark.parametrize("name", WIDTHS)
 def test_every_width_gives_what_its_facts_say(name: str) -> None:
-    facts = backbones.BACKBONES[name].facts
+    facts = backbones.BACKBONES[name].info
     embedding, logits = unweighted(name)(torch.empty(2, 128, 100, device="meta"))
     assert embedding.shape == (2, facts.size)
     assert logits.shape == (2, facts.classes)
@@ -161,7 +161,7 @@ def test_segments_are_heard_one_by_one_as_in_a_batch() -> None:
 
 def test_weights_come_back_as_they_were(mn01_file: Path) -> None:
     before = torch.get_rng_state()
-    loaded = backbones.load("mn01", weights=mn01_file)
+    loaded = backbones.load_backbone("mn01", weights=mn01_file)
     assert torch.get_rng_state().equal(before)
     torch.manual_seed(0)
     original = EfficientAt(WIDTHS["mn01"]).eval()
@@ -173,7 +173,7 @@ def test_weights_come_back_as_they_were(mn01_file: Path) -> None:
 def test_half_precision_is_widened(mn01_file: Path, tmp_path: Path) -> None:
     state = {name: value.half() for name, value in backbones.read_weights(mn01_file).items()}
     torch.save(state, tmp_path / "half.pt")
-    loaded = backbones.load("mn01", weights=tmp_path / "half.pt")
+    loaded = backbones.load_backbone("mn01", weights=tmp_path / "half.pt")
     assert {weights.dtype for weights in loaded.parameters()} == {torch.float32}
 
 
@@ -188,8 +188,8 @@ def test_weights_are_fetched_into_the_cache(
 
     monkeypatch.setattr(fetching, "fetch", fetch)
     monkeypatch.setenv("GENRESCOPE_CACHE", str(tmp_path))
-    backbones.load("mn01")
-    facts = backbones.BACKBONES["mn01"].facts
+    backbones.load_backbone("mn01")
+    facts = backbones.BACKBONES["mn01"].info
     assert asked == [(facts.source, tmp_path / "weights" / "mn01_as_mAP_298.pt", None)]
 
 
@@ -208,8 +208,8 @@ def test_files_that_would_run_code_are_refused(save: object, tmp_path: Path) -> 
     assert callable(save)
     save({"weights": Burglar(tmp_path / "burgled")}, tmp_path / "bad.pt")
     with pytest.raises(ModelError) as caught:
-        backbones.load("mn01", weights=tmp_path / "bad.pt")
-    assert caught.value.code == "model_damaged"
+        backbones.load_backbone("mn01", weights=tmp_path / "bad.pt")
+    assert caught.value.code == "model_corrupt"
     assert not (tmp_path / "burgled").exists()
 
 
@@ -219,40 +219,40 @@ def test_damaged_files_are_refused(mn01_file: Path, tmp_path: Path) -> None:
         file = tmp_path / f"{number}.pt"
         file.write_bytes(damaged)
         with pytest.raises(ModelError) as caught:
-            backbones.load("mn01", weights=file)
-        assert caught.value.code == "model_damaged"
+            backbones.load_backbone("mn01", weights=file)
+        assert caught.value.code == "model_corrupt"
 
 
 def test_foreign_weights_are_refused(mn01_file: Path, tmp_path: Path) -> None:
     torch.save([1, 2], tmp_path / "list.pt")
     for name, file in (("mn02", mn01_file), ("mn01", tmp_path / "list.pt")):
         with pytest.raises(ModelError) as caught:
-            backbones.load(name, weights=file)
-        assert caught.value.code == "model_foreign"
+            backbones.load_backbone(name, weights=file)
+        assert caught.value.code == "model_incompatible"
 
 
 @pytest.mark.parametrize(
     ("name", "weights", "code"),
     [
-        ("mn99", None, "bad_config"),
-        ("mn01", Path("no such file"), "model_missing"),
-        ("mn01", Path(), "model_damaged"),
-        ("hub:somebody/something", Path("a file"), "bad_use"),
+        ("mn99", None, "invalid_config"),
+        ("mn01", Path("no such file"), "model_not_found"),
+        ("mn01", Path(), "model_corrupt"),
+        ("hub:somebody/something", Path("a file"), "invalid_argument"),
     ],
 )
 def test_what_cannot_be_loaded_is_told(name: str, weights: Path | None, code: str) -> None:
     with pytest.raises(GenrescopeError) as caught:
-        backbones.load(name, weights=weights)
+        backbones.load_backbone(name, weights=weights)
     assert caught.value.code == code
 
 
-def test_every_entry_names_its_source_and_licence() -> None:
+def test_every_entry_names_its_source_and_license() -> None:
     for name, entry in backbones.BACKBONES.items():
-        assert entry.facts.name == name
-        in_package = packaged("backbones", entry.facts.source).is_file()
-        assert in_package if name == backbones.STUDENT else entry.facts.source.startswith("https://")
-        assert entry.facts.source.endswith(entry.facts.file)
-        assert entry.facts.licence.startswith(("MIT", "BSD"))
+        assert entry.info.name == name
+        in_package = package_data("backbones", entry.info.source).is_file()
+        assert in_package if name == backbones.STUDENT else entry.info.source.startswith("https://")
+        assert entry.info.source.endswith(entry.info.file)
+        assert entry.info.license.startswith(("MIT", "BSD"))
 
 
 def test_labels_are_audiosets(published: Path) -> None:
@@ -279,11 +279,11 @@ def test_other_tables_are_no_labels(content: bytes, said: str, tmp_path: Path) -
 def test_a_missing_table_of_labels_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         backbones.read_labels(tmp_path / "classes.csv")
-    assert caught.value.code == "data_missing"
+    assert caught.value.code == "dataset_not_found"
 
 
 def test_unknown_names_are_answered_with_the_known() -> None:
     with pytest.raises(ConfigError) as caught:
-        backbones.load("efficientnet")
+        backbones.load_backbone("efficientnet")
     assert "mn04" in caught.value.hint
     assert "inception-v3" in caught.value.hint

@@ -13,19 +13,19 @@ from hypothesis import strategies as st
 
 from genrescope.calibrate import (
     BOUNDS,
-    Bin,
-    Doubt,
+    CalibrationBin,
+    CalibrationReport,
     Threshold,
-    answered_at,
-    assess,
+    calibration_report,
+    coverage_at,
     coverage_curve,
     fit_segment_temperature,
     fit_temperature,
     reliability,
-    threshold_for,
+    select_threshold,
 )
 from genrescope.errors import ConfigError, DataError
-from genrescope.metrics import calibration_error, chance_error
+from genrescope.metrics import calibration_error, expected_ece
 
 
 def softmax(logits: Any, temperature: float = 1.0) -> np.ndarray:
@@ -194,8 +194,8 @@ def test_calibrated_bins_are_as_right_as_they_are_sure() -> None:
 def test_empty_bins_are_left_out_and_edges_belong_to_the_upper_bin() -> None:
     scores = [[0.5, 0.5], [1.0, 0.0], [0.25, 0.75]]
     assert reliability(scores, [1, 0, 1], bins=4) == (
-        Bin(0.5, 0.75, 1, 0.5, 0.0),
-        Bin(0.75, 1.0, 2, 0.875, 1.0),
+        CalibrationBin(0.5, 0.75, 1, 0.5, 0.0),
+        CalibrationBin(0.75, 1.0, 2, 0.875, 1.0),
     )
 
 
@@ -205,7 +205,7 @@ def test_calibrated_scores_err_by_as_much_as_chance_alone_says(n: int) -> None:
     for seed in range(60):
         logits, truth = music(n, seed=100 + seed, spread=3)
         errors.append(calibration_error(softmax(logits), truth))
-        expected.append(chance_error(softmax(logits)))
+        expected.append(expected_ece(softmax(logits)))
     assert np.mean(errors) == pytest.approx(np.mean(expected), rel=0.12)
 
 
@@ -239,7 +239,7 @@ def test_curves_are_monotone_and_take_no_notice_of_order(drawn: list[tuple[float
     assert (np.diff(curve.threshold) < 0).all()
     for point in zip(*curve, strict=True):
         coverage, accuracy, threshold = map(float, point)
-        assert answered_at(scores, truth, threshold) == Threshold(
+        assert coverage_at(scores, truth, threshold) == Threshold(
             threshold, coverage, pytest.approx(accuracy)
         )
 
@@ -252,7 +252,7 @@ def test_order_does_not_matter_to_temperature_and_threshold() -> None:
     whole = fit_segment_temperature(logits, truth[:100], tracks)
     assert fit_segment_temperature(logits[order], truth[:100], tracks[order]) == pytest.approx(whole)
     scores = softmax(logits)
-    assert threshold_for(scores[order], truth[order]) == threshold_for(scores, truth)
+    assert select_threshold(scores[order], truth[order]) == select_threshold(scores, truth)
 
 
 def test_with_calibrated_scores_silence_buys_accuracy() -> None:
@@ -269,22 +269,22 @@ def test_with_calibrated_scores_silence_buys_accuracy() -> None:
 def test_the_threshold_reaches_what_was_asked_and_no_lower_one_does(seed: int, asked: float) -> None:
     logits, truth = music(200, seed=seed, spread=3)
     scores = softmax(logits)
-    found = threshold_for(scores, truth, asked)
+    found = select_threshold(scores, truth, asked)
     curve = coverage_curve(scores, truth)
     if found is None:
         assert (curve.accuracy[19:] < asked).all()
         return
     assert found.accuracy >= asked
     assert found.coverage >= 20 / 200
-    assert found == answered_at(scores, truth, found.score)
+    assert found == coverage_at(scores, truth, found.score)
     assert (curve.accuracy[curve.threshold < found.score] < asked).all()
 
 
 def test_a_threshold_chosen_on_validation_data_holds_on_test_data() -> None:
     scores = softmax(LOGITS)
-    found = threshold_for(scores[:3000], TRUTH[:3000])
+    found = select_threshold(scores[:3000], TRUTH[:3000])
     assert found is not None
-    held = answered_at(scores[3000:], TRUTH[3000:], found.score)
+    held = coverage_at(scores[3000:], TRUTH[3000:], found.score)
     assert held.accuracy == pytest.approx(0.9, abs=0.03)
     assert held.coverage == pytest.approx(found.coverage, abs=0.03)
 
@@ -294,20 +294,20 @@ def test_one_wrong_answer_among_the_surest_does_not_decide() -> None:
     scores = np.stack([confidence, 1 - confidence], 1)
     truth = np.zeros(40, int)
     truth[0] = 1
-    assert threshold_for(scores, truth) == Threshold(pytest.approx(0.6), 1.0, 39 / 40)
+    assert select_threshold(scores, truth) == Threshold(pytest.approx(0.6), 1.0, 39 / 40)
 
 
 def test_a_few_lucky_answers_do_not_reach_a_threshold() -> None:
     confidence = np.linspace(0.99, 0.6, 40)
     scores = np.stack([confidence, 1 - confidence], 1)
     truth = (np.arange(40) >= 10).astype(int)
-    assert threshold_for(scores, truth) is None
-    assert threshold_for(scores, truth, fewest=5) == Threshold(pytest.approx(0.89), 11 / 40, 10 / 11)
-    assert threshold_for(scores[:10], truth[:10]) is None
+    assert select_threshold(scores, truth) is None
+    assert select_threshold(scores, truth, fewest=5) == Threshold(pytest.approx(0.89), 11 / 40, 10 / 11)
+    assert select_threshold(scores[:10], truth[:10]) is None
 
 
 def test_above_all_scores_nothing_is_answered() -> None:
-    assert answered_at([[0.5, 0.5]], [0], 0.9) == Threshold(0.9, 0.0, 0.0)
+    assert coverage_at([[0.5, 0.5]], [0], 0.9) == Threshold(0.9, 0.0, 0.0)
 
 
 # Together
@@ -315,16 +315,16 @@ def test_above_all_scores_nothing_is_answered() -> None:
 
 def test_an_assessment_keeps_a_hundred_points_and_both_thresholds() -> None:
     scores = softmax(LOGITS)
-    doubt = assess(scores, TRUTH, min_score=0.5)
+    doubt = calibration_report(scores, TRUTH, min_score=0.5)
     assert len(doubt.curve) == 100
-    assert doubt.curve[-1] == answered_at(scores, TRUTH, scores.max(1).min())
-    assert doubt.reached == threshold_for(scores, TRUTH, 0.9)
-    assert doubt.chosen == answered_at(scores, TRUTH, 0.5)
-    assert doubt.chance_error == chance_error(scores)
-    assert Doubt.from_json(asdict(doubt)) == doubt
-    bare = assess(scores[:5], TRUTH[:5])
-    assert (bare.reached, bare.chosen) == (None, None)
-    assert Doubt.from_json(asdict(bare)) == bare
+    assert doubt.curve[-1] == coverage_at(scores, TRUTH, scores.max(1).min())
+    assert doubt.best_threshold == select_threshold(scores, TRUTH, 0.9)
+    assert doubt.model_threshold == coverage_at(scores, TRUTH, 0.5)
+    assert doubt.expected_ece == expected_ece(scores)
+    assert CalibrationReport.from_json(asdict(doubt)) == doubt
+    bare = calibration_report(scores[:5], TRUTH[:5])
+    assert (bare.best_threshold, bare.model_threshold) == (None, None)
+    assert CalibrationReport.from_json(asdict(bare)) == bare
 
 
 # Refusals
@@ -333,18 +333,18 @@ def test_an_assessment_keeps_a_hundred_points_and_both_thresholds() -> None:
 @pytest.mark.parametrize(
     ("code", "call"),
     [
-        ("data_empty", lambda: fit_temperature(np.zeros((0, 3)), [])),
-        ("data_empty", lambda: fit_temperature(np.eye(3), [0, 1, 2], [0, 0, 0])),
-        ("data_malformed", lambda: fit_temperature(np.eye(3), [0, 1])),
-        ("data_malformed", lambda: fit_temperature([[0.0, -np.inf]], [0])),
-        ("data_malformed", lambda: fit_temperature(np.eye(3), [0, 1, 2], [1, 1])),
-        ("data_malformed", lambda: fit_segment_temperature(np.eye(3), [0, 1], [0, 1, 2])),
-        ("data_malformed", lambda: fit_segment_temperature(np.eye(3), [0, 1], [0, 1])),
-        ("data_empty", lambda: fit_segment_temperature(np.eye(3), [0, 1], [0, 1, 1], [0, 0, 0])),
-        ("data_malformed", lambda: reliability([[3.0, -1.0]], [0])),
-        ("data_malformed", lambda: coverage_curve([[0.5, np.nan]], [0])),
-        ("bad_use", lambda: reliability([[0.6, 0.4]], [0], bins=0)),
-        ("bad_use", lambda: threshold_for([[0.6, 0.4]], [0], 90)),
+        ("dataset_empty", lambda: fit_temperature(np.zeros((0, 3)), [])),
+        ("dataset_empty", lambda: fit_temperature(np.eye(3), [0, 1, 2], [0, 0, 0])),
+        ("dataset_invalid", lambda: fit_temperature(np.eye(3), [0, 1])),
+        ("dataset_invalid", lambda: fit_temperature([[0.0, -np.inf]], [0])),
+        ("dataset_invalid", lambda: fit_temperature(np.eye(3), [0, 1, 2], [1, 1])),
+        ("dataset_invalid", lambda: fit_segment_temperature(np.eye(3), [0, 1], [0, 1, 2])),
+        ("dataset_invalid", lambda: fit_segment_temperature(np.eye(3), [0, 1], [0, 1])),
+        ("dataset_empty", lambda: fit_segment_temperature(np.eye(3), [0, 1], [0, 1, 1], [0, 0, 0])),
+        ("dataset_invalid", lambda: reliability([[3.0, -1.0]], [0])),
+        ("dataset_invalid", lambda: coverage_curve([[0.5, np.nan]], [0])),
+        ("invalid_argument", lambda: reliability([[0.6, 0.4]], [0], bins=0)),
+        ("invalid_argument", lambda: select_threshold([[0.6, 0.4]], [0], 90)),
     ],
 )
 def test_what_cannot_be_calibrated_is_refused(code: str, call: Callable[[], object]) -> None:

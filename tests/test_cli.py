@@ -213,7 +213,7 @@ def test_names_in_any_alphabet_and_none(little_model: Path, tmp_path: Path) -> N
 def test_an_empty_folder_among_others_is_told(album: Path, little_model: Path, tmp_path: Path) -> None:
     done = genrescope("classify", album / "b.flac", tmp_path, "-m", little_model)
     rows = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [row.get("error", {}).get("code") for row in rows] == [None, "audio_is_folder"]
+    assert [row.get("error", {}).get("code") for row in rows] == [None, "audio_is_directory"]
     assert done.returncode == 1
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from genrescope.crew import Crew, Trade
+from genrescope.crew import WorkerPool, WorkerSpec
 from genrescope.errors import AudioError, GenrescopeError
 
 Job = dict[str, Any]
@@ -49,11 +49,11 @@ def unable() -> Callable[[Job], Job]:
     raise AudioError("audio_missing", "no model", "get one")
 
 
-def do(crew: Crew, jobs: Iterable[Job]) -> list[tuple[Job, Future[Job]]]:
+def do(crew: WorkerPool, jobs: Iterable[Job]) -> list[tuple[Job, Future[Job]]]:
     """Hand in jobs as there is room; return them with their finished futures."""
     pairs = []
     for job in jobs:
-        while crew.is_full:
+        while crew.full:
             time.sleep(0.005)
         pairs.append((job, crew.submit(job)))
     wait([done for _, done in pairs])
@@ -75,7 +75,7 @@ def alive(pid: int) -> bool:
 
 
 def test_all_jobs_are_done_once() -> None:
-    with Crew(Trade(SKILL, {"greeting": "hello"}), 2) as crew:
+    with WorkerPool(WorkerSpec(SKILL, {"greeting": "hello"}), 2) as crew:
         answers = [done.result() for _, done in do(crew, [{"number": n, "chatter": True} for n in range(40)])]
     assert sorted(answer["number"] for answer in answers) == list(range(40))
     assert {answer["said"] for answer in answers} == {"hello"}
@@ -83,7 +83,7 @@ def test_all_jobs_are_done_once() -> None:
 
 
 def test_names_that_are_not_utf8_pass() -> None:
-    with Crew(Trade(SKILL), 1) as crew:
+    with WorkerPool(WorkerSpec(SKILL), 1) as crew:
         ((job, done),) = do(crew, [{"number": "caf\udce9"}])
     assert done.result()["number"] == job["number"] == "caf\udce9"
 
@@ -91,21 +91,21 @@ def test_names_that_are_not_utf8_pass() -> None:
 @pytest.mark.parametrize("number", [6, 9, 11])
 def test_a_worker_that_dies_is_replaced(number: int) -> None:
     jobs = [{"number": 0}, {"die": number}, {"number": 1}, {"number": 2}]
-    with Crew(Trade(SKILL), 1) as crew:
+    with WorkerPool(WorkerSpec(SKILL), 1) as crew:
         ends = [done.exception() or done.result()["number"] for _, done in do(crew, jobs)]
     (failure,) = [end for end in ends if isinstance(end, GenrescopeError)]
-    assert failure.code == "audio_crashed"
+    assert failure.code == "worker_crashed"
     assert [end for end in ends if end is not failure] == [0, 1, 2]
 
 
 def test_a_worker_past_its_time_is_killed() -> None:
-    with Crew(Trade(SKILL, seconds=1), 1) as crew:
+    with WorkerPool(WorkerSpec(SKILL, timeout=1), 1) as crew:
         ends = [done.exception() for _, done in do(crew, [{"sleep": 3600}, {"number": 1}])]
-    assert [getattr(end, "code", None) for end in ends] == ["audio_too_slow", None]
+    assert [getattr(end, "code", None) for end in ends] == ["timeout", None]
 
 
 def test_a_worker_that_died_between_jobs_blames_no_job() -> None:
-    with Crew(Trade(SKILL), 1) as crew:
+    with WorkerPool(WorkerSpec(SKILL), 1) as crew:
         pid = crew.submit({}).result()["pid"]
         os.kill(pid, 9)
         assert crew.submit({"number": 1}).result()["number"] == 1
@@ -114,7 +114,7 @@ def test_a_worker_that_died_between_jobs_blames_no_job() -> None:
 @pytest.mark.parametrize("number", [9, 15])
 def test_a_worker_that_died_before_it_read_its_job_blames_no_job(number: int) -> None:
     """A kill that arrives while the job is on its way: another worker does the job."""
-    with Crew(Trade(SKILL), 1) as crew:
+    with WorkerPool(WorkerSpec(SKILL), 1) as crew:
         pids = []
         for n in range(12):
             answer = crew.submit({"number": n}).result()
@@ -125,7 +125,7 @@ def test_a_worker_that_died_before_it_read_its_job_blames_no_job(number: int) ->
 
 
 def test_workers_that_never_read_a_job_are_not_tried_for_ever() -> None:
-    with Crew(Trade("test_crew:leaves_at_once"), 1) as crew:
+    with WorkerPool(WorkerSpec("test_crew:leaves_at_once"), 1) as crew:
         failure = crew.submit({}).exception(timeout=120)
     assert getattr(failure, "code", None) == "worker_failed"
 
@@ -134,7 +134,7 @@ def test_a_machine_that_can_start_no_process_is_an_error(monkeypatch: pytest.Mon
     def refuse(*_: object, **__: object) -> None:
         raise OSError(11, "Resource temporarily unavailable")
 
-    with Crew(Trade(SKILL), 1) as crew:
+    with WorkerPool(WorkerSpec(SKILL), 1) as crew:
         os.kill(crew.submit({}).result()["pid"], 9)
         with monkeypatch.context() as patch:
             patch.setattr("genrescope.crew.subprocess.Popen", refuse)
@@ -149,37 +149,37 @@ def test_nothing_is_imported_from_the_working_directory(
 ) -> None:
     (tmp_path / "json.py").write_text("raise SystemExit('a stranger')")
     monkeypatch.chdir(tmp_path)
-    with Crew(Trade(SKILL), 1) as crew:
+    with WorkerPool(WorkerSpec(SKILL), 1) as crew:
         assert crew.submit({"number": 3}).result()["number"] == 3
 
 
 def test_memory_is_bounded() -> None:
-    with Crew(Trade(SKILL, megabytes=200), 1) as crew:
+    with WorkerPool(WorkerSpec(SKILL, memory_limit_mb=200), 1) as crew:
         ends = [done.exception() for _, done in do(crew, [{"megabytes": 100}, {"megabytes": 400}, {}])]
-    assert [getattr(end, "code", None) for end in ends] == [None, "audio_too_large", None]
+    assert [getattr(end, "code", None) for end in ends] == [None, "memory_limit", None]
 
 
 def test_failures_keep_their_codes() -> None:
-    with Crew(Trade(SKILL), 1) as crew:
+    with WorkerPool(WorkerSpec(SKILL), 1) as crew:
         ends = [done.exception() for _, done in do(crew, [{"fail": 1}, {"bug": 1}, {}])]
     assert [getattr(end, "code", None) for end in ends] == ["audio_silent", "worker_failed", None]
     assert "RuntimeError: a bug" in str(ends[1])
 
 
 def test_a_crew_that_cannot_start_says_why() -> None:
-    with Crew(Trade("test_crew:unable"), 1) as crew:
+    with WorkerPool(WorkerSpec("test_crew:unable"), 1) as crew:
         ends = [done.exception() for _, done in do(crew, [{}, {}])]
     assert [getattr(end, "code", None) for end in ends] == ["audio_missing"] * 2
-    with Crew(Trade("no_such_room:x"), 1) as crew:
+    with WorkerPool(WorkerSpec("no_such_room:x"), 1) as crew:
         ((_, done),) = do(crew, [{}])
     assert getattr(done.exception(), "code", None) == "worker_failed"
 
 
 def test_a_full_queue_refuses() -> None:
-    with Crew(Trade(SKILL), 1, queue_length=1) as crew:
+    with WorkerPool(WorkerSpec(SKILL), 1, queue_length=1) as crew:
         crew.submit({}).result()
         first = crew.submit({"sleep": 0.5})
-        while crew.waiting:
+        while crew.queued:
             time.sleep(0.01)
         second = crew.submit({})
         with pytest.raises(GenrescopeError, match="queue is full"):
@@ -190,7 +190,7 @@ def test_a_full_queue_refuses() -> None:
 
 
 def test_closing_kills_at_once_and_leaves_no_process() -> None:
-    crew = Crew(Trade(SKILL), 2)
+    crew = WorkerPool(WorkerSpec(SKILL), 2)
     pids = {done.result()["pid"] for _, done in do(crew, [{"sleep": 0.05}] * 8)}
     hanging = [crew.submit({"sleep": 600}) for _ in range(4)]
     time.sleep(0.3)

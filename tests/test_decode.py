@@ -37,7 +37,7 @@ def swells(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_gives_back_the_sound(name: str, swells: dict[str, Path]) -> None:
-    clip = audio.load(swells[name])
+    clip = audio.load_audio(swells[name])
     assert clip.flags == ()
     assert clip.sample_rate == 48_000
     assert clip.seconds == pytest.approx(4, abs=0.06)
@@ -50,21 +50,21 @@ def test_every_format_gives_back_the_sound(name: str, swells: dict[str, Path]) -
 def test_lossless_formats_are_exact_to_their_depth(name: str, swells: dict[str, Path]) -> None:
     # FFmpeg's WavPack encoder picks 8 bits, unsigned.
     step = {"wav-8": 2**-7, "wavpack": 2**-7, "au-ulaw": 2**-5}.get(name, 2**-15)
-    np.testing.assert_allclose(audio.load(swells[name]).samples, swell().mean(axis=1), atol=step)
+    np.testing.assert_allclose(audio.load_audio(swells[name]).samples, swell().mean(axis=1), atol=step)
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_bytes_give_the_same_samples_as_the_path(name: str, swells: dict[str, Path]) -> None:
-    by_path = audio.load(swells[name])
-    by_bytes = audio.load(swells[name].read_bytes())
+    by_path = audio.load_audio(swells[name])
+    by_bytes = audio.load_audio(swells[name].read_bytes())
     np.testing.assert_array_equal(by_bytes.samples, by_path.samples)
     assert by_bytes.source == "<bytes>"
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_an_excerpt_is_a_part_of_the_whole(name: str, swells: dict[str, Path]) -> None:
-    whole = audio.load(swells[name]).samples
-    excerpt = audio.load(swells[name], start=2.5, duration=1.2).samples
+    whole = audio.load_audio(swells[name]).samples
+    excerpt = audio.load_audio(swells[name], start=2.5, duration=1.2).samples
     assert len(excerpt) == 57_600
     # Time stamps in whole milliseconds place an excerpt to half of one, 24 samples.
     off = 24 if name in {"wma", "webm", "mka"} else 0
@@ -77,43 +77,43 @@ def test_an_excerpt_is_a_part_of_the_whole(name: str, swells: dict[str, Path]) -
 @pytest.mark.parametrize("name", SELF_MEASURING)
 def test_a_cut_file_is_used_and_flagged(name: str, swells: dict[str, Path]) -> None:
     data = swells[name].read_bytes()
-    clip = audio.load(data[: len(data) * 7 // 10])
+    clip = audio.load_audio(data[: len(data) * 7 // 10])
     assert clip.flags == ("truncated",)
     assert 1.5 < clip.seconds < 3.7
-    whole = audio.load(data).samples
+    whole = audio.load_audio(data).samples
     np.testing.assert_allclose(clip.samples[:48_000], whole[:48_000], atol=1e-6)
     with pytest.raises(AudioError, match="truncated") as caught:
-        audio.load(data[: len(data) * 7 // 10], strict=True)
+        audio.load_audio(data[: len(data) * 7 // 10], strict=True)
     assert caught.value.code == "audio_truncated"
 
 
 @pytest.mark.parametrize("cut", [100, 400, 1000, 3000, 5000])
 def test_a_cut_wma_is_flagged_wherever_it_is_cut(cut: int, swells: dict[str, Path]) -> None:
-    assert audio.load(swells["wma"].read_bytes()[:-cut]).flags == ("truncated",)
+    assert audio.load_audio(swells["wma"].read_bytes()[:-cut]).flags == ("truncated",)
 
 
 @pytest.mark.parametrize("name", ["m4a", "alac"])
 def test_a_cut_m4a_without_its_index_is_unreadable(name: str, swells: dict[str, Path]) -> None:
     data = swells[name].read_bytes()
     with pytest.raises(AudioError) as caught:
-        audio.load(data[: len(data) * 7 // 10])
+        audio.load_audio(data[: len(data) * 7 // 10])
     assert caught.value.code == "audio_unreadable"
 
 
 @pytest.mark.parametrize("name", ["flac-16", "ogg", "mp3", "m4a", "aac", "webm"])
 def test_damage_in_the_middle_keeps_what_comes_before(name: str, swells: dict[str, Path]) -> None:
     data = bytearray(swells[name].read_bytes())
-    whole = audio.load(bytes(data)).samples
+    whole = audio.load_audio(bytes(data)).samples
     hole = slice(len(data) * 7 // 10, len(data) * 7 // 10 + 3000)
     data[hole] = np.random.default_rng(3).bytes(3000)
-    np.testing.assert_allclose(audio.load(bytes(data)).samples[:48_000], whole[:48_000], atol=1e-6)
+    np.testing.assert_allclose(audio.load_audio(bytes(data)).samples[:48_000], whole[:48_000], atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["flac-16", "m4a"])
 def test_noticed_damage_is_flagged(name: str, swells: dict[str, Path]) -> None:
     data = bytearray(swells[name].read_bytes())
     data[len(data) // 2 : len(data) // 2 + 3000] = bytes(3000)
-    assert audio.load(bytes(data)).flags == ("truncated",)
+    assert audio.load_audio(bytes(data)).flags == ("truncated",)
 
 
 def damaged(data: bytes, generator: np.random.Generator) -> bytes:
@@ -134,7 +134,7 @@ def test_damage_gives_sound_or_a_typed_error(name: str, swells: dict[str, Path])
     data, generator = swells[name].read_bytes(), np.random.default_rng(5)
     for _ in range(6):
         try:
-            clip = audio.load(damaged(data, generator), sample_rate=22_050)
+            clip = audio.load_audio(damaged(data, generator), sample_rate=22_050)
         except AudioError:
             continue
         assert np.isfinite(clip.samples).all()
@@ -146,24 +146,24 @@ def test_an_mp3_without_length_is_read_to_its_end(tmp_path: Path) -> None:
     samples = noise(20, 44_100, channels=2)
     samples[441_000:] *= 0.001
     MP3_VBR(tmp_path / "a.mp3", samples, 44_100, muxer={"write_xing": "0"})
-    clip = audio.load(tmp_path / "a.mp3")
+    clip = audio.load_audio(tmp_path / "a.mp3")
     assert clip.seconds == pytest.approx(20, abs=0.06)
     assert clip.flags == ()
-    assert audio.probe(tmp_path / "a.mp3").seconds is None
+    assert audio.info(tmp_path / "a.mp3").seconds is None
 
 
 @pytest.mark.parametrize("muxer", [{"write_id3v1": "1"}, {"write_id3v1": "1", "write_xing": "0"}])
 def test_tags_at_the_end_of_an_mp3_are_no_damage(tmp_path: Path, muxer: dict[str, str]) -> None:
     MP3(tmp_path / "a.mp3", swell(), 48_000, muxer=muxer)
     data = (tmp_path / "a.mp3").read_bytes() + b"TAG" + b"title".ljust(125, b"\0")
-    assert audio.load(data).flags == ()
+    assert audio.load_audio(data).flags == ()
 
 
 def test_a_flac_of_unknown_length_is_read_to_its_end(swells: dict[str, Path]) -> None:
     data = bytearray(swells["flac-16"].read_bytes())
     data[21] &= 0xF0  # the 36 bits of STREAMINFO that count samples: 0 is "unknown", as in a pipe
     data[22:26] = bytes(4)
-    clip = audio.load(bytes(data))
+    clip = audio.load_audio(bytes(data))
     assert (clip.seconds, clip.flags) == (4.0, ())
 
 
@@ -172,7 +172,7 @@ def test_a_wav_of_unknown_length_is_healthy(size: int, swells: dict[str, Path]) 
     data = bytearray(swells["wav-16"].read_bytes())
     at = data.index(b"data")
     data[at + 4 : at + 8] = size.to_bytes(4, "little")
-    clip = audio.load(bytes(data))
+    clip = audio.load_audio(bytes(data))
     assert (clip.seconds, clip.flags) == (4.0, ())
 
 
@@ -181,8 +181,8 @@ def test_a_wav_of_unknown_length_is_healthy(size: int, swells: dict[str, Path]) 
 def test_any_rate_and_channel_count(tmp_path: Path, rate: int, channels: int) -> None:
     path = tmp_path / "a.wav"
     write(path, tone(2, rate, channels=channels), rate, kind="WAV", coding="PCM_24")
-    assert audio.probe(path) == audio.AudioInfo("wav", "pcm_24", rate, channels, 2.0)
-    clip = audio.load(path, sample_rate=22_050)
+    assert audio.info(path) == audio.AudioInfo("wav", "pcm_24", rate, channels, 2.0)
+    clip = audio.load_audio(path, sample_rate=22_050)
     assert measure_tone(clip.samples, 22_050) == pytest.approx((440, 0.5), rel=2e-3)
     assert clip.seconds == pytest.approx(2, abs=1e-4)
 
@@ -195,7 +195,7 @@ def test_mono_is_the_mean_of_six_channels(tmp_path: Path, kind: str) -> None:
         write(tmp_path / "a", samples, 48_000, kind="WAV", coding="FLOAT")
     else:
         encode(tmp_path / "a", samples, 48_000, codec="aac", container="ipod")
-    assert measure_tone(audio.load(tmp_path / "a").samples, 48_000)[1] == pytest.approx(0.1, rel=0.02)
+    assert measure_tone(audio.load_audio(tmp_path / "a").samples, 48_000)[1] == pytest.approx(0.1, rel=0.02)
 
 
 def test_eight_channels_in_planes(tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_eight_channels_in_planes(tmp_path: Path) -> None:
     samples = tone(4, 48_000, hertz=80, channels=8)  # low enough for the eighth, which takes the bass only
     encode(tmp_path / "a", samples, 48_000, codec="aac", container="ipod")
     for start in (0, 2):
-        clip = audio.load(tmp_path / "a", start=start)
+        clip = audio.load_audio(tmp_path / "a", start=start)
         assert clip.seconds == pytest.approx(4 - start, abs=0.05)
         assert measure_tone(clip.samples, 48_000) == pytest.approx((80, 0.5), rel=0.03)
 
@@ -217,7 +217,7 @@ def test_channels_may_change_on_the_way(tmp_path: Path) -> None:
             codec="aac",
             container="adts",
         )
-    clip = audio.load((tmp_path / "2").read_bytes() + (tmp_path / "1").read_bytes())
+    clip = audio.load_audio((tmp_path / "2").read_bytes() + (tmp_path / "1").read_bytes())
     assert clip.seconds == pytest.approx(4, abs=0.1)
     assert measure_tone(clip.samples[96_000:], 48_000) == pytest.approx((440, 0.5), rel=0.03)
 
@@ -231,12 +231,12 @@ def test_integers_fill_minus_one_to_one(tmp_path: Path) -> None:
     codes = np.tile(np.array([-(2**15), 0, 2**14, 2**15 - 1], np.int16), 12_000)
     write(tmp_path / "a", codes[:, None], 48_000, kind="WAV", coding="PCM_16")
     np.testing.assert_array_equal(
-        audio.load(tmp_path / "a", duration=0.5).samples[:4], [-1, 0, 0.5, 1 - 2**-15]
+        audio.load_audio(tmp_path / "a", duration=0.5).samples[:4], [-1, 0, 0.5, 1 - 2**-15]
     )
 
 
 def test_a_playlist_opens_no_other_file(tmp_path: Path, swells: dict[str, Path]) -> None:
     playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n{swells['aac']}\n#EXT-X-ENDLIST\n"
     with pytest.raises(AudioError) as caught:
-        audio.load(playlist.encode())
+        audio.load_audio(playlist.encode())
     assert caught.value.code == "audio_unreadable"

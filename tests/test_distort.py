@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from genrescope import distort
 from genrescope.errors import AudioError, ConfigError
-from genrescope.records import Floats
+from genrescope.records import FloatArray
 
 RATE = 16000
 
 
-def sound(length: int = RATE, seed: int = 0) -> Floats:
+def sound(length: int = RATE, seed: int = 0) -> FloatArray:
     """Return a chord in noise, peak 0.9."""
     time = np.arange(length) / RATE
     mixed = np.sin(2 * np.pi * 220 * time) + np.sin(2 * np.pi * 554 * time)
@@ -22,8 +22,8 @@ def sound(length: int = RATE, seed: int = 0) -> Floats:
     return (0.9 * mixed / np.abs(mixed).max()).astype(np.float32)
 
 
-def distorted(seed: int, **settings: float) -> Floats:
-    return distort.chain(sound(), RATE, np.random.default_rng(seed), **settings)
+def distorted(seed: int, **settings: float) -> FloatArray:
+    return distort.apply_random_effects(sound(), RATE, np.random.default_rng(seed), **settings)
 
 
 def test_a_seed_repeats_itself_and_another_differs() -> None:
@@ -34,7 +34,7 @@ def test_a_seed_repeats_itself_and_another_differs() -> None:
 
 def test_a_generator_goes_on() -> None:
     generator = np.random.default_rng(0)
-    first, second = (distort.chain(sound(), RATE, generator, strength=2) for _ in range(2))
+    first, second = (distort.apply_random_effects(sound(), RATE, generator, strength=2) for _ in range(2))
     assert not np.array_equal(first, second)
 
 
@@ -57,7 +57,7 @@ def test_more_strength_changes_more() -> None:
 def test_an_excerpt_is_cut_from_anywhere() -> None:
     ramp = np.linspace(0, 1, RATE, dtype=np.float32)
     generator = np.random.default_rng(0)
-    cuts = [distort.chain(ramp, RATE, generator, strength=0, seconds=0.25) for _ in range(40)]
+    cuts = [distort.apply_random_effects(ramp, RATE, generator, strength=0, seconds=0.25) for _ in range(40)]
     assert {len(cut) for cut in cuts} == {RATE // 4}
     starts = [float(cut[0]) for cut in cuts]
     assert min(starts) < 0.1
@@ -68,7 +68,7 @@ def test_an_excerpt_is_cut_from_anywhere() -> None:
 
 def test_a_short_recording_comes_round_again() -> None:
     ramp = np.linspace(0, 1, RATE, dtype=np.float32)
-    cut = distort.chain(ramp, RATE, np.random.default_rng(0), strength=0, seconds=2.5)
+    cut = distort.apply_random_effects(ramp, RATE, np.random.default_rng(0), strength=0, seconds=2.5)
     assert len(cut) == 2.5 * RATE
     np.testing.assert_array_equal(cut[:RATE], cut[RATE : 2 * RATE])
     np.testing.assert_array_equal(np.sort(cut[:RATE]), ramp)
@@ -78,7 +78,7 @@ def test_a_short_recording_comes_round_again() -> None:
 @given(
     length=st.integers(1, RATE),
     seconds=st.none() | st.floats(1e-5, 0.7),
-    strength=st.floats(0, distort.STRONGEST),
+    strength=st.floats(0, distort.MAX_STRENGTH),
     rate=st.sampled_from([8000, RATE, 22050, 44100]),
     level=st.sampled_from([0.0, 1e-6, 1.0, 50.0]),
     seed=st.integers(0, 2**32),
@@ -89,7 +89,7 @@ def test_the_chain_keeps_its_promises(
     given_sound = sound(length) * np.float32(level)
     before = given_sound.copy()
     generator = np.random.default_rng(seed)
-    heard = distort.chain(given_sound, rate, generator, strength=strength, seconds=seconds)
+    heard = distort.apply_random_effects(given_sound, rate, generator, strength=strength, seconds=seconds)
     assert len(heard) == (length if seconds is None else max(1, round(seconds * rate)))
     assert heard.dtype == np.float32
     assert np.isfinite(heard).all()
@@ -103,14 +103,14 @@ def test_every_step_is_drawn_and_every_step_distorts(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(distort, "_WARPED", 0.0)
     for _, step in distort._STEPS:
         monkeypatch.setattr(distort, "_STEPS", ((1.0, step),))
-        for strength in (1.0, distort.STRONGEST):
+        for strength in (1.0, distort.MAX_STRENGTH):
             assert not np.array_equal(distorted(3, strength=strength), sound()), step.__name__
 
 
 def test_silence_stays_silent() -> None:
     silence = np.zeros(RATE, dtype=np.float32)
     for seed in range(12):
-        heard = distort.chain(silence, RATE, np.random.default_rng(seed), strength=2)
+        heard = distort.apply_random_effects(silence, RATE, np.random.default_rng(seed), strength=2)
         assert np.abs(heard).max() < 1e-3
 
 
@@ -128,5 +128,5 @@ def test_a_length_that_makes_no_sense_is_refused(seconds: float) -> None:
 
 def test_an_empty_recording_is_refused() -> None:
     with pytest.raises(AudioError) as caught:
-        distort.chain(sound()[:0], RATE, np.random.default_rng(0))
+        distort.apply_random_effects(sound()[:0], RATE, np.random.default_rng(0))
     assert caught.value.code == "audio_no_samples"

@@ -37,7 +37,12 @@ def test_the_vocabulary_of_the_page_is_one(tmp_path: Path) -> None:
     file.write_text(blocks("tagging.md", "toml")[0])
     row = {"genre": "hiphop", "score": 1.0, "unsure": False, "scores": {"hiphop": 1.0}}
     row["styles"] = {"hip hop": 0.9, "heavy metal": 0.8, "rock and roll": 0.7, "middle eastern": 0.6}
-    assert Vocabulary.load(file).words(row, styles_from=0.5) == ["Rap", "Heavy Metal", "Rock", "Oldies"]
+    assert Vocabulary.load(file).genres_for(row, style_threshold=0.5) == [
+        "Rap",
+        "Heavy Metal",
+        "Rock",
+        "Oldies",
+    ]
 
 
 def test_the_first_steps_in_python(music: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,17 +17,17 @@ from genrescope.calibrate import Threshold
 from genrescope.errors import ConfigError, DataError
 from genrescope.evaluate import (
     Evaluation,
-    Level,
+    LevelResult,
     accuracy,
     bootstrap_interval,
     calibration_error,
     confusion_matrix,
-    evaluate,
+    evaluate_scores,
     group_confusions,
     macro_f1,
     majority_baseline,
+    mean_std,
     precision_recall_f1,
-    summarise_seeds,
 )
 
 CLASSES = ("blues", "jazz", "rock")
@@ -47,10 +47,10 @@ def evaluated(scores: Any, truth: Any, **changes: Any) -> Evaluation:
         "protocol": "p",
         "leaky": False,
     }
-    return evaluate(scores, truth, **given | changes)
+    return evaluate_scores(scores, truth, **given | changes)
 
 
-def only(level: Level | None) -> Level:
+def only(level: LevelResult | None) -> LevelResult:
     assert level is not None
     return level
 
@@ -166,23 +166,23 @@ def test_tracks_whose_scores_are_probabilities_say_how_far_to_trust_them() -> No
     scores = np.tile([0.8, 0.1, 0.1], (60, 1))
     halves = {"tracks": np.arange(60) // 2, "groups": np.arange(60) // 2}
     both = evaluated(scores, truth, min_score=0.7, **halves)
-    doubt = only(both.tracks).doubt
+    doubt = only(both.tracks).calibration
     assert doubt is not None
     assert doubt.curve == (doubt.curve[-1],)
     assert (doubt.curve[-1].coverage, doubt.curve[-1].accuracy) == (1, pytest.approx(1 / 3))
-    assert doubt.chosen == Threshold(0.7, 1.0, pytest.approx(1 / 3))
-    assert doubt.reached is None
+    assert doubt.model_threshold == Threshold(0.7, 1.0, pytest.approx(1 / 3))
+    assert doubt.best_threshold is None
     (bin_,) = doubt.bins
     error = only(both.tracks).calibration_error
     assert (bin_.n, bin_.confidence - bin_.accuracy) == (30, pytest.approx(error))
-    assert only(both.segments).doubt is None
-    assert only(evaluated(3 * scores, truth, **halves).tracks).doubt is None
+    assert only(both.segments).calibration is None
+    assert only(evaluated(3 * scores, truth, **halves).tracks).calibration is None
 
 
-def test_seeds_are_summarised_by_mean_and_sample_deviation() -> None:
-    assert summarise_seeds([0.5, 0.7]) == pytest.approx((0.6, 0.1 * np.sqrt(2)))
+def test_seeds_are_summarized_by_mean_and_sample_deviation() -> None:
+    assert mean_std([0.5, 0.7]) == pytest.approx((0.6, 0.1 * np.sqrt(2)))
     with pytest.raises(DataError, match="no spread"):
-        summarise_seeds([0.5])
+        mean_std([0.5])
 
 
 def test_resampling_in_blocks_does_not_change_the_interval(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,7 +235,7 @@ def test_an_evaluation_survives_json() -> None:
     assert Evaluation.from_json(row) == before
     assert (row["title"], row["leaky"]) == ("m, p", False)
     assert before.tracks is not None
-    assert before.tracks.doubt is not None
+    assert before.tracks.calibration is not None
     del row["tracks"]["doubt"]
     older = Evaluation.from_json(row)
     assert older.tracks == replace(before.tracks, doubt=None)
@@ -257,20 +257,20 @@ def test_the_same_seed_gives_the_same_interval() -> None:
 @pytest.mark.parametrize(
     ("code", "changes"),
     [
-        ("data_empty", {"scores": np.zeros((0, 3)), "truth": [], "tracks": [], "groups": []}),
-        ("data_malformed", {"truth": [0, 1]}),
-        ("data_malformed", {"truth": [0, 1, 3]}),
-        ("data_malformed", {"truth": [0, -1, 2]}),
-        ("data_malformed", {"truth": [0.0, 1.0, 2.0]}),
-        ("data_malformed", {"scores": [[0.1, np.nan, 0.2]] * 3}),
-        ("data_malformed", {"scores": [[0.5, 0.5]] * 3, "truth": [0, 1, 1]}),
-        ("data_malformed", {"scores": [0.1, 0.2, 0.3]}),
-        ("data_malformed", {"groups": [0, 1]}),
-        ("data_malformed", {"tracks": [0, 0, 1]}),
-        ("data_malformed", {"truth": [0, 0, 0], "tracks": [0, 0, 1], "groups": [0, 1, 2]}),
-        ("data_malformed", {"weights": [1.0, -1.0, 1.0]}),
-        ("data_malformed", {"weights": [1.0, 0.0, 1.0]}),
-        ("data_malformed", {"train_truth": [7]}),
+        ("dataset_empty", {"scores": np.zeros((0, 3)), "truth": [], "tracks": [], "groups": []}),
+        ("dataset_invalid", {"truth": [0, 1]}),
+        ("dataset_invalid", {"truth": [0, 1, 3]}),
+        ("dataset_invalid", {"truth": [0, -1, 2]}),
+        ("dataset_invalid", {"truth": [0.0, 1.0, 2.0]}),
+        ("dataset_invalid", {"scores": [[0.1, np.nan, 0.2]] * 3}),
+        ("dataset_invalid", {"scores": [[0.5, 0.5]] * 3, "truth": [0, 1, 1]}),
+        ("dataset_invalid", {"scores": [0.1, 0.2, 0.3]}),
+        ("dataset_invalid", {"groups": [0, 1]}),
+        ("dataset_invalid", {"tracks": [0, 0, 1]}),
+        ("dataset_invalid", {"truth": [0, 0, 0], "tracks": [0, 0, 1], "groups": [0, 1, 2]}),
+        ("dataset_invalid", {"weights": [1.0, -1.0, 1.0]}),
+        ("dataset_invalid", {"weights": [1.0, 0.0, 1.0]}),
+        ("dataset_invalid", {"train_truth": [7]}),
     ],
 )
 def test_what_cannot_be_scored_is_refused(code: str, changes: dict[str, Any]) -> None:

@@ -10,10 +10,16 @@ import soundfile
 
 from conftest import RATE, drone, hiss
 from genrescope import audio, features, segments
-from genrescope.datasets import gtzan as read_gtzan
+from genrescope.datasets import load_gtzan as read_gtzan
 from genrescope.errors import AudioError, DataError
-from genrescope.examples import prepare
-from genrescope.features import PAPER_LOG_MEL, PAPER_MEANS, PAPER_SEQUENCE, PICTURE_LOG_MEL, segment_frames
+from genrescope.examples import build_segments
+from genrescope.features import (
+    PAPER_LOG_MEL,
+    PAPER_MEANS,
+    PAPER_SEQUENCE,
+    SPECTROGRAM_LOG_MEL,
+    segment_frames,
+)
 from genrescope.records import Track
 
 
@@ -26,10 +32,10 @@ def song(tmp_path: Path) -> Track:
 
 @pytest.mark.parametrize("spec", [PAPER_LOG_MEL, PAPER_SEQUENCE, PAPER_MEANS], ids=lambda spec: spec.kind)
 def test_windows_are_the_segments_of_the_main_road(spec: features.FeatureSpec, song: Track) -> None:
-    examples = prepare([song], spec, seconds=4.5)
-    cut = segments.cut(audio.load(song.path, sample_rate=RATE), seconds=4.5)
-    direct = features.compute(cut.samples, RATE, spec)
-    gathered = examples.gather(np.arange(len(examples)))
+    examples = build_segments([song], spec, seconds=4.5)
+    cut = segments.split(audio.load_audio(song.path, sample_rate=RATE), seconds=4.5)
+    direct = features.extract(cut.samples, RATE, spec)
+    gathered = examples.take(np.arange(len(examples)))
     assert gathered.shape == direct.shape
     np.testing.assert_allclose(examples.weights, cut.weights, atol=512 / RATE)
     if spec.kind == "log_mel":
@@ -37,21 +43,21 @@ def test_windows_are_the_segments_of_the_main_road(spec: features.FeatureSpec, s
         np.testing.assert_allclose(gathered[0, :, :190], direct[0, :, :190], atol=0.01)
     else:
         np.testing.assert_allclose(gathered, direct, rtol=1e-5, atol=1e-5)
-    exact = prepare([song], spec, seconds=4.5, exact=True)
-    np.testing.assert_array_equal(exact.gather(np.arange(len(exact))), direct)
+    exact = build_segments([song], spec, seconds=4.5, per_segment=True)
+    np.testing.assert_array_equal(exact.take(np.arange(len(exact))), direct)
 
 
 def test_the_papers_segments(gtzan: Path) -> None:
     tracks = read_gtzan(gtzan, "spectrogram").tracks[:3]
-    examples = prepare(tracks, PAPER_LOG_MEL, seconds=4.5, limit=6)
-    assert examples.gather(np.arange(len(examples))).shape == (18, 128, 194)
+    examples = build_segments(tracks, PAPER_LOG_MEL, seconds=4.5, limit=6)
+    assert examples.take(np.arange(len(examples))).shape == (18, 128, 194)
     assert examples.start[:6].tolist() == [0, 194, 388, 581, 775, 969]
 
 
 def test_pictures_at_their_own_raster(gtzan: Path) -> None:
     tracks = read_gtzan(gtzan, "spectrogram").tracks[:2]
-    examples = prepare(tracks, PICTURE_LOG_MEL, seconds=5.3)
-    assert examples.pictures[0].shape == (128, 723)
+    examples = build_segments(tracks, SPECTROGRAM_LOG_MEL, seconds=5.3)
+    assert examples.spectrograms[0].shape == (128, 723)
     assert examples.width == 128
     last = examples.start[examples.track == 0][-1]
     assert 722 <= last + examples.width <= 723
@@ -60,25 +66,25 @@ def test_pictures_at_their_own_raster(gtzan: Path) -> None:
 def test_a_track_shorter_than_a_segment_is_repeated(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "short.wav", drone(2.0, 1), RATE)
     short = Track("short", tmp_path / "short.wav", "drone", "short")
-    examples = prepare([short], PICTURE_LOG_MEL, seconds=5.3)
-    window = examples.gather(np.array([0]))[0]
+    examples = build_segments([short], SPECTROGRAM_LOG_MEL, seconds=5.3)
+    window = examples.take(np.array([0]))[0]
     assert window.shape == (128, 128)
-    width = examples.pictures[0].shape[1]
+    width = examples.spectrograms[0].shape[1]
     np.testing.assert_array_equal(window[:, width : 2 * width], window[:, :width])
 
 
 def test_tables_feed_the_baselines_only(gtzan: Path) -> None:
     tracks = read_gtzan(gtzan, "table").tracks
-    examples = prepare(tracks, PAPER_MEANS, seconds=30.0)
-    assert examples.gather(np.arange(len(examples))).shape == (1000, 6)
+    examples = build_segments(tracks, PAPER_MEANS, seconds=30.0)
+    assert examples.take(np.arange(len(examples))).shape == (1000, 6)
     with pytest.raises(DataError, match="table"):
-        prepare(tracks, PAPER_LOG_MEL, seconds=4.5)
+        build_segments(tracks, PAPER_LOG_MEL, seconds=4.5)
 
 
 def test_random_starts_fit(song: Track) -> None:
-    examples = prepare([song], PICTURE_LOG_MEL, seconds=5.3)
+    examples = build_segments([song], SPECTROGRAM_LOG_MEL, seconds=5.3)
     starts = examples.random_starts(np.zeros(500, np.int64), np.random.default_rng(0))
-    room = examples.pictures[0].shape[1] - examples.width
+    room = examples.spectrograms[0].shape[1] - examples.width
     assert starts.min() == 0
     assert starts.max() == room
 
@@ -96,28 +102,31 @@ def test_what_cannot_be_read_is_left_out_and_told(song: Track, tmp_path: Path) -
     (tmp_path / "noise.wav").write_bytes(b"no sound")
     bad = Track("bad", tmp_path / "noise.wav", "drone", "bad")
     told: list[str] = []
-    examples = prepare(
-        [bad, song], PICTURE_LOG_MEL, seconds=5.3, on_failure=lambda track, failure: told.append(failure.code)
+    examples = build_segments(
+        [bad, song],
+        SPECTROGRAM_LOG_MEL,
+        seconds=5.3,
+        on_failure=lambda track, failure: told.append(failure.code),
     )
     assert [track.id for track in examples.tracks] == ["song"]
     assert told == ["audio_unreadable"]
     with pytest.raises(AudioError):
-        prepare([bad, song], PICTURE_LOG_MEL, seconds=5.3)
+        build_segments([bad, song], SPECTROGRAM_LOG_MEL, seconds=5.3)
     with pytest.raises(DataError, match="no track can be read"):
-        prepare([bad], PICTURE_LOG_MEL, seconds=5.3, on_failure=lambda *_: None)
+        build_segments([bad], SPECTROGRAM_LOG_MEL, seconds=5.3, on_failure=lambda *_: None)
 
 
 def test_pictures_that_do_not_fit_are_refused(tmp_path: Path, gtzan: Path) -> None:
     np.save(tmp_path / "small.npy", np.zeros((64, 200), np.float32))
     small = Track("small", tmp_path / "small.npy", "drone", "small", "spectrogram")
     with pytest.raises(DataError, match="64 bands"):
-        prepare([small], PICTURE_LOG_MEL, seconds=5.3)
+        build_segments([small], SPECTROGRAM_LOG_MEL, seconds=5.3)
     with pytest.raises(DataError, match="not fed with spectrograms"):
-        prepare(read_gtzan(gtzan, "spectrogram").tracks[:2], PAPER_SEQUENCE, seconds=4.5)
+        build_segments(read_gtzan(gtzan, "spectrogram").tracks[:2], PAPER_SEQUENCE, seconds=4.5)
 
 
 def test_arrays_have_the_models_raster(tmp_path: Path) -> None:
     np.save(tmp_path / "own.npy", np.random.default_rng(0).normal(-40, 9, (128, 400)).astype(np.float32))
     own = Track("own", tmp_path / "own.npy", "drone", "own", "spectrogram")
-    examples = prepare([own], PAPER_LOG_MEL, seconds=4.5)
-    np.testing.assert_array_equal(examples.pictures[0], np.load(tmp_path / "own.npy"))
+    examples = build_segments([own], PAPER_LOG_MEL, seconds=4.5)
+    np.testing.assert_array_equal(examples.spectrograms[0], np.load(tmp_path / "own.npy"))

@@ -21,27 +21,27 @@ from genrescope.features import (
     PAPER_LOG_MEL,
     PAPER_MEANS,
     PAPER_SEQUENCE,
-    PICTURE_LOG_MEL,
+    SPECTROGRAM_LOG_MEL,
     STATISTICS,
     FeatureSpec,
-    compute,
-    dimension,
-    names,
+    feature_dimension,
+    extract,
+    feature_names,
 )
-from genrescope.records import Floats
+from genrescope.records import FloatArray
 
 ALL_STATISTICS = FeatureSpec("vector", features=FEATURES, statistics=tuple(STATISTICS))
 SPECS = {
     "means": PAPER_MEANS,
     "sequence": PAPER_SEQUENCE,
     "log_mel": PAPER_LOG_MEL,
-    "picture": PICTURE_LOG_MEL,
+    "picture": SPECTROGRAM_LOG_MEL,
     "efficientat": EFFICIENTAT,
     "all_statistics": ALL_STATISTICS,
 }
 
 
-def segments(count: int = 3, n: int = 20000) -> Floats:
+def segments(count: int = 3, n: int = 20000) -> FloatArray:
     generator = np.random.default_rng(0)
     gains = 0.2 / (1 + np.arange(count))[:, np.newaxis]
     return (gains * generator.standard_normal((count, n))).astype(np.float32)
@@ -50,16 +50,16 @@ def segments(count: int = 3, n: int = 20000) -> Floats:
 def expected_shape(spec: FeatureSpec, count: int, n: int) -> tuple[int, ...]:
     frames = 1 + (n - (spec.pre_emphasis is not None)) // spec.hop_length
     return {
-        "log_mel": (count, dimension(spec), frames),
-        "sequence": (count, frames, dimension(spec)),
-        "vector": (count, dimension(spec)),
+        "log_mel": (count, feature_dimension(spec), frames),
+        "sequence": (count, frames, feature_dimension(spec)),
+        "vector": (count, feature_dimension(spec)),
     }[spec.kind]
 
 
 @pytest.mark.parametrize("name", SPECS)
 def test_shape_and_type(name: str) -> None:
     spec = SPECS[name]
-    result = compute(segments(), spec.sample_rate, spec)
+    result = extract(segments(), spec.sample_rate, spec)
     assert result.shape == expected_shape(spec, 3, 20000)
     assert result.dtype == np.float32
     assert result.flags.c_contiguous
@@ -68,15 +68,15 @@ def test_shape_and_type(name: str) -> None:
 @pytest.mark.parametrize("name", SPECS)
 def test_a_batch_gives_what_its_segments_give_one_by_one(name: str) -> None:
     spec = SPECS[name]
-    together = compute(segments(), spec.sample_rate, spec)
-    alone = [compute(segment[np.newaxis], spec.sample_rate, spec)[0] for segment in segments()]
+    together = extract(segments(), spec.sample_rate, spec)
+    alone = [extract(segment[np.newaxis], spec.sample_rate, spec)[0] for segment in segments()]
     np.testing.assert_array_equal(together, np.stack(alone))
 
 
 @pytest.mark.parametrize("name", SPECS)
 def test_silence_gives_finite_numbers(name: str) -> None:
     assert np.all(
-        np.isfinite(compute(np.zeros((1, 20000), np.float32), SPECS[name].sample_rate, SPECS[name]))
+        np.isfinite(extract(np.zeros((1, 20000), np.float32), SPECS[name].sample_rate, SPECS[name]))
     )
 
 
@@ -84,26 +84,26 @@ def test_silence_gives_finite_numbers(name: str) -> None:
 def test_samples_are_left_as_they_were(name: str) -> None:
     samples = segments()
     samples.setflags(write=False)
-    compute(samples, SPECS[name].sample_rate, SPECS[name])
+    extract(samples, SPECS[name].sample_rate, SPECS[name])
     np.testing.assert_array_equal(samples, segments())
 
 
 def test_log_mel_in_decibels_is_absolute_and_unclamped() -> None:
     quiet_end = np.concatenate([segments(1), np.zeros((1, 20000), np.float32)], axis=1)
-    levels = compute(quiet_end, 22050, PAPER_LOG_MEL)
+    levels = extract(quiet_end, 22050, PAPER_LOG_MEL)
     assert levels.min() == pytest.approx(-100)
-    doubled = compute(2 * segments(1), 22050, PAPER_LOG_MEL) - compute(segments(1), 22050, PAPER_LOG_MEL)
+    doubled = extract(2 * segments(1), 22050, PAPER_LOG_MEL) - extract(segments(1), 22050, PAPER_LOG_MEL)
     assert doubled == pytest.approx(6.0206, abs=1e-3)
 
 
 def test_a_vector_pools_what_a_sequence_holds() -> None:
-    sequence = compute(segments(), 22050, FeatureSpec("sequence", features=FEATURES)).astype(np.float64)
+    sequence = extract(segments(), 22050, FeatureSpec("sequence", features=FEATURES)).astype(np.float64)
     pooled = np.stack([f(sequence, axis=1) for f in (np.mean, np.std, np.var)], axis=-1).reshape(3, -1)
-    np.testing.assert_allclose(compute(segments(), 22050, ALL_STATISTICS), pooled, rtol=1e-5, atol=1e-8)
+    np.testing.assert_allclose(extract(segments(), 22050, ALL_STATISTICS), pooled, rtol=1e-5, atol=1e-8)
 
 
 def test_pooled_bins_give_the_papers_six_numbers() -> None:
-    assert names(PAPER_MEANS) == (
+    assert feature_names(PAPER_MEANS) == (
         "chroma_mean",
         "spectral_centroid_mean",
         "spectral_bandwidth_mean",
@@ -111,17 +111,17 @@ def test_pooled_bins_give_the_papers_six_numbers() -> None:
         "zero_crossing_rate_mean",
         "mfcc_mean",
     )
-    sequence = compute(segments(), 22050, PAPER_SEQUENCE)
-    vector = compute(segments(), 22050, PAPER_MEANS)
+    sequence = extract(segments(), 22050, PAPER_SEQUENCE)
+    vector = extract(segments(), 22050, PAPER_MEANS)
     np.testing.assert_allclose(vector[:, -1], sequence[:, :, :20].mean(axis=(1, 2)), rtol=1e-4)
 
 
 def test_names_follow_rows_and_statistics() -> None:
-    assert dimension(PAPER_SEQUENCE) == 40
-    assert names(PAPER_SEQUENCE)[19:22] == ("mfcc_20", "spectral_centroid", "chroma_1")
-    assert names(PAPER_LOG_MEL) == tuple(f"mel_{band}" for band in range(1, 129))
-    assert names(ALL_STATISTICS)[6:9] == ("mfcc_3_mean", "mfcc_3_std", "mfcc_3_var")
-    assert len(set(names(ALL_STATISTICS))) == dimension(ALL_STATISTICS) == 3 * (20 + 12 + 7 + 5)
+    assert feature_dimension(PAPER_SEQUENCE) == 40
+    assert feature_names(PAPER_SEQUENCE)[19:22] == ("mfcc_20", "spectral_centroid", "chroma_1")
+    assert feature_names(PAPER_LOG_MEL) == tuple(f"mel_{band}" for band in range(1, 129))
+    assert feature_names(ALL_STATISTICS)[6:9] == ("mfcc_3_mean", "mfcc_3_std", "mfcc_3_var")
+    assert len(set(feature_names(ALL_STATISTICS))) == feature_dimension(ALL_STATISTICS) == 3 * (20 + 12 + 7 + 5)
 
 
 @pytest.mark.parametrize("name", SPECS)
@@ -168,7 +168,7 @@ def test_an_ill_typed_or_senseless_setting_is_foreign(key: str) -> None:
     assert FOREIGN.keys() == PAPER_MEANS.to_json().keys()
     with pytest.raises(ModelError, match=key) as caught:
         FeatureSpec.from_json(PAPER_MEANS.to_json() | {key: FOREIGN[key]})
-    assert caught.value.code == "model_foreign"
+    assert caught.value.code == "model_incompatible"
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_an_ill_typed_or_senseless_setting_is_foreign(key: str) -> None:
 def test_missing_and_unknown_keys_are_foreign(settings: object) -> None:
     with pytest.raises(ModelError) as caught:
         FeatureSpec.from_json(settings)
-    assert caught.value.code == "model_foreign"
+    assert caught.value.code == "model_incompatible"
 
 
 @pytest.mark.parametrize(
@@ -201,18 +201,18 @@ def test_missing_and_unknown_keys_are_foreign(settings: object) -> None:
 def test_contradictions_are_refused(base: FeatureSpec, change: dict[str, Any]) -> None:
     with pytest.raises(ConfigError) as caught:
         replace(base, **change)
-    assert caught.value.code == "bad_config"
+    assert caught.value.code == "invalid_config"
 
 
 def test_another_sample_rate_is_refused() -> None:
     with pytest.raises(ConfigError, match="44100 Hz") as caught:
-        compute(segments(), 44100, PAPER_LOG_MEL)
-    assert caught.value.code == "bad_use"
+        extract(segments(), 44100, PAPER_LOG_MEL)
+    assert caught.value.code == "invalid_argument"
 
 
 def test_a_lone_segment_without_its_axis_is_refused() -> None:
     with pytest.raises(ConfigError, match="shape"):
-        compute(segments()[0], 22050, PAPER_LOG_MEL)
+        extract(segments()[0], 22050, PAPER_LOG_MEL)
 
 
 @pytest.mark.parametrize(
@@ -220,14 +220,14 @@ def test_a_lone_segment_without_its_axis_is_refused() -> None:
 )
 def test_no_samples_are_refused(count: int, n: int, spec: FeatureSpec) -> None:
     with pytest.raises(AudioError) as caught:
-        compute(np.zeros((count, n), np.float32), spec.sample_rate, spec)
+        extract(np.zeros((count, n), np.float32), spec.sample_rate, spec)
     assert caught.value.code == "audio_no_samples"
 
 
 def test_efficientats_own_front_end_gives_the_same(shared: Path) -> None:
     golden = np.load(shared / "weights" / "efficientat" / "golden.npz")
     waves = (golden["wave_int16_32k"] / 32767).astype(np.float32)
-    np.testing.assert_allclose(compute(waves, 32000, EFFICIENTAT), golden["logmel"], atol=1e-3)
+    np.testing.assert_allclose(extract(waves, 32000, EFFICIENTAT), golden["logmel"], atol=1e-3)
 
 
 @pytest.mark.parametrize("track", ["blues.00005", "classical.00005", "jazz.00005", "rock.00005"])
@@ -240,4 +240,4 @@ def test_the_published_table_of_means_is_reproduced(gtzan: Path, track: str) -> 
     ]
     published += [float(row["rolloff_mean"]), float(row["zero_crossing_rate_mean"])]
     published.append(float(np.mean([float(row[f"mfcc{number}_mean"]) for number in range(1, 21)])))
-    np.testing.assert_allclose(compute(y[np.newaxis], rate, PAPER_MEANS)[0], published, rtol=0.02)
+    np.testing.assert_allclose(extract(y[np.newaxis], rate, PAPER_MEANS)[0], published, rtol=0.02)

@@ -94,8 +94,8 @@ def interrupted(server: Server, target: Path, sha256: str | None = SHA256) -> Pa
     """Leave the first 100,000 bytes of a file behind, as an attempt does that was cut for good."""
     server.ranges, server.cuts = False, [100_000] * fetching.ATTEMPTS
     with pytest.raises(EnvironmentFailure) as caught:
-        fetching.fetch(server.url, target, sha256=sha256)
-    assert caught.value.code == "fetch_failed"
+        fetching.download(server.url, target, sha256=sha256)
+    assert caught.value.code == "download_failed"
     server.ranges, server.starts = True, []
     part = target.with_name("weights.pt.part")
     assert part.read_bytes() == CONTENT[:100_000]
@@ -104,15 +104,15 @@ def interrupted(server: Server, target: Path, sha256: str | None = SHA256) -> Pa
 
 
 def test_a_file_is_fetched_once(server: Server, target: Path) -> None:
-    assert fetching.fetch(server.url, target, sha256=SHA256) == target
-    assert fetching.fetch(server.url, target, sha256=SHA256).read_bytes() == CONTENT
+    assert fetching.download(server.url, target, sha256=SHA256) == target
+    assert fetching.download(server.url, target, sha256=SHA256).read_bytes() == CONTENT
     assert len(server.starts) == 1
     assert names(target.parent) == {"weights.pt"}
 
 
 def test_a_cut_connection_goes_on_where_it_was_cut(server: Server, target: Path) -> None:
     server.cuts = [70_000, 200_000]
-    assert fetching.fetch(server.url, target, sha256=SHA256).read_bytes() == CONTENT
+    assert fetching.download(server.url, target, sha256=SHA256).read_bytes() == CONTENT
     assert server.starts == [0, 70_000, 200_000]
 
 
@@ -121,21 +121,21 @@ def test_a_later_call_goes_on_where_an_earlier_one_gave_up(
     server: Server, target: Path, sha256: str | None
 ) -> None:
     interrupted(server, target, sha256)
-    assert fetching.fetch(server.url, target, sha256=sha256).read_bytes() == CONTENT
+    assert fetching.download(server.url, target, sha256=sha256).read_bytes() == CONTENT
     assert server.starts == [100_000]
 
 
 def test_a_server_without_ranges_starts_anew(server: Server, target: Path) -> None:
     server.ranges = False
     server.cuts = [70_000]
-    assert fetching.fetch(server.url, target, sha256=SHA256).read_bytes() == CONTENT
+    assert fetching.download(server.url, target, sha256=SHA256).read_bytes() == CONTENT
     assert server.starts == [0, 0]
 
 
 def test_halves_of_two_versions_are_never_joined(server: Server, target: Path) -> None:
     interrupted(server, target, None)
     server.content, server.etag = CONTENT[::-1], '"second"'
-    assert fetching.fetch(server.url, target).read_bytes() == CONTENT[::-1]
+    assert fetching.download(server.url, target).read_bytes() == CONTENT[::-1]
 
 
 @pytest.mark.parametrize("etag", [None, 'W/"weak"'])
@@ -144,25 +144,25 @@ def test_without_checksum_and_version_nothing_is_resumed(
 ) -> None:
     server.etag = etag
     server.cuts = [70_000]
-    assert fetching.fetch(server.url, target).read_bytes() == CONTENT
+    assert fetching.download(server.url, target).read_bytes() == CONTENT
     assert server.starts == [0, 0]
 
 
 def test_a_partial_file_beyond_the_end_is_thrown_away(server: Server, target: Path) -> None:
     interrupted(server, target).write_bytes(bytes(400_000))
-    assert fetching.fetch(server.url, target, sha256=SHA256).read_bytes() == CONTENT
+    assert fetching.download(server.url, target, sha256=SHA256).read_bytes() == CONTENT
     assert server.starts == [400_000, 0]
 
 
 def test_a_passing_failure_is_tried_again(server: Server, target: Path) -> None:
     server.statuses = [503, 429]
-    assert fetching.fetch(server.url, target, sha256=SHA256).read_bytes() == CONTENT
+    assert fetching.download(server.url, target, sha256=SHA256).read_bytes() == CONTENT
 
 
 def test_a_wrong_checksum_leaves_nothing(server: Server, target: Path) -> None:
     with pytest.raises(ModelError) as caught:
-        fetching.fetch(server.url, target, sha256="0" * 64)
-    assert caught.value.code == "model_damaged"
+        fetching.download(server.url, target, sha256="0" * 64)
+    assert caught.value.code == "model_corrupt"
     assert server.url in caught.value.hint
     assert names(target.parent) == set()
 
@@ -170,8 +170,8 @@ def test_a_wrong_checksum_leaves_nothing(server: Server, target: Path) -> None:
 def test_a_file_that_is_not_there_is_asked_for_once(server: Server, target: Path) -> None:
     server.statuses = [404, 404]
     with pytest.raises(EnvironmentFailure, match="404") as caught:
-        fetching.fetch(server.url, target)
-    assert caught.value.code == "fetch_failed"
+        fetching.download(server.url, target)
+    assert caught.value.code == "download_failed"
     assert server.url in caught.value.message
     assert str(target) in caught.value.hint
     assert server.statuses == [404]
@@ -180,48 +180,48 @@ def test_a_file_that_is_not_there_is_asked_for_once(server: Server, target: Path
 def test_offline_says_what_to_do(target: Path, server: Server) -> None:
     server.server_close()  # from here on nobody listens at this port
     with pytest.raises(EnvironmentFailure, match=server.url) as caught:
-        fetching.fetch(server.url, target)
+        fetching.download(server.url, target)
     assert str(target) in caught.value.hint
 
 
 def test_an_unknown_length_is_not_trusted_without_checksum(server: Server, target: Path) -> None:
     server.says_length = False
     with pytest.raises(EnvironmentFailure, match="how long"):
-        fetching.fetch(server.url, target)
-    assert fetching.fetch(server.url, target, sha256=SHA256).read_bytes() == CONTENT
+        fetching.download(server.url, target)
+    assert fetching.download(server.url, target, sha256=SHA256).read_bytes() == CONTENT
 
 
 def test_the_first_download_is_trusted_and_remembered(server: Server, target: Path) -> None:
-    fetching.fetch(server.url, target)
+    fetching.download(server.url, target)
     record = target.with_name("weights.pt.sha256")
     assert record.read_text() == f"{SHA256}  weights.pt\n"
     target.unlink()
     server.content = CONTENT[::-1]
     with pytest.raises(ModelError) as caught:
-        fetching.fetch(server.url, target)
-    assert caught.value.code == "model_damaged"
+        fetching.download(server.url, target)
+    assert caught.value.code == "model_corrupt"
     assert not target.exists()
 
 
 @pytest.mark.parametrize("sha256", [SHA256, SHA256[:8], None])
 def test_a_file_that_changes_on_disk_is_noticed(server: Server, target: Path, sha256: str | None) -> None:
-    fetching.fetch(server.url, target, sha256=sha256)
+    fetching.download(server.url, target, sha256=sha256)
     target.write_bytes(CONTENT[:-1])
     with pytest.raises(ModelError) as caught:
-        fetching.fetch(server.url, target, sha256=sha256)
-    assert caught.value.code == "model_damaged"
+        fetching.download(server.url, target, sha256=sha256)
+    assert caught.value.code == "model_corrupt"
     assert target.exists()  # it is the owner's to delete
 
 
 def test_a_file_put_there_by_hand_is_used(target: Path) -> None:
     target.parent.mkdir()
     target.write_bytes(CONTENT)
-    assert fetching.fetch("http://127.0.0.1:1/nobody", target, sha256=SHA256) == target
+    assert fetching.download("http://127.0.0.1:1/nobody", target, sha256=SHA256) == target
 
 
 def test_two_at_once_fetch_once(server: Server, target: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
-        calls = [pool.submit(fetching.fetch, server.url, target, sha256=SHA256) for _ in range(4)]
+        calls = [pool.submit(fetching.download, server.url, target, sha256=SHA256) for _ in range(4)]
     assert {call.result().read_bytes() for call in calls} == {CONTENT}
     assert server.starts == [0]
 
@@ -229,5 +229,5 @@ def test_two_at_once_fetch_once(server: Server, target: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_told(server: Server, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(GenrescopeError) as caught:
-        fetching.fetch(server.url, tmp_path / "file" / "weights.pt", sha256=SHA256)
-    assert caught.value.code == "cannot_write"
+        fetching.download(server.url, tmp_path / "file" / "weights.pt", sha256=SHA256)
+    assert caught.value.code == "write_failed"

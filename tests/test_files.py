@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 
 from genrescope.errors import EnvironmentFailure
-from genrescope.files import cache_folder, write_whole
+from genrescope.files import cache_folder, write_atomic
 
 
 def test_text_and_bytes_arrive(tmp_path: Path) -> None:
-    write_whole(tmp_path / "new" / "a.txt", "naïve")
-    write_whole(tmp_path / "new" / "b.bin", b"\x00\xff")
+    write_atomic(tmp_path / "new" / "a.txt", "naïve")
+    write_atomic(tmp_path / "new" / "b.bin", b"\x00\xff")
     assert (tmp_path / "new" / "a.txt").read_text(encoding="utf8") == "naïve"
     assert (tmp_path / "new" / "b.bin").read_bytes() == b"\x00\xff"
 
 
 def test_results_are_ordinary_files(tmp_path: Path) -> None:
-    write_whole(tmp_path / "a", "x")
+    write_atomic(tmp_path / "a", "x")
     (tmp_path / "b").write_text("x")
     assert (tmp_path / "a").stat().st_mode == (tmp_path / "b").stat().st_mode
 
@@ -36,8 +36,8 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(
 
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(EnvironmentFailure, match="No space left") as caught:
-        write_whole(target, "new")
-    assert caught.value.code == "cannot_write"
+        write_atomic(target, "new")
+    assert caught.value.code == "write_failed"
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
     assert target.read_text() == "old"
 
@@ -45,7 +45,7 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(
 def test_a_really_full_disk() -> None:
     """/dev/full's folder cannot take files, and a file cannot be a folder: both are one clear error."""
     with pytest.raises(EnvironmentFailure):
-        write_whole(Path("/dev/full/model.onnx"), "new")
+        write_atomic(Path("/dev/full/model.onnx"), "new")
 
 
 def test_an_interrupt_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,7 +54,7 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(Path, "replace", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        write_whole(tmp_path / "a", "x")
+        write_atomic(tmp_path / "a", "x")
     assert list(tmp_path.iterdir()) == []
 
 

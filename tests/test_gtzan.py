@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from genrescope.gtzan import index
+from genrescope.gtzan import load_index
 
 TOOL = Path(__file__).resolve().parents[1] / "tools" / "build_gtzan_index.py"
 
 
 def test_counts_are_the_published_ones() -> None:
-    known = index()
-    assert Counter(known.sides.values()) == {"train": 443, "validation": 197, "test": 290}
+    known = load_index()
+    assert Counter(known.fault_filtered.values()) == {"train": 443, "validation": 197, "test": 290}
     assert Counter(known.folds.values()) == {"1": 315, "2": 316, "3": 317}
     assert len(known.groups) == 1000
     assert len(known.replicas) == 28
@@ -25,15 +25,15 @@ def test_counts_are_the_published_ones() -> None:
 
 
 def test_the_published_split_divides_no_group() -> None:
-    known = index()
+    known = load_index()
     sides: dict[str, set[str]] = {}
-    for track, side in known.sides.items():
+    for track, side in known.fault_filtered.items():
         sides.setdefault(known.groups[track], set()).add(side)
     assert all(len(found) == 1 for found in sides.values())
 
 
 def test_replicas_share_a_group() -> None:
-    known = index()
+    known = load_index()
     assert all(known.replicas[other] == track for track, other in known.replicas.items())
     assert all(known.groups[track] == known.groups[other] for track, other in known.replicas.items())
 
@@ -49,7 +49,7 @@ def test_replicas_share_a_group() -> None:
     ],
 )
 def test_track_of(name: str, track: str | None) -> None:
-    assert index().track_of(name) == track
+    assert load_index().canonical_id(name) == track
 
 
 def test_the_script_rebuilds_what_is_shipped(gtzan: Path) -> None:
@@ -62,7 +62,7 @@ def test_the_script_rebuilds_what_is_shipped(gtzan: Path) -> None:
 def test_groups_are_artists(gtzan: Path) -> None:
     with (gtzan / "tracks.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    known = index()
+    known = load_index()
     for column in ("artist", "replica_of"):
         groups: dict[str, set[str]] = {}
         for row in rows:

@@ -92,10 +92,10 @@ def noise(segments: int, rate: int) -> Tensor:
 
 def test_samples_become_embeddings(folder: Path) -> None:
     (folder / "README.md").write_text(CARD)
-    backbone = backbones.load(f"hub:{folder}")
-    facts = backbone.facts
+    backbone = backbones.load_backbone(f"hub:{folder}")
+    facts = backbone.info
     embedding = backbone.embed(noise(3, facts.sample_rate))
-    assert (facts.takes, facts.source, facts.licence) == ("samples", str(folder), "cc-by-4.0")
+    assert (facts.takes, facts.source, facts.license) == ("samples", str(folder), "cc-by-4.0")
     assert facts.sample_rate in (16000, 48000)
     assert embedding.shape == (3, facts.size)
     assert not embedding[0].allclose(embedding[1])
@@ -103,8 +103,8 @@ def test_samples_become_embeddings(folder: Path) -> None:
 
 
 def test_segments_are_heard_one_by_one_as_in_a_batch(folder: Path) -> None:
-    backbone = backbones.load(f"hub:{folder}")
-    batch = noise(3, backbone.facts.sample_rate)
+    backbone = backbones.load_backbone(f"hub:{folder}")
+    batch = noise(3, backbone.info.sample_rate)
     with torch.no_grad():
         alone = torch.cat([backbone.embed(segment[None]) for segment in batch])
         torch.testing.assert_close(backbone.embed(batch), alone, atol=1e-4, rtol=1e-4)
@@ -113,15 +113,15 @@ def test_segments_are_heard_one_by_one_as_in_a_batch(folder: Path) -> None:
 def test_encoders_can_be_trained(transformers: Any, tmp_path: Path) -> None:
     for part in spectrogram_transformer(transformers):
         part.save_pretrained(tmp_path)
-    backbone = backbones.load(f"hub:{tmp_path}")
+    backbone = backbones.load_backbone(f"hub:{tmp_path}")
     backbone.embed(noise(1, 16000)).sum().backward()  # type: ignore[no-untyped-call]
     assert any(weights.grad is not None and weights.grad.any() for weights in backbone.parameters())
 
 
-def test_without_a_card_the_licence_is_unknown(transformers: Any, tmp_path: Path) -> None:
+def test_without_a_card_the_license_is_unknown(transformers: Any, tmp_path: Path) -> None:
     for part in spectrogram_transformer(transformers):
         part.save_pretrained(tmp_path)
-    assert backbones.load(f"hub:{tmp_path}").facts.licence == "unknown"
+    assert backbones.load_backbone(f"hub:{tmp_path}").info.license == "unknown"
 
 
 def test_a_model_of_text_is_refused(transformers: Any, tmp_path: Path) -> None:
@@ -130,8 +130,8 @@ def test_a_model_of_text_is_refused(transformers: Any, tmp_path: Path) -> None:
     ).save_pretrained(tmp_path)
     transformers.Wav2Vec2FeatureExtractor().save_pretrained(tmp_path)
     with pytest.raises(ModelError) as caught:
-        backbones.load(f"hub:{tmp_path}")
-    assert caught.value.code == "model_foreign"
+        backbones.load_backbone(f"hub:{tmp_path}")
+    assert caught.value.code == "model_incompatible"
 
 
 def test_code_of_a_repository_is_not_run(transformers: Any, tmp_path: Path) -> None:
@@ -141,23 +141,23 @@ def test_code_of_a_repository_is_not_run(transformers: Any, tmp_path: Path) -> N
     (tmp_path / "code.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
     transformers.Wav2Vec2FeatureExtractor().save_pretrained(tmp_path)
     with pytest.raises(ModelError) as caught:
-        backbones.load(f"hub:{tmp_path}")
-    assert caught.value.code == "model_foreign"
+        backbones.load_backbone(f"hub:{tmp_path}")
+    assert caught.value.code == "model_incompatible"
     assert not (tmp_path / "ran").exists()
 
 
 def test_an_empty_folder_is_told(transformers: Any, tmp_path: Path) -> None:
     with pytest.raises(ModelError) as caught:
-        backbones.load(f"hub:{tmp_path}")
-    assert caught.value.code == "model_missing"
+        backbones.load_backbone(f"hub:{tmp_path}")
+    assert caught.value.code == "model_not_found"
     assert "config.json" in caught.value.hint
 
 
 def test_offline_says_what_to_do(transformers: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(EnvironmentFailure, match=r"https://huggingface\.co/nobody/nothing") as caught:
-        backbones.load("hub:nobody/nothing", cache=tmp_path)
-    assert caught.value.code == "fetch_failed"
+        backbones.load_backbone("hub:nobody/nothing", cache=tmp_path)
+    assert caught.value.code == "download_failed"
     assert "folder" in caught.value.hint
 
 
@@ -184,6 +184,6 @@ def test_a_transformers_that_does_not_load_is_explained(
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(GenrescopeError) as caught:
-        backbones.load("hub:any/encoder")
-    assert caught.value.code == "extra_missing"
+        backbones.load_backbone("hub:any/encoder")
+    assert caught.value.code == "missing_dependency"
     assert said in caught.value.message + caught.value.hint

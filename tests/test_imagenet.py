@@ -59,16 +59,16 @@ def backbone(
 ) -> Any:
     file = tmp_path_factory.mktemp("weights") / "weights.pth"
     saved_as_torchvision_does(unweighted(request.param), file)
-    return backbones.load(request.param, weights=file)
+    return backbones.load_backbone(request.param, weights=file)
 
 
-def test_levels_become_greys() -> None:
+def test_levels_become_grays() -> None:
     scale = torch.tensor([0.0, -40.0, -80.0, -100.0]).repeat_interleave(4).expand(1, 16, 16)
     pictures = imagenet.picture(scale, 16)
     mean, deviation = torch.tensor(imagenet.IMAGENET_MEAN), torch.tensor(imagenet.IMAGENET_DEVIATION)
-    greys = pictures * deviation.view(1, 3, 1, 1) + mean.view(1, 3, 1, 1)
+    grays = pictures * deviation.view(1, 3, 1, 1) + mean.view(1, 3, 1, 1)
     expected = torch.tensor([1.0, 0.5, 0.0, 0.0]).repeat_interleave(4).expand(1, 3, 16, 16)
-    torch.testing.assert_close(greys, expected)
+    torch.testing.assert_close(grays, expected)
 
 
 def test_a_constant_stays_one_at_any_size() -> None:
@@ -90,10 +90,10 @@ def test_each_segment_has_its_own_reference() -> None:
 def test_embeddings_have_the_size_that_the_facts_say(backbone: backbones.Backbone) -> None:
     with torch.no_grad():
         embedding = backbone.embed(log_mel())
-    assert embedding.shape == (2, backbone.facts.size)
+    assert embedding.shape == (2, backbone.info.size)
     assert embedding.isfinite().all()
     assert not embedding[0].allclose(embedding[1])
-    assert backbone.facts.takes == "log_mel"
+    assert backbone.info.takes == "log_mel"
 
 
 def test_vgg_is_the_mean_of_its_last_maps(torchvision: Any) -> None:
@@ -125,15 +125,15 @@ def test_sources_are_torchvisions(torchvision: Any) -> None:
         "vgg16": published.VGG16_Weights.IMAGENET1K_V1.url,
         "inception-v3": published.Inception_V3_Weights.IMAGENET1K_V1.url,
     }
-    assert {name: backbones.BACKBONES[name].facts.source for name in NAMES} == urls
-    assert all(backbones.BACKBONES[name].facts.sha256 in url for name, url in urls.items())
+    assert {name: backbones.BACKBONES[name].info.source for name in NAMES} == urls
+    assert all(backbones.BACKBONES[name].info.sha256 in url for name, url in urls.items())
 
 
 def test_weights_of_another_network_are_refused(torchvision: Any, tmp_path: Path) -> None:
     torch.save({"features.0.weight": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(ModelError) as caught:
-        backbones.load("vgg16", weights=tmp_path / "other.pth")
-    assert caught.value.code == "model_foreign"
+        backbones.load_backbone("vgg16", weights=tmp_path / "other.pth")
+    assert caught.value.code == "model_incompatible"
 
 
 def forget_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,8 +145,8 @@ def test_a_missing_torchvision_names_the_extra(monkeypatch: pytest.MonkeyPatch) 
     forget_torchvision(monkeypatch)
     monkeypatch.setitem(sys.modules, "torchvision", None)
     with pytest.raises(EnvironmentFailure) as caught:
-        backbones.load("vgg16")
-    assert caught.value.code == "extra_missing"
+        backbones.load_backbone("vgg16")
+    assert caught.value.code == "missing_dependency"
     assert "genrescope[vision]" in caught.value.hint
 
 
@@ -166,6 +166,6 @@ def test_a_torchvision_for_another_torch_is_explained(
     forget_torchvision(monkeypatch)
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(EnvironmentFailure, match="does not load beside torch") as caught:
-        backbones.load("inception-v3")
-    assert caught.value.code == "extra_missing"
+        backbones.load_backbone("inception-v3")
+    assert caught.value.code == "missing_dependency"
     assert "download.pytorch.org" in caught.value.hint

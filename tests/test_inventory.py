@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from genrescope import inventory
-from genrescope.inventory import Entry
+from genrescope.inventory import FoundFile
 
 
 def test_iter_files(tmp_path: Path) -> None:
@@ -19,14 +19,14 @@ def test_iter_files(tmp_path: Path) -> None:
     for name in [*kept, *passed_over]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    assert list(inventory.iter_files([tmp_path])) == [tmp_path / name for name in kept]
-    assert list(inventory.iter_files([tmp_path], suffixes={".jpg"})) == [tmp_path / "a/cover.jpg"]
+    assert list(inventory.audio_files([tmp_path])) == [tmp_path / name for name in kept]
+    assert list(inventory.audio_files([tmp_path], suffixes={".jpg"})) == [tmp_path / "a/cover.jpg"]
 
 
 def test_iter_files_yields_what_it_is_given(tmp_path: Path) -> None:
     (tmp_path / "odd.name").touch()
     given = [tmp_path / "odd.name", tmp_path / "missing.mp3"]
-    assert list(inventory.iter_files(map(str, given))) == given
+    assert list(inventory.audio_files(map(str, given))) == given
 
 
 def test_iter_files_survives_loops_of_links(tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_iter_files_survives_loops_of_links(tmp_path: Path) -> None:
     (tmp_path / "a" / "back").symlink_to(tmp_path, target_is_directory=True)
     (tmp_path / "b").symlink_to(tmp_path / "a", target_is_directory=True)
     (tmp_path / "dangling.wav").symlink_to(tmp_path / "nowhere")
-    assert list(inventory.iter_files([tmp_path])) == [tmp_path / "a" / "1.mp3", tmp_path / "dangling.wav"]
+    assert list(inventory.audio_files([tmp_path])) == [tmp_path / "a" / "1.mp3", tmp_path / "dangling.wav"]
 
 
 def test_walk_tells_audio_from_the_rest(tmp_path: Path) -> None:
@@ -43,10 +43,10 @@ def test_walk_tells_audio_from_the_rest(tmp_path: Path) -> None:
     (tmp_path / "cover.jpg").touch()
     (tmp_path / ".hidden.mp3").touch()
     os.utime(tmp_path / "b.MP3", ns=(1, 2_000_000_001))
-    found = list(inventory.walk([tmp_path]))
+    found = list(inventory.discover([tmp_path]))
     assert found == [
-        Entry(str(tmp_path / "b.MP3"), "audio", 5, 2_000_000_001),
-        Entry(str(tmp_path / "cover.jpg"), "other"),
+        FoundFile(str(tmp_path / "b.MP3"), "audio", 5, 2_000_000_001),
+        FoundFile(str(tmp_path / "cover.jpg"), "other"),
     ]
 
 
@@ -55,7 +55,7 @@ def test_names_that_are_not_utf8_come_through(tmp_path: Path) -> None:
         Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mp3")).write_bytes(b"1")
     except OSError:
         pytest.skip("this file system takes no names that are not UTF-8")
-    (entry,) = inventory.walk([tmp_path])
+    (entry,) = inventory.discover([tmp_path])
     assert os.fsencode(entry.path).endswith(b"caf\xe9.mp3")
     assert entry.size == 1
 
@@ -63,7 +63,7 @@ def test_names_that_are_not_utf8_come_through(tmp_path: Path) -> None:
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
 def test_a_folder_that_may_not_be_read(tmp_path: Path) -> None:
     (tmp_path / "secret").mkdir(mode=0)
-    assert list(inventory.walk([tmp_path])) == [Entry(str(tmp_path / "secret"), "unreadable")]
+    assert list(inventory.discover([tmp_path])) == [FoundFile(str(tmp_path / "secret"), "unreadable")]
 
 
 def test_folders_deeper_than_python_recurses(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_folders_deeper_than_python_recurses(tmp_path: Path) -> None:
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(len(inspect.stack()) + 150)
     try:
-        found = list(inventory.walk([tmp_path]))
+        found = list(inventory.discover([tmp_path]))
     finally:
         sys.setrecursionlimit(limit)
     assert [entry.size for entry in found] == [1]
@@ -82,4 +82,4 @@ def test_folders_deeper_than_python_recurses(tmp_path: Path) -> None:
 def test_a_link_to_itself(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "loop.mp3").symlink_to("loop.mp3")
-    assert [entry.kind for entry in inventory.walk([tmp_path])] == ["other", "audio"]
+    assert [entry.kind for entry in inventory.discover([tmp_path])] == ["other", "audio"]

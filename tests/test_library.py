@@ -21,7 +21,7 @@ from conftest import RATE, drone, hiss
 from genrescope import Classifier, config, datasets, train
 from genrescope.database import Database, Filter
 from genrescope.errors import DataError, ModelError
-from genrescope.library import Library, Plan, as_answer, tally
+from genrescope.library import Library, ScanOptions, as_answer, count_by
 
 
 @pytest.fixture
@@ -36,8 +36,8 @@ def music(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def plan(little_model: Path) -> Plan:
-    return Plan(model=str(little_model), workers=1)
+def plan(little_model: Path) -> ScanOptions:
+    return ScanOptions(model=str(little_model), workers=1)
 
 
 @pytest.fixture
@@ -51,8 +51,8 @@ LEAST_ROW = {
 }  # fmt: skip
 
 
-def outcomes(library: Library, music: Path, plan: Plan) -> Counter[str]:
-    return Counter(one.outcome for one in library.scan([music], plan))
+def outcomes(library: Library, music: Path, plan: ScanOptions) -> Counter[str]:
+    return Counter(one.status for one in library.scan([music], plan))
 
 
 def check_whole(path: Path) -> int:
@@ -64,11 +64,11 @@ def check_whole(path: Path) -> int:
     return int(rows)
 
 
-def test_rows_hold_what_classify_says(library: Library, music: Path, plan: Plan) -> None:
+def test_rows_hold_what_classify_says(library: Library, music: Path, plan: ScanOptions) -> None:
     assert outcomes(library, music, plan) == {"classified": 4}
     classifier = Classifier.load(plan.model)
     for row in library.rows():
-        assert as_answer(row) == classifier.classify(row["path"]).row()
+        assert as_answer(row) == classifier.predict(row["path"]).to_dict()
         assert (row["format"], row["sample_rate"], row["channels"]) == ("wav", RATE, 1)
         assert row["size"] == Path(row["path"]).stat().st_size
         assert row["timeline"] == [
@@ -76,14 +76,14 @@ def test_rows_hold_what_classify_says(library: Library, music: Path, plan: Plan)
         ]
 
 
-def test_a_second_scan_hears_nothing(library: Library, music: Path, plan: Plan) -> None:
+def test_a_second_scan_hears_nothing(library: Library, music: Path, plan: ScanOptions) -> None:
     outcomes(library, music, plan)
     before = list(library.rows())
     assert outcomes(library, music, plan) == {"unchanged": 4}
     assert list(library.rows()) == before
 
 
-def test_changed_moved_copied_touched_and_gone(library: Library, music: Path, plan: Plan) -> None:
+def test_changed_moved_copied_touched_and_gone(library: Library, music: Path, plan: ScanOptions) -> None:
     outcomes(library, music, plan)
     soundfile.write(music / "0.wav", hiss(3.0, 9), RATE)
     (music / "1.wav").rename(music / "album" / "moved.wav")
@@ -95,13 +95,13 @@ def test_changed_moved_copied_touched_and_gone(library: Library, music: Path, pl
     }  # fmt: skip
     (music / "copy.wav").unlink()
     outcomes(library, music, plan)
-    assert [Path(row["path"]).name for row in library.rows(Filter(gone=True))] == ["copy.wav"]
+    assert [Path(row["path"]).name for row in library.rows(Filter(missing=True))] == ["copy.wav"]
     shutil.copy(music / "album" / "2.wav", music / "copy.wav")
     outcomes(library, music, plan)
-    assert list(library.rows(Filter(gone=True))) == []
+    assert list(library.rows(Filter(missing=True))) == []
 
 
-def test_files_that_changed_places(library: Library, music: Path, plan: Plan) -> None:
+def test_files_that_changed_places(library: Library, music: Path, plan: ScanOptions) -> None:
     outcomes(library, music, plan)
     before = {row["path"]: row["scores"] for row in library.rows()}
     first, second = music / "0.wav", music / "1.wav"
@@ -118,14 +118,16 @@ def test_files_that_changed_places(library: Library, music: Path, plan: Plan) ->
 
 
 def test_another_model_hears_all_again(
-    library: Library, music: Path, plan: Plan, tmp_path: Path, little_music: Path
+    library: Library, music: Path, plan: ScanOptions, tmp_path: Path, little_music: Path
 ) -> None:
     outcomes(library, music, plan)
-    settings = ["split.protocol=artist-grouped", "split.folds=4", "model.c=0.01"]
+    settings = ["split.protocol=artist-grouped", "split.folds=4", "model.inverse_regularization=0.01"]
     other = train.train(
-        datasets.read(little_music), config.load("logistic-regression", settings), tmp_path / "run"
+        datasets.load_dataset(little_music),
+        config.load_config("logistic-regression", settings),
+        tmp_path / "run",
     ).model
-    again = Plan(model=str(other), workers=1)
+    again = ScanOptions(model=str(other), workers=1)
     assert outcomes(library, music, again) == {"classified": 4}
     assert len({row["model"] for row in library.rows()}) == 1
 
@@ -136,7 +138,9 @@ def test_excerpts_are_heard_again_in_full_but_not_the_other_way(
     folder = tmp_path / "long"
     folder.mkdir()
     soundfile.write(folder / "long.wav", drone(300.0, 1), RATE)
-    short, full = (Plan(model=str(little_model), workers=1, excerpts=excerpts) for excerpts in (True, False))
+    short, full = (
+        ScanOptions(model=str(little_model), workers=1, excerpts=excerpts) for excerpts in (True, False)
+    )
     assert outcomes(library, folder, short) == {"classified": 1}
     (row,) = library.rows()
     assert row["excerpts"]
@@ -145,7 +149,7 @@ def test_excerpts_are_heard_again_in_full_but_not_the_other_way(
     assert outcomes(library, folder, short) == {"unchanged": 1}
 
 
-def test_what_cannot_be_heard_is_a_row_too(library: Library, music: Path, plan: Plan) -> None:
+def test_what_cannot_be_heard_is_a_row_too(library: Library, music: Path, plan: ScanOptions) -> None:
     (music / "empty.mp3").touch()
     (music / "text.flac").write_text("no music")
     (music / "cover.jpg").touch()
@@ -160,10 +164,10 @@ def test_what_cannot_be_heard_is_a_row_too(library: Library, music: Path, plan: 
     }  # fmt: skip
     # What may pass without the file changing is tried again, the rest only when asked.
     assert outcomes(library, music, plan) == {"unchanged": 7, "failed": 1, "other": 1}
-    assert outcomes(library, music, Plan(plan.model, workers=1, retry=True))["failed"] == 4
+    assert outcomes(library, music, ScanOptions(plan.model, workers=1, retry_failed=True))["failed"] == 4
 
 
-def test_names_that_are_not_utf8(library: Library, tmp_path: Path, plan: Plan) -> None:
+def test_names_that_are_not_utf8(library: Library, tmp_path: Path, plan: ScanOptions) -> None:
     folder = os.fsencode(tmp_path) + b"/odd"
     os.mkdir(folder)  # noqa: PTH102
     soundfile.write(tmp_path / "odd" / "plain.wav", drone(2.0, 1), RATE)
@@ -175,36 +179,36 @@ def test_names_that_are_not_utf8(library: Library, tmp_path: Path, plan: Plan) -
     Path(os.fsdecode(folder + b"/bad\xe9.mp3")).write_text("no music")
     assert outcomes(library, odd, plan) == {"classified": 1, "failed": 1}
     assert outcomes(library, odd, plan) == {"unchanged": 2}
-    (row,) = library.rows(Filter(under=odd, failed=False))
+    (row,) = library.rows(Filter(folder=odd, failed=False))
     assert os.fsencode(row["path"]).endswith(b"caf\xe9.wav")
 
 
-def test_a_folder_that_may_not_be_read(library: Library, music: Path, plan: Plan) -> None:
+def test_a_folder_that_may_not_be_read(library: Library, music: Path, plan: ScanOptions) -> None:
     if not hasattr(os, "geteuid") or os.geteuid() == 0:
         pytest.skip("root may read everything")
     (music / "secret").mkdir(mode=0)
     assert outcomes(library, music, plan)["unreadable"] == 1
 
 
-def test_filters(library: Library, music: Path, plan: Plan) -> None:
+def test_filters(library: Library, music: Path, plan: ScanOptions) -> None:
     outcomes(library, music, plan)
     rows = list(library.rows())
     assert [row["path"] for row in rows] == sorted(row["path"] for row in rows)
     assert {row["genre"] for row in library.rows(Filter(genres=("hiss",)))} == {"hiss"}
-    assert len(list(library.rows(Filter(under=music / "album")))) == 2
-    assert len(list(library.rows(Filter(under=music / "alb")))) == 0
+    assert len(list(library.rows(Filter(folder=music / "album")))) == 2
+    assert len(list(library.rows(Filter(folder=music / "alb")))) == 0
     middle = sorted(row["score"] for row in rows)[2]
     assert len(list(library.rows(Filter(min_score=middle)))) == 2
     assert len(list(library.rows(Filter(max_score=middle)))) == 3
     assert list(library.rows(Filter(failed=True))) == []
-    assert tally(library.rows())["genre"] == {"drone": 2, "hiss": 2}
+    assert count_by(library.rows())["genre"] == {"drone": 2, "hiss": 2}
 
 
 def test_wrong_paths_models_and_files(library: Library, music: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nothing is there"):
         library.scan([music / "none"])
     with pytest.raises(ModelError):
-        next(library.scan([music], Plan(model="no-such-model")))
+        next(library.scan([music], ScanOptions(model="no-such-model")))
     (tmp_path / "other.db").write_text("a diary, not a database, and long enough to be sure of it" * 9)
     with pytest.raises(DataError, match="not a library"):
         Library(tmp_path / "other.db")
@@ -228,7 +232,7 @@ decode.open_decoder = open_decoder
 
 
 def test_a_decoder_crash_costs_its_file_only(
-    library: Library, music: Path, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    library: Library, music: Path, plan: ScanOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(CRASHING)
@@ -236,7 +240,7 @@ def test_a_decoder_crash_costs_its_file_only(
     shutil.copy(music / "0.wav", music / "1 crash.wav")
     assert outcomes(library, music, plan) == {"classified": 4, "failed": 1}
     (row,) = library.rows(Filter(failed=True))
-    assert row["error"] == "audio_crashed"
+    assert row["error"] == "worker_crashed"
     assert row["path"].endswith("1 crash.wav")
 
 
@@ -245,7 +249,7 @@ SCAN = (
 )
 
 
-def begin_scan(music: Path, database: Path, plan: Plan) -> subprocess.Popen[bytes]:
+def begin_scan(music: Path, database: Path, plan: ScanOptions) -> subprocess.Popen[bytes]:
     words = [str(music), "--db", str(database), "--model", plan.model, "--workers", "2"]
     return subprocess.Popen([sys.executable, "-c", SCAN.format(words)], stderr=subprocess.PIPE)
 
@@ -257,7 +261,7 @@ def many_songs(folder: Path, number: int) -> Path:
     return folder
 
 
-def test_kills_at_any_moment_lose_nothing(tmp_path: Path, plan: Plan) -> None:
+def test_kills_at_any_moment_lose_nothing(tmp_path: Path, plan: ScanOptions) -> None:
     songs, database = many_songs(tmp_path / "songs", 120), tmp_path / "library.db"
     dice = random.Random(0)
     counts = [0]
@@ -280,10 +284,10 @@ def test_kills_at_any_moment_lose_nothing(tmp_path: Path, plan: Plan) -> None:
         assert outcomes(library, songs, plan) == {"unchanged": 120}
 
 
-def test_an_interrupt_ends_cleanly_and_soon(tmp_path: Path, plan: Plan) -> None:
+def test_an_interrupt_ends_cleanly_and_soon(tmp_path: Path, plan: ScanOptions) -> None:
     songs, database = many_songs(tmp_path / "songs", 200), tmp_path / "library.db"
     with begin_scan(songs, database, plan) as scan:
-        while not database.exists() or not _rows(database):
+        while scan.poll() is None and not _rows(database):
             time.sleep(0.05)
         scan.send_signal(signal.SIGINT)
         assert scan.wait(timeout=30) == 130
@@ -305,21 +309,21 @@ def test_copies_leave_excerpts_too(library: Library, tmp_path: Path, little_mode
     folder.mkdir()
     soundfile.write(folder / "a.wav", drone(300.0, 1), RATE)
     shutil.copy(folder / "a.wav", folder / "b.wav")
-    full = Plan(model=str(little_model), workers=1, excerpts=False)
-    outcomes(library, folder, Plan(model=str(little_model), workers=1))
+    full = ScanOptions(model=str(little_model), workers=1, excerpts=False)
+    outcomes(library, folder, ScanOptions(model=str(little_model), workers=1))
     list(library.scan([folder / "a.wav"], full))
     outcomes(library, folder, full)
     assert [row["excerpts"] for row in library.rows()] == [False, False]
 
 
 def test_what_became_a_folder_is_gone_and_what_may_be_unplugged_has_not_moved(
-    library: Library, music: Path, plan: Plan, tmp_path: Path
+    library: Library, music: Path, plan: ScanOptions, tmp_path: Path
 ) -> None:
     outcomes(library, music, plan)
     (music / "0.wav").unlink()
     (music / "0.wav").mkdir()
     outcomes(library, music, plan)
-    assert [Path(row["path"]).name for row in library.rows(Filter(gone=True))] == ["0.wav"]
+    assert [Path(row["path"]).name for row in library.rows(Filter(missing=True))] == ["0.wav"]
     shutil.copytree(music / "album", tmp_path / "backup")
     music.rename(tmp_path / "unplugged")
     assert outcomes(library, tmp_path / "backup", plan) == {"copied": 2}
@@ -327,7 +331,7 @@ def test_what_became_a_folder_is_gone_and_what_may_be_unplugged_has_not_moved(
 
 def test_another_scan_may_have_moved_the_row_before(tmp_path: Path) -> None:
     database = Database(tmp_path / "x.db")
-    database.put(LEAST_ROW)
+    database.upsert(LEAST_ROW)
     for _ in range(2):
         database.move("a", "b", size=1, mtime_ns=2)
     assert [found["path"] for found in database.rows()] == ["b"]
@@ -344,13 +348,13 @@ def test_a_stranger_s_database_is_left_as_it_is(tmp_path: Path) -> None:
     assert (tmp_path / "other.db").read_bytes() == before
 
 
-def test_a_library_is_read_while_it_is_written(tmp_path: Path, music: Path, plan: Plan) -> None:
+def test_a_library_is_read_while_it_is_written(tmp_path: Path, music: Path, plan: ScanOptions) -> None:
     with Library(tmp_path / "one.db") as writing, Library(tmp_path / "one.db") as reading:
         seen = [len(list(reading.rows())) for _ in writing.scan([music], plan)]
     assert seen == [1, 2, 3, 4]
 
 
-def test_giving_up_a_scan_stops_it(library: Library, music: Path, plan: Plan) -> None:
+def test_giving_up_a_scan_stops_it(library: Library, music: Path, plan: ScanOptions) -> None:
     scan = library.scan([music], plan)
     next(scan)
     scan.close()
@@ -360,7 +364,7 @@ def test_giving_up_a_scan_stops_it(library: Library, music: Path, plan: Plan) ->
 
 def test_put_replaces(tmp_path: Path) -> None:
     database = Database(tmp_path / "x.db")
-    database.put(LEAST_ROW | {"styles": {"pop": 0.5}})
-    database.put(LEAST_ROW | {"size": 3})
+    database.upsert(LEAST_ROW | {"styles": {"pop": 0.5}})
+    database.upsert(LEAST_ROW | {"size": 3})
     assert [(found["size"], found["styles"]) for found in database.rows()] == [(3, {"pop": 0.5})]
     database.close()

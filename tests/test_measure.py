@@ -1,4 +1,4 @@
-"""Measuring a model file on labelled music, and saying so when it has heard that music before."""
+"""Measuring a model file on labeled music, and saying so when it has heard that music before."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ import soundfile
 from conftest import RATE, drone, hiss
 from genrescope import datasets, measure
 from genrescope.errors import ConfigError, DataError
-from genrescope.examples import prepare
-from genrescope.gtzan import index
-from genrescope.models import Model, load
-from genrescope.records import Floats, Track
+from genrescope.examples import build_segments
+from genrescope.gtzan import load_index
+from genrescope.models import Model, load_model
+from genrescope.records import FloatArray, Track
 
 
 def test_tracks_of_the_training_are_called_leaky(little_music: Path, little_model: Path) -> None:
-    evaluation = measure.measure_file(Model.read(little_model), datasets.read(little_music))
+    evaluation = measure.evaluate_model(Model.read(little_model), datasets.load_dataset(little_music))
     assert evaluation.leaky
-    assert "were in the model's training" in evaluation.label
+    assert "were in the model's training" in evaluation.protocol_note
     assert evaluation.tracks is not None
     assert evaluation.tracks.n == 24
 
 
 def test_the_test_part_of_the_models_own_protocol_is_clean(little_music: Path, little_model: Path) -> None:
-    evaluation = measure.measure_file(
-        Model.read(little_model), datasets.read(little_music), protocol="artist-grouped", folds=4
+    evaluation = measure.evaluate_model(
+        Model.read(little_model), datasets.load_dataset(little_music), protocol="artist-grouped", folds=4
     )
     assert not evaluation.leaky
     assert evaluation.tracks is not None
@@ -39,8 +39,8 @@ def test_the_test_part_of_the_models_own_protocol_is_clean(little_music: Path, l
 def test_a_leaky_protocol_is_called_leaky_whatever_the_model_heard(
     little_music: Path, little_model: Path
 ) -> None:
-    evaluation = measure.measure_file(
-        Model.read(little_model), datasets.read(little_music), protocol="track-random"
+    evaluation = measure.evaluate_model(
+        Model.read(little_model), datasets.load_dataset(little_music), protocol="track-random"
     )
     assert evaluation.leaky
 
@@ -50,13 +50,15 @@ def test_what_was_not_scored_is_noted(little_music: Path, little_model: Path, tm
     (tmp_path / "music" / "polka").mkdir()
     soundfile.write(tmp_path / "music" / "polka" / "a.wav", drone(2.0, 1), RATE)
     (tmp_path / "music" / "hiss" / "broken.wav").write_bytes(b"no sound")
-    evaluation = measure.measure_file(Model.read(little_model), datasets.read(tmp_path / "music"))
+    evaluation = measure.evaluate_model(Model.read(little_model), datasets.load_dataset(tmp_path / "music"))
     assert any("1 tracks of genres" in note for note in evaluation.notes)
     assert any("broken.wav" in note for note in evaluation.notes)
 
 
 def test_a_part_of_the_published_test_is_noted(gtzan: Path) -> None:
-    evaluation = measure.measure_file(load(), datasets.gtzan(gtzan, "audio"), protocol="fault-filtered")
+    evaluation = measure.evaluate_model(
+        load_model(), datasets.load_gtzan(gtzan, "audio"), protocol="fault-filtered"
+    )
     assert evaluation.tracks is not None
     assert evaluation.tracks.n == 95
     assert not evaluation.leaky
@@ -68,21 +70,23 @@ def test_music_that_the_model_cannot_name_is_refused(little_model: Path, tmp_pat
         (tmp_path / genre).mkdir()
         soundfile.write(tmp_path / genre / "a.wav", play(2.0, 1), RATE)
     with pytest.raises(DataError) as caught:
-        measure.measure_file(Model.read(little_model), datasets.read(tmp_path))
+        measure.evaluate_model(Model.read(little_model), datasets.load_dataset(tmp_path))
     assert "drone, hiss" in caught.value.hint
 
 
 def test_divided_tracks_are_no_test(little_music: Path, little_model: Path) -> None:
     with pytest.raises(ConfigError, match="segment-random"):
-        measure.measure_file(Model.read(little_model), datasets.read(little_music), protocol="segment-random")
+        measure.evaluate_model(
+            Model.read(little_model), datasets.load_dataset(little_music), protocol="segment-random"
+        )
 
 
 def test_the_default_model_hears_what_it_sees(gtzan: Path) -> None:
     """The 95 test clips that are here as sound: at least 95 % have the top genre of their pictures."""
-    model = load()
-    pictures = {track.id: track for track in datasets.gtzan(gtzan, "spectrogram").tracks}
-    sides = index().sides
-    sounds = [track for track in datasets.gtzan(gtzan, "audio").tracks if sides.get(track.id) == "test"]
+    model = load_model()
+    pictures = {track.id: track for track in datasets.load_gtzan(gtzan, "spectrogram").tracks}
+    sides = load_index().fault_filtered
+    sounds = [track for track in datasets.load_gtzan(gtzan, "audio").tracks if sides.get(track.id) == "test"]
     heard, seen = (
         track_scores(model, tracks) for tracks in (sounds, [pictures[track.id] for track in sounds])
     )
@@ -92,13 +96,13 @@ def test_the_default_model_hears_what_it_sees(gtzan: Path) -> None:
     assert np.mean(same) >= 0.95
 
 
-def track_scores(model: Model, tracks: Sequence[Track]) -> Floats:
+def track_scores(model: Model, tracks: Sequence[Track]) -> FloatArray:
     """Return the weighted mean of each track's segment scores, shape (tracks, classes)."""
     info = model.info
-    examples = prepare(
-        tracks, info.features, seconds=info.segment_seconds, hop_seconds=info.hop_seconds, exact=True
+    examples = build_segments(
+        tracks, info.features, seconds=info.segment_seconds, hop_seconds=info.hop_seconds, per_segment=True
     )
-    scores = measure.score(model, examples, np.arange(len(examples)))
+    scores = measure.predict_segments(model, examples, np.arange(len(examples)))
     owners = [examples.track == owner for owner in range(len(tracks))]
     means = [np.average(scores[own], axis=0, weights=examples.weights[own]) for own in owners]
     return np.stack(means).astype(np.float32)

@@ -15,10 +15,10 @@ import pytest
 from onnx import TensorProto, helper
 
 from genrescope import models
-from genrescope.assembly import Head
+from genrescope.assembly import ModelHead
 from genrescope.audioset import STYLES
 from genrescope.errors import ModelError
-from genrescope.files import packaged
+from genrescope.files import package_data
 from genrescope.models import Model, ModelInfo
 
 
@@ -51,7 +51,7 @@ def test_a_missing_file_and_a_folder_are_told(tmp_path: Path) -> None:
     for path in (tmp_path / "absent.onnx", tmp_path):
         with pytest.raises(ModelError) as caught:
             Model.read(path)
-        assert caught.value.code == "model_missing"
+        assert caught.value.code == "model_not_found"
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model", b"\x08\x07" * 500])
@@ -60,7 +60,7 @@ def test_damaged_files_are_told(content: bytes, tmp_path: Path) -> None:
     file.write_bytes(content)
     with pytest.raises(ModelError) as caught:
         Model.read(file)
-    assert caught.value.code in {"model_damaged", "model_foreign"}
+    assert caught.value.code in {"model_corrupt", "model_incompatible"}
 
 
 def test_a_truncated_model_is_told(little_model: Path, tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_foreign_graph_is_refused(tmp_path: Path) -> None:
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), file)
     with pytest.raises(ModelError, match="no genrescope description") as caught:
         Model.read(file)
-    assert caught.value.code == "model_foreign"
+    assert caught.value.code == "model_incompatible"
 
 
 @pytest.mark.parametrize(
@@ -109,32 +109,36 @@ def test_other_descriptions_are_refused(
     file = described(little_model, change, tmp_path / "changed.onnx")
     with pytest.raises(ModelError, match=said) as caught:
         Model.read(file)
-    assert caught.value.code == "model_foreign"
+    assert caught.value.code == "model_incompatible"
     assert caught.value.hint
 
 
 def test_names_of_shipped_models_are_suggested() -> None:
     with pytest.raises(ModelError) as caught:
-        models.find("defualt")
+        models.resolve("defualt")
     assert "default" in caught.value.hint
 
 
-def shipped_info(shipped: models.Shipped) -> ModelInfo:
+def shipped_info(shipped: models.PackagedModel) -> ModelInfo:
     """Check a shipped file against its checksum, and return what it says of itself."""
-    content = packaged("models", shipped.head or shipped.file).read_bytes()
+    content = package_data("models", shipped.head or shipped.file).read_bytes()
     assert hashlib.sha256(content).hexdigest() == shipped.sha256
-    return Head.from_bytes(content, shipped.head).info if shipped.head else models.load(shipped.name).info
+    return (
+        ModelHead.from_bytes(content, shipped.head).info
+        if shipped.head
+        else models.load_model(shipped.name).info
+    )
 
 
-@pytest.mark.parametrize("name", models.catalogue())
-def test_every_shipped_model_is_what_the_catalogue_says(name: str) -> None:
-    info = shipped_info(models.catalogue()[name])
+@pytest.mark.parametrize("name", models.list_models())
+def test_every_shipped_model_is_what_the_catalog_says(name: str) -> None:
+    info = shipped_info(models.list_models()[name])
     # On pictures all of the published split can be had, on sound what is here of it.
     trained, tested = (639, 290) if info.features.hop_length == 914 else (260, 95)
     assert len(info.classes) == 10
     assert info.styles == STYLES
-    assert info.min_score is not None
-    assert info.licence
+    assert info.threshold is not None
+    assert info.license
     assert info.scores["protocol"] == "fault-filtered"
     assert len(info.provenance["heard"]) == trained
     assert info.scores["track_accuracy"]["n"] == tested
@@ -144,16 +148,16 @@ def test_every_shipped_model_is_what_the_catalogue_says(name: str) -> None:
 
 def test_the_default_fits_its_bounds() -> None:
     """At most 2 M parameters and 6 MB, so that it comes with every installation."""
-    file = models.catalogue()["default"].path
+    file = models.list_models()["default"].path
     assert file.stat().st_size < 6e6
     arrays = onnx.load(file).graph.initializer
     assert sum(int(np.prod(array.dims)) for array in arrays) < 2_000_000
 
 
 def test_a_shipped_model_with_another_checksum_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    genuine = models.catalogue()
+    genuine = models.list_models()
     forged = {name: replace(shipped, sha256="0" * 64) for name, shipped in genuine.items()}
-    monkeypatch.setattr(models, "catalogue", lambda: forged)
+    monkeypatch.setattr(models, "catalog", lambda: forged)
     with pytest.raises(ModelError) as caught:
-        models.load("default")
-    assert caught.value.code == "model_damaged"
+        models.load_model("default")
+    assert caught.value.code == "model_corrupt"

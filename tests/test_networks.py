@@ -1,4 +1,4 @@
-"""The networks: the paper's shapes, normalisation that generalises, gain that does not matter."""
+"""The networks: the paper's shapes, normalization that generalizes, gain that does not matter."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def spectrograms(items: int = 3, frames: int = FRAMES) -> torch.Tensor:
 
 def test_the_parallel_network_has_the_papers_shapes() -> None:
     network = networks.ParallelCnnRnn(BANDS, FRAMES, 10)
-    picture, sequence = network.branches(network.normalise(spectrograms()))
+    picture, sequence = network.branches(network.normalizer(spectrograms()))
     assert picture.shape == (3, 384)
     assert sequence.shape == (3, 128)
     assert network.output.in_features == 512
@@ -33,11 +33,11 @@ def test_the_lstm_has_the_papers_layers() -> None:
     assert (network.second.hidden_size, network.output.out_features) == (64, 10)
 
 
-@pytest.mark.parametrize("name", networks.FAMILIES)
+@pytest.mark.parametrize("name", networks.NETWORK_FAMILIES)
 def test_every_family_scores_segments_one_by_one_as_in_a_batch(name: str) -> None:
     torch.manual_seed(0)
-    sequence = networks.FAMILIES[name].input == "sequence"
-    network = networks.build(
+    sequence = networks.NETWORK_FAMILIES[name].input == "sequence"
+    network = networks.build_network(
         name, features=40 if sequence else BANDS, frames=FRAMES, classes=7, dropout=0.5
     ).eval()
     # In float64, so that the tolerance speaks of the network and not of the processor's rounding.
@@ -49,18 +49,18 @@ def test_every_family_scores_segments_one_by_one_as_in_a_batch(name: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "name", [name for name, family in networks.FAMILIES.items() if family.input == "log_mel"]
+    "name", [name for name, family in networks.NETWORK_FAMILIES.items() if family.input == "log_mel"]
 )
 def test_gain_does_not_change_the_answer(name: str) -> None:
     torch.manual_seed(0)
-    network = networks.build(name, features=BANDS, frames=FRAMES, classes=10, dropout=0.0).eval()
+    network = networks.build_network(name, features=BANDS, frames=FRAMES, classes=10, dropout=0.0).eval()
     network, batch = network.double(), spectrograms().double()
     with torch.no_grad():
         torch.testing.assert_close(network(batch), network(batch - 23.0), atol=1e-6, rtol=1e-6)
 
 
-def test_normalisation_centres_what_it_was_fitted_on() -> None:
-    layer = networks.Standardise(5)
+def test_normalization_centers_what_it_was_fitted_on() -> None:
+    layer = networks.Standardize(5)
     batch = torch.randn(100, 8, 5) * torch.tensor([1.0, 10, 100, 0.1, 0]) + 7
     layer.fit(batch)
     flat = layer(batch).reshape(-1, 5)
@@ -69,9 +69,9 @@ def test_normalisation_centres_what_it_was_fitted_on() -> None:
     assert flat.isfinite().all()  # the last feature is constant
 
 
-def test_normalisation_travels_with_the_weights() -> None:
+def test_normalization_travels_with_the_weights() -> None:
     first, second = networks.Lstm(4, 2), networks.Lstm(4, 2)
-    first.normalise.fit(torch.randn(10, 3, 4) * 5 + 2)
+    first.normalizer.fit(torch.randn(10, 3, 4) * 5 + 2)
     second.load_state_dict(first.state_dict())
     batch = torch.randn(2, 3, 4)
     torch.testing.assert_close(first.eval()(batch), second.eval()(batch))
@@ -93,6 +93,6 @@ def test_soft_targets_give_cross_entropy() -> None:
 
 def test_unknown_names_and_short_segments_are_refused() -> None:
     with pytest.raises(ConfigError, match="transformer"):
-        networks.build("transformer", features=128, frames=100, classes=2, dropout=0.0)
+        networks.build_network("transformer", features=128, frames=100, classes=2, dropout=0.0)
     with pytest.raises(ConfigError, match="too few"):
-        networks.build("parallel", features=128, frames=8, classes=2, dropout=0.0)
+        networks.build_network("parallel", features=128, frames=8, classes=2, dropout=0.0)

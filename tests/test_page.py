@@ -21,24 +21,24 @@ NASTY = "</article><script>x</script> & \"'.mp3"
 
 
 def answer(path: str, scores: dict[str, float], **changes: Any) -> dict[str, Any]:
-    return Prediction(path, scores, 30.0, "m").row() | changes
+    return Prediction(path, scores, 30.0, "m").to_dict() | changes
 
 
 def test_styles_and_doubt_stand_beside_the_genre() -> None:
     scores, styles = {"rock": 0.4, "blues": 0.35}, {"punk rock": 0.31, "grunge": 0.12, "opera": 0.01}
-    row = Prediction("a.mp3", scores, 30.0, "m", styles, 0.6).row()
+    row = Prediction("a.mp3", scores, 30.0, "m", styles, 0.6).to_dict()
     text = words(shown([row]))
     assert "unsure" in text
     assert "Styles punk rock 31 % grunge 12 %" in text
     assert "opera" not in text
-    sure = words(shown([Prediction("a.mp3", scores, 30.0, "m", {}, 0.3).row()]))
+    sure = words(shown([Prediction("a.mp3", scores, 30.0, "m", {}, 0.3).to_dict()]))
     assert "unsure" not in sure
     assert "Styles" not in sure
 
 
 def timed(rows: list[list[float]], classes: tuple[str, ...] = ("blues", "rock")) -> list[dict[str, Any]]:
     starts = np.arange(len(rows)) * 5.0
-    return Timeline(classes, starts, starts + 5, np.array(rows, dtype=np.float32)).rows()
+    return Timeline(classes, starts, starts + 5, np.array(rows, dtype=np.float32)).to_dicts()
 
 
 def shown(rows: list[dict[str, Any]]) -> str:
@@ -128,11 +128,11 @@ def test_the_course_is_told_in_words_too() -> None:
     assert "0:10 to 0:15 rock" in page
 
 
-def test_a_genre_has_one_colour_on_the_page_and_ten_have_ten() -> None:
+def test_a_genre_has_one_color_on_the_page_and_ten_have_ten() -> None:
     names = [f"g{number}" for number in range(10)]
-    colours = pages._colours([answer("a", dict.fromkeys(names, 0.1)), answer("b", {"g3": 1.0})])
-    assert len(set(colours.values())) == 10
-    many = pages._colours([answer("a", {f"g{number}": 1 / (number + 1) for number in range(40)})])
+    colors = pages._colors([answer("a", dict.fromkeys(names, 0.1)), answer("b", {"g3": 1.0})])
+    assert len(set(colors.values())) == 10
+    many = pages._colors([answer("a", {f"g{number}": 1 / (number + 1) for number in range(40)})])
     assert [many[f"g{number}"] for number in (0, 8, 9, 39)] == [f"var(--s{n})" for n in (0, 8, 9, 9)]
 
 
@@ -157,7 +157,7 @@ def test_rows_of_another_kind_are_refused() -> None:
     ("seconds", "written"), [(0, "0:00"), (59.6, "1:00"), (75, "1:15"), (36610, "10:10:10")]
 )
 def test_times_are_written_as_clocks(seconds: float, written: str) -> None:
-    assert document.clock(seconds) == written
+    assert document.format_clock(seconds) == written
 
 
 def test_the_time_axis_has_few_round_ticks_inside_the_track() -> None:

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from genrescope import patch
 
 
-def there_and_back(old: bytes, new: bytes, folder: Path) -> patch.Patch:
+def there_and_back(old: bytes, new: bytes, folder: Path) -> patch.Delta:
     """Make a patch, apply it, compare, and return it."""
     (folder / "old").write_bytes(old)
     (folder / "new").write_bytes(new)
-    made = patch.make(folder / "old", folder / "new")
-    patch.apply(made, folder / "new", folder / "again")
+    made = patch.create_delta(folder / "old", folder / "new")
+    patch.apply_delta(made, folder / "new", folder / "again")
     assert (folder / "again").read_bytes() == old
     return made
 
@@ -58,5 +58,5 @@ def test_checksums_all_over_a_file_cost_little(folder: Path) -> None:
 def test_too_much_is_not_kept(folder: Path) -> None:
     (folder / "old").write_bytes(np.random.default_rng(0).bytes(3000))
     (folder / "new").write_bytes(b"")
-    assert patch.make(folder / "old", folder / "new", most=2000).data is None
-    assert patch.make(folder / "old", folder / "new").data is not None
+    assert patch.create_delta(folder / "old", folder / "new", most=2000).data is None
+    assert patch.create_delta(folder / "old", folder / "new").data is not None

@@ -98,7 +98,7 @@ def test_read_only_files_are_left_alone(flac: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(os, "access", lambda _, wanted: wanted != os.W_OK)
     with pytest.raises(GenrescopeError, match="read-only") as caught:
         tags.write_genres(flac, GENRES)
-    assert caught.value.code == "cannot_write"
+    assert caught.value.code == "write_failed"
     assert flac.read_bytes() == content
 
 
@@ -123,12 +123,12 @@ def test_the_longest_name_and_names_that_are_not_utf8(forms: dict[str, Path], tm
         song = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
         shutil.copy2(forms["flac-bare"], song)
         change = tags.write_genres(song, GENRES)
-        stored = tags.Change.from_row(json.loads(json.dumps(change.row())))
+        stored = tags.TagChange.from_row(json.loads(json.dumps(change.row())))
         assert tags.undo(stored).how == "bytes"
 
 
 def test_a_file_written_meanwhile_is_not_replaced(flac: Path) -> None:
-    def other_program(_: tags.Change) -> None:
+    def other_program(_: tags.TagChange) -> None:
         with flac.open("ab") as stream:
             stream.write(b"more")
 
@@ -143,7 +143,7 @@ def test_a_file_written_meanwhile_is_not_replaced(flac: Path) -> None:
 def test_a_change_is_journalled_before_it_happens(flac: Path) -> None:
     content, seen = flac.read_bytes(), []
 
-    def crash(change: tags.Change) -> None:
+    def crash(change: tags.TagChange) -> None:
         seen.append(change)
         raise RuntimeError("the journal cannot be written")
 
@@ -173,7 +173,7 @@ def test_a_full_disk_leaves_the_old_file(song: Path) -> None:
         song.write_bytes(content)
         with largest_file(room), pytest.raises(GenrescopeError) as caught:
             tags.write_genres(song, change.after)
-        assert caught.value.code == "cannot_write", room
+        assert caught.value.code == "write_failed", room
         assert song.read_bytes() == content
     song.write_bytes(changed)
     with largest_file(len(content) - 1), pytest.raises(GenrescopeError):
@@ -225,6 +225,6 @@ def test_a_patch_that_does_not_fit_is_refused(flac: Path, tmp_path: Path) -> Non
         (flac.read_bytes(), b"no patch"),
     ):
         other.write_bytes(content)
-        damaged = patch.Patch(change.patch.old, change.patch.new, data)
+        damaged = patch.Delta(change.patch.old, change.patch.new, data)
         with pytest.raises(GenrescopeError, match="does not fit"):
-            patch.apply(damaged, other, tmp_path / "out")
+            patch.apply_delta(damaged, other, tmp_path / "out")

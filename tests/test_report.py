@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from genrescope import plots
-from genrescope.calibrate import Bin, Threshold
+from genrescope.calibrate import CalibrationBin, Threshold
 from genrescope.document import Figure, Paragraph, Section, Table, html, inline_svg, markdown
 from genrescope.errors import EnvironmentFailure
-from genrescope.evaluate import Evaluation, evaluate
+from genrescope.evaluate import Evaluation, evaluate_scores
 from genrescope.paper import GENRES
 from genrescope.plots import Curve
-from genrescope.report import Paths, Report, compare_with_paper, write_report
+from genrescope.report import EvaluationReport, ReportPaths, compare_with_paper, write_report
 from genrescope.style import SERIES
 
 VOID = {"meta", "img", "br", "link", "input", "use", "path"}
@@ -61,11 +61,11 @@ def evaluation(model: str, protocol: str, leaky: bool, **changes: Any) -> Evalua
     tracks = np.arange(120) // 2
     given = {"classes": GENRES, "tracks": tracks, "groups": tracks, "train_truth": truth, "data": "GTZAN"}
     given |= {"scores": scores / scores.sum(1, keepdims=True), "truth": truth}
-    return evaluate(**given | {"model": model, "protocol": protocol, "leaky": leaky} | changes)
+    return evaluate_scores(**given | {"model": model, "protocol": protocol, "leaky": leaky} | changes)
 
 
 @pytest.fixture(scope="module")
-def report() -> Report:
+def report() -> EvaluationReport:
     evaluations = (
         evaluation("parallel", "segment-random", True),
         evaluation("parallel", "fault-filtered", False, notes=[NASTY]),
@@ -74,16 +74,16 @@ def report() -> Report:
     curves = {"parallel, segment-random": CURVE}
     provenance = {"data": NASTY, "seed": 0}
     published = compare_with_paper(evaluations)
-    return Report(f"GTZAN {NASTY}", evaluations, curves, pictures, published, provenance)
+    return EvaluationReport(f"GTZAN {NASTY}", evaluations, curves, pictures, published, provenance)
 
 
 @pytest.fixture(scope="module")
-def paths(report: Report, tmp_path_factory: pytest.TempPathFactory) -> Paths:
+def paths(report: EvaluationReport, tmp_path_factory: pytest.TempPathFactory) -> ReportPaths:
     return write_report(report, tmp_path_factory.mktemp("report") / "new")
 
 
 @pytest.fixture(scope="module")
-def page(paths: Paths) -> str:
+def page(paths: ReportPaths) -> str:
     return paths.html.read_text(encoding="utf8")
 
 
@@ -117,21 +117,21 @@ def test_the_page_serves_readers_of_every_kind(page: str) -> None:
     assert links <= {f"#{one}" for one in ids}
 
 
-def test_figures_take_the_pages_colours(page: str) -> None:
+def test_figures_take_the_pages_colors(page: str) -> None:
     body = page.partition("</style>")[2]
-    for colour in ("ink", "accent", "s0", "s1"):
-        assert f"var(--{colour})" in body
+    for color in ("ink", "accent", "s0", "s1"):
+        assert f"var(--{color})" in body
     assert "#000000" not in body
 
 
-def test_text_is_escaped(page: str, paths: Paths) -> None:
+def test_text_is_escaped(page: str, paths: ReportPaths) -> None:
     text = paths.markdown.read_text(encoding="utf8")
     assert "<script" not in page + text
     assert NASTY in "".join(Checker(page).words)
     assert "\\|" in text
 
 
-def test_leaky_numbers_are_marked_in_every_row_heading_and_figure(page: str, paths: Paths) -> None:
+def test_leaky_numbers_are_marked_in_every_row_heading_and_figure(page: str, paths: ReportPaths) -> None:
     text = paths.markdown.read_text(encoding="utf8")
     for document in (page, text):
         for line in document.splitlines():
@@ -146,7 +146,7 @@ def test_leaky_numbers_are_marked_in_every_row_heading_and_figure(page: str, pat
     assert not any("segment-random" in figure.replace("segment-random (leaky)", "") for figure in figures)
 
 
-def test_json_marks_leaky_numbers_and_keeps_all(report: Report, paths: Paths) -> None:
+def test_json_marks_leaky_numbers_and_keeps_all(report: EvaluationReport, paths: ReportPaths) -> None:
     content = json.loads(paths.json.read_text(encoding="utf8"))
     assert [row["leaky"] for row in content["evaluations"]] == [True, False]
     assert content["evaluations"][0]["title"] == "parallel, segment-random (leaky)"
@@ -157,7 +157,7 @@ def test_json_marks_leaky_numbers_and_keeps_all(report: Report, paths: Paths) ->
     assert (best["paper"], best["replicated"]["leaky"], best["clean"]["leaky"]) == (72.5, True, False)
 
 
-def test_markdown_holds_tables_and_links_to_figures_that_exist(paths: Paths) -> None:
+def test_markdown_holds_tables_and_links_to_figures_that_exist(paths: ReportPaths) -> None:
     text = paths.markdown.read_text(encoding="utf8")
     links = re.findall(r"\]\((.*?)\)", text)
     assert len(links) > 5
@@ -167,7 +167,9 @@ def test_markdown_holds_tables_and_links_to_figures_that_exist(paths: Paths) -> 
         assert len(widths) == 1
 
 
-def test_the_same_report_gives_the_same_bytes(report: Report, paths: Paths, tmp_path: Path) -> None:
+def test_the_same_report_gives_the_same_bytes(
+    report: EvaluationReport, paths: ReportPaths, tmp_path: Path
+) -> None:
     again = write_report(report, tmp_path)
     assert [path.read_bytes() for path in again] == [path.read_bytes() for path in paths]
 
@@ -176,7 +178,7 @@ def test_repeated_runs_keep_apart(tmp_path: Path) -> None:
     two = {"classes": ("a", "b"), "scores": np.eye(2), "truth": [0, 1], "tracks": [0, 1], "groups": [0, 1]}
     two |= {"train_truth": None}
     twins = tuple(evaluation("svm", "fault-filtered", False, seed=seed, **two) for seed in (1, 2, 2))
-    text = write_report(Report("Seeds", twins), tmp_path).markdown.read_text(encoding="utf8")
+    text = write_report(EvaluationReport("Seeds", twins), tmp_path).markdown.read_text(encoding="utf8")
     headings = re.findall(r"^## (svm.*)$", text, flags=re.MULTILINE)
     assert len(set(headings)) == 3
 
@@ -185,19 +187,19 @@ def test_a_failing_write_leaves_no_half_file(tmp_path: Path) -> None:
     (tmp_path / "report.html").mkdir()
     (tmp_path / "report.html" / "mine").touch()
     with pytest.raises(EnvironmentFailure) as failure:
-        write_report(Report("Nothing yet", ()), tmp_path)
-    assert failure.value.code == "cannot_write"
+        write_report(EvaluationReport("Nothing yet", ()), tmp_path)
+    assert failure.value.code == "write_failed"
     assert not [path for path in tmp_path.rglob("*") if path.name.endswith(".part")]
     json.loads((tmp_path / "report.json").read_text(encoding="utf8"))
 
 
 def test_a_report_that_cannot_be_drawn_touches_nothing(
-    report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    report: EvaluationReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(EnvironmentFailure, match="matplotlib") as failure:
         write_report(report, tmp_path / "new")
-    assert failure.value.code == "extra_missing"
+    assert failure.value.code == "missing_dependency"
     assert not (tmp_path / "new").exists()
 
 
@@ -226,15 +228,18 @@ def test_trust_and_doubt_stand_in_the_report(tmp_path: Path) -> None:
     trusted = evaluation("cnn", "fault-filtered", False, min_score=0.3)
     leaky = evaluation("svm", "track-random", True)
     level = trusted.levels[0]
-    assert level.doubt is not None
-    assert level.doubt.reached is not None
-    assert level.doubt.chosen is not None
-    paths = write_report(Report("Trust", (trusted, leaky)), tmp_path)
+    assert level.calibration is not None
+    assert level.calibration.best_threshold is not None
+    assert level.calibration.model_threshold is not None
+    paths = write_report(EvaluationReport("Trust", (trusted, leaky)), tmp_path)
     text = paths.markdown.read_text(encoding="utf8")
     first, second = re.findall(r"^\| (?:cnn|svm) \| .* right.*$", text, flags=re.MULTILINE)
-    assert f"{level.calibration_error:.3f} | {level.doubt.chance_error:.3f}" in first
-    assert f"{100 * level.doubt.chosen.coverage:.1f} % from 0.30, " in first
-    assert f"{100 * level.doubt.reached.coverage:.1f} % from {level.doubt.reached.score:.2f}, " in first
+    assert f"{level.calibration_error:.3f} | {level.calibration.expected_ece:.3f}" in first
+    assert f"{100 * level.calibration.model_threshold.coverage:.1f} % from 0.30, " in first
+    assert (
+        f"{100 * level.calibration.best_threshold.coverage:.1f} % from {level.calibration.best_threshold.score:.2f}, "
+        in first
+    )
     assert "leaky" in second
     assert second.endswith("| – |")
     assert "With its own threshold, 0.30," in text
@@ -248,7 +253,7 @@ def test_trust_and_doubt_stand_in_the_report(tmp_path: Path) -> None:
 def test_evaluations_of_older_reports_are_drawn_without_doubt(tmp_path: Path) -> None:
     row = evaluation("cnn", "fault-filtered", False).to_json()
     del row["tracks"]["doubt"]
-    text = write_report(Report("Old", (Evaluation.from_json(row),)), tmp_path).markdown
+    text = write_report(EvaluationReport("Old", (Evaluation.from_json(row),)), tmp_path).markdown
     assert "Trust" not in text.read_text(encoding="utf8")
     assert not list(tmp_path.glob("figures/reliability*"))
 
@@ -268,7 +273,7 @@ def test_the_confusion_figure_shows_every_count_and_shades_by_share() -> None:
 
 
 def test_the_reliability_figure_counts_every_bin() -> None:
-    bins = (Bin(0.3, 0.4, 17, 0.36, 0.2), Bin(0.9, 1.0, 42, 0.97, 0.9))
+    bins = (CalibrationBin(0.3, 0.4, 17, 0.36, 0.2), CalibrationBin(0.9, 1.0, 42, 0.97, 0.9))
     words = {text.strip() for text in texts(plots.reliability_figure(bins, "T"))}
     assert {"17", "42", "T", "share right", "score of the answer", "tracks"} <= words
 
@@ -299,7 +304,7 @@ def test_titles_are_taken_as_they_are(title: str) -> None:
     assert escaped in "".join(texts(svg))
 
 
-def test_a_model_has_one_colour_in_all_comparisons() -> None:
+def test_a_model_has_one_color_in_all_comparisons() -> None:
     alone = plots.comparison_figure({"b": [0.5]}, ["x"], "T", order=["a", "b"])
     assert SERIES[1] in alone
     assert SERIES[0] not in alone
@@ -364,7 +369,7 @@ def test_blocks_come_out_in_both_languages() -> None:
     assert "### More" in text
 
 
-def test_long_features_that_share_a_panel_keep_their_names_and_colours() -> None:
+def test_long_features_that_share_a_panel_keep_their_names_and_colors() -> None:
     many = np.linspace(0, 1, 5000)
     svg = plots.features_figure({"spectral_centroid": many, "spectral_rolloff": many + 1}, 60.0, "long")
     assert {"spectral centroid", "spectral rolloff"} <= {text.strip() for text in texts(svg)}

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from genrescope import paper, reproduce
-from genrescope.config import load
+from genrescope.config import load_config
 
 
 def test_every_experiment_has_a_configuration() -> None:
     for experiment in reproduce.EXPERIMENTS:
-        settings = load(experiment.config, experiment.overrides)
+        settings = load_config(experiment.config, experiment.overrides)
         assert settings.model.name
     named = {experiment.name for experiment in reproduce.EXPERIMENTS}
     assert {name for line in paper.HEADLINES for name in line.models} <= named
@@ -25,7 +25,7 @@ def test_a_rehearsal_gives_the_whole_report(
     chosen = tuple(one for one in reproduce.EXPERIMENTS if one.name in {"svm", "parallel"})
     monkeypatch.setattr(reproduce, "EXPERIMENTS", chosen)
     monkeypatch.setattr(reproduce, "QUICK_TRACKS", 2)
-    paths = reproduce.reproduce(gtzan, tmp_path, quick=True)
+    paths = reproduce.reproduce_paper(gtzan, tmp_path, quick=True)
     assert paths.json.parent == tmp_path / "quick"  # a full run later finds its own folder empty
     report = json.loads(paths.json.read_text())
     found = [(one["model"], one["protocol"], one["leaky"]) for one in report["evaluations"]]
@@ -43,5 +43,5 @@ def test_a_rehearsal_gives_the_whole_report(
         assert "rehearsal" in text
 
     lines: list[str] = []
-    reproduce.reproduce(gtzan, tmp_path, quick=True, say=lines.append)
+    reproduce.reproduce_paper(gtzan, tmp_path, quick=True, say=lines.append)
     assert not any("epoch" in line for line in lines)  # finished runs are not repeated

@@ -10,15 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genrescope.errors import AudioError, ConfigError
-from genrescope.records import Clip, Segments
-from genrescope.segments import cut, plan, stream
+from genrescope.records import Audio, Segments
+from genrescope.segments import segment_grid, split, split_stream
 
 RATE = 1000
 
 
-def ramp(n: int, rate: int = RATE) -> Clip:
+def ramp(n: int, rate: int = RATE) -> Audio:
     """Return a clip whose every sample is its own place: exact in float32 below 2 ** 24."""
-    return Clip(np.arange(n, dtype=np.float32), rate)
+    return Audio(np.arange(n, dtype=np.float32), rate)
 
 
 def in_blocks(samples: np.ndarray, cuts: list[int]) -> list[np.ndarray]:
@@ -40,7 +40,7 @@ rasters = st.integers(1, 900).flatmap(lambda length: st.tuples(st.just(length), 
 
 @given(n=lengths, raster=rasters)
 def test_weights_sum_to_the_clip_and_are_positive(n: int, raster: tuple[int, int]) -> None:
-    pieces = cut(ramp(n), seconds=raster[0] / RATE, hop_seconds=raster[1] / RATE)
+    pieces = split(ramp(n), seconds=raster[0] / RATE, hop_seconds=raster[1] / RATE)
     assert pieces.weights.sum() == pytest.approx(n / RATE, rel=1e-12)
     assert (pieces.weights > 0).all()
 
@@ -48,7 +48,7 @@ def test_weights_sum_to_the_clip_and_are_positive(n: int, raster: tuple[int, int
 @given(n=lengths, raster=rasters)
 def test_every_piece_is_the_sound_at_its_start(n: int, raster: tuple[int, int]) -> None:
     length = raster[0]
-    pieces = cut(ramp(n), seconds=length / RATE, hop_seconds=raster[1] / RATE)
+    pieces = split(ramp(n), seconds=length / RATE, hop_seconds=raster[1] / RATE)
     assert pieces.samples.shape == (len(pieces), length)
     assert pieces.samples.dtype == np.float32
     first = np.round(pieces.starts * RATE)
@@ -60,7 +60,7 @@ def test_every_piece_is_the_sound_at_its_start(n: int, raster: tuple[int, int]) 
 @given(n=lengths, raster=rasters)
 def test_all_sound_is_seen_but_a_negligible_rest(n: int, raster: tuple[int, int]) -> None:
     length = raster[0]
-    pieces = cut(ramp(n), seconds=length / RATE, hop_seconds=raster[1] / RATE)
+    pieces = split(ramp(n), seconds=length / RATE, hop_seconds=raster[1] / RATE)
     unseen = n - round(pieces.starts[-1] * RATE) - length
     assert unseen <= 0 or (unseen < 0.05 * length and unseen < 0.25 * RATE)
 
@@ -70,9 +70,9 @@ def test_a_stream_gives_the_same_segments(
     n: int, raster: tuple[int, int], cuts: list[int], batch: int
 ) -> None:
     clip, options = ramp(n), {"seconds": raster[0] / RATE, "hop_seconds": raster[1] / RATE}
-    batches = list(stream(in_blocks(clip.samples, cuts), RATE, **options, batch=batch))
+    batches = list(split_stream(in_blocks(clip.samples, cuts), RATE, **options, batch=batch))
     assert all(0 < len(one) <= batch for one in batches)
-    whole, streamed = cut(clip, **options), joined(batches)
+    whole, streamed = split(clip, **options), joined(batches)
     for name in ("samples", "starts", "weights"):
         np.testing.assert_array_equal(getattr(streamed, name), getattr(whole, name))
 
@@ -80,45 +80,45 @@ def test_a_stream_gives_the_same_segments(
 @given(n=lengths, raster=rasters)
 def test_a_plan_is_the_cut_without_samples(n: int, raster: tuple[int, int]) -> None:
     options = {"seconds": raster[0] / RATE, "hop_seconds": raster[1] / RATE}
-    pieces, (starts, weights) = cut(ramp(n), **options), plan(n / RATE, **options)
+    pieces, (starts, weights) = split(ramp(n), **options), segment_grid(n / RATE, **options)
     np.testing.assert_allclose(starts, pieces.starts, atol=1e-9)
     np.testing.assert_allclose(weights, pieces.weights, atol=1e-9)
 
 
 def test_thirty_seconds_of_four_and_a_half() -> None:
-    pieces = cut(ramp(30 * RATE), seconds=4.5)
+    pieces = split(ramp(30 * RATE), seconds=4.5)
     np.testing.assert_allclose(pieces.starts, [0, 4.5, 9, 13.5, 18, 22.5, 25.5])
     np.testing.assert_allclose(pieces.weights, [4.5] * 6 + [3])
 
 
 def test_an_overlap_adds_a_hop_each() -> None:
-    pieces = cut(ramp(5200), seconds=2, hop_seconds=1)
+    pieces = split(ramp(5200), seconds=2, hop_seconds=1)
     np.testing.assert_allclose(pieces.starts, [0, 1, 2, 3, 3.2])
     np.testing.assert_allclose(pieces.weights, [2, 1, 1, 1, 0.2])
 
 
 def test_a_negligible_rest_weighs_on_the_last_piece() -> None:
-    pieces = cut(ramp(9040), seconds=4.5)
+    pieces = split(ramp(9040), seconds=4.5)
     np.testing.assert_allclose(pieces.starts, [0, 4.5])
     np.testing.assert_allclose(pieces.weights, [4.5, 4.54])
 
 
 def test_a_short_clip_is_repeated_to_fill_a_segment() -> None:
-    pieces = cut(ramp(1200), seconds=3)
+    pieces = split(ramp(1200), seconds=3)
     np.testing.assert_array_equal(pieces.samples[0], np.arange(3000) % 1200)
     np.testing.assert_allclose(pieces.weights, [1.2])
 
 
 @pytest.mark.parametrize(("seconds", "samples"), [(4.5, 99_225), (5.3, 116_865), (3.0, 66_150)])
 def test_length_in_samples(seconds: float, samples: int) -> None:
-    assert cut(ramp(200_000, 22_050), seconds=seconds).samples.shape[1] == samples
+    assert split(ramp(200_000, 22_050), seconds=seconds).samples.shape[1] == samples
 
 
 def test_a_stream_holds_one_batch_only() -> None:
     blocks = (np.zeros(2 * RATE, np.float32) for _ in range(18_000))  # ten hours
     tracemalloc.start()
     try:
-        seconds = sum(batch.weights.sum() for batch in stream(blocks, RATE, seconds=4.5, batch=16))
+        seconds = sum(batch.weights.sum() for batch in split_stream(blocks, RATE, seconds=4.5, batch=16))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -128,9 +128,9 @@ def test_a_stream_holds_one_batch_only() -> None:
 
 def test_nothing_to_cut() -> None:
     for empty in (
-        lambda: cut(ramp(0), seconds=1),
-        lambda: list(stream([], RATE, seconds=1)),
-        lambda: plan(0, seconds=1),
+        lambda: split(ramp(0), seconds=1),
+        lambda: list(split_stream([], RATE, seconds=1)),
+        lambda: segment_grid(0, seconds=1),
     ):
         with pytest.raises(AudioError) as caught:
             empty()
@@ -143,7 +143,7 @@ def test_nothing_to_cut() -> None:
 )
 def test_lengths_without_sense(seconds: float, hop: float | None) -> None:
     with pytest.raises(ConfigError) as caught:
-        cut(ramp(5000), seconds=seconds, hop_seconds=hop)
-    assert caught.value.code == "bad_use"
+        split(ramp(5000), seconds=seconds, hop_seconds=hop)
+    assert caught.value.code == "invalid_argument"
     with pytest.raises(ConfigError):
-        list(stream([np.ones(9, np.float32)], RATE, seconds=1, batch=0))
+        list(split_stream([np.ones(9, np.float32)], RATE, seconds=1, batch=0))

@@ -77,7 +77,7 @@ def test_playlists(tmp_path: Path) -> None:
 
 def test_the_survey_page(tmp_path: Path) -> None:
     doubtful = row("/m/<odd>.mp3", unsure=True, score=0.3)
-    page = survey.survey_page([*ROWS, doubtful], title="Library")
+    page = survey.library_page([*ROWS, doubtful], title="Library")
     assert "4 tracks" in page
     assert "1 files could not be read" in page
     assert "&lt;odd&gt;.mp3" in page
@@ -85,4 +85,4 @@ def test_the_survey_page(tmp_path: Path) -> None:
     assert "audio_empty" in page
     assert "http" not in page.replace("http-equiv", "")
     (tmp_path / "page.html").write_text(page, "utf8", "backslashreplace")
-    assert "0 tracks" in survey.survey_page([], title="Library")
+    assert "0 tracks" in survey.library_page([], title="Library")

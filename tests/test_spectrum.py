@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import librosa_reference
 from genrescope import filterbanks
-from genrescope.records import Floats
+from genrescope.records import FloatArray
 from genrescope.spectrum import (
     Spectrum,
     chroma,
@@ -33,7 +33,7 @@ RATE = 22050
 INNER = slice(3, -3)  # frames that do not reach over the ends
 
 GENRES = ["blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock"]
-OURS: dict[str, Callable[[Spectrum, Floats], Floats]] = {
+OURS: dict[str, Callable[[Spectrum, FloatArray], FloatArray]] = {
     "log_mel": lambda spectrum, y: decibels(mel_spectrogram(spectrum)),
     "mfcc": lambda spectrum, y: mfcc(mel_spectrogram(spectrum)),
     "chroma": lambda spectrum, y: chroma(spectrum),
@@ -46,12 +46,12 @@ OURS: dict[str, Callable[[Spectrum, Floats], Floats]] = {
 }
 
 
-def tone(hz: float, amplitude: float = 0.5, seconds: float = 1.0) -> Floats:
+def tone(hz: float, amplitude: float = 0.5, seconds: float = 1.0) -> FloatArray:
     phase = 2 * np.pi * hz * np.arange(int(seconds * RATE)) / RATE
     return (amplitude * np.sin(phase + 0.1)).astype(np.float32)
 
 
-def noise(seconds: float = 1.0) -> Floats:
+def noise(seconds: float = 1.0) -> FloatArray:
     return np.random.default_rng(1).normal(scale=0.1, size=int(seconds * RATE)).astype(np.float32)
 
 
@@ -156,7 +156,7 @@ def test_filter_banks_are_librosas() -> None:
     np.testing.assert_allclose(filterbanks.chroma_bank(RATE, 2048, 0.13).T, golden["bank/chroma"], atol=1e-7)
 
 
-def test_kaldi_bands_share_out_every_bin_between_the_outer_centres() -> None:
+def test_kaldi_bands_share_out_every_bin_between_the_outer_centers() -> None:
     bank = filterbanks.kaldi_mel_bank(32000, 1024, 64, 0.0, 15000.0)
     reached = np.flatnonzero(bank[:, 0])[-1], np.flatnonzero(bank[:, -1])[0]
     assert bank[reached[0] : reached[1]].sum(axis=1) == pytest.approx(1.0, abs=1e-5)
@@ -174,7 +174,7 @@ def test_the_cosine_basis_is_orthonormal() -> None:
     np.testing.assert_allclose(basis.T @ basis, np.eye(40), atol=1e-6)
 
 
-def largest_difference(name: str, y: Floats, expected: Floats) -> float:
+def largest_difference(name: str, y: FloatArray, expected: FloatArray) -> float:
     """Return how far our feature of ``y`` is from ``expected``, as a share of its range."""
     difference = np.abs(np.atleast_2d(OURS[name](Spectrum(y, RATE), y)) - expected)
     return float(difference.max() / np.abs(expected).max())
@@ -188,7 +188,7 @@ def test_every_feature_agrees_with_the_golden_values_of_librosa(name: str) -> No
 
 
 @pytest.fixture(scope="module")
-def clips(gtzan: Path) -> dict[str, Floats]:
+def clips(gtzan: Path) -> dict[str, FloatArray]:
     """Return one lossless clip a genre."""
     read = {g: soundfile.read(gtzan / "audio" / g / f"{g}.00005.flac", dtype="float32") for g in GENRES}
     assert {rate for _, rate in read.values()} == {RATE}
@@ -196,7 +196,7 @@ def clips(gtzan: Path) -> dict[str, Floats]:
 
 
 @pytest.fixture(scope="module")
-def librosa_values(clips: dict[str, Floats]) -> dict[str, Floats]:
+def librosa_values(clips: dict[str, FloatArray]) -> dict[str, FloatArray]:
     """Return librosa's features of the clips, computed now; skip where librosa itself crashes."""
     try:
         return librosa_reference.live(clips)
@@ -206,7 +206,7 @@ def librosa_values(clips: dict[str, Floats]) -> dict[str, Floats]:
 
 @pytest.mark.parametrize("genre", GENRES)
 def test_every_feature_agrees_with_librosa_on_music(
-    clips: dict[str, Floats], librosa_values: dict[str, Floats], genre: str
+    clips: dict[str, FloatArray], librosa_values: dict[str, FloatArray], genre: str
 ) -> None:
     for name in OURS:
         difference = largest_difference(name, clips[genre], librosa_values[f"{genre}/{name}"])

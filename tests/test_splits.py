@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from genrescope import datasets, gtzan
 from genrescope.errors import ConfigError, DataError
 from genrescope.records import Track
-from genrescope.splits import PROTOCOLS, Split, describe, split
+from genrescope.splits import PROTOCOLS, Split, get_protocol, split_dataset
 
 PARTS = ("train", "validation", "test")
 
@@ -61,13 +61,13 @@ def test_no_group_is_divided(
     tracks = [track(n, label, group) for n, (label, group) in enumerate(drawn)]
     options = {"seed": seed, "folds": folds, "fold": fold % folds, "validation_fraction": validation}
     try:
-        found = split(tracks, "artist-grouped", **options)
+        found = split_dataset(tracks, "artist-grouped", **options)
     except DataError:
         reject()
     assert_sound(found, len(tracks))
     assert all(len(sides) == 1 for sides in sides_of_groups(found, tracks).values())
     assert {tracks[unit].label for unit in found.train} == {label for label, _ in drawn}
-    assert same(found, split(tracks, "artist-grouped", **options))
+    assert same(found, split_dataset(tracks, "artist-grouped", **options))
 
 
 @settings(max_examples=100, deadline=None)
@@ -76,7 +76,9 @@ def test_single_tracks_are_spread_evenly(sizes: list[int], folds: int, seed: int
     tracks = [track(n, label) for label, size in enumerate(sizes) for n in range(size)]
     tested: Counter[int] = Counter()
     for fold in range(folds):
-        found = split(tracks, "artist-grouped", seed=seed, folds=folds, fold=fold, validation_fraction=0)
+        found = split_dataset(
+            tracks, "artist-grouped", seed=seed, folds=folds, fold=fold, validation_fraction=0
+        )
         tested.update(found.test.tolist())
         counts = Counter(tracks[unit].label for unit in found.test)
         for label, size in enumerate(sizes):
@@ -99,7 +101,7 @@ def test_genres_are_as_even_as_groups_allow(genres: list[list[int]], folds: int,
         for n in range(100 * group, 100 * group + size)
     ]
     for fold in range(folds):
-        found = split(tracks, "artist-grouped", seed=seed, folds=folds, fold=fold)
+        found = split_dataset(tracks, "artist-grouped", seed=seed, folds=folds, fold=fold)
         counts = Counter(tracks[unit].label for unit in found.test)
         for label, sizes in enumerate(genres):
             assert counts[str(label)] >= 1
@@ -110,26 +112,26 @@ def test_genres_are_as_even_as_groups_allow(genres: list[list[int]], folds: int,
 def test_seeds_repeat_and_differ(protocol: str) -> None:
     tracks = many()
     options = {"segments_per_track": 3}
-    first = split(tracks, protocol, seed=1, **options)
+    first = split_dataset(tracks, protocol, seed=1, **options)
     assert_sound(first, len(tracks) * (3 if protocol == "segment-random" else 1))
-    assert same(first, split(tracks, protocol, seed=1, **options))
-    assert not same(first, split(tracks, protocol, seed=2, **options))
-    assert not np.array_equal(first.test, split(tracks, protocol, seed=2, **options).test)
+    assert same(first, split_dataset(tracks, protocol, seed=1, **options))
+    assert not same(first, split_dataset(tracks, protocol, seed=2, **options))
+    assert not np.array_equal(first.test, split_dataset(tracks, protocol, seed=2, **options).test)
 
 
 def test_the_draw_itself_does_not_change_between_versions() -> None:
     """A recorded seed must name the same split in years to come."""
     tracks = [track(n, n % 2) for n in range(10)]
-    assert split(tracks, "track-random", seed=7, test_fraction=0.4).test.tolist() == [0, 1, 3, 4]
-    found = split(tracks, "segment-random", seed=7, segments_per_track=2)
+    assert split_dataset(tracks, "track-random", seed=7, test_fraction=0.4).test.tolist() == [0, 1, 3, 4]
+    found = split_dataset(tracks, "segment-random", seed=7, segments_per_track=2)
     assert found.test.tolist() == [3, 8, 12, 13]
-    found = split(many(2, 8, 4), "artist-grouped", seed=7, folds=2)
+    found = split_dataset(many(2, 8, 4), "artist-grouped", seed=7, folds=2)
     assert found.test.tolist() == [0, 5, 6, 7, 8, 9, 11, 14]
 
 
 def test_segments_as_in_the_paper() -> None:
     tracks = [track(n, n // 100) for n in range(1000)]
-    found = split(tracks, "segment-random", seed=0, segments_per_track=6, test_fraction=0.2)
+    found = split_dataset(tracks, "segment-random", seed=0, segments_per_track=6, test_fraction=0.2)
     assert (found.unit, len(found.test), len(found.unit_tracks)) == ("segment", 1200, 6000)
     assert (len(found.train), len(found.validation)) == (4200, 600)
     # Drawn over segments, genres come out uneven, and nearly every test segment has a sibling in training.
@@ -141,7 +143,9 @@ def test_segments_as_in_the_paper() -> None:
 
 def test_segments_are_numbered_within_their_tracks() -> None:
     tracks = [track(n, n % 2) for n in range(4)]
-    found = split(tracks, "segment-random", seed=0, segments_per_track=[2, 0, 1, 3], test_fraction=0.3)
+    found = split_dataset(
+        tracks, "segment-random", seed=0, segments_per_track=[2, 0, 1, 3], test_fraction=0.3
+    )
     assert_sound(found, 6)
     assert found.unit_tracks.tolist() == [0, 0, 2, 3, 3, 3]
     assert found.unit_segments.tolist() == [0, 1, 0, 0, 1, 2]
@@ -149,7 +153,7 @@ def test_segments_are_numbered_within_their_tracks() -> None:
 
 def test_tracks_are_drawn_within_genres() -> None:
     tracks = [track(n, n // 100) for n in range(1000)]
-    found = split(tracks, "track-random", seed=0, test_fraction=0.33, validation_fraction=0)
+    found = split_dataset(tracks, "track-random", seed=0, test_fraction=0.33, validation_fraction=0)
     assert np.bincount(found.test // 100).tolist() == [33] * 10
     assert len(found.validation) == 0
     assert found.unit == "track"
@@ -157,7 +161,7 @@ def test_tracks_are_drawn_within_genres() -> None:
 
 def test_small_genres_stand_on_both_sides() -> None:
     tracks = [track(n, "big") for n in range(30)] + [track(n, "small") for n in range(2)]
-    found = split(tracks, "track-random", seed=3, test_fraction=0.1, validation_fraction=0.3)
+    found = split_dataset(tracks, "track-random", seed=3, test_fraction=0.1, validation_fraction=0.3)
     assert all(
         {tracks[unit].label for unit in part} == {"big", "small"} for part in (found.train, found.test)
     )
@@ -167,7 +171,7 @@ GENRES = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "
 
 
 def gtzan_tracks() -> list[Track]:
-    groups = gtzan.index().groups
+    groups = gtzan.load_index().groups
     return [Track(name, Path(name), name.split(".")[0], group) for name, group in groups.items()]
 
 
@@ -176,10 +180,10 @@ def gtzan_tracks() -> list[Track]:
 )
 def test_gtzan_artists_and_replicas_stay_together(protocol: str, folds: int) -> None:
     tracks = gtzan_tracks()
-    found = split(tracks, protocol, seed=0, folds=folds)
+    found = split_dataset(tracks, protocol, seed=0, folds=folds)
     assert all(len(sides) == 1 for sides in sides_of_groups(found, tracks).values())
     side = {tracks[unit].id: part for part in PARTS for unit in getattr(found, part)}
-    for name, other in gtzan.index().replicas.items():
+    for name, other in gtzan.load_index().replicas.items():
         assert side.get(name, side.get(other)) == side.get(other, side.get(name))
 
 
@@ -189,7 +193,7 @@ def test_gtzan_folds_are_even_over_genres() -> None:
     largest = {genre: max(Counter(t.group for t in tracks if t.label == genre).values()) for genre in GENRES}
     assert largest["reggae"] == 35
     for fold in range(5):
-        found = split(tracks, "artist-grouped", seed=0, fold=fold)
+        found = split_dataset(tracks, "artist-grouped", seed=0, fold=fold)
         counts = Counter(tracks[unit].label for unit in found.test)
         assert len(counts) == 10
         assert all(abs(counts[genre] - 20) <= 5 for genre in GENRES if largest[genre] < 20)
@@ -197,14 +201,14 @@ def test_gtzan_folds_are_even_over_genres() -> None:
 
 
 def test_the_published_split_is_as_published() -> None:
-    found = split(gtzan_tracks(), "fault-filtered", seed=0)
+    found = split_dataset(gtzan_tracks(), "fault-filtered", seed=0)
     assert [len(getattr(found, part)) for part in PARTS] == [443, 197, 290]
 
 
 @pytest.mark.parametrize(("kind", "sizes"), [("spectrogram", [442, 197, 290]), ("audio", [173, 87, 95])])
 def test_the_published_split_of_shared_data(gtzan: Path, kind: str, sizes: list[int]) -> None:
-    tracks = datasets.read(gtzan, kind=kind).tracks
-    found = split(tracks, "fault-filtered", seed=0)
+    tracks = datasets.load_dataset(gtzan, kind=kind).tracks
+    found = split_dataset(tracks, "fault-filtered", seed=0)
     assert [len(getattr(found, part)) for part in PARTS] == sizes
 
 
@@ -215,26 +219,31 @@ def test_what_leaks_says_so() -> None:
         "artist-grouped": False,
         "fault-filtered": False,
     }
-    assert all(protocol.label.startswith("leaky") == protocol.leaky for protocol in PROTOCOLS.values())
-    assert all(describe(name).name == name and describe(name).citation for name in PROTOCOLS)
-    assert split(many(), "track-random", seed=0).leaky
+    assert all(protocol.description.startswith("leaky") == protocol.leaky for protocol in PROTOCOLS.values())
+    assert all(get_protocol(name).name == name and get_protocol(name).citation for name in PROTOCOLS)
+    assert split_dataset(many(), "track-random", seed=0).leaky
 
 
 @pytest.mark.parametrize(
     ("tracks", "protocol", "code", "said"),
     [
-        ([], "track-random", "data_empty", "no tracks"),
-        ([track(n, "pop") for n in range(9)], "artist-grouped", "data_too_few", "all 9 tracks are 'pop'"),
-        ([*many(2, 4), track(0, "jazz")], "track-random", "data_too_few", "only one track is 'jazz'"),
-        (many(2, 20, 3), "artist-grouped", "data_too_few", "artists, fewer than 5 folds"),
-        (many(2, 20, 1), "artist-grouped", "data_too_few", "1 artists"),
-        (many(), "fault-filtered", "data_too_few", "200 tracks are not of it: '0/0'"),
-        (gtzan_tracks()[:110], "fault-filtered", "data_too_few", "without 'classical'"),
+        ([], "track-random", "dataset_empty", "no tracks"),
+        (
+            [track(n, "pop") for n in range(9)],
+            "artist-grouped",
+            "dataset_too_small",
+            "all 9 tracks are 'pop'",
+        ),
+        ([*many(2, 4), track(0, "jazz")], "track-random", "dataset_too_small", "only one track is 'jazz'"),
+        (many(2, 20, 3), "artist-grouped", "dataset_too_small", "artists, fewer than 5 folds"),
+        (many(2, 20, 1), "artist-grouped", "dataset_too_small", "1 artists"),
+        (many(), "fault-filtered", "dataset_too_small", "200 tracks are not of it: '0/0'"),
+        (gtzan_tracks()[:110], "fault-filtered", "dataset_too_small", "without 'classical'"),
     ],
 )
 def test_too_little_is_refused(tracks: list[Track], protocol: str, code: str, said: str) -> None:
     with pytest.raises(DataError) as caught:
-        split(tracks, protocol, seed=0)
+        split_dataset(tracks, protocol, seed=0)
     assert caught.value.code == code
     assert said in caught.value.message
     assert caught.value.hint
@@ -245,13 +254,13 @@ def test_one_artist_may_leave_too_little_for_validation() -> None:
     tracks += [track(20, "pop", "Bert"), track(21, "rock", "Anna")]
     options = {"seed": 0, "folds": 2, "validation_fraction": 0.3}
     with pytest.raises(DataError, match="leaves nothing to train on"):
-        [split(tracks, "artist-grouped", fold=fold, **options) for fold in range(2)]
+        [split_dataset(tracks, "artist-grouped", fold=fold, **options) for fold in range(2)]
 
 
 def test_a_genre_without_segments_is_refused() -> None:
     tracks = [track(n, n // 2) for n in range(4)]
     with pytest.raises(DataError, match="nothing of '1' is left to train on"):
-        split(tracks, "segment-random", seed=0, segments_per_track=[9, 9, 0, 0])
+        split_dataset(tracks, "segment-random", seed=0, segments_per_track=[9, 9, 0, 0])
 
 
 @pytest.mark.parametrize(
@@ -270,12 +279,12 @@ def test_a_genre_without_segments_is_refused() -> None:
 )
 def test_bad_options_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(ConfigError) as caught:
-        split(many(), **{"protocol": "track-random", "seed": 0, **options})  # type: ignore[arg-type]
-    assert caught.value.code == "bad_use"
+        split_dataset(many(), **{"protocol": "track-random", "seed": 0, **options})  # type: ignore[arg-type]
+    assert caught.value.code == "invalid_argument"
 
 
 def test_an_unknown_protocol_is_refused_with_the_nearest() -> None:
     with pytest.raises(ConfigError) as caught:
-        split(many(), "artist-group", seed=0)
-    assert caught.value.code == "bad_use"
+        split_dataset(many(), "artist-group", seed=0)
+    assert caught.value.code == "invalid_argument"
     assert "'artist-grouped'" in caught.value.hint

@@ -10,7 +10,7 @@ import pytest
 
 from genrescope import store
 from genrescope.features import PAPER_LOG_MEL
-from genrescope.records import Floats
+from genrescope.records import FloatArray
 
 
 @pytest.fixture
@@ -26,39 +26,39 @@ class Computation:
     def __init__(self) -> None:
         self.times = 0
 
-    def __call__(self) -> Floats:
+    def __call__(self) -> FloatArray:
         self.times += 1
         return np.arange(6, dtype=np.float32).reshape(2, 3)
 
 
 def test_kept_features_are_found_even_when_the_file_moves(song: Path, tmp_path: Path) -> None:
     compute = Computation()
-    first = store.fetch(tmp_path / "cache", song, PAPER_LOG_MEL, compute)
+    first = store.get_or_compute(tmp_path / "cache", song, PAPER_LOG_MEL, compute)
     moved = song.rename(tmp_path / "moved.wav")
-    second = store.fetch(tmp_path / "cache", moved, PAPER_LOG_MEL, compute)
+    second = store.get_or_compute(tmp_path / "cache", moved, PAPER_LOG_MEL, compute)
     np.testing.assert_array_equal(first, second)
     assert compute.times == 1
 
 
 def test_other_content_and_other_specs_are_computed(song: Path, tmp_path: Path) -> None:
     compute = Computation()
-    store.fetch(tmp_path / "cache", song, PAPER_LOG_MEL, compute)
-    store.fetch(tmp_path / "cache", song, replace(PAPER_LOG_MEL, hop_length=256), compute)
+    store.get_or_compute(tmp_path / "cache", song, PAPER_LOG_MEL, compute)
+    store.get_or_compute(tmp_path / "cache", song, replace(PAPER_LOG_MEL, hop_length=256), compute)
     song.write_bytes(b"other sound")
-    store.fetch(tmp_path / "cache", song, PAPER_LOG_MEL, compute)
+    store.get_or_compute(tmp_path / "cache", song, PAPER_LOG_MEL, compute)
     assert compute.times == 3
 
 
 def test_a_damaged_entry_is_computed_anew(song: Path, tmp_path: Path) -> None:
     compute = Computation()
-    store.fetch(tmp_path / "cache", song, PAPER_LOG_MEL, compute)
+    store.get_or_compute(tmp_path / "cache", song, PAPER_LOG_MEL, compute)
     (entry,) = (tmp_path / "cache").rglob("*.npy")
     entry.write_bytes(entry.read_bytes()[:40])
-    np.testing.assert_array_equal(store.fetch(tmp_path / "cache", song, PAPER_LOG_MEL, compute), compute())
+    np.testing.assert_array_equal(store.get_or_compute(tmp_path / "cache", song, PAPER_LOG_MEL, compute), compute())
 
 
 def test_without_a_folder_nothing_is_kept(song: Path, tmp_path: Path) -> None:
     compute = Computation()
     for _ in range(2):
-        store.fetch(None, song, PAPER_LOG_MEL, compute)
+        store.get_or_compute(None, song, PAPER_LOG_MEL, compute)
     assert compute.times == 2

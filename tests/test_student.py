@@ -13,10 +13,10 @@ from genrescope import backbones, datasets, distil, features, lessons, student, 
 from genrescope.audioset import STYLE_INDICES, STYLES
 from genrescope.efficientat import EfficientAt
 from genrescope.errors import ConfigError, DataError
-from genrescope.lessons import Plan
-from genrescope.records import Floats, Track
+from genrescope.lessons import ShardSpec
+from genrescope.records import FloatArray, Track
 
-SPEC = features.PICTURE_LOG_MEL
+SPEC = features.SPECTROGRAM_LOG_MEL
 
 
 @pytest.fixture(scope="module")
@@ -27,24 +27,24 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def plan(weights: Path) -> Plan:
-    return Plan("mn04", weights, SPEC, seconds=2.0, lessons=16, seed=3)
+def plan(weights: Path) -> ShardSpec:
+    return ShardSpec("mn04", weights, SPEC, seconds=2.0, examples=16, seed=3)
 
 
 @pytest.fixture
 def tracks(little_music: Path) -> list[Track]:
-    return list(datasets.read(little_music).tracks)
+    return list(datasets.load_dataset(little_music).tracks)
 
 
-def pictures() -> Floats:
+def pictures() -> FloatArray:
     sounds = np.stack([play(2.0, seed) for seed in range(3) for play in (drone, hiss)])
-    return features.compute(sounds, SPEC.sample_rate, SPEC)
+    return features.extract(sounds, SPEC.sample_rate, SPEC)
 
 
 def fresh(weights: Path) -> student.Student:
-    teacher = backbones.load("mn04", weights=weights).network
+    teacher = backbones.load_backbone("mn04", weights=weights).network
     assert isinstance(teacher, EfficientAt)
-    return student.from_teacher(teacher, list(STYLE_INDICES.values()))
+    return student.init_from_teacher(teacher, list(STYLE_INDICES.values()))
 
 
 def test_styles_are_audiosets_music_genres(shared: Path) -> None:
@@ -70,7 +70,7 @@ def test_a_student_keeps_its_teachers_weights(weights: Path) -> None:
 
 
 def test_a_student_sees_as_many_columns_as_its_teacher_after_two_strides(weights: Path) -> None:
-    teacher = backbones.load("mn04", weights=weights).network
+    teacher = backbones.load_backbone("mn04", weights=weights).network
     heard = teacher.features(torch.zeros(1, 1, 128, 1000))
     seen = fresh(weights).network.features(torch.zeros(1, 1, 128, 242))
     assert heard.shape == seen.shape == (1, 384, 4, 32) or abs(heard.shape[3] - seen.shape[3]) <= 1
@@ -90,32 +90,32 @@ def test_the_map_of_bands_is_found_where_there_is_one() -> None:
     seen[:, 0, 0] = 0  # the loudest, to which levels are relative
     heard = (0.05 * seen[:, ::-1] + 1.5).astype(np.float32)
     made = student.Student(2)
-    student.fit_bands(made, seen, heard)
+    student.fit_mel_projection(made, seen, heard)
     with torch.inference_mode():
-        found = made.seen(torch.from_numpy(seen)).numpy()
+        found = made.project_mel(torch.from_numpy(seen)).numpy()
     assert np.abs(found - heard).mean() < 0.05 * heard.std()
 
 
-def test_lessons_repeat_and_are_kept(tracks: list[Track], plan: Plan, tmp_path: Path) -> None:
-    lessons.prepare_lessons(tracks, plan, tmp_path, numbers=range(1))
-    first = lessons.read_lessons(tmp_path, [0])
-    size = len(first.pictures)
-    assert first.pictures.shape == (size, 128, 49)
+def test_lessons_repeat_and_are_kept(tracks: list[Track], plan: ShardSpec, tmp_path: Path) -> None:
+    lessons.build_shards(tracks, plan, tmp_path, numbers=range(1))
+    first = lessons.load_shards(tmp_path, [0])
+    size = len(first.spectrograms)
+    assert first.spectrograms.shape == (size, 128, 49)
     assert first.embeddings.shape == (size, 384)
     assert first.logits.shape == (size, 527)
     assert first.log_mel(np.arange(size)).max(axis=(1, 2)).min() == 0
     written = (tmp_path / "lessons-00000.npz").stat().st_mtime_ns
-    lessons.prepare_lessons(tracks, plan, tmp_path, numbers=range(1))
+    lessons.build_shards(tracks, plan, tmp_path, numbers=range(1))
     assert (tmp_path / "lessons-00000.npz").stat().st_mtime_ns == written
 
 
-def test_the_teacher_hears_what_the_student_sees(tracks: list[Track], plan: Plan) -> None:
-    school = lessons._School(tuple(tracks), plan)
-    made = school.lessons(0)
-    again = lessons._School(tuple(tracks), plan).lessons(0)
+def test_the_teacher_hears_what_the_student_sees(tracks: list[Track], plan: ShardSpec) -> None:
+    school = lessons._ShardWriter(tuple(tracks), plan)
+    made = school.examples(0)
+    again = lessons._ShardWriter(tuple(tracks), plan).examples(0)
     for one, other in zip(made, again, strict=True):
         np.testing.assert_array_equal(one, other)
-    seen, heard = lessons.hear(tracks, plan, excerpts=4)
+    seen, heard = lessons.paired_features(tracks, plan, excerpts=4)
     assert seen.shape == heard.shape == (4, 128, 49)
     # Loud moments are loud for both.
     for one, other in zip(seen.mean(1), heard.mean(1), strict=True):
@@ -123,40 +123,42 @@ def test_the_teacher_hears_what_the_student_sees(tracks: list[Track], plan: Plan
             assert np.corrcoef(one, other)[0, 1] > 0.5
 
 
-def test_tracks_that_cannot_be_read_are_left_out(plan: Plan, little_music: Path, tmp_path: Path) -> None:
+def test_tracks_that_cannot_be_read_are_left_out(plan: ShardSpec, little_music: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.wav"
     broken.write_bytes(b"RIFF")
     good = next(little_music.rglob("*.wav"))
-    school = lessons._School((Track("good", good, "a", "a"), Track("broken", broken, "b", "b")), plan)
-    assert school.lessons(0).pictures.shape[0] == 16
+    school = lessons._ShardWriter((Track("good", good, "a", "a"), Track("broken", broken, "b", "b")), plan)
+    assert school.examples(0).spectrograms.shape[0] == 16
     assert len(school.failures) == 1
     assert "broken" in school.failures[0]
     with pytest.raises(DataError, match="no track"):
-        lessons._School((Track("broken", broken, "b", "b"),), plan).lessons(0)
+        lessons._ShardWriter((Track("broken", broken, "b", "b"),), plan).examples(0)
 
 
 @pytest.fixture
-def course(tracks: list[Track], plan: Plan, tmp_path: Path) -> distil.Course:
-    school = lessons._School(tuple(tracks), plan)
+def course(tracks: list[Track], plan: ShardSpec, tmp_path: Path) -> distil.DistillSchedule:
+    school = lessons._ShardWriter(tuple(tracks), plan)
     folder = tmp_path / "lessons"
     folder.mkdir()
     for number in range(3):
-        np.savez(folder / f"lessons-{number:05}.npz", **school.lessons(number)._asdict())
-    return distil.Course(folder, range(2), range(2, 3), epochs=6, batch_size=8, memory=0.5)
+        np.savez(folder / f"lessons-{number:05}.npz", **school.examples(number)._asdict())
+    return distil.DistillSchedule(folder, range(2), range(2, 3), epochs=6, batch_size=8, ema_decay=0.5)
 
 
-def test_a_student_comes_closer_to_its_teacher(course: distil.Course, weights: Path, tmp_path: Path) -> None:
+def test_a_student_comes_closer_to_its_teacher(
+    course: distil.DistillSchedule, weights: Path, tmp_path: Path
+) -> None:
     told: list[str] = []
-    taught = distil.distil(fresh(weights), course, tmp_path / "run", say=told.append)
+    taught = distil.train_student(fresh(weights), course, tmp_path / "run", say=told.append)
     losses = [float(line.split("loss ")[1].split(",")[0]) for line in told]
     assert losses[-1] < 0.7 * losses[0]
     assert not taught.training
 
 
 def test_a_killed_course_carries_on_as_if_nothing_had_happened(
-    course: distil.Course, weights: Path, tmp_path: Path
+    course: distil.DistillSchedule, weights: Path, tmp_path: Path
 ) -> None:
-    whole = distil.distil(fresh(weights), course, tmp_path / "whole")
+    whole = distil.train_student(fresh(weights), course, tmp_path / "whole")
 
     class Killed(Exception):
         pass
@@ -166,25 +168,25 @@ def test_a_killed_course_carries_on_as_if_nothing_had_happened(
             raise Killed
 
     with pytest.raises(Killed):
-        distil.distil(fresh(weights), course, tmp_path / "half", say=kill)
-    resumed = distil.distil(fresh(weights), course, tmp_path / "half")
+        distil.train_student(fresh(weights), course, tmp_path / "half", say=kill)
+    resumed = distil.train_student(fresh(weights), course, tmp_path / "half")
     for one, other in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True):
         torch.testing.assert_close(one, other)
 
 
-def test_another_course_is_refused(course: distil.Course, weights: Path, tmp_path: Path) -> None:
+def test_another_course_is_refused(course: distil.DistillSchedule, weights: Path, tmp_path: Path) -> None:
     from dataclasses import replace
 
-    distil.distil(fresh(weights), replace(course, epochs=1), tmp_path / "run")
+    distil.train_student(fresh(weights), replace(course, epochs=1), tmp_path / "run")
     with pytest.raises(ConfigError, match="another course"):
-        distil.distil(fresh(weights), course, tmp_path / "run")
+        distil.train_student(fresh(weights), course, tmp_path / "run")
 
 
 def test_a_test_part_is_left_out_of_the_first_data_set_only(little_music: Path) -> None:
-    every = teaching.tracks_to_hear(little_music)
-    fewer = teaching.tracks_to_hear(little_music, protocol="track-random")
+    every = teaching.select_tracks(little_music)
+    fewer = teaching.select_tracks(little_music, protocol="track-random")
     assert len(fewer) < len(every) == 24
-    assert len(teaching.tracks_to_hear(little_music, [little_music], protocol="track-random")) == 24 + len(
+    assert len(teaching.select_tracks(little_music, [little_music], protocol="track-random")) == 24 + len(
         fewer
     )
 
@@ -193,19 +195,19 @@ def test_music_and_a_teacher_make_a_student_that_training_stands_on(
     tracks: list[Track], weights: Path, tmp_path: Path
 ) -> None:
     told: list[str] = []
-    settings = teaching.Teaching(weights, files=1, epochs=1, lessons=8)
-    made = teaching.teach(tracks, settings, tmp_path / "run", say=told.append)
+    settings = teaching.DistillConfig(weights, files=1, epochs=1, lessons=8)
+    made = teaching.distill(tracks, settings, tmp_path / "run", say=told.append)
     assert told[-1].startswith("stretch 1/1: ")
     with torch.inference_mode():
-        again = backbones.load("student", weights=made).embed(torch.from_numpy(pictures()))
+        again = backbones.load_backbone("student", weights=made).embed(torch.from_numpy(pictures()))
     assert torch.isfinite(again).all()
-    assert teaching.teach(tracks, settings, tmp_path / "run") == made  # nothing is left to do
+    assert teaching.distill(tracks, settings, tmp_path / "run") == made  # nothing is left to do
 
 
 def test_the_student_in_the_package_loads_and_names_styles() -> None:
-    backbone = backbones.load("student")
+    backbone = backbones.load_backbone("student")
     with torch.inference_mode():
-        embedding, styles = backbone.embed_and_name(torch.from_numpy(pictures()))
+        embedding, styles = backbone.embed_with_styles(torch.from_numpy(pictures()))
     assert embedding.shape == (6, 384)
     assert styles.shape == (6, len(STYLES))
     assert sum(parameter.numel() for parameter in backbone.parameters()) < 2_000_000

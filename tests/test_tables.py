@@ -36,7 +36,7 @@ def test_values_labels_and_names(tmp_path: Path) -> None:
 def test_damaged_tables_are_refused(tmp_path: Path, content: str, said: str) -> None:
     with pytest.raises(DataError) as caught:
         read_table(write(tmp_path / "t.csv", content))
-    assert caught.value.code == "data_malformed"
+    assert caught.value.code == "dataset_invalid"
     assert said in caught.value.message
 
 

@@ -12,7 +12,7 @@ from conftest import RATE, drone, hiss
 from genrescope import tags
 from genrescope.cli import app
 from genrescope.errors import DataError
-from genrescope.library import Library, Plan, Wording
+from genrescope.library import Library, ScanOptions, TagOptions
 from sounds import MP3, encode, write
 
 
@@ -29,14 +29,14 @@ def music(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def plan(little_model: Path) -> Plan:
-    return Plan(model=str(little_model), workers=1)
+def plan(little_model: Path) -> ScanOptions:
+    return ScanOptions(model=str(little_model), workers=1)
 
 
 @pytest.fixture
-def library(tmp_path: Path, music: Path, plan: Plan) -> Iterator[Library]:
+def library(tmp_path: Path, music: Path, plan: ScanOptions) -> Iterator[Library]:
     with Library(tmp_path / "library.db") as library:
-        assert [one.outcome for one in library.scan([music], plan)] == ["classified"] * 3
+        assert [one.status for one in library.scan([music], plan)] == ["classified"] * 3
         yield library
 
 
@@ -44,7 +44,7 @@ def contents(music: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in music.iterdir()}
 
 
-def test_there_and_back(library: Library, music: Path, plan: Plan) -> None:
+def test_there_and_back(library: Library, music: Path, plan: ScanOptions) -> None:
     before = contents(music)
     dry = list(library.tag())
     assert {Path(one.path).name: one.plan and one.plan.after for one in dry} == {
@@ -55,10 +55,10 @@ def test_there_and_back(library: Library, music: Path, plan: Plan) -> None:
     assert tags.read_genres(music / "a.flac") == ("Drone",)
     assert tags.read_genres(music / "c.mp3") == ("Own Choice",)
     assert list(library.tag(write=True)) == []
-    assert {one.outcome for one in library.scan([music], plan)} == {"unchanged"}
+    assert {one.status for one in library.scan([music], plan)} == {"unchanged"}
     assert [one.done and one.done.how for one in library.untag()] == ["bytes", "bytes"]
     assert contents(music) == before
-    assert {one.outcome for one in library.scan([music], plan)} == {"unchanged"}
+    assert {one.status for one in library.scan([music], plan)} == {"unchanged"}
     assert list(library.untag()) == []
 
 
@@ -67,18 +67,18 @@ def test_several_changes_are_undone_latest_first(library: Library, music: Path, 
     words = tmp_path / "words.toml"
     words.write_text('[words]\ndrone = "Ambient > Drone"\nhiss = "Noise"\n')
     list(library.tag(write=True))
-    list(library.tag(wording=Wording(vocabulary=words), write=True, overwrite=True))
+    list(library.tag(wording=TagOptions(vocabulary=words), write=True, overwrite=True))
     assert tags.read_genres(music / "b.m4a") == ("Noise",)
     assert tags.read_genres(music / "c.mp3") == ("Drone",)
     assert len(list(library.untag())) == 4
     assert contents(music) == before
 
 
-def test_a_moved_file_is_undone_where_it_lies(library: Library, music: Path, plan: Plan) -> None:
+def test_a_moved_file_is_undone_where_it_lies(library: Library, music: Path, plan: ScanOptions) -> None:
     before = contents(music)
     list(library.tag(write=True))
     (music / "a.flac").rename(music / "z.flac")
-    assert {one.outcome for one in library.scan([music], plan)} == {"unchanged", "moved"}
+    assert {one.status for one in library.scan([music], plan)} == {"unchanged", "moved"}
     assert [one.done and one.done.how for one in library.untag()] == ["bytes", "bytes"]
     assert (music / "z.flac").read_bytes() == before["a.flac"]
 
@@ -101,10 +101,10 @@ def test_a_failed_undo_keeps_what_lies_behind_it(
 ) -> None:
     before = contents(music)
     list(library.tag(write=True))
-    list(library.tag(wording=Wording(min_score=0.0), write=True, overwrite=True))
+    list(library.tag(wording=TagOptions(genre_threshold=0.0), write=True, overwrite=True))
 
     def refuse(*_: object, **__: object) -> None:
-        raise DataError("data_missing", "not now", "later")
+        raise DataError("dataset_not_found", "not now", "later")
 
     with monkeypatch.context() as patch:
         patch.setattr("genrescope.tagging.tags.undo", refuse)

@@ -61,9 +61,9 @@ def test_the_old_bytes_come_back(song: Path) -> None:
         contents.append(song.read_bytes())
     for change, content, old in zip(changes[::-1], contents[::-1], contents[-2::-1], strict=False):
         assert song.read_bytes() == content
-        stored = tags.Change.from_row(json.loads(json.dumps(change.row())))
+        stored = tags.TagChange.from_row(json.loads(json.dumps(change.row())))
         assert stored == change
-        assert tags.undo(stored) == tags.Undone("bytes", change.before)
+        assert tags.undo(stored) == tags.UndoResult("bytes", change.before)
         assert song.read_bytes() == old
     assert tags.undo(changes[0]).how == "already"
 
@@ -76,7 +76,7 @@ def test_a_file_edited_since_gets_its_old_genres_back(song: Path) -> None:
     tags.write_genres(song, ["Jazz"])
     change = tags.write_genres(song, GENRES)
     edit_title(song)
-    assert tags.undo(change) == tags.Undone("values", ("Jazz",))
+    assert tags.undo(change) == tags.UndoResult("values", ("Jazz",))
     assert tags.read_genres(song) == ("Jazz",)
     assert "Another" in str(tagged.other_tags(song))
 
@@ -93,16 +93,16 @@ def edit_title(path: Path) -> None:
 def test_genres_chosen_since_are_kept(flac: Path) -> None:
     change = tags.write_genres(flac, GENRES)
     tags.write_genres(flac, ["Chosen by hand"])
-    assert tags.undo(change) == tags.Undone("kept", ("Chosen by hand",))
+    assert tags.undo(change) == tags.UndoResult("kept", ("Chosen by hand",))
     assert tags.read_genres(flac) == ("Chosen by hand",)
 
 
 def test_where_too_much_differs_values_come_back(flac: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = patch.make
+    real = patch.create_delta
     monkeypatch.setattr(patch, "make", lambda old, new: real(old, new, most=0))
     change = tags.write_genres(flac, GENRES)
     assert change.patch.data is None
-    assert tags.undo(change) == tags.Undone("values", ())
+    assert tags.undo(change) == tags.UndoResult("values", ())
 
 
 def test_a_moved_file_can_be_undone(flac: Path) -> None:
@@ -190,14 +190,16 @@ def test_an_ape_tag_in_an_mp3_is_left_alone(forms: dict[str, Path], tmp_path: Pa
 
 def test_a_plan_says_what_would_happen_and_does_nothing(flac: Path) -> None:
     content = flac.read_bytes()
-    assert tags.plan(flac, GENRES) == tags.Plan(str(flac), (), tuple(GENRES))
-    assert tags.plan(flac, []) is None
+    assert tags.preview(flac, GENRES) == tags.TagChangePreview(str(flac), (), tuple(GENRES))
+    assert tags.preview(flac, []) is None
     assert flac.read_bytes() == content
     tags.write_genres(flac, ["Jazz"])
-    assert tags.plan(flac, GENRES) is None
-    assert tags.plan(flac, ["Jazz"], overwrite=True) is None
+    assert tags.preview(flac, GENRES) is None
+    assert tags.preview(flac, ["Jazz"], overwrite=True) is None
     os.link(flac, flac.with_name("second name.flac"))
-    assert tags.plan(flac, GENRES, overwrite=True) == tags.Plan(str(flac), ("Jazz",), tuple(GENRES), 2)
+    assert tags.preview(flac, GENRES, overwrite=True) == tags.TagChangePreview(
+        str(flac), ("Jazz",), tuple(GENRES), 2
+    )
 
 
 @pytest.mark.parametrize("genres", [["17"], [""], ["Rock", "Rock"], [" Rock"], ["RX"]])
@@ -208,7 +210,7 @@ def test_genres_that_would_be_read_as_others_are_refused(
     content = song.read_bytes()
     with pytest.raises(GenrescopeError) as caught:
         tags.write_genres(song, genres)
-    assert caught.value.code == "tags_refused"
+    assert caught.value.code == "tags_not_representable"
     assert song.read_bytes() == content
     assert list(tmp_path.iterdir()) == [song]
 
@@ -241,7 +243,7 @@ def suppress_known_failures() -> Iterator[None]:
     try:
         yield
     except GenrescopeError as failure:
-        if failure.code not in ("tags_damaged", "tags_unsupported", "tags_refused"):
+        if failure.code not in ("tags_corrupt", "tags_unsupported", "tags_not_representable"):
             raise
 
 
@@ -256,7 +258,7 @@ def test_what_may_not_be_read_is_forbidden(flac: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(os, "access", lambda *_: False)  # root may read everything
     with pytest.raises(GenrescopeError) as caught:
         tags.read_genres(flac)
-    assert caught.value.code == "audio_forbidden"
+    assert caught.value.code == "audio_permission_denied"
 
 
 def test_without_mutagen_the_extra_is_named(flac: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,7 +276,7 @@ def test_the_info_list_of_a_wav_file_counts_where_nothing_else_speaks(
     content = song.read_bytes() + b"LIST" + len(entries).to_bytes(4, "little") + entries
     song.write_bytes(content[:4] + (len(content) - 8).to_bytes(4, "little") + content[8:])
     assert tags.read_genres(song) == ("Blues",)
-    assert tags.plan(song, ["Rock"]) is None
+    assert tags.preview(song, ["Rock"]) is None
     change = tags.write_genres(song, ["Rock"])
     assert change.before == ("Blues",)
     assert tags.read_genres(song) == ("Rock",)
@@ -296,7 +298,7 @@ def test_any_words_arrive_or_are_refused(forms: dict[str, Path], tmp_path: Path,
         try:
             change = tags.write_genres(song, genres)
         except GenrescopeError as failure:
-            assert failure.code == "tags_refused", failure  # noqa: PT017
+            assert failure.code == "tags_not_representable", failure  # noqa: PT017
         else:
             assert tags.read_genres(song) == tuple(genres)
             assert tags.undo(change).how in ("bytes", "already")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from genrescope.errors import ConfigError
 from genrescope.records import Prediction
-from genrescope.vocabulary import LABELS, Unsure, Vocabulary
+from genrescope.vocabulary import LABELS, UncertainPolicy, Vocabulary
 
 ANSWER = Prediction(
     path="song.mp3",
@@ -44,20 +44,20 @@ def loaded(folder: Path, text: str, **options: Any) -> Vocabulary:
     ],
 )
 def test_thresholds_choose_genres_then_styles(options: dict[str, Any], words: list[str]) -> None:
-    assert Vocabulary().words(ANSWER.row(), **options) == words
+    assert Vocabulary().genres_for(ANSWER.to_dict(), **options) == words
 
 
 @pytest.mark.parametrize(
     ("unsure", "words"), [("nothing", []), ("styles", ["Heavy Metal"]), ("all", ["Metal", "Heavy Metal"])]
 )
-def test_unsure_answers_give_nothing_unless_asked(unsure: Unsure, words: list[str]) -> None:
-    row = ANSWER.row() | {"unsure": True}
-    assert Vocabulary().words(row, styles_from=0.5, unsure=unsure) == words
+def test_unsure_answers_give_nothing_unless_asked(unsure: UncertainPolicy, words: list[str]) -> None:
+    row = ANSWER.to_dict() | {"unsure": True}
+    assert Vocabulary().genres_for(row, style_threshold=0.5, uncertain=unsure) == words
 
 
 def test_error_rows_give_nothing() -> None:
     row = {"path": "a", "error": {"code": "audio_empty", "message": "", "hint": ""}}
-    assert Vocabulary().words(row, unsure="all") == []
+    assert Vocabulary().genres_for(row, uncertain="all") == []
 
 
 @pytest.mark.parametrize(
@@ -74,12 +74,12 @@ def test_a_file_renames_drops_and_sorts(tmp_path: Path, head: str, words: list[s
     text = '\n[words]\nmetal = "Metal >  Heavy"\n'
     text += 'hiphop = ["Rap", "Urban"]\n"heavy metal" = ""\n"drum and bass" = ""\n"hip hop" = "rap"\n'
     vocabulary = loaded(tmp_path, head + text)
-    assert vocabulary.words(ANSWER.row(), min_score=0.2, styles_from=0.2) == words
+    assert vocabulary.genres_for(ANSWER.to_dict(), genre_threshold=0.2, style_threshold=0.2) == words
 
 
 def test_words_that_differ_in_case_only_are_one(tmp_path: Path) -> None:
     vocabulary = loaded(tmp_path, '[words]\nmetal = "Heavy"\n"heavy metal" = "HEAVY"\n')
-    assert vocabulary.words(ANSWER.row(), styles_from=0.5) == ["Heavy"]
+    assert vocabulary.genres_for(ANSWER.to_dict(), style_threshold=0.5) == ["Heavy"]
 
 
 def test_labels_are_those_of_the_shipped_models_or_ones_own(tmp_path: Path) -> None:
@@ -87,8 +87,8 @@ def test_labels_are_those_of_the_shipped_models_or_ones_own(tmp_path: Path) -> N
     text = '[words]\nschlager = "Schlager & Volksmusik"\n'
     with pytest.raises(ConfigError, match="schlager"):
         loaded(tmp_path, text)
-    row = ANSWER.row() | {"genre": "schlager", "scores": {"schlager": 1.0}}
-    assert loaded(tmp_path, text, labels=["schlager"]).words(row) == ["Schlager & Volksmusik"]
+    row = ANSWER.to_dict() | {"genre": "schlager", "scores": {"schlager": 1.0}}
+    assert loaded(tmp_path, text, labels=["schlager"]).genres_for(row) == ["Schlager & Volksmusik"]
 
 
 @pytest.mark.parametrize(
@@ -128,6 +128,8 @@ def test_words_are_few_distinct_and_do_not_hang_on_the_order_of_a_row(
     best = max(genres, key=lambda name: (genres[name], name))
     row = {"genre": best, "score": genres[best], "unsure": False, "scores": genres, "styles": styles}
     turned = row | {"scores": dict(reversed(genres.items())), "styles": dict(reversed(styles.items()))}
-    words = Vocabulary().words(row, min_score=low, styles_from=style, most=most)
-    assert words == Vocabulary().words(turned, min_score=low, styles_from=style, most=most)
+    words = Vocabulary().genres_for(row, genre_threshold=low, style_threshold=style, max_genres=most)
+    assert words == Vocabulary().genres_for(
+        turned, genre_threshold=low, style_threshold=style, max_genres=most
+    )
     assert len({word.casefold() for word in words}) == len(words) <= most

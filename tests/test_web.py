@@ -24,7 +24,7 @@ from conftest import RATE, drone, hiss
 from genrescope.errors import ConfigError
 from genrescope.web import guard, server, uploads
 from genrescope.web.app import create_app
-from genrescope.web.limits import Buckets, Settings, Shares
+from genrescope.web.limits import FairShare, Settings, TokenBucket
 
 STATIC = Path(server.__file__).parent / "static"
 ANYONE: dict[str, Any] = {"requests_per_minute": 0, "workers": 1}
@@ -91,12 +91,12 @@ def test_a_model_by_name(client: TestClient, sounds: Path) -> None:
     assert rows[1]["genre"] == "drone"
     assert rows[0]["path"] == "<upload>"
     said = problem(client.post(CLASSIFY, content=content, params={"model": "modle"}))
-    assert (said["code"], said["status"], said["hint"]) == ("model_missing", 404, "did you mean 'model'?")
+    assert (said["code"], said["status"], said["hint"]) == ("model_not_found", 404, "did you mean 'model'?")
 
 
 @pytest.mark.parametrize("model", ["/etc/passwd", "../model.onnx", "student-gtzan-1"])
 def test_only_served_models_answer(client: TestClient, model: str) -> None:
-    assert problem(client.post(CLASSIFY, content=b"x", params={"model": model}))["code"] == "model_missing"
+    assert problem(client.post(CLASSIFY, content=b"x", params={"model": model}))["code"] == "model_not_found"
 
 
 # Sound that cannot be used
@@ -136,10 +136,10 @@ def test_seconds_are_counted_while_decoding(client: TestClient, sounds: Path) ->
 def test_a_job_past_its_time_or_memory(little_model: Path, sounds: Path) -> None:
     content = (sounds / "song.wav").read_bytes()
     with client_of(little_model, job_seconds=0.001) as hurried:
-        assert problem(hurried.post(CLASSIFY, content=content))["code"] == "audio_too_slow"
+        assert problem(hurried.post(CLASSIFY, content=content))["code"] == "timeout"
     with client_of(little_model, job_megabytes=1) as narrow:
         said = problem(narrow.post(CLASSIFY, content=content))
-        assert (said["code"], said["status"]) == ("audio_too_large", 413)
+        assert (said["code"], said["status"]) == ("memory_limit", 413)
         assert narrow.get("/healthz").json() == {"status": "ok"}
 
 
@@ -157,7 +157,7 @@ def test_a_fault_of_the_server_keeps_its_details_to_itself(
 
 
 def test_an_unforeseen_failure_is_a_problem_too(little_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Buckets, "take", lambda *_: 1 / 0)
+    monkeypatch.setattr(TokenBucket, "take", lambda *_: 1 / 0)
     app = create_app(Settings((str(little_model),), **ANYONE))
     with TestClient(app, raise_server_exceptions=False) as broken:
         response = broken.post(CLASSIFY, content=b"x")
@@ -207,7 +207,7 @@ PART = b'--b\r\ncontent-disposition: form-data; name="file"; filename="a.wav"\r\
 )
 def test_broken_forms(client: TestClient, headers: dict[str, str], body: bytes, said: str) -> None:
     answer = problem(client.post(CLASSIFY, content=body, headers=headers))
-    assert (answer["code"], answer["status"]) == ("upload_broken", 400)
+    assert (answer["code"], answer["status"]) == ("upload_malformed", 400)
     assert said in answer["detail"]
     assert "curl -F file=@" in answer["hint"]
 
@@ -224,7 +224,7 @@ def test_broken_forms(client: TestClient, headers: dict[str, str], body: bytes, 
 )
 def test_options_that_make_no_sense(client: TestClient, query: str, said: str) -> None:
     answer = problem(client.post(f"{CLASSIFY}?{query}", content=b"x"))
-    assert (answer["code"], answer["status"]) == ("bad_use", 400)
+    assert (answer["code"], answer["status"]) == ("invalid_argument", 400)
     assert said in answer["detail"]
 
 
@@ -247,7 +247,7 @@ def test_a_token(little_model: Path) -> None:
     with client_of(little_model, token="söme secret") as client:
         for path in ("/v1/models", "/metrics"):
             refused = client.get(path)
-            assert problem(refused)["code"] == "token_wrong"
+            assert problem(refused)["code"] == "unauthorized"
             assert refused.headers["www-authenticate"] == "Bearer"
         assert problem(client.post(CLASSIFY, content=b"x"))["status"] == 401
         right = {"Authorization": b"Bearer " + "söme secret".encode()}
@@ -273,21 +273,21 @@ def test_guessing_a_token_uses_up_the_rate(little_model: Path) -> None:
 
 
 def test_one_client_takes_half_of_the_places_at_most() -> None:
-    shares = Shares(6, limited=True)
+    shares = FairShare(6, limited=True)
     with contextlib.ExitStack() as held:
-        had = [held.enter_context(shares.hold("::ffff:10.0.0.1")) for _ in range(4)]
+        had = [held.enter_context(shares.acquire("::ffff:10.0.0.1")) for _ in range(4)]
         assert had == [True, True, True, False]
-        assert held.enter_context(shares.hold("::ffff:10.0.0.2"))
-        assert not held.enter_context(shares.hold("10.0.0.1"))
-    with shares.hold("10.0.0.1") as again:
+        assert held.enter_context(shares.acquire("::ffff:10.0.0.2"))
+        assert not held.enter_context(shares.acquire("10.0.0.1"))
+    with shares.acquire("10.0.0.1") as again:
         assert again
     with contextlib.ExitStack() as held:
-        assert all(held.enter_context(Shares(6, limited=False).hold("a")) for _ in range(20))
+        assert all(held.enter_context(FairShare(6, limited=False).acquire("a")) for _ in range(20))
 
 
 def test_buckets_refill_and_forget() -> None:
     now = [0.0]
-    buckets = Buckets(60, 2, clock=lambda: now[0])
+    buckets = TokenBucket(60, 2, clock=lambda: now[0])
     assert [buckets.take("a") for _ in range(3)] == [0, 0, 1]
     assert buckets.take("b") == 0
     now[0] = 0.5
@@ -348,7 +348,7 @@ def test_the_page_needs_nothing_from_elsewhere(client: TestClient) -> None:
     "path", ["/static/../app.py", "/static/%2e%2e/app.py", "/static//etc/passwd", "/static/"]
 )
 def test_no_path_leads_into_the_file_system(client: TestClient, path: str) -> None:
-    assert problem(client.get(path))["code"] == "page_missing"
+    assert problem(client.get(path))["code"] == "not_found"
 
 
 def test_other_methods(client: TestClient) -> None:

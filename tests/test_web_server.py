@@ -35,7 +35,7 @@ def test_a_full_house_refuses_at_once_and_recovers(tmp_path: Path) -> None:
         with socket.create_connection((host, int(port))) as slow:
             slow.sendall(head + content[:1000])
             refused = until(lambda: post(address, b"x"), 503)
-            assert refused == "busy"
+            assert refused == "overloaded"
             assert list(tmp_path.iterdir()) == []  # the upload has no name that could be left behind
             slow.sendall(content[1000:])
             assert slow.recv(15) == b"HTTP/1.1 200 OK"
@@ -124,5 +124,5 @@ def test_the_extra_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     with pytest.raises(EnvironmentFailure) as caught:
         server.serve(Settings(), host="127.0.0.1", port=0, say=print)
-    assert caught.value.code == "extra_missing"
+    assert caught.value.code == "missing_dependency"
     assert "genrescope[web]" in caught.value.hint

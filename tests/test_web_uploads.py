@@ -64,7 +64,7 @@ def test_a_declared_length_over_the_limit_is_not_read() -> None:
 
 def test_an_upload_that_does_not_arrive() -> None:
     request = arriving(lambda: None)
-    assert asyncio.run(refusal(request, Settings(upload_seconds=0.05))) == "upload_too_slow"
+    assert asyncio.run(refusal(request, Settings(upload_seconds=0.05))) == "upload_timeout"
 
 
 def test_a_full_disk() -> None:
@@ -76,7 +76,7 @@ def test_a_full_disk() -> None:
     code += "print(asyncio.run(test_web_uploads.refusal(request, test_web_uploads.Settings())))"
     surroundings = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=surroundings)
-    assert done.stdout.strip() == "cannot_write", done.stderr
+    assert done.stdout.strip() == "write_failed", done.stderr
 
 
 @pytest.mark.parametrize("begun", [False, True])

@@ -16,47 +16,47 @@ from pathlib import Path
 
 from genrescope import assembly, export
 from genrescope.backbones import STUDENT_FILE
-from genrescope.files import packaged, write_whole
+from genrescope.files import package_data, write_atomic
 from genrescope.models import Model
 
-LICENCE = "MIT for the weights; trained on GTZAN, research data whose recordings have no copyright clearance"
+LICENSE = "MIT for the weights; trained on GTZAN, research data whose recordings have no copyright clearance"
 
 
 def ship_model(run: Path, name: str, file: str, summary: str) -> None:
-    """Write the model and its entry in the catalogue."""
+    """Write the model and its entry in the catalog."""
     trained = run / "model.onnx"
-    info = replace(Model.read(trained).info, name=Path(file).stem, licence=LICENCE)
-    graph = export.redescribe(trained.read_bytes(), info)
-    write_whole(packaged("models", file), graph)
+    info = replace(Model.read(trained).info, name=Path(file).stem, license=LICENSE)
+    graph = export.with_metadata(trained.read_bytes(), info)
+    write_atomic(package_data("models", file), graph)
     enter({"name": name, "file": file, "sha256": digest(graph), "summary": summary})
 
 
 def ship_head(run: Path, name: str, summary: str) -> None:
-    """Write the head of a frozen model and its entry in the catalogue."""
+    """Write the head of a frozen model and its entry in the catalog."""
     model = Model.read(run / "model.onnx")
-    head = assembly.take_head(model, (run / "model.onnx").read_bytes())
-    content = replace(head, info=replace(head.info, name=name, licence=LICENCE)).to_bytes()
+    head = assembly.extract_head(model, (run / "model.onnx").read_bytes())
+    content = replace(head, info=replace(head.info, name=name, license=LICENSE)).to_bytes()
     file = f"{name}-head.npz"
-    write_whole(packaged("models", file), content)
+    write_atomic(package_data("models", file), content)
     enter({"name": name, "file": f"{name}.onnx", "sha256": digest(content), "summary": summary, "head": file})
 
 
 def ship_student(run: Path) -> None:
     """Copy the weights of a student."""
-    shutil.copyfile(run / STUDENT_FILE, packaged("backbones", STUDENT_FILE))
+    shutil.copyfile(run / STUDENT_FILE, package_data("backbones", STUDENT_FILE))
 
 
 def digest(content: bytes) -> str:
-    """Return the checksum that the catalogue holds."""
+    """Return the checksum that the catalog holds."""
     return hashlib.sha256(content).hexdigest()
 
 
 def enter(entry: dict[str, str]) -> None:
-    """Put an entry into the catalogue, the default first."""
-    catalogue = packaged("models", "catalogue.json")
-    others = [one for one in json.loads(catalogue.read_text(encoding="utf8")) if one["name"] != entry["name"]]
+    """Put an entry into the catalog, the default first."""
+    catalog = package_data("models", "catalog.json")
+    others = [one for one in json.loads(catalog.read_text(encoding="utf8")) if one["name"] != entry["name"]]
     entries = sorted([entry, *others], key=lambda one: (one["name"] != "default", one["name"]))
-    write_whole(catalogue, json.dumps(entries, indent=1) + "\n")
+    write_atomic(catalog, json.dumps(entries, indent=1) + "\n")
 
 
 if __name__ == "__main__":

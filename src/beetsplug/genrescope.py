@@ -159,13 +159,13 @@ class GenrescopePlugin(BeetsPlugin):
                 self._log.debug("{}: has genres already", item)
                 continue
             try:
-                row = self._classifier.classify(os.fsdecode(item.path)).row()
+                row = self._classifier.predict(os.fsdecode(item.path)).to_dict()
             except GenrescopeError as failure:
                 self._log.warning("{}; {}", failure.message, failure.hint)
                 continue
             item["genrescope_genre"], item["genrescope_score"] = row["genre"], row["score"]
             item["genrescope_styles"] = "; ".join(row["styles"])
-            words = self._vocabulary.words(row, **self._choice)
+            words = self._vocabulary.genres_for(row, **self._choice)
             self._log.info("{}: {} at {:.2f}", item, ", ".join(words) or "nothing", row["score"])
             yield item, words
 

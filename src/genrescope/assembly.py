@@ -17,14 +17,14 @@ import numpy as np
 
 from genrescope import export, models
 from genrescope.errors import ConfigError, ModelError, missing_extra
-from genrescope.features import dimension, segment_frames
-from genrescope.files import packaged, write_whole
+from genrescope.features import feature_dimension, segment_frames
+from genrescope.files import package_data, write_atomic
 from genrescope.models import Model, ModelInfo
-from genrescope.records import Floats
+from genrescope.records import FloatArray
 
 
 @dataclass(frozen=True)
-class Head:
+class ModelHead:
     """The layers on top of a backbone, and what they and it make together.
 
     Attributes
@@ -37,8 +37,8 @@ class Head:
     """
 
     backbone: str
-    weights: Floats
-    biases: Floats
+    weights: FloatArray
+    biases: FloatArray
     temperature: float
     info: ModelInfo
 
@@ -57,13 +57,13 @@ class Head:
         return stream.getvalue()
 
     @classmethod
-    def from_bytes(cls, content: bytes, source: str) -> Head:
+    def from_bytes(cls, content: bytes, source: str) -> ModelHead:
         """Read a head back.
 
         Raises
         ------
         ModelError
-            ``model_damaged``, ``model_foreign``.
+            ``model_corrupt``, ``model_incompatible``.
         """
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as kept:
@@ -73,7 +73,7 @@ class Head:
             info: Any = description["info"]
         except Exception as reason:  # damage shows itself anywhere in NumPy's reader
             raise ModelError(
-                "model_damaged", f"{source}: not a model's head: {reason}", "install genrescope again"
+                "model_corrupt", f"{source}: not a model's head: {reason}", "install genrescope again"
             ) from None
         return cls(backbone, weights, biases, temperature, ModelInfo.from_json(info, source))
 
@@ -84,7 +84,7 @@ def assemble(name: str, *, weights: Path | None = None) -> Path:
     Parameters
     ----------
     name : str
-        A model of the catalogue that has a head.
+        A model of the catalog that has a head.
     weights : Path, optional
         The backbone's weights, where they are already here.
 
@@ -96,59 +96,61 @@ def assemble(name: str, *, weights: Path | None = None) -> Path:
     Raises
     ------
     ConfigError
-        ``bad_use``: no such model, or one that needs nothing.
+        ``invalid_argument``: no such model, or one that needs nothing.
     ModelError
-        A head or weights that are damaged; ``model_export``.
+        A head or weights that are damaged; ``model_export_failed``.
     EnvironmentFailure
-        ``fetch_failed``: no network; ``extra_missing``: torch is needed to assemble; ``cannot_write``.
+        ``download_failed``: no network; ``missing_dependency``: torch is needed to assemble; ``write_failed``.
     """
-    shipped = models.catalogue().get(name)
+    shipped = models.list_models().get(name)
     if shipped is None or not shipped.head:
-        fetched = [one.name for one in models.catalogue().values() if one.head]
-        raise ConfigError("bad_use", f"{name}: nothing to fetch", f"fetch one of: {', '.join(fetched)}")
+        fetched = [one.name for one in models.list_models().values() if one.head]
+        raise ConfigError(
+            "invalid_argument", f"{name}: nothing to fetch", f"fetch one of: {', '.join(fetched)}"
+        )
     try:
         from genrescope import backbones, transfer
     except ImportError as missing:
         raise missing_extra("train", missing.name or "torch") from None
     head = _read_head(shipped)
-    network = transfer.LinearHead(backbones.load(head.backbone, weights=weights), len(head.info.classes))
-    network.set_head(head.weights, head.biases)
+    network = transfer.LinearHead(backbones.load_backbone(head.backbone, weights=weights), len(head.info.classes))
+    network.load_head(head.weights, head.biases)
     graph = export.export_network(network, head.info, _noise(head.info), temperature=head.temperature)
-    write_whole(shipped.path, graph)
+    write_atomic(shipped.path, graph)
     return shipped.path
 
 
-def take_head(model: Model, graph: bytes) -> Head:
+def extract_head(model: Model, graph: bytes) -> ModelHead:
     """Take the head off a ``frozen`` model, so that it can be shipped without its backbone.
 
     Raises
     ------
     ModelError
-        ``model_foreign``: the graph has no linear layer at its end.
+        ``model_incompatible``: the graph has no linear layer at its end.
     """
-    layers = export.parameters(graph)
+    layers = export.initializers(graph)
     try:
         weights, biases = layers["network.output.weight"], layers["network.output.bias"]
     except KeyError:
         raise ModelError(
-            "model_foreign", f"{model.source}: no linear head", "train it with --config frozen"
+            "model_incompatible", f"{model.source}: no linear head", "train it with --config frozen"
         ) from None
     provenance = model.info.provenance
     backbone = provenance["config"]["model"]["backbone"]
-    return Head(backbone, weights, biases, provenance["temperature"], model.info)
+    return ModelHead(backbone, weights, biases, provenance["temperature"], model.info)
 
 
-def _read_head(shipped: models.Shipped) -> Head:
-    path = packaged("models", shipped.head)
+def _read_head(shipped: models.PackagedModel) -> ModelHead:
+    path = package_data("models", shipped.head)
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != shipped.sha256:
         raise ModelError(
-            "model_damaged", f"{path}: not the head that the catalogue names", "install genrescope again"
+            "model_corrupt", f"{path}: not the head that the catalog names", "install genrescope again"
         )
-    return Head.from_bytes(content, str(path))
+    return ModelHead.from_bytes(content, str(path))
 
 
-def _noise(info: ModelInfo) -> Floats:
+def _noise(info: ModelInfo) -> FloatArray:
     """Return segments of noise, on which graph and network must agree."""
-    shape = (4, dimension(info.features), segment_frames(info.features, info.segment_seconds))
+    shape = (4, feature_dimension(info.features), segment_frames(info.features, info.segment_seconds))
     return np.random.default_rng(0).normal(size=shape).astype(np.float32)

@@ -22,7 +22,7 @@ import numpy as np
 
 from genrescope.decode import Decoder, open_decoder
 from genrescope.errors import AudioError, ConfigError
-from genrescope.records import Clip, Floats
+from genrescope.records import Audio, FloatArray
 
 Source = str | os.PathLike[str] | bytes
 
@@ -34,8 +34,8 @@ _BLOCK_VALUES = 2**22
 
 _HINTS = {
     "audio_missing": "check the spelling, and that the disk is mounted",
-    "audio_is_folder": "name a file in it; the commands that take many files also walk folders",
-    "audio_forbidden": "ask for the right to read it (chmod u+r), or run as a user who has it",
+    "audio_is_directory": "name a file in it; the commands that take many files also walk folders",
+    "audio_permission_denied": "ask for the right to read it (chmod u+r), or run as a user who has it",
     "audio_empty": "copy or download it again; it has 0 bytes",
     "audio_unreadable": "name a regular file with sound in it",
     "audio_no_samples": "copy, download or export it again; its header is followed by no sound",
@@ -93,10 +93,10 @@ class _Request:
         for name, makes_sense in checks.items():
             if not makes_sense:
                 what = f"{name} = {getattr(self, name)} makes no sense for audio"
-                raise ConfigError("bad_use", what, "give a positive, finite number")
+                raise ConfigError("invalid_argument", what, "give a positive, finite number")
 
 
-class Stream:
+class AudioStream:
     """Decoded audio in blocks: iterate it once, within ``with``.
 
     Iterating yields float32 mono arrays of shape (n,), n varying, at ``sample_rate`` Hz, and needs memory for
@@ -136,10 +136,10 @@ class Stream:
         """Length of what was yielded so far."""
         return self._yielded / self.sample_rate
 
-    def __iter__(self) -> Iterator[Floats]:
+    def __iter__(self) -> Iterator[FloatArray]:
         return self._blocks
 
-    def __enter__(self) -> Stream:
+    def __enter__(self) -> AudioStream:
         return self
 
     def __exit__(
@@ -153,7 +153,7 @@ class Stream:
         self._decoder.close()
         self._file.close()
 
-    def _run(self) -> Generator[Floats, None, None]:
+    def _run(self) -> Generator[FloatArray, None, None]:
         for block in _resampled(self._native(), self.info.sample_rate, self.sample_rate):
             self._yielded += len(block)
             yield block
@@ -161,12 +161,12 @@ class Stream:
             self.flags = ("truncated",)
         self._judge()
 
-    def _native(self) -> Iterator[Floats]:
+    def _native(self) -> Iterator[FloatArray]:
         """Yield the excerpt asked for, at the file's own rate, each block checked."""
         rate, duration = self.info.sample_rate, self._request.duration
         size = min(round(self._request.block_seconds * rate), _BLOCK_VALUES // self.info.channels)
         wanted = sys.maxsize if duration is None else max(1, round(duration * rate))
-        for block in self._decoder.blocks(round(self._request.start * rate), max(1, size)):
+        for block in self._decoder.iter_blocks(round(self._request.start * rate), max(1, size)):
             piece = block[: wanted - self._decoded]
             self._check(piece)
             self._decoded += len(piece)
@@ -174,7 +174,7 @@ class Stream:
             if self._decoded >= wanted:
                 return
 
-    def _check(self, block: Floats) -> None:
+    def _check(self, block: FloatArray) -> None:
         # Largest and smallest sample carry any NaN or infinity with them: two passes do both checks.
         peak = max(abs(float(block.max())), abs(float(block.min())))
         if not math.isfinite(peak):
@@ -207,7 +207,7 @@ def open_stream(
     duration: float | None = None,
     strict: bool = False,
     block_seconds: float = 2.0,
-) -> Stream:
+) -> AudioStream:
     """Open audio for reading in blocks, in bounded memory.
 
     Channels are averaged; the rate is converted by soxr (quality HQ) without dependence on the block length.
@@ -232,22 +232,22 @@ def open_stream(
     Raises
     ------
     AudioError
-        ``audio_missing``, ``audio_is_folder``, ``audio_forbidden``, ``audio_empty``, ``audio_unreadable`` at
+        ``audio_missing``, ``audio_is_directory``, ``audio_permission_denied``, ``audio_empty``, ``audio_unreadable`` at
         once; ``audio_not_finite``, ``audio_no_samples``, ``audio_too_short`` (under 1 s, or under
         ``duration`` where that is less), ``audio_silent``, ``audio_truncated`` while iterating.
     ConfigError
-        ``bad_use`` for a rate, time or length that makes no sense.
+        ``invalid_argument`` for a rate, time or length that makes no sense.
     """
     request = _Request(sample_rate, start, duration, strict, block_seconds)
     file, name = _opened(source)
     try:
-        return Stream(file, name, request)
+        return AudioStream(file, name, request)
     except BaseException:
         file.close()
         raise
 
 
-def load(
+def load_audio(
     source: Source,
     *,
     sample_rate: int | None = None,
@@ -255,7 +255,7 @@ def load(
     duration: float | None = None,
     strict: bool = False,
     block_seconds: float = 2.0,
-) -> Clip:
+) -> Audio:
     """Decode audio into memory: the blocks of ``open_stream``, joined. Same parameters, same errors."""
     with open_stream(
         source,
@@ -267,10 +267,10 @@ def load(
     ) as stream:
         blocks = list(stream)
         samples = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-        return Clip(samples, stream.sample_rate, source=stream.source, flags=stream.flags)
+        return Audio(samples, stream.sample_rate, source=stream.source, flags=stream.flags)
 
 
-class Recording:
+class AudioFile:
     """An open file of which excerpts are read, in any order: for ``with``.
 
     Attributes
@@ -294,14 +294,14 @@ class Recording:
         """Whether the file is known, so far, to hold less than it declares."""
         return self._decoder.truncated
 
-    def excerpt(self, *, start: float, duration: float, sample_rate: int | None = None) -> Clip:
+    def excerpt(self, *, start: float, duration: float, sample_rate: int | None = None) -> Audio:
         """Decode an excerpt; same parameters, same errors as ``load``."""
         request = _Request(sample_rate, start, duration, strict=False, block_seconds=duration)
-        stream = Stream(self._file, self.source, request, self._decoder)
+        stream = AudioStream(self._file, self.source, request, self._decoder)
         blocks = list(stream)
-        return Clip(np.concatenate(blocks), stream.sample_rate, source=self.source, flags=stream.flags)
+        return Audio(np.concatenate(blocks), stream.sample_rate, source=self.source, flags=stream.flags)
 
-    def __enter__(self) -> Recording:
+    def __enter__(self) -> AudioFile:
         return self
 
     def __exit__(
@@ -311,13 +311,13 @@ class Recording:
         self._file.close()
 
 
-def preload() -> None:
+def import_decoders() -> None:
     """Load the libraries that decode and resample, before memory is bounded or time is taken."""
     for name in ("av", "soundfile", "soxr"):
         importlib.import_module(name)
 
 
-def probe(source: Source) -> AudioInfo:
+def info(source: Source) -> AudioInfo:
     """Read what a file says about itself, decoding none of its sound.
 
     Raises
@@ -325,7 +325,7 @@ def probe(source: Source) -> AudioInfo:
     AudioError
         As ``open_stream`` at once.
     """
-    with Recording(source) as recording:
+    with AudioFile(source) as recording:
         return recording.info
 
 
@@ -342,7 +342,7 @@ def _opened(source: Source) -> tuple[BinaryIO, str]:
     except (FileNotFoundError, NotADirectoryError):
         raise _failure("audio_missing", name, "no such file") from None
     except PermissionError:
-        raise _failure("audio_forbidden", name, "may not be read") from None
+        raise _failure("audio_permission_denied", name, "may not be read") from None
     except (OSError, ValueError) as error:
         raise _failure("audio_unreadable", name, f"cannot be opened: {error}") from error
 
@@ -351,8 +351,8 @@ def _check_file(path: Path, name: str) -> None:
     status = path.stat()
     if S_ISDIR(status.st_mode):
         if not os.access(path, os.R_OK | os.X_OK):
-            raise _failure("audio_forbidden", name, "a folder that may not be read")
-        raise _failure("audio_is_folder", name, "a folder, not a file")
+            raise _failure("audio_permission_denied", name, "a folder that may not be read")
+        raise _failure("audio_is_directory", name, "a folder, not a file")
     # Opening a pipe or a device could wait for ever.
     if not S_ISREG(status.st_mode):
         raise _failure("audio_unreadable", name, "a device, pipe or socket, not a regular file")
@@ -360,7 +360,7 @@ def _check_file(path: Path, name: str) -> None:
         raise _failure("audio_empty", name, "empty")
 
 
-def _resampled(blocks: Iterable[Floats], rate: int, wanted: int) -> Iterator[Floats]:
+def _resampled(blocks: Iterable[FloatArray], rate: int, wanted: int) -> Iterator[FloatArray]:
     """Convert the rate of a stream of blocks (soxr, https://sourceforge.net/projects/soxr)."""
     if rate == wanted:
         yield from blocks

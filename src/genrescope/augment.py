@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from genrescope.records import Floats
+from genrescope.records import FloatArray
 
 
-def mask(batch: Floats, generator: np.random.Generator, *, masks: int, bands: int, frames: int) -> Floats:
+def spec_augment(
+    batch: FloatArray, generator: np.random.Generator, *, masks: int, bands: int, frames: int
+) -> FloatArray:
     """Hide random bands and stretches of time (SpecAugment: Park et al., Interspeech 2019).
 
     Parameters
@@ -33,10 +35,10 @@ def mask(batch: Floats, generator: np.random.Generator, *, masks: int, bands: in
     return masked
 
 
-def recolour(batch: Floats, generator: np.random.Generator, *, decibels: float) -> Floats:
+def random_eq(batch: FloatArray, generator: np.random.Generator, *, decibels: float) -> FloatArray:
     """Change what microphones, masterings and codecs change: the balance of the bands, and the noise floor.
 
-    Each item gets a smooth random equaliser, ``decibels`` strong (standard deviation), and noise at a level
+    Each item gets a smooth random equalizer, ``decibels`` strong (standard deviation), and noise at a level
     between 90 and 45 dB below its maximum, with a balance of its own.
 
     Parameters
@@ -46,17 +48,17 @@ def recolour(batch: Floats, generator: np.random.Generator, *, decibels: float) 
     items, mels, _ = batch.shape
     place = np.linspace(0, np.pi, mels)
     curves = np.cos(np.arange(1, 6)[:, None] * place)  # a few slow waves over the bands
-    equalisers, slopes = decibels * generator.normal(size=(2, items, 5)) @ curves / np.sqrt(2.5)
+    equalizers, slopes = decibels * generator.normal(size=(2, items, 5)) @ curves / np.sqrt(2.5)
     loudest = batch.max(axis=(1, 2))
     floor = (loudest - generator.uniform(45, 90, items))[:, None] + slopes
-    louder = batch + equalisers[:, :, None].astype(np.float32)
+    louder = batch + equalizers[:, :, None].astype(np.float32)
     # Powers add: 10 log10(10^(a/10) + 10^(b/10)), without leaving the logarithm's range.
     scale = np.float32(np.log(10) / 10)
-    mixed: Floats = np.logaddexp(scale * louder, scale * floor[:, :, None].astype(np.float32)) / scale
+    mixed: FloatArray = np.logaddexp(scale * louder, scale * floor[:, :, None].astype(np.float32)) / scale
     return mixed
 
 
-def band_limit(batch: Floats, generator: np.random.Generator, *, share: float) -> Floats:
+def random_lowpass(batch: FloatArray, generator: np.random.Generator, *, share: float) -> FloatArray:
     """Take the highest bands away from some items, as low sample rates and small bit rates do.
 
     Parameters
@@ -74,9 +76,9 @@ def band_limit(batch: Floats, generator: np.random.Generator, *, share: float) -
     return limited
 
 
-def mix_up(
-    batch: Floats, targets: Floats, generator: np.random.Generator, *, strength: float
-) -> tuple[Floats, Floats]:
+def mixup(
+    batch: FloatArray, targets: FloatArray, generator: np.random.Generator, *, strength: float
+) -> tuple[FloatArray, FloatArray]:
     """Blend each item and its target with another of the batch (Zhang et al., ICLR 2018).
 
     ``batch`` has shape (items, ...), ``targets`` (items, classes); the share of the first item is drawn

@@ -1,6 +1,6 @@
-"""Pre-trained branches: where they come from, under which licence, what they take, and loading them.
+"""Pre-trained branches: where they come from, under which license, what they take, and loading them.
 
-Names of the catalogue, ``BACKBONES``, are loaded from a file or fetched on demand; ``hub:NAME`` and
+Names of the catalog, ``BACKBONES``, are loaded from a file or fetched on demand; ``hub:NAME`` and
 ``hub:FOLDER`` are any audio encoder of the Hugging Face hub. All answer to ``embed``.
 """
 
@@ -19,8 +19,8 @@ from genrescope import fetching, hub, imagenet
 from genrescope.audioset import STYLE_INDICES, STYLES
 from genrescope.efficientat import AUDIOSET_CLASSES, WIDTHS, EfficientAt, embedding_size
 from genrescope.errors import ConfigError, DataError, ModelError
-from genrescope.features import EFFICIENTAT, PAPER_LOG_MEL, PICTURE_LOG_MEL, FeatureSpec
-from genrescope.files import cache_folder, packaged
+from genrescope.features import EFFICIENTAT, PAPER_LOG_MEL, SPECTROGRAM_LOG_MEL, FeatureSpec
+from genrescope.files import cache_folder, package_data
 from genrescope.student import WIDTH as STUDENT_WIDTH
 from genrescope.student import Student
 
@@ -29,7 +29,7 @@ STUDENT, STUDENT_FILE = "student", "student.pt"
 
 
 @dataclass(frozen=True)
-class Facts:
+class BackboneInfo:
     """What is known of a backbone without loading it.
 
     Attributes
@@ -37,7 +37,7 @@ class Facts:
     name : str
     source : str
         URL of the weights, the folder that they come from, or their name in the package.
-    licence : str
+    license : str
         Of the weights.
     sha256 : str, optional
         Of the weight file, in hexadecimal: all of it, or the first digits where no more was published. None:
@@ -58,7 +58,7 @@ class Facts:
 
     name: str
     source: str
-    licence: str
+    license: str
     sha256: str | None
     sample_rate: int
     spec: FeatureSpec | None
@@ -88,9 +88,9 @@ class Backbone(nn.Module):
         The network itself, with the parameters that training may change.
     """
 
-    def __init__(self, facts: Facts, network: nn.Module) -> None:
+    def __init__(self, facts: BackboneInfo, network: nn.Module) -> None:
         super().__init__()
-        self.facts = facts
+        self.info = facts
         self.network = network
 
     def embed(self, batch: Tensor) -> Tensor:
@@ -98,28 +98,28 @@ class Backbone(nn.Module):
         embedding: Tensor = self.network.embed(batch)  # type: ignore[operator]
         return embedding
 
-    def embed_and_name(self, batch: Tensor) -> tuple[Tensor, Tensor]:
+    def embed_with_styles(self, batch: Tensor) -> tuple[Tensor, Tensor]:
         """Return embeddings and the logits of ``audioset.STYLES``; for backbones whose facts have styles."""
         embedding, logits = self.network(batch)
-        return embedding, logits[:, list(self.facts.styles)]
+        return embedding, logits[:, list(self.info.styles)]
 
     def forward(self, batch: Tensor) -> Any:
         """Return what the network returns: EfficientAT embedding and logits, others the embedding."""
         return self.network(batch)
 
 
-class Entry(NamedTuple):
-    """A backbone of the catalogue: its facts, its network, and how the file's names become the network's."""
+class BackboneEntry(NamedTuple):
+    """A backbone of the catalog: its facts, its network, and how the file's names become the network's."""
 
-    facts: Facts
+    info: BackboneInfo
     build: Callable[[], nn.Module]
     translate: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] = dict
 
 
-def _efficientat(name: str, precision: int, sha256: str | None = None) -> Entry:
+def _efficientat(name: str, precision: int, sha256: str | None = None) -> BackboneEntry:
     release = "https://github.com/fschmid56/EfficientAT/releases/download/v0.0.1"
     width = WIDTHS[name]
-    facts = Facts(
+    facts = BackboneInfo(
         name,
         f"{release}/{name}_as_mAP_{precision}.pt",
         "MIT, (c) 2022 Florian Schmid",
@@ -131,11 +131,11 @@ def _efficientat(name: str, precision: int, sha256: str | None = None) -> Entry:
         tuple(STYLE_INDICES.values()),
         precision / 1000,
     )
-    return Entry(facts, lambda: EfficientAt(width))
+    return BackboneEntry(facts, lambda: EfficientAt(width))
 
 
-def _torchvision(name: str, file: str, sha256: str, network: type[imagenet.PictureNetwork]) -> Entry:
-    facts = Facts(
+def _torchvision(name: str, file: str, sha256: str, network: type[imagenet.PictureNetwork]) -> BackboneEntry:
+    facts = BackboneInfo(
         name,
         f"https://download.pytorch.org/models/{file}",
         "BSD-3-Clause, (c) Soumith Chintala 2016; trained on ImageNet, which is for non-commercial research",
@@ -144,26 +144,26 @@ def _torchvision(name: str, file: str, sha256: str, network: type[imagenet.Pictu
         PAPER_LOG_MEL,
         network.size,
     )
-    return Entry(facts, network, imagenet.without_head)
+    return BackboneEntry(facts, network, imagenet.without_head)
 
 
-def _student() -> Entry:
-    facts = Facts(
+def _student() -> BackboneEntry:
+    facts = BackboneInfo(
         STUDENT,
         STUDENT_FILE,
         "MIT; after EfficientAT mn04, MIT, (c) 2022 Florian Schmid",
         None,
-        PICTURE_LOG_MEL.sample_rate,
-        PICTURE_LOG_MEL,
+        SPECTROGRAM_LOG_MEL.sample_rate,
+        SPECTROGRAM_LOG_MEL,
         embedding_size(STUDENT_WIDTH),
         len(STYLES),
         tuple(range(len(STYLES))),
     )
-    return Entry(facts, lambda: Student(len(STYLES)))
+    return BackboneEntry(facts, lambda: Student(len(STYLES)))
 
 
-BACKBONES: dict[str, Entry] = {
-    entry.facts.name: entry
+BACKBONES: dict[str, BackboneEntry] = {
+    entry.info.name: entry
     for entry in (
         _efficientat("mn01", 298),
         _efficientat("mn02", 378),
@@ -181,7 +181,7 @@ BACKBONES: dict[str, Entry] = {
 }
 
 
-def load(name: str, *, weights: Path | None = None, cache: Path | None = None) -> Backbone:
+def load_backbone(name: str, *, weights: Path | None = None, cache: Path | None = None) -> Backbone:
     """Load a backbone, in eval mode; torch's random state is left as it is.
 
     Parameters
@@ -196,19 +196,19 @@ def load(name: str, *, weights: Path | None = None, cache: Path | None = None) -
     Raises
     ------
     ConfigError
-        ``bad_config``: no such backbone; ``bad_use``: ``weights`` for one of the hub.
+        ``invalid_config``: no such backbone; ``invalid_argument``: ``weights`` for one of the hub.
     ModelError
-        ``model_missing``, ``model_damaged``: no file there, or one that holds no weights or not the published
-        ones; ``model_foreign``: weights of another network.
+        ``model_not_found``, ``model_corrupt``: no file there, or one that holds no weights or not the published
+        ones; ``model_incompatible``: weights of another network.
     EnvironmentFailure
-        ``fetch_failed``: no network; ``extra_missing``: torchvision or transformers is missing or does not
-        load; ``cannot_write``.
+        ``download_failed``: no network; ``missing_dependency``: torchvision or transformers is missing or does not
+        load; ``write_failed``.
     """
     if name.startswith(HUB):
         return _from_hub(name, weights, cache)
     if name not in BACKBONES:
         raise ConfigError(
-            "bad_config",
+            "invalid_config",
             f"no backbone is named {name!r}",
             f"choose one of: {', '.join(BACKBONES)}; or {HUB}NAME for an encoder of the Hugging Face hub",
         )
@@ -216,27 +216,27 @@ def load(name: str, *, weights: Path | None = None, cache: Path | None = None) -
     with torch.device("meta"):  # shapes without numbers: those are in the file
         network = build()
     if weights is None and name == STUDENT:
-        weights = packaged("backbones", facts.file)
+        weights = package_data("backbones", facts.file)
     elif weights is None:
-        weights = fetching.fetch(
+        weights = fetching.download(
             facts.source, (cache or cache_folder("weights")) / facts.file, sha256=facts.sha256
         )
     _fill(network, translate(read_weights(weights)), f"{weights}: not the weights of {name}")
     return Backbone(facts, network).eval()
 
 
-def spec(name: str) -> FeatureSpec:
+def backbone_spec(name: str) -> FeatureSpec:
     """Return the features that a backbone takes, without loading it.
 
     Raises
     ------
     ConfigError
-        ``bad_config``: no such backbone, or one that takes samples.
+        ``invalid_config``: no such backbone, or one that takes samples.
     """
-    facts = BACKBONES[name].facts if name in BACKBONES else None
+    facts = BACKBONES[name].info if name in BACKBONES else None
     if facts is None or facts.spec is None:
         raise ConfigError(
-            "bad_config",
+            "invalid_config",
             f"no backbone for model files is named {name!r}",
             f"choose one of: {', '.join(BACKBONES)}",
         )
@@ -249,21 +249,21 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises
     ------
     ModelError
-        ``model_missing``, ``model_damaged``, ``model_foreign``.
+        ``model_not_found``, ``model_corrupt``, ``model_incompatible``.
     """
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise ModelError("model_missing", f"{path}: no such file", "check the path") from None
+        raise ModelError("model_not_found", f"{path}: no such file", "check the path") from None
     except Exception as reason:  # damage shows itself anywhere in torch's reader, as any kind of error
         raise ModelError(
-            "model_damaged",
+            "model_corrupt",
             f"{path}: cannot be read as weights, nothing but weights: {str(reason).partition(chr(10))[0]}",
             "give a file that torch.save made of a state dict",
         ) from None
     if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
         raise ModelError(
-            "model_foreign", f"{path}: holds something else than a state dict", "save that alone"
+            "model_incompatible", f"{path}: holds something else than a state dict", "save that alone"
         )
     return loaded
 
@@ -279,14 +279,14 @@ def read_labels(path: Path) -> tuple[str, ...]:
     Raises
     ------
     DataError
-        ``data_missing``, ``data_malformed``.
+        ``dataset_not_found``, ``dataset_invalid``.
     """
     try:
         with path.open(encoding="utf8", newline="") as stream:
             rows = [(row["index"], row["display_name"]) for row in csv.DictReader(stream)]
     except OSError as reason:
         raise DataError(
-            "data_missing", f"{path}: {reason.strerror}", "give AudioSet's list of classes"
+            "dataset_not_found", f"{path}: {reason.strerror}", "give AudioSet's list of classes"
         ) from None
     except KeyError as column:
         raise _malformed(path, f"has no column {column}") from None
@@ -299,7 +299,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
 
 def _malformed(path: Path, what: str) -> DataError:
     return DataError(
-        "data_malformed", f"{path}: {what}", "give AudioSet's class_labels_indices.csv as published"
+        "dataset_invalid", f"{path}: {what}", "give AudioSet's class_labels_indices.csv as published"
     )
 
 
@@ -309,7 +309,9 @@ def _fill(network: nn.Module, state: dict[str, Tensor], complaint: str) -> None:
     except RuntimeError as reason:
         differences = str(reason).splitlines()[1:2] or [str(reason)]
         raise ModelError(
-            "model_foreign", f"{complaint}: {differences[0].strip()[:200]}", "check the name and the file"
+            "model_incompatible",
+            f"{complaint}: {differences[0].strip()[:200]}",
+            "check the name and the file",
         ) from None
     network.float()  # weights may be stored in half precision
 
@@ -317,14 +319,14 @@ def _fill(network: nn.Module, state: dict[str, Tensor], complaint: str) -> None:
 def _from_hub(name: str, weights: Path | None, cache: Path | None) -> Backbone:
     if weights is not None:
         raise ConfigError(
-            "bad_use", f"{name}: takes no file of weights", f"name its folder instead: {HUB}FOLDER"
+            "invalid_argument", f"{name}: takes no file of weights", f"name its folder instead: {HUB}FOLDER"
         )
     where = name.removeprefix(HUB)
-    encoder = hub.load(where, cache=cache)
-    facts = Facts(
+    encoder = hub.load_hub_encoder(where, cache=cache)
+    facts = BackboneInfo(
         name,
         where if Path(where).is_dir() else f"https://huggingface.co/{where}",
-        hub.licence(where, cache=cache),
+        hub.license(where, cache=cache),
         None,
         encoder.sample_rate,
         None,

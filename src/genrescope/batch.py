@@ -14,33 +14,33 @@ from genrescope.records import AUDIO_SUFFIXES
 Row = dict[str, Any]
 
 
-def find(paths: Iterable[Path]) -> list[Path]:
+def find_audio(paths: Iterable[Path]) -> list[Path]:
     """Return the audio files at ``paths``: files as named, folders searched through.
 
     Raises
     ------
     DataError
-        ``data_empty``: nothing there has the suffix of an audio file.
+        ``dataset_empty``: nothing there has the suffix of an audio file.
     """
     paths = list(paths)
-    found = [list(inventory.iter_files([path])) for path in paths]
+    found = [list(inventory.audio_files([path])) for path in paths]
     if not any(found):
         names = ", ".join(map(str, paths))
         suffixes = " ".join(sorted(AUDIO_SUFFIXES))
         raise DataError(
-            "data_empty", f"{names}: no audio files there", f"files are known by their suffix: {suffixes}"
+            "dataset_empty", f"{names}: no audio files there", f"files are known by their suffix: {suffixes}"
         )
     # An empty folder beside others stands for itself: it becomes an error row.
     return [file for path, files in zip(paths, found, strict=True) for file in files or [path]]
 
 
-def classify_all(classifier: Classifier, files: Iterable[Path], **options: bool) -> Iterator[Row]:
+def predict_many(classifier: Classifier, files: Iterable[Path], **options: bool) -> Iterator[Row]:
     """Yield one row per file, in order: ``Prediction.row()``, or ``{"path", "error": {...}}``.
 
     ``options`` are those of `Classifier.classify`.
     """
     for path in files:
         try:
-            yield classifier.classify(path, **options).row()
+            yield classifier.predict(path, **options).to_dict()
         except GenrescopeError as failure:
-            yield {"path": str(path), "error": failure.row()}
+            yield {"path": str(path), "error": failure.to_dict()}

@@ -14,28 +14,28 @@ import numpy.typing as npt
 
 from genrescope.errors import ConfigError
 from genrescope.metrics import (
-    Integers,
+    Float64Array,
+    IntArray,
     Labels,
-    Reals,
-    bin_places,
-    chance_error,
+    bin_indices,
     checked_labels,
     checked_lengths,
     checked_scores,
     checked_weights,
     empty,
-    top_answers,
+    expected_ece,
+    top_classes,
 )
 
 BOUNDS = (0.05, 20.0)
-FEWEST = 20
+MIN_ANSWERS = 20
 
 _GRID = 61
 _MOST_POINTS = 100
 
 
 @dataclass(frozen=True)
-class Bin:
+class CalibrationBin:
     """The ``n`` answers whose score lies from ``low`` to ``high``: their mean score, and the share right."""
 
     low: float
@@ -61,13 +61,13 @@ class Threshold:
 class CoverageCurve(NamedTuple):
     """Share answered, share of these right, lowest score answered; each of shape (points,)."""
 
-    coverage: Reals
-    accuracy: Reals
-    threshold: Reals
+    coverage: Float64Array
+    accuracy: Float64Array
+    threshold: Float64Array
 
 
 @dataclass(frozen=True)
-class Doubt:
+class CalibrationReport:
     """How far scores can be trusted, and what silence at low ones would buy.
 
     Attributes
@@ -86,23 +86,23 @@ class Doubt:
         What the model's own threshold, chosen elsewhere, comes to; None where it has none.
     """
 
-    bins: tuple[Bin, ...]
+    bins: tuple[CalibrationBin, ...]
     curve: tuple[Threshold, ...]
-    chance_error: float
-    asked: float
-    reached: Threshold | None
-    chosen: Threshold | None
+    expected_ece: float
+    target_accuracy: float
+    best_threshold: Threshold | None
+    model_threshold: Threshold | None
 
     @classmethod
-    def from_json(cls, row: dict[str, Any]) -> Doubt:
+    def from_json(cls, row: dict[str, Any]) -> CalibrationReport:
         """Build the doubt that ``dataclasses.asdict`` wrote down."""
         return cls(
-            bins=tuple(Bin(**one) for one in row["bins"]),
+            bins=tuple(CalibrationBin(**one) for one in row["bins"]),
             curve=tuple(Threshold(**point) for point in row["curve"]),
-            chance_error=row["chance_error"],
-            asked=row["asked"],
-            reached=None if row["reached"] is None else Threshold(**row["reached"]),
-            chosen=None if row["chosen"] is None else Threshold(**row["chosen"]),
+            expected_ece=row["expected_ece"],
+            target_accuracy=row["target_accuracy"],
+            best_threshold=None if row["best_threshold"] is None else Threshold(**row["best_threshold"]),
+            model_threshold=None if row["model_threshold"] is None else Threshold(**row["model_threshold"]),
         )
 
 
@@ -130,7 +130,7 @@ def fit_temperature(log_scores: npt.ArrayLike, truth: Labels, weights: npt.Array
     Raises
     ------
     DataError
-        ``data_empty``; ``data_malformed`` where lengths differ or scores are not finite.
+        ``dataset_empty``; ``dataset_invalid`` where lengths differ or scores are not finite.
     """
     points = checked_scores(log_scores)
     true = checked_labels(truth, "truth", points.shape[1])
@@ -169,7 +169,7 @@ def fit_segment_temperature(
     Raises
     ------
     DataError
-        ``data_empty``; ``data_malformed`` where lengths differ or logits are not finite.
+        ``dataset_empty``; ``dataset_invalid`` where lengths differ or logits are not finite.
     """
     points = checked_scores(logits)
     true = checked_labels(truth, "truth", points.shape[1])
@@ -188,7 +188,7 @@ def fit_segment_temperature(
     return _lowest(loss)
 
 
-def reliability(scores: npt.ArrayLike, truth: Labels, bins: int = 10) -> tuple[Bin, ...]:
+def reliability(scores: npt.ArrayLike, truth: Labels, bins: int = 10) -> tuple[CalibrationBin, ...]:
     """Sort answers by their score into bins of equal width, and compare score and share right in each.
 
     The data of a reliability diagram (Niculescu-Mizil and Caruana, "Predicting Good Probabilities with
@@ -208,17 +208,17 @@ def reliability(scores: npt.ArrayLike, truth: Labels, bins: int = 10) -> tuple[B
     Raises
     ------
     ConfigError
-        ``bad_use``: fewer than one bin.
+        ``invalid_argument``: fewer than one bin.
     DataError
-        ``data_empty``; ``data_malformed``, also where scores are no probabilities.
+        ``dataset_empty``; ``dataset_invalid``, also where scores are no probabilities.
     """
-    confidence, right = top_answers(scores, truth)
-    places = bin_places(confidence, bins)
+    confidence, right = top_classes(scores, truth)
+    places = bin_indices(confidence, bins)
     counts = np.bincount(places, minlength=bins)
     sums = (np.bincount(places, weights=column, minlength=bins) for column in (confidence, right))
     columns = zip(counts, *sums, strict=True)
     return tuple(
-        Bin(place / bins, (place + 1) / bins, int(n), float(score / n), float(hits / n))
+        CalibrationBin(place / bins, (place + 1) / bins, int(n), float(score / n), float(hits / n))
         for place, (n, score, hits) in enumerate(columns)
         if n
     )
@@ -239,9 +239,9 @@ def coverage_curve(scores: npt.ArrayLike, truth: Labels) -> CoverageCurve:
     Raises
     ------
     DataError
-        ``data_empty`` or ``data_malformed``.
+        ``dataset_empty`` or ``dataset_invalid``.
     """
-    confidence, right = top_answers(scores, truth)
+    confidence, right = top_classes(scores, truth)
     order = np.argsort(-confidence)
     ranked = confidence[order]
     last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
@@ -249,8 +249,8 @@ def coverage_curve(scores: npt.ArrayLike, truth: Labels) -> CoverageCurve:
     return CoverageCurve(answered / len(ranked), np.cumsum(right[order])[last] / answered, ranked[last])
 
 
-def threshold_for(
-    scores: npt.ArrayLike, truth: Labels, accuracy: float = 0.9, *, fewest: int = FEWEST
+def select_threshold(
+    scores: npt.ArrayLike, truth: Labels, accuracy: float = 0.9, *, fewest: int = MIN_ANSWERS
 ) -> Threshold | None:
     """Find the lowest score at which the answers from there upwards are as accurate as asked.
 
@@ -267,54 +267,54 @@ def threshold_for(
     Raises
     ------
     ConfigError
-        ``bad_use``: an accuracy that is not above 0 and at most 1.
+        ``invalid_argument``: an accuracy that is not above 0 and at most 1.
     DataError
-        ``data_empty`` or ``data_malformed``.
+        ``dataset_empty`` or ``dataset_invalid``.
     """
     if not 0 < accuracy <= 1:
-        raise ConfigError("bad_use", f"no accuracy is {accuracy:g}", "ask for a share such as 0.9")
+        raise ConfigError("invalid_argument", f"no accuracy is {accuracy:g}", "ask for a share such as 0.9")
     curve = coverage_curve(scores, truth)
     enough = np.rint(curve.coverage * len(np.asarray(truth))) >= fewest
     reached = np.flatnonzero(enough & (curve.accuracy >= accuracy))
     return _point(curve, int(reached[-1])) if reached.size else None
 
 
-def answered_at(scores: npt.ArrayLike, truth: Labels, score: float) -> Threshold:
+def coverage_at(scores: npt.ArrayLike, truth: Labels, score: float) -> Threshold:
     """Return what comes of a given threshold, such as one that was chosen on other data.
 
     Raises
     ------
     DataError
-        ``data_empty`` or ``data_malformed``.
+        ``dataset_empty`` or ``dataset_invalid``.
     """
-    confidence, right = top_answers(scores, truth)
+    confidence, right = top_classes(scores, truth)
     answered = confidence >= score
     accuracy = float(right[answered].mean()) if answered.any() else 0.0
     return Threshold(float(score), float(answered.mean()), accuracy)
 
 
-def assess(
+def calibration_report(
     scores: npt.ArrayLike, truth: Labels, *, accuracy: float = 0.9, min_score: float | None = None
-) -> Doubt:
+) -> CalibrationReport:
     """Put together what a report says of trust and doubt; ``min_score`` is the model's own threshold.
 
     Raises
     ------
     ConfigError
-        ``bad_use``, see `threshold_for`.
+        ``invalid_argument``, see `threshold_for`.
     DataError
-        ``data_empty`` or ``data_malformed``.
+        ``dataset_empty`` or ``dataset_invalid``.
     """
     curve = coverage_curve(scores, truth)
     points = len(curve.coverage)
     kept = np.unique(np.linspace(0, points - 1, min(points, _MOST_POINTS)).round().astype(int))
-    return Doubt(
+    return CalibrationReport(
         bins=reliability(scores, truth),
         curve=tuple(_point(curve, place) for place in kept),
-        chance_error=chance_error(scores),
-        asked=accuracy,
-        reached=threshold_for(scores, truth, accuracy),
-        chosen=None if min_score is None else answered_at(scores, truth, min_score),
+        expected_ece=expected_ece(scores),
+        target_accuracy=accuracy,
+        best_threshold=select_threshold(scores, truth, accuracy),
+        model_threshold=None if min_score is None else coverage_at(scores, truth, min_score),
     )
 
 
@@ -324,14 +324,14 @@ def _point(curve: CoverageCurve, place: int) -> Threshold:
     return Threshold(score, coverage, accuracy)
 
 
-def _log_likelihood(logits: Reals, truth: Integers) -> Reals:
+def _log_likelihood(logits: Float64Array, truth: IntArray) -> Float64Array:
     """Return the logarithm of the probability that each row's softmax gives to the truth; shape (n,)."""
     shifted = logits - logits.max(1, keepdims=True)
-    logs: Reals = shifted[np.arange(len(truth)), truth] - np.log(np.exp(shifted).sum(1))
+    logs: Float64Array = shifted[np.arange(len(truth)), truth] - np.log(np.exp(shifted).sum(1))
     return logs
 
 
-def _log_means(logs: Reals, places: Integers, weights: Reals) -> Reals:
+def _log_means(logs: Float64Array, places: IntArray, weights: Float64Array) -> Float64Array:
     """Return the logarithm of the weighted mean of exp(``logs``) at each place, without underflow."""
     tops = np.full(places.max() + 1, -np.inf)
     np.maximum.at(tops, places, logs)
@@ -340,7 +340,7 @@ def _log_means(logs: Reals, places: Integers, weights: Reals) -> Reals:
 
 
 def _lowest(loss: Callable[[float], float]) -> float:
-    """Return the temperature of least loss: the best of a grid, then refined between its neighbours.
+    """Return the temperature of least loss: the best of a grid, then refined between its neighbors.
 
     Of rows alone the loss has one valley, but not always so of means; hence the grid.
     """

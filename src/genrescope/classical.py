@@ -1,4 +1,4 @@
-"""The paper's baselines: logistic regression and a support vector machine on standardised means."""
+"""The paper's baselines: logistic regression and a support vector machine on standardized means."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 
 from genrescope.errors import ConfigError, missing_extra
-from genrescope.records import Floats, Integers
+from genrescope.records import FloatArray, IntArray
 
-FAMILIES = {
-    "logistic-regression": "multinomial logistic regression on standardised feature means",
-    "svm": "support vector machine, radial kernel, on standardised feature means; sigmoid-calibrated scores",
+CLASSICAL_FAMILIES = {
+    "logistic-regression": "multinomial logistic regression on standardized feature means",
+    "svm": "support vector machine, radial kernel, on standardized feature means; sigmoid-calibrated scores",
 }
 
 
-def fit(name: str, inputs: Floats, targets: Integers, *, c: float, seed: int) -> Any:
-    """Fit a scikit-learn pipeline: standardisation on these inputs only, then the classifier.
+def fit_classical(name: str, inputs: FloatArray, targets: IntArray, *, c: float, seed: int) -> Any:
+    """Fit a scikit-learn pipeline: standardization on these inputs only, then the classifier.
 
     Parameters
     ----------
@@ -25,15 +25,15 @@ def fit(name: str, inputs: Floats, targets: Integers, *, c: float, seed: int) ->
     inputs : ndarray, shape (segments, features)
     targets : ndarray, shape (segments,), indices of classes
     c : float
-        Inverse strength of regularisation.
+        Inverse strength of regularization.
     seed : int
 
     Raises
     ------
     ConfigError
-        ``bad_config``: no classifier of that name.
+        ``invalid_config``: no classifier of that name.
     EnvironmentFailure
-        ``extra_missing``: scikit-learn is not installed.
+        ``missing_dependency``: scikit-learn is not installed.
     """
     try:
         from sklearn.calibration import CalibratedClassifierCV
@@ -50,14 +50,16 @@ def fit(name: str, inputs: Floats, targets: Integers, *, c: float, seed: int) ->
         classifier = CalibratedClassifierCV(SVC(C=c, random_state=seed), ensemble=False)
     else:
         raise ConfigError(
-            "bad_config", f"no classifier is named {name!r}", "choose one of: " + ", ".join(FAMILIES)
+            "invalid_config", f"no classifier is named {name!r}", "choose one of: " + ", ".join(CLASSICAL_FAMILIES)
         )
     pipeline = make_pipeline(StandardScaler(), classifier)
     pipeline.fit(np.asarray(inputs, np.float32), targets)
     return pipeline
 
 
-def fit_linear(embeddings: Floats, targets: Integers, *, c: float, seed: int) -> tuple[Floats, Floats]:
+def fit_linear(
+    embeddings: FloatArray, targets: IntArray, *, c: float, seed: int
+) -> tuple[FloatArray, FloatArray]:
     """Fit a class-balanced logistic regression on embeddings as they are.
 
     Returns
@@ -78,7 +80,7 @@ def fit_linear(embeddings: Floats, targets: Integers, *, c: float, seed: int) ->
     return weights.astype(np.float32), biases.astype(np.float32)
 
 
-def to_onnx(pipeline: Any, features: int) -> Any:
+def classical_to_onnx(pipeline: Any, features: int) -> Any:
     """Convert a fitted pipeline to an ONNX graph ``features (n, features) -> scores (n, classes)``."""
     try:
         from skl2onnx import to_onnx as convert

@@ -85,24 +85,24 @@ def classify(
 
     if report is not None:
         disk.check_output(report, ".html", ".htm")
-    files = batch.find(paths)
-    classifier = Classifier.load(model, min_score=min_score)
+    files = batch.find_audio(paths)
+    classifier = Classifier.load(model, threshold=min_score)
     chosen = format or (Format.table if sys.stdout.isatty() else Format.jsonl)
     options = {"timeline": timeline or report is not None, "strict": strict, "excerpts": excerpts}
-    rows = batch.classify_all(classifier, files, **options)
+    rows = batch.predict_many(classifier, files, **options)
     if chosen is Format.table:
-        rows = printing.watched(rows, len(files), Console(stderr=True))
-    kept = printing.Kept(rows, timelines=timeline, keep=report is not None)
+        rows = printing.with_progress(rows, len(files), Console(stderr=True))
+    kept = printing.ResultCollector(rows, timelines=timeline, keep=report is not None)
     if chosen is Format.table:
-        printing.print_table(kept, Console())
+        printing.render_table(kept, Console())
     elif chosen is Format.csv:
-        printing.print_csv(kept, classifier.classes, sys.stdout)
+        printing.render_csv(kept, classifier.classes, sys.stdout)
     else:
-        printing.print_jsonl(kept, sys.stdout)
+        printing.render_jsonl(kept, sys.stdout)
     if report is not None:
         from genrescope import page
 
-        disk.write_whole(
+        disk.write_atomic(
             report, page.classification_page(kept.all, title="Genres", model=classifier.model.name)
         )
         typer.echo(f"report: {report}", err=True)
@@ -127,9 +127,9 @@ def train(
     from genrescope import files as disk
     from genrescope import train as training
 
-    chosen = configs.load(config, settings or ())
-    dataset = datasets.read(data, kind=chosen.data.kind)
-    for finding in dataset.findings:
+    chosen = configs.load_config(config, settings or ())
+    dataset = datasets.load_dataset(data, kind=chosen.data.input)
+    for finding in dataset.issues:
         typer.echo(f"note: {finding.message}", err=True)
     folder = (
         run
@@ -143,7 +143,7 @@ def train(
         on_progress=lambda line: typer.echo(line, err=True),
         progress_bar=sys.stderr.isatty(),
     )
-    printing.print_evaluation(result.evaluation)
+    printing.render_evaluation(result.evaluation)
     typer.echo(f"model: {result.model}")
 
 
@@ -167,9 +167,9 @@ def distil(
     """Make a small student of a pre-trained network, from any music: labels are not needed."""
     from genrescope import teaching
 
-    settings = teaching.Teaching(weights, files, epochs, workers, seed)
-    tracks = teaching.tracks_to_hear(music[0], music[1:], protocol=protocol, seed=seed)
-    student = teaching.teach(tracks, settings, run, say=lambda line: typer.echo(line, err=True))
+    settings = teaching.DistillConfig(weights, files, epochs, workers, seed)
+    tracks = teaching.select_tracks(music[0], music[1:], protocol=protocol, seed=seed)
+    student = teaching.distill(tracks, settings, run, say=lambda line: typer.echo(line, err=True))
     typer.echo(f"student: {student}")
 
 
@@ -186,18 +186,20 @@ def evaluate(
     kind: Annotated[str, typer.Option(help="What to read: audio, spectrogram, or auto.")] = "auto",
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
 ) -> None:
-    """Measure a model on labelled music."""
+    """Measure a model on labeled music."""
     from genrescope import datasets, measure, models, printing
 
-    opened = models.load(model)
-    dataset = datasets.read(data, kind=kind)
-    evaluation = measure.measure_file(opened, dataset, protocol=protocol, seed=seed)
-    printing.print_evaluation(evaluation)
+    opened = models.load_model(model)
+    dataset = datasets.load_dataset(data, kind=kind)
+    evaluation = measure.evaluate_model(opened, dataset, protocol=protocol, seed=seed)
+    printing.render_evaluation(evaluation)
     if output is not None:
         from genrescope import report
 
         origin = {key: value for key, value in opened.info.provenance.items() if isinstance(value, str | int)}
-        made = report.Report(f"{opened.info.name} on {dataset.name}", (evaluation,), provenance=origin)
+        made = report.EvaluationReport(
+            f"{opened.info.name} on {dataset.name}", (evaluation,), provenance=origin
+        )
         typer.echo(f"report: {report.write_report(made, output).html}")
 
 
@@ -214,7 +216,7 @@ def reproduce(
     """Train all models of the paper, and set its numbers beside ours."""
     from genrescope import reproduce as reproduction
 
-    paths = reproduction.reproduce(data, output, quick=quick, say=lambda line: typer.echo(line, err=True))
+    paths = reproduction.reproduce_paper(data, output, quick=quick, say=lambda line: typer.echo(line, err=True))
     typer.echo(f"report: {paths.html}")
 
 
@@ -225,12 +227,12 @@ def models(
     """List the models that come with the package, or describe one."""
     import json
 
-    from genrescope import models as catalogue
+    from genrescope import models as catalog
 
     if name is not None:
-        typer.echo(json.dumps(catalogue.load(name).info.to_json(), indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(catalog.load_model(name).info.to_json(), indent=2, ensure_ascii=False))
         return
-    for shipped in catalogue.catalogue().values():
+    for shipped in catalog.list_models().values():
         here = shipped.path.exists()
         size = f"{shipped.path.stat().st_size / 1e6:5.1f} MB" if here else " to fetch"
         typer.echo(f"{shipped.name:12} {size}  {shipped.summary}")
@@ -313,7 +315,7 @@ def features(
 
     target = output or Path(f"{file.stem}.features.svg")
     disk.check_output(target, ".svg")
-    disk.write_whole(target, listening.features_plot(file))
+    disk.write_atomic(target, listening.plot_features(file))
     typer.echo(f"plot: {target}")
 
 

@@ -26,7 +26,7 @@ class DataConfig:
     ``segments_per_track`` caps their number (0: all that fit).
     """
 
-    kind: Literal["auto", "audio", "spectrogram", "table"] = "auto"
+    input: Literal["auto", "audio", "spectrogram", "table"] = "auto"
     segment_seconds: float = 5.3
     hop_seconds: float = 0.0
     hop_length: int = 914
@@ -47,13 +47,13 @@ class SplitConfig:
     validation_fraction: float = 0.1
     folds: int = 5
     fold: int = 0
-    join_validation: bool = False
-    measure: Literal["test", "validation"] = "test"
+    train_on_validation: bool = False
+    evaluate_on: Literal["test", "validation"] = "test"
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Which network or classifier, and its regularisation.
+    """Which network or classifier, and its regularization.
 
     ``c`` is the inverse strength for logistic regression and SVM. ``backbone`` is what pre-trained families
     stand on, a name of ``backbones``; ``weights`` a file of its weights (empty: the published ones, fetched).
@@ -62,32 +62,32 @@ class ModelConfig:
 
     name: str = "cnn"
     dropout: float = 0.3
-    c: float = 1.0
+    inverse_regularization: float = 1.0
     backbone: str = "mn04"
     weights: str = ""
-    stay: float = 0.0
+    weight_interpolation: float = 0.0
 
 
 @dataclass(frozen=True)
 class AugmentConfig:
     """Changes to training data: mix-up strength (0: none), SpecAugment masks, random crops per track.
 
-    ``recolour_db`` is how far equalisers and noise floors differ, as they do between codecs (0: not at all);
+    ``recolor_db`` is how far equalizers and noise floors differ, as they do between codecs (0: not at all);
     ``band_limit`` the share of crops that lose their highest bands, as at low sample rates.
     """
 
-    mix_up: float = 0.3
-    masks: int = 2
-    mask_bands: int = 20
-    mask_seconds: float = 0.8
-    random_crops: int = 4
-    recolour_db: float = 0.0
-    band_limit: float = 0.0
+    mixup_alpha: float = 0.3
+    spec_augment_masks: int = 2
+    spec_augment_max_bands: int = 20
+    spec_augment_max_seconds: float = 0.8
+    crops_per_track: int = 4
+    random_eq_db: float = 0.0
+    lowpass_probability: float = 0.0
 
 
 @dataclass(frozen=True)
-class OptimiserConfig:
-    """How weights move: the optimiser, its rate, and how the rate falls.
+class OptimizerConfig:
+    """How weights move: the optimizer, its rate, and how the rate falls.
 
     ``schedule`` is ``plateau`` (times ``plateau_factor`` when validation accuracy has not risen for
     ``plateau_patience`` epochs), ``one-cycle`` (Smith and Topin, 2017) or ``constant``.
@@ -97,7 +97,7 @@ class OptimiserConfig:
     name: Literal["adamw", "rmsprop"] = "adamw"
     learning_rate: float = 0.003
     weight_decay: float = 0.02
-    backbone_rate: float = 0.1
+    backbone_lr_scale: float = 0.1
     schedule: Literal["plateau", "one-cycle", "constant"] = "one-cycle"
     plateau_factor: float = 0.5
     plateau_patience: int = 10
@@ -114,8 +114,8 @@ class TrainConfig:
     epochs: int = 40
     batch_size: int = 64
     label_smoothing: float = 0.1
-    patience: int = 0
-    keep: Literal["best", "last"] = "best"
+    early_stopping_patience: int = 0
+    checkpoint: Literal["best", "last"] = "best"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     threads: int = 0
 
@@ -129,8 +129,8 @@ class CalibrationConfig:
     """
 
     temperature: float = 1.0
-    min_score: float = 0.0
-    accuracy: float = 0.9
+    threshold: float = 0.0
+    target_accuracy: float = 0.9
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class Config:
     split: SplitConfig = field(default_factory=SplitConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
-    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
 
@@ -150,7 +150,7 @@ class Config:
         return asdict(self)
 
 
-def shipped() -> list[str]:
+def packaged_configs() -> list[str]:
     """Return the names of the configurations that come with the package."""
     folder = resources.files("genrescope") / "data" / "configs"
     return sorted(
@@ -158,21 +158,21 @@ def shipped() -> list[str]:
     )
 
 
-def load(source: str | Path | None = None, overrides: Iterable[str] = ()) -> Config:
+def load_config(source: str | Path | None = None, overrides: Iterable[str] = ()) -> Config:
     """Read a configuration by file or shipped name, and apply ``section.key=value`` overrides.
 
     Raises
     ------
     ConfigError
-        ``bad_config``: no such file or name, malformed TOML, an unknown key, a value of the wrong type.
+        ``invalid_config``: no such file or name, malformed TOML, an unknown key, a value of the wrong type.
     """
     values = {} if source is None else _parse(_text(source), str(source))
     for override in overrides:
         _put(values, override)
-    return from_json(values)
+    return config_from_json(values)
 
 
-def from_json(values: Mapping[str, Any]) -> Config:
+def config_from_json(values: Mapping[str, Any]) -> Config:
     """Build a configuration from nested plain values, refusing keys that do not exist."""
     config: Config = _fill(Config(), values, "")
     _check(config)
@@ -182,16 +182,18 @@ def from_json(values: Mapping[str, Any]) -> Config:
 def _text(source: str | Path) -> str:
     path = Path(source)
     if path.suffix != ".toml":
-        if str(source) not in shipped():
+        if str(source) not in packaged_configs():
             raise ConfigError(
-                "bad_config", f"no configuration is named {str(source)!r}", _nearest(str(source), shipped())
+                "invalid_config",
+                f"no configuration is named {str(source)!r}",
+                _nearest(str(source), packaged_configs()),
             )
         path = Path(str(resources.files("genrescope") / "data" / "configs" / f"{source}.toml"))
     try:
         return path.read_text(encoding="utf8")
     except (OSError, UnicodeDecodeError) as reason:
         raise ConfigError(
-            "bad_config", f"{path}: cannot be read: {reason}", "give a TOML file or a shipped name"
+            "invalid_config", f"{path}: cannot be read: {reason}", "give a TOML file or a shipped name"
         ) from None
 
 
@@ -199,7 +201,7 @@ def _parse(text: str, source: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as reason:
-        raise ConfigError("bad_config", f"{source}: not valid TOML: {reason}", "mend that line") from None
+        raise ConfigError("invalid_config", f"{source}: not valid TOML: {reason}", "mend that line") from None
 
 
 def _put(values: dict[str, Any], override: str) -> None:
@@ -207,7 +209,7 @@ def _put(values: dict[str, Any], override: str) -> None:
     section, dot, key = name.strip().partition(".")
     if not (equals and dot and key):
         raise ConfigError(
-            "bad_config",
+            "invalid_config",
             f"--set {override!r} is not section.key=value",
             "write for example --set train.epochs=20",
         )
@@ -217,7 +219,9 @@ def _put(values: dict[str, Any], override: str) -> None:
         value = text.strip()
     table = values.setdefault(section, {})
     if not isinstance(table, dict):
-        raise ConfigError("bad_config", f"{section!r} is not a section", _nearest(section, _names(Config())))
+        raise ConfigError(
+            "invalid_config", f"{section!r} is not a section", _nearest(section, _names(Config()))
+        )
     table[key] = value
 
 
@@ -226,12 +230,14 @@ def _fill(target: Any, values: Mapping[str, Any], prefix: str) -> Any:
     changes = {}
     for key, value in values.items():
         if key not in hints:
-            raise ConfigError("bad_config", f"unknown setting {prefix + key!r}", _nearest(key, list(hints)))
+            raise ConfigError(
+                "invalid_config", f"unknown setting {prefix + key!r}", _nearest(key, list(hints))
+            )
         current = getattr(target, key)
         if is_dataclass(current):
             if not isinstance(value, Mapping):
                 raise ConfigError(
-                    "bad_config",
+                    "invalid_config",
                     f"{prefix + key!r} is a section, not a value",
                     f"write [{key}] and its keys below it",
                 )
@@ -245,7 +251,7 @@ def _typed(value: Any, hint: Any, name: str) -> Any:
     if get_origin(hint) is Literal:
         if value not in get_args(hint):
             raise ConfigError(
-                "bad_config",
+                "invalid_config",
                 f"{name} cannot be {value!r}",
                 "choose one of: " + ", ".join(map(str, get_args(hint))),
             )
@@ -256,7 +262,7 @@ def _typed(value: Any, hint: Any, name: str) -> Any:
         return float(value)
     if type(value) is not hint:
         raise ConfigError(
-            "bad_config",
+            "invalid_config",
             f"{name} must be {hint.__name__}, not {value!r}",
             f"the default is {_default(name)!r}",
         )
@@ -274,29 +280,29 @@ _RANGES: dict[str, tuple[float, float]] = {
     "split.folds": (2, math.inf),
     "split.fold": (0, math.inf),
     "model.dropout": (0, 0.99),
-    "model.c": (1e-12, math.inf),
-    "model.stay": (0, 1),
-    "augment.mix_up": (0, math.inf),
-    "augment.masks": (0, math.inf),
-    "augment.mask_bands": (0, math.inf),
-    "augment.mask_seconds": (0, math.inf),
-    "augment.random_crops": (0, math.inf),
-    "augment.recolour_db": (0, math.inf),
-    "augment.band_limit": (0, 1),
-    "optimiser.learning_rate": (1e-12, math.inf),
-    "optimiser.weight_decay": (0, math.inf),
-    "optimiser.backbone_rate": (0, math.inf),
-    "optimiser.plateau_factor": (0.01, 0.99),
-    "optimiser.plateau_patience": (0, math.inf),
+    "model.inverse_regularization": (1e-12, math.inf),
+    "model.weight_interpolation": (0, 1),
+    "augment.mixup_alpha": (0, math.inf),
+    "augment.spec_augment_masks": (0, math.inf),
+    "augment.spec_augment_max_bands": (0, math.inf),
+    "augment.spec_augment_max_seconds": (0, math.inf),
+    "augment.crops_per_track": (0, math.inf),
+    "augment.random_eq_db": (0, math.inf),
+    "augment.lowpass_probability": (0, 1),
+    "optimizer.learning_rate": (1e-12, math.inf),
+    "optimizer.weight_decay": (0, math.inf),
+    "optimizer.backbone_lr_scale": (0, math.inf),
+    "optimizer.plateau_factor": (0.01, 0.99),
+    "optimizer.plateau_patience": (0, math.inf),
     "train.seed": (0, (1 << 32) - 1),
     "train.epochs": (1, math.inf),
     "train.batch_size": (1, math.inf),
     "train.label_smoothing": (0, 0.99),
-    "train.patience": (0, math.inf),
+    "train.early_stopping_patience": (0, math.inf),
     "train.threads": (0, 1024),
     "calibration.temperature": (0, 100),
-    "calibration.min_score": (0, 1),
-    "calibration.accuracy": (0.01, 1),
+    "calibration.threshold": (0, 1),
+    "calibration.target_accuracy": (0.01, 1),
 }
 
 
@@ -305,24 +311,24 @@ def _check(config: Config) -> None:
         if not lowest <= _value(config, name) <= highest:
             span = f"at least {lowest:g}" if highest == math.inf else f"from {lowest:g} to {highest:g}"
             raise ConfigError(
-                "bad_config",
+                "invalid_config",
                 f"{name} must be {span}, not {_value(config, name)!r}",
                 f"the default is {_default(name)!r}",
             )
     if config.data.hop_seconds > config.data.segment_seconds:
         raise ConfigError(
-            "bad_config",
+            "invalid_config",
             f"data.hop_seconds is {config.data.hop_seconds:g}, longer than a segment: sound would be lost",
             "set data.hop_seconds=0 for segments end to end",
         )
-    unvalidated = config.split.join_validation or (
+    unvalidated = config.split.train_on_validation or (
         config.split.validation_fraction == 0 and config.split.protocol != "fault-filtered"
     )
-    if config.optimiser.schedule == "plateau" and unvalidated:
+    if config.optimizer.schedule == "plateau" and unvalidated:
         raise ConfigError(
-            "bad_config",
+            "invalid_config",
             "the plateau schedule watches validation accuracy, and there is no validation part",
-            "set split.validation_fraction above zero, or optimiser.schedule to one-cycle",
+            "set split.validation_fraction above zero, or optimizer.schedule to one-cycle",
         )
 
 

@@ -13,7 +13,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any, Final
 
-from genrescope.errors import GenrescopeError, TagError, cannot_write, missing_extra
+from genrescope.errors import GenrescopeError, TagError, missing_extra, write_failed
 
 SUPPORTED: Final = "mp3, flac, ogg, opus, m4a, mp4, aiff, wav"
 
@@ -36,7 +36,7 @@ class _Container:
     save: Callable[[Any, Path], None]
 
 
-class Tagged:
+class TaggedFile:
     """An audio file with its tags, opened with mutagen.
 
     Attributes
@@ -61,9 +61,9 @@ class Tagged:
         Raises
         ------
         TagError
-            ``tags_damaged``.
+            ``tags_corrupt``.
         EnvironmentFailure
-            ``cannot_write``.
+            ``write_failed``.
         """
         with _translated(self._name):
             if self._file.tags is None:
@@ -74,7 +74,7 @@ class Tagged:
             self._container.save(self._file, self._path)
 
 
-def open_tagged(path: Path, *, kind: type[Any] | None = None, name: Path | None = None) -> Tagged:
+def open_tagged(path: Path, *, kind: type[Any] | None = None, name: Path | None = None) -> TaggedFile:
     """Open a file of any supported format.
 
     Parameters
@@ -88,13 +88,13 @@ def open_tagged(path: Path, *, kind: type[Any] | None = None, name: Path | None 
     Raises
     ------
     TagError
-        ``tags_unsupported``, ``tags_damaged``.
+        ``tags_unsupported``, ``tags_corrupt``.
     EnvironmentFailure
-        ``extra_missing``: mutagen is not installed; ``cannot_write``: the file cannot be opened.
+        ``missing_dependency``: mutagen is not installed; ``write_failed``: the file cannot be opened.
     """
     name = name or path
     with _translated(name):
-        return Tagged(path, kind or _kind(path), name)
+        return TaggedFile(path, kind or _kind(path), name)
 
 
 def _kind(path: Path) -> type[Any]:
@@ -125,15 +125,15 @@ def _translated(path: Path) -> Iterator[None]:
     except GenrescopeError:
         raise
     except OSError as reason:
-        raise cannot_write(path, reason) from None
+        raise write_failed(path, reason) from None
     # Damaged files take mutagen by surprise, too: struct.error, AssertionError, MemoryError.
     except Exception as failure:
         below = next(iter(failure.args), None) if isinstance(failure, mutagen.MutagenError) else None
         # EINVAL is a seek to where a damaged file has no bytes.
         if isinstance(below, OSError) and below.errno not in (None, errno.EINVAL):
-            raise cannot_write(path, below) from None
+            raise write_failed(path, below) from None
         raise TagError(
-            "tags_damaged",
+            "tags_corrupt",
             f"{path}: its tags cannot be read or written: {failure or type(failure).__name__}",
             "repair the file with a tag editor, or copy it again; it was not changed",
         ) from None
@@ -251,11 +251,11 @@ def _id3v1_number(genres: list[str]) -> int:
     """Return the first genre's place in the list of ID3v1; 255, none, where it has no such genre."""
     from mutagen.id3 import TCON
 
-    places = {letters(name): place for place, name in reversed(list(enumerate(TCON.GENRES)))}
-    return places.get(letters(genres[0]), 255) if genres else 255
+    places = {normalize_name(name): place for place, name in reversed(list(enumerate(TCON.GENRES)))}
+    return places.get(normalize_name(genres[0]), 255) if genres else 255
 
 
-def letters(name: str) -> str:
+def normalize_name(name: str) -> str:
     """Return what of a name counts when two are compared: "Hip-Hop" is "hip hop"."""
     return "".join(filter(str.isalnum, name.casefold()))
 

@@ -23,13 +23,13 @@ from genrescope.errors import OUTCOMES, GenrescopeError
 
 Job = dict[str, Any]
 _Order = tuple[Job, "Future[Job]"]
-_SECONDS_TO_START = 120.0
-_SECONDS_TO_DIE = 5.0
-_TRIES_TO_HAND_OVER = 3
+_START_TIMEOUT_SECONDS = 120.0
+_EXIT_TIMEOUT_SECONDS = 5.0
+_MAX_HAND_OVERS = 3
 
 
 @dataclass(frozen=True)
-class Trade:
+class WorkerSpec:
     """What the workers of a crew can do.
 
     Attributes
@@ -44,13 +44,13 @@ class Trade:
         How much memory a job may use beyond what a worker needs when idle (where the system can tell).
     """
 
-    skill: str
-    settings: Job = field(default_factory=dict)
-    seconds: float | None = None
-    megabytes: int | None = None
+    target: str
+    kwargs: Job = field(default_factory=dict)
+    timeout: float | None = None
+    memory_limit_mb: int | None = None
 
 
-class Crew:
+class WorkerPool:
     """A number of workers, and a queue of bounded length before them.
 
     Parameters
@@ -66,29 +66,29 @@ class Crew:
     ...     print(crew.submit({"path": "song.mp3", "known": []}).result())
     """
 
-    def __init__(self, trade: Trade, workers: int, *, queue_length: int | None = None) -> None:
+    def __init__(self, trade: WorkerSpec, workers: int, *, queue_length: int | None = None) -> None:
         self.workers = max(1, workers)
         self._orders: queue.Queue[_Order] = queue.Queue(queue_length or 2 * self.workers)
         self._closed = threading.Event()
         self._door = threading.Lock()
-        self._desks = [_Desk(trade, self._orders, self._closed) for _ in range(self.workers)]
+        self._desks = [_WorkerThread(trade, self._orders, self._closed) for _ in range(self.workers)]
         for desk in self._desks:
             desk.start()
 
     @property
-    def is_full(self) -> bool:
+    def full(self) -> bool:
         """Whether `submit` would refuse."""
         return self._orders.full()
 
     @property
-    def waiting(self) -> int:
+    def queued(self) -> int:
         """How many jobs no worker has begun."""
         return self._orders.qsize()
 
     @property
-    def busy(self) -> int:
+    def active(self) -> int:
         """How many workers have a job in hand."""
-        return sum(desk.busy for desk in self._desks)
+        return sum(desk.active for desk in self._desks)
 
     def submit(self, job: Job) -> Future[Job]:
         """Hand in a job, a JSON object; the future holds the answer, or a `GenrescopeError`.
@@ -96,28 +96,30 @@ class Crew:
         Raises
         ------
         GenrescopeError
-            ``busy``: the queue is full, or the crew is closed.
+            ``overloaded``: the queue is full, or the crew is closed.
         """
         with self._door, contextlib.suppress(queue.Full):
             if not self._closed.is_set():
                 done: Future[Job] = Future()
                 self._orders.put_nowait((job, done))
                 return done
-        raise GenrescopeError("busy", "all workers are busy and the queue is full", "try again in a moment")
+        raise GenrescopeError(
+            "overloaded", "all workers are busy and the queue is full", "try again in a moment"
+        )
 
     def close(self) -> None:
-        """Kill the workers, jobs in hand included; what waits is cancelled."""
+        """Kill the workers, jobs in hand included; what waits is canceled."""
         with self._door:
             self._closed.set()
         for desk in self._desks:
-            desk.dismiss()
+            desk.terminate()
         for desk in self._desks:
             desk.join()
         with contextlib.suppress(queue.Empty):
             while True:
                 self._orders.get_nowait()[1].cancel()
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> WorkerPool:
         return self
 
     def __exit__(
@@ -126,20 +128,20 @@ class Crew:
         self.close()
 
 
-class _Desk(threading.Thread):
+class _WorkerThread(threading.Thread):
     """A thread that looks after one worker: hands it jobs, waits for answers, replaces it."""
 
-    def __init__(self, trade: Trade, orders: queue.Queue[_Order], closed: threading.Event) -> None:
+    def __init__(self, trade: WorkerSpec, orders: queue.Queue[_Order], closed: threading.Event) -> None:
         super().__init__(daemon=True, name="genrescope crew")
-        self.busy = False
+        self.active = False
         self._trade = trade
         self._orders = orders
         self._closed = closed
-        self._worker: _Worker | None = None
+        self._worker: _WorkerProcess | None = None
         self._lock = threading.Lock()
 
     def run(self) -> None:
-        self._hire_early()
+        self._prestart()
         while not self._closed.is_set():
             try:
                 order = self._orders.get(timeout=0.2)
@@ -147,24 +149,24 @@ class _Desk(threading.Thread):
                 continue
             if not order[1].set_running_or_notify_cancel():
                 continue
-            self.busy = True
-            _settle(order[1], self._answer(order[0]))
-            self.busy = False
-        self.dismiss()
+            self.active = True
+            _settle(order[1], self._run_job(order[0]))
+            self.active = False
+        self.terminate()
 
-    def dismiss(self) -> None:
+    def terminate(self) -> None:
         """Kill the worker, if there is one."""
         with self._lock:
             if self._worker is not None:
                 self._worker.kill()
                 self._worker = None
 
-    def _hire_early(self) -> None:
+    def _prestart(self) -> None:
         """Have a worker ready before the first job; if that fails, the job will say why."""
         with contextlib.suppress(GenrescopeError, OSError):
-            self._hired()
+            self._live_worker()
 
-    def _hired(self) -> _Worker:
+    def _live_worker(self) -> _WorkerProcess:
         with self._lock:
             if self._closed.is_set():
                 raise _stopped()
@@ -172,43 +174,43 @@ class _Desk(threading.Thread):
                 self._worker.kill()  # it died between jobs: none of them is to blame
                 self._worker = None
             if self._worker is None:
-                self._worker = _Worker(self._trade)
+                self._worker = _WorkerProcess(self._trade)
             return self._worker
 
-    def _answer(self, job: Job) -> Job:
+    def _run_job(self, job: Job) -> Job:
         """Return the worker's line for a job; where there is none, the line says why."""
         try:
-            return self._asked(job)
+            return self._hand_over(job)
         except GenrescopeError as failure:
-            self.dismiss()
-            return {"error": failure.row()}
+            self.terminate()
+            return {"error": failure.to_dict()}
         except OSError as reason:  # no process, pipe or memory left for a worker
-            self.dismiss()
-            return {"error": _not_started(str(reason)).row()}
+            self.terminate()
+            return {"error": _not_started(str(reason)).to_dict()}
 
-    def _asked(self, job: Job) -> Job:
+    def _hand_over(self, job: Job) -> Job:
         """Ask a worker; one that was dead before it read the job is replaced, and the job asked again."""
         why = ""
-        for _ in range(_TRIES_TO_HAND_OVER):
+        for _ in range(_MAX_HAND_OVERS):
             try:
-                return self._hired().ask(job, self._trade.seconds)
-            except _NotReadError as reason:
+                return self._live_worker().run(job, self._trade.timeout)
+            except _JobNotReadError as reason:
                 why = str(reason)
-                self.dismiss()
+                self.terminate()
         raise _not_started(why)
 
 
-class _NotReadError(Exception):
+class _JobNotReadError(Exception):
     """A worker ended before it read its job."""
 
 
-class _Worker:
+class _WorkerProcess:
     """One worker process, and the pipes to it."""
 
-    def __init__(self, trade: Trade) -> None:
-        order = json.dumps({"settings": trade.settings, "megabytes": trade.megabytes})
+    def __init__(self, trade: WorkerSpec) -> None:
+        order = json.dumps({"settings": trade.kwargs, "megabytes": trade.memory_limit_mb})
         # -P: no module is taken from the working directory, which may be a stranger's folder of music.
-        command = [sys.executable, "-P", "-m", "genrescope.worker", trade.skill, order]
+        command = [sys.executable, "-P", "-m", "genrescope.worker", trade.target, order]
         # One thread each, whatever library wants more: the crew itself is the parallel part.
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         self._process = subprocess.Popen(
@@ -229,7 +231,7 @@ class _Worker:
         """Whether the process still runs."""
         return self._process.poll() is None
 
-    def ask(self, job: Job, seconds: float | None) -> Job:
+    def run(self, job: Job, seconds: float | None) -> Job:
         """Hand over a job and return the worker's line; a worker past its time is killed."""
         if not self._ready:
             self._await_ready()
@@ -239,25 +241,25 @@ class _Worker:
             late.set()
             self._process.kill()
 
-        clock = _alarm(seconds, end)
+        clock = _start_timer(seconds, end)
         begun = False
         try:
             self._in.write(json.dumps(job).encode("ascii") + b"\n")
             self._in.flush()
-            line = self._line()
+            line = self._read_line()
             begun = True
-            return self._line() if "begun" in line else line
+            return self._read_line() if "begun" in line else line
         except (OSError, ValueError):
             if late.is_set():
-                raise _too_slow(seconds) from None
+                raise _timed_out(seconds) from None
             if not begun:
-                raise _NotReadError(f"it ended with status {self._wait()} before it read a job") from None
-            raise self._death() from None
+                raise _JobNotReadError(f"it ended with status {self._wait()} before it read a job") from None
+            raise self._crashed() from None
         finally:
             clock.cancel()
 
     def _await_ready(self) -> None:
-        clock = _alarm(_SECONDS_TO_START, self._process.kill)
+        clock = _start_timer(_START_TIMEOUT_SECONDS, self._process.kill)
         try:
             first = json.loads(self._out.readline())
         except ValueError:
@@ -268,20 +270,20 @@ class _Worker:
             raise GenrescopeError(**first["error"])
         self._ready = True
 
-    def _line(self) -> Job:
+    def _read_line(self) -> Job:
         line: Job = json.loads(self._out.readline())
         return line
 
-    def _death(self) -> GenrescopeError:
+    def _crashed(self) -> GenrescopeError:
         return GenrescopeError(
-            "audio_crashed",
+            "worker_crashed",
             f"the worker process died on this file (exit status {self._wait()})",
             "the file is likely damaged: convert it (ffmpeg -i FILE out.flac), and please report it",
         )
 
     def _wait(self) -> int | None:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            return self._process.wait(_SECONDS_TO_DIE)
+            return self._process.wait(_EXIT_TIMEOUT_SECONDS)
         return None
 
     def kill(self) -> None:
@@ -293,7 +295,7 @@ class _Worker:
                 pipe.close()
 
 
-def _alarm(seconds: float | None, action: Callable[[], None]) -> threading.Timer:
+def _start_timer(seconds: float | None, action: Callable[[], None]) -> threading.Timer:
     timer = threading.Timer(seconds or 0, action)
     timer.daemon = True
     if seconds is not None:
@@ -310,9 +312,9 @@ def _settle(done: Future[Job], line: Job) -> None:
     done.set_exception(GenrescopeError(code, error["message"], error["hint"]))
 
 
-def _too_slow(seconds: float | None) -> GenrescopeError:
+def _timed_out(seconds: float | None) -> GenrescopeError:
     return GenrescopeError(
-        "audio_too_slow",
+        "timeout",
         f"took longer than the {seconds:g} s that a file may take",
         "give a shorter file, or allow more time",
     )
@@ -327,4 +329,4 @@ def _not_started(why: str) -> GenrescopeError:
 
 
 def _stopped() -> GenrescopeError:
-    return GenrescopeError("busy", "the workers were stopped", "start the work again")
+    return GenrescopeError("overloaded", "the workers were stopped", "start the work again")

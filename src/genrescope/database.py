@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genrescope.errors import DataError, cannot_write
+from genrescope.errors import DataError, write_failed
 
 Row = dict[str, Any]
 # Names that are not UTF-8 are kept as bytes: SQLite's text could not hold them.
@@ -74,10 +74,10 @@ class Filter:
     styles: tuple[str, ...] = ()
     min_score: float | None = None
     max_score: float | None = None
-    under: Path | None = None
-    unsure: bool | None = None
+    folder: Path | None = None
+    uncertain: bool | None = None
     failed: bool | None = None
-    gone: bool | None = False
+    missing: bool | None = False
 
     def clauses(self) -> Iterator[tuple[str, Sequence[Any]]]:
         """Yield the conditions in SQL, each with its values; styles are for Python to look at."""
@@ -86,7 +86,7 @@ class Filter:
         for column, floor, sign in (("score", self.min_score, ">="), ("score", self.max_score, "<=")):
             if floor is not None:
                 yield f"{column} {sign} ?", (floor,)
-        for column, wanted in (("unsure", self.unsure), ("gone", self.gone)):
+        for column, wanted in (("unsure", self.uncertain), ("gone", self.missing)):
             if wanted is not None:
                 yield f"{column} = ?", (int(wanted),)
         if self.failed is not None:
@@ -104,9 +104,9 @@ class Database:
     Raises
     ------
     DataError
-        ``data_malformed``: another kind of file, or of a later version.
+        ``dataset_invalid``: another kind of file, or of a later version.
     EnvironmentFailure
-        ``cannot_write``.
+        ``write_failed``.
     """
 
     def __init__(self, path: Path) -> None:
@@ -121,9 +121,9 @@ class Database:
             with _told(path):
                 self._prepare()
         except OSError as reason:
-            raise cannot_write(path, reason) from None
+            raise write_failed(path, reason) from None
         except sqlite3.Error as reason:
-            raise cannot_write(path, OSError(str(reason))) from None
+            raise write_failed(path, OSError(str(reason))) from None
 
     def _prepare(self) -> None:
         mark, version, tables = self._identity()
@@ -165,9 +165,9 @@ class Database:
 
     def find(self, path: str) -> Row | None:
         """Return the row of a path."""
-        return self._one("SELECT * FROM files WHERE path = ?", (key(path),))
+        return self._one("SELECT * FROM files WHERE path = ?", (path_key(path),))
 
-    def answered(
+    def find_classified(
         self, model: str, *, excerpts: bool, size: int | None = None, content: str | None = None
     ) -> list[Row]:
         """Return the rows with an answer of a model, of a size or a content; the oldest first."""
@@ -178,10 +178,10 @@ class Database:
             (value, model, int(excerpts)),
         )
 
-    def put(self, row: Mapping[str, Any]) -> None:
+    def upsert(self, row: Mapping[str, Any]) -> None:
         """Write the row of a file, in place of an older one."""
         values = {name: value for name, value in row.items() if name != "id"}
-        values["path"] = key(values["path"])
+        values["path"] = path_key(values["path"])
         values |= {name: json.dumps(values[name]) for name in _JSON if values.get(name) is not None}
         # Messages name files, whose names need not be UTF-8.
         values |= {name: _printable(values[name]) for name in ("message", "hint") if values.get(name)}
@@ -195,31 +195,31 @@ class Database:
     def move(self, old: str, new: str, *, size: int, mtime_ns: int) -> None:
         """Give the row of ``old`` to ``new``, which may have one of its own already."""
         with self._transaction():
-            if not self._link.execute("SELECT 1 FROM files WHERE path = ?", (key(old),)).fetchone():
+            if not self._link.execute("SELECT 1 FROM files WHERE path = ?", (path_key(old),)).fetchone():
                 return  # another scan was first
-            self._link.execute("DELETE FROM files WHERE path = ? AND path != ?", (key(new), key(old)))
+            self._link.execute("DELETE FROM files WHERE path = ? AND path != ?", (path_key(new), path_key(old)))
             self._link.execute(
                 "UPDATE files SET path = ?, size = ?, mtime_ns = ?, gone = 0 WHERE path = ?",
-                (key(new), size, mtime_ns, key(old)),
+                (path_key(new), size, mtime_ns, path_key(old)),
             )
-            self._link.execute("UPDATE changes SET path = ? WHERE path = ?", (key(new), key(old)))
+            self._link.execute("UPDATE changes SET path = ? WHERE path = ?", (path_key(new), path_key(old)))
 
-    def settle(self, path: str, old: str, new: str, *, size: int, mtime_ns: int) -> None:
+    def update_hash(self, path: str, old: str, new: str, *, size: int, mtime_ns: int) -> None:
         """Note that tags changed a file's content from one hash to another, and nothing else."""
         self._write(
             "UPDATE files SET hash = ?, size = ?, mtime_ns = ? WHERE path = ? AND hash = ?",
-            (new, size, mtime_ns, key(path), old),
+            (new, size, mtime_ns, path_key(path), old),
         )
 
-    def mark_gone(self, paths: Iterable[str], *, gone: bool = True) -> None:
+    def mark_missing(self, paths: Iterable[str], *, gone: bool = True) -> None:
         """Note that files are no longer there, or are there again."""
         with self._transaction():
             for path in paths:
-                self._link.execute("UPDATE files SET gone = ? WHERE path = ?", (int(gone), key(path)))
+                self._link.execute("UPDATE files SET gone = ? WHERE path = ?", (int(gone), path_key(path)))
 
-    def note_change(self, path: str, change: Row) -> None:
+    def log_change(self, path: str, change: Row) -> None:
         """Write a change of tags into the journal."""
-        self._write("INSERT INTO changes (path, change) VALUES (?, ?)", (key(path), json.dumps(change)))
+        self._write("INSERT INTO changes (path, change) VALUES (?, ?)", (path_key(path), json.dumps(change)))
 
     def changes(self, folder: Path | None = None) -> list[tuple[int, str, Row]]:
         """Return number, present path and content of the changes that are not undone, the latest first."""
@@ -248,7 +248,7 @@ class Database:
         values = [value for _, listed in clauses for value in listed]
         # CAST: text and bytes sort together.
         query = f"SELECT * FROM files WHERE {where} ORDER BY CAST(path AS BLOB)"
-        prefix = _prefix(wanted.under)
+        prefix = _prefix(wanted.folder)
         for found in self._link.execute(query, values):
             if not os.fsencode(found["path"]).startswith(prefix):
                 continue
@@ -281,12 +281,12 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as reason:
-        raise cannot_write(path, OSError(str(reason))) from None
+        raise write_failed(path, OSError(str(reason))) from None
     except sqlite3.DatabaseError as reason:
         raise _foreign(path, str(reason)) from None
 
 
-def key(path: str) -> Key:
+def path_key(path: str) -> Key:
     """Return a path as the database keeps it: text, or bytes where it is not UTF-8."""
     try:
         path.encode("utf8")
@@ -313,7 +313,7 @@ def _row(found: sqlite3.Row) -> Row:
 
 def _foreign(path: Path, why: str) -> DataError:
     return DataError(
-        "data_malformed",
+        "dataset_invalid",
         f"{path}: not a library of this version of genrescope: {why}",
         "name another file with --db, or move this one away and scan again",
     )

@@ -18,28 +18,28 @@ from typing import cast, get_args
 from genrescope import gtzan as literature
 from genrescope.errors import ConfigError, DataError
 from genrescope.pictures import (
-    PICTURE_SAMPLES,
-    PICTURE_SUFFIXES,
+    SPECTROGRAM_SAMPLES,
+    SPECTROGRAM_SUFFIXES,
+    column_frames,
     interpolate_columns,
-    picture_column_frames,
-    read_spectrogram,
+    load_spectrogram,
 )
 from genrescope.records import AUDIO_SUFFIXES, Track, TrackKind
-from genrescope.replicas import identical_files
-from genrescope.tables import Table, header, paper_means, read_rows, read_table
+from genrescope.replicas import find_duplicates
+from genrescope.tables import Table, table_header, paper_means, read_rows, read_table
 
 __all__ = [
     "AUDIO_SUFFIXES",
-    "PICTURE_SAMPLES",
+    "SPECTROGRAM_SAMPLES",
     "Dataset",
-    "Finding",
+    "DatasetIssue",
     "Table",
-    "gtzan",
+    "column_frames",
     "interpolate_columns",
+    "load_dataset",
+    "load_gtzan",
+    "load_spectrogram",
     "paper_means",
-    "picture_column_frames",
-    "read",
-    "read_spectrogram",
     "read_table",
 ]
 
@@ -51,7 +51,7 @@ _LAYOUTS = (
 
 
 @dataclass(frozen=True)
-class Finding:
+class DatasetIssue:
     """Something odd in a data set.
 
     ``code`` is one of ``file_missing``, ``file_empty``, ``file_unreadable``, ``genre_empty``,
@@ -75,12 +75,12 @@ class Dataset:
     name: str
     tracks: tuple[Track, ...]
     classes: tuple[str, ...]
-    findings: tuple[Finding, ...] = ()
-    published: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    issues: tuple[DatasetIssue, ...] = ()
+    official_splits: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
-def read(path: Path, *, kind: str | None = None) -> Dataset:
-    """Recognise what lies at ``path``, and read it.
+def load_dataset(path: Path, *, kind: str | None = None) -> Dataset:
+    """Recognize what lies at ``path``, and read it.
 
     * GTZAN: ``genres/<genre>/*.au`` or ``genres_original/<genre>/*.wav``, or the layout of ``gtzan``.
       Known by its file names; groups are artists. ``jazz.00054`` is left out, as in most publications.
@@ -99,9 +99,9 @@ def read(path: Path, *, kind: str | None = None) -> Dataset:
     Raises
     ------
     DataError
-        ``data_missing``, ``data_malformed``, ``data_empty``; ``data_too_few`` for a single genre.
+        ``dataset_not_found``, ``dataset_invalid``, ``dataset_empty``; ``dataset_too_small`` for a single genre.
     ConfigError
-        ``bad_use`` for an unknown ``kind``.
+        ``invalid_argument`` for an unknown ``kind``.
     """
     path = Path(path)
     wanted = _checked_kind(kind)
@@ -109,19 +109,21 @@ def read(path: Path, *, kind: str | None = None) -> Dataset:
         if path.is_file():
             return _read_csv(path, wanted)
         if not path.is_dir():
-            raise DataError("data_missing", f"{path}: nothing there", _LAYOUTS)
+            raise DataError("dataset_not_found", f"{path}: nothing there", _LAYOUTS)
         if _is_shared_gtzan(path):
-            return gtzan(path, wanted or "audio")
+            return load_gtzan(path, wanted or "audio")
         if wanted == "table":
             return _read_table(path / _GTZAN_TABLE)
         return _read_folder(_genre_root(path), wanted)
     except OSError as reason:
         raise DataError(
-            "data_missing", f"{path}: cannot be read: {reason.strerror or reason}", "check its permissions"
+            "dataset_not_found",
+            f"{path}: cannot be read: {reason.strerror or reason}",
+            "check its permissions",
         ) from None
 
 
-def gtzan(folder: Path, kind: TrackKind = "audio") -> Dataset:
+def load_gtzan(folder: Path, kind: TrackKind = "audio") -> Dataset:
     """Read GTZAN from a folder with ``tracks.csv``, ``audio``, ``logmel`` and ``features_30_sec.csv``.
 
     ``tracks.csv`` says, in columns ``audio`` and ``logmel``, which files there are; a folder may hold some.
@@ -152,7 +154,7 @@ def _checked_kind(kind: str | None) -> TrackKind | None:
     if kind not in kinds:
         near = difflib.get_close_matches(str(kind), kinds, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(kinds)}"
-        raise ConfigError("bad_use", f"unknown kind of data {kind!r}", hint)
+        raise ConfigError("invalid_argument", f"unknown kind of data {kind!r}", hint)
     return cast(TrackKind, kind)
 
 
@@ -161,25 +163,25 @@ def _checked_kind(kind: str | None) -> TrackKind | None:
 
 def _is_shared_gtzan(folder: Path) -> bool:
     index = folder / "tracks.csv"
-    return index.is_file() and {"track", "genre", "audio", "logmel"} <= set(header(index))
+    return index.is_file() and {"track", "genre", "audio", "logmel"} <= set(table_header(index))
 
 
-def _not_here(absent: list[str], total: int, folder: Path) -> list[Finding]:
-    corrupt = literature.index().corrupt
+def _not_here(absent: list[str], total: int, folder: Path) -> list[DatasetIssue]:
+    corrupt = literature.load_index().corrupt
     findings = [_corrupt_finding(track, folder) for track in absent if track in corrupt]
     if len(absent) > len(findings):
         message = f"{len(absent)} of {total} tracks have no file here"
-        findings.append(Finding("not_here", "", str(folder), message))
+        findings.append(DatasetIssue("not_here", "", str(folder), message))
     return findings
 
 
-def _corrupt_finding(track: str, path: Path) -> Finding:
-    return Finding("known_corrupt", track, str(path), "left out: damaged in the copies that circulate")
+def _corrupt_finding(track: str, path: Path) -> DatasetIssue:
+    return DatasetIssue("known_corrupt", track, str(path), "left out: damaged in the copies that circulate")
 
 
-def _gtzan_dataset(tracks: Iterable[Track], findings: Iterable[Finding], source: Path) -> Dataset:
+def _gtzan_dataset(tracks: Iterable[Track], findings: Iterable[DatasetIssue], source: Path) -> Dataset:
     """Give tracks with GTZAN's names their artists as groups, and the published splits."""
-    index = literature.index()
+    index = literature.load_index()
     kept, losses = _present(tracks)
     grouped = [replace(track, group=_gtzan_group(track)) for track in kept]
     paths = {track.id: str(track.path) for track in grouped}
@@ -188,22 +190,22 @@ def _gtzan_dataset(tracks: Iterable[Track], findings: Iterable[Finding], source:
         for track in sorted(paths)
         if index.replicas.get(track) in paths
     ]
-    wholes = {track: index.track_of(track) for track in paths}
+    wholes = {track: index.canonical_id(track) for track in paths}
     published = {
         name: {track: part[whole] for track, whole in wholes.items() if whole and whole in part}
-        for name, part in (("fault-filtered", index.sides), ("artist-folds", index.folds))
+        for name, part in (("fault-filtered", index.fault_filtered), ("artist-folds", index.folds))
     }
     return _dataset("gtzan", grouped, [*findings, *losses, *replicas], source, published)
 
 
 def _gtzan_group(track: Track) -> str:
-    whole = literature.index().track_of(track.id)
-    return literature.index().groups[whole] if whole else track.group
+    whole = literature.load_index().canonical_id(track.id)
+    return literature.load_index().groups[whole] if whole else track.group
 
 
 def _is_gtzan(tracks: Iterable[Track], name: Callable[[Track], str]) -> bool:
-    index = literature.index()
-    wholes = [(index.track_of(name(track)), track.label) for track in tracks]
+    index = literature.load_index()
+    wholes = [(index.canonical_id(name(track)), track.label) for track in tracks]
     return all(whole is not None and whole.startswith(f"{label}.") for whole, label in wholes)
 
 
@@ -217,13 +219,13 @@ def _genre_root(path: Path) -> Path:
 
 
 def _read_folder(root: Path, kind: TrackKind | None) -> Dataset:
-    findings: list[Finding] = []
+    findings: list[DatasetIssue] = []
     tracks = list(_folder_tracks(root, kind or "audio", findings))
     if not tracks and kind is None:
         findings.clear()
         tracks = list(_folder_tracks(root, "spectrogram", findings))
     if tracks and _is_gtzan(tracks, lambda track: track.path.stem):
-        corrupt = literature.index().corrupt
+        corrupt = literature.load_index().corrupt
         findings += [_corrupt_finding(t.path.stem, t.path) for t in tracks if t.path.stem in corrupt]
         named = [replace(t, id=t.path.stem, group=t.path.stem) for t in tracks if t.path.stem not in corrupt]
         return _gtzan_dataset(named, findings, root)
@@ -232,23 +234,23 @@ def _read_folder(root: Path, kind: TrackKind | None) -> Dataset:
     return _dataset(root.resolve().name, united, [*findings, *losses, *replicas], root)
 
 
-def _folder_tracks(root: Path, kind: TrackKind, findings: list[Finding]) -> Iterator[Track]:
-    suffixes = AUDIO_SUFFIXES if kind == "audio" else PICTURE_SUFFIXES
+def _folder_tracks(root: Path, kind: TrackKind, findings: list[DatasetIssue]) -> Iterator[Track]:
+    suffixes = AUDIO_SUFFIXES if kind == "audio" else SPECTROGRAM_SUFFIXES
     genres = sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     for genre in genres:
         files = list(_walk(genre, suffixes, findings))
         if not files:
-            findings.append(Finding("genre_empty", "", str(genre), f"no {kind} files in this folder"))
+            findings.append(DatasetIssue("genre_empty", "", str(genre), f"no {kind} files in this folder"))
         for path in files:
             below = path.relative_to(root).parts
             name = "/".join(below)
             yield Track(name, path, _label(genre.name), below[1] if len(below) > 2 else name, kind)
 
 
-def _walk(folder: Path, suffixes: frozenset[str], findings: list[Finding]) -> Iterator[Path]:
+def _walk(folder: Path, suffixes: frozenset[str], findings: list[DatasetIssue]) -> Iterator[Path]:
     def note(reason: OSError) -> None:
         message = f"left out: {reason.strerror or reason}"
-        findings.append(Finding("file_unreadable", "", str(reason.filename), message))
+        findings.append(DatasetIssue("file_unreadable", "", str(reason.filename), message))
 
     for parent, folders, files in os.walk(folder, onerror=note):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -261,7 +263,7 @@ def _walk(folder: Path, suffixes: frozenset[str], findings: list[Finding]) -> It
 
 
 def _read_csv(path: Path, kind: TrackKind | None) -> Dataset:
-    names = header(path)
+    names = table_header(path)
     if kind == "table" or (kind is None and "filename" in names and "path" not in names):
         return _read_table(path)
     tracks = [track for track in _manifest_tracks(path) if kind in (None, track.kind)]
@@ -276,14 +278,14 @@ def _manifest_tracks(path: Path) -> list[Track]:
     for line, values in read_rows(path, required=("path", "label")):
         empty = next((name for name in ("path", "label") if not values[name]), None)
         if empty:
-            raise DataError("data_malformed", f"{path}, line {line}: {empty} is empty", "fill it in")
+            raise DataError("dataset_invalid", f"{path}, line {line}: {empty} is empty", "fill it in")
         name = values.get("id") or values["path"]
         if name in lines:
             message = f"{path}, line {line}: {name!r} stands already on line {lines[name]}"
-            raise DataError("data_malformed", message, "list every track once, each with its own id")
+            raise DataError("dataset_invalid", message, "list every track once, each with its own id")
         lines[name] = line
         file = path.parent / values["path"]
-        kind: TrackKind = "spectrogram" if file.suffix.lower() in PICTURE_SUFFIXES else "audio"
+        kind: TrackKind = "spectrogram" if file.suffix.lower() in SPECTROGRAM_SUFFIXES else "audio"
         tracks.append(Track(name, file, _label(values["label"]), values.get("group") or name, kind))
     return tracks
 
@@ -291,7 +293,7 @@ def _manifest_tracks(path: Path) -> list[Track]:
 def _read_table(path: Path) -> Dataset:
     table = read_table(path)
     if "" in table.labels:
-        raise DataError("data_malformed", f"{path}: rows without a label", "fill in the column label")
+        raise DataError("dataset_invalid", f"{path}: rows without a label", "fill in the column label")
     tracks = [
         Track(name, path, label, name, "table")
         for name, label in zip(table.tracks, table.labels, strict=True)
@@ -309,7 +311,7 @@ def _label(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
-def _present(tracks: Iterable[Track]) -> tuple[list[Track], list[Finding]]:
+def _present(tracks: Iterable[Track]) -> tuple[list[Track], list[DatasetIssue]]:
     """Keep the tracks whose files are there and hold something."""
     kept, findings = [], []
     for track in tracks:
@@ -317,7 +319,7 @@ def _present(tracks: Iterable[Track]) -> tuple[list[Track], list[Finding]]:
         if loss is None:
             kept.append(track)
         else:
-            findings.append(Finding(loss[0], track.id, str(track.path), f"left out: {loss[1]}"))
+            findings.append(DatasetIssue(loss[0], track.id, str(track.path), f"left out: {loss[1]}"))
     return kept, findings
 
 
@@ -329,7 +331,7 @@ def _loss(path: Path) -> tuple[str, str] | None:
     return None if os.access(path, os.R_OK) else ("file_unreadable", "no permission to read it")
 
 
-def _unite_replicas(tracks: list[Track]) -> tuple[list[Track], list[Finding]]:
+def _unite_replicas(tracks: list[Track]) -> tuple[list[Track], list[DatasetIssue]]:
     """Give byte-identical files, and all that share a group with them, one group."""
     joined: dict[str, str] = {}
 
@@ -339,7 +341,7 @@ def _unite_replicas(tracks: list[Track]) -> tuple[list[Track], list[Finding]]:
             name = joined[name]
         return name
 
-    sets = identical_files([track.path for track in tracks])
+    sets = find_duplicates([track.path for track in tracks])
     for members in sets:
         first, *others = sorted({group(tracks[member]) for member in members})
         joined.update(dict.fromkeys(others, first))
@@ -351,24 +353,24 @@ def _unite_replicas(tracks: list[Track]) -> tuple[list[Track], list[Finding]]:
     return [replace(track, group=group(track)) for track in tracks], findings
 
 
-def _replica_finding(track: str, path: str, other: str) -> Finding:
-    return Finding("replica", track, path, f"byte-identical to {other}; kept in its group")
+def _replica_finding(track: str, path: str, other: str) -> DatasetIssue:
+    return DatasetIssue("replica", track, path, f"byte-identical to {other}; kept in its group")
 
 
 def _dataset(
     name: str,
     tracks: list[Track],
-    findings: list[Finding],
+    findings: list[DatasetIssue],
     source: Path,
     published: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Dataset:
     classes = tuple(sorted({track.label for track in tracks}))
     if not tracks:
         reason = f"; first of {len(findings)} findings: {findings[0].message}" if findings else ""
-        raise DataError("data_empty", f"{source}: no tracks there{reason}", _LAYOUTS)
+        raise DataError("dataset_empty", f"{source}: no tracks there{reason}", _LAYOUTS)
     if len(classes) < 2:
         message = f"{source}: all {len(tracks)} tracks are {classes[0]!r}; a classifier needs two genres"
-        raise DataError("data_too_few", message, _LAYOUTS)
+        raise DataError("dataset_too_small", message, _LAYOUTS)
     return Dataset(name, _in_order(tracks, source), classes, tuple(findings), published or {})
 
 
@@ -377,5 +379,5 @@ def _in_order(tracks: list[Track], source: Path) -> tuple[Track, ...]:
     for first, second in itertools.pairwise(ordered):
         if first.id == second.id:
             message = f"{source}: two tracks are named {first.id!r}: {first.path} and {second.path}"
-            raise DataError("data_malformed", message, "keep one of them, or name them in a CSV with ids")
+            raise DataError("dataset_invalid", message, "keep one of them, or name them in a CSV with ids")
     return ordered

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from genrescope import headers
 from genrescope.errors import AudioError
-from genrescope.records import Floats
+from genrescope.records import FloatArray
 
 # Two MPEG frames: encoders disagree about whether the frame that states the length counts itself.
 _FRAMES_OF_SLACK = 2304
@@ -55,7 +55,7 @@ class Decoder(Protocol):
     seconds: float | None
     truncated: bool
 
-    def blocks(self, start: int, size: int) -> Iterator[Floats]:
+    def iter_blocks(self, start: int, size: int) -> Iterator[FloatArray]:
         """Yield mono samples from frame ``start`` on, about ``size`` at a time, each array a fresh one.
 
         May be asked for again, for another place, when the iteration before is given up.
@@ -147,7 +147,7 @@ class SoundFileDecoder:
         file.seek(here)
         self.seconds = self._frames / self.sample_rate if self.knows_length else None
 
-    def blocks(self, start: int, size: int) -> Iterator[Floats]:
+    def iter_blocks(self, start: int, size: int) -> Iterator[FloatArray]:
         """Yield mono samples from frame ``start`` on, ``size`` at a time."""
         position = self._seek(start)
         while position is not None and position < self._frames:
@@ -167,7 +167,7 @@ class SoundFileDecoder:
             self.truncated = True
             return None
 
-    def _read(self, buffer: Floats, position: int) -> int:
+    def _read(self, buffer: FloatArray, position: int) -> int:
         """Fill ``buffer``; return how many frames are good, also when the decoder failed half-way."""
         try:
             return len(self._file.read(out=buffer))
@@ -223,12 +223,12 @@ class FFmpegDecoder:
         alone = len(self._container.streams) == 1
         return self._container.duration / 1e6 if alone and self._container.duration else None
 
-    def blocks(self, start: int, size: int) -> Iterator[Floats]:
+    def iter_blocks(self, start: int, size: int) -> Iterator[FloatArray]:
         """Yield mono samples from frame ``start`` on, at least ``size`` at a time but for the last."""
         gathered: list[Any] = []
         held = skipped = 0
         kind = None
-        for frame, before in self._wanted(start):
+        for frame, before in self._trim(start):
             former, kind = kind, (frame.format.name, frame.layout.nb_channels)
             # Converted many at a time: a call per frame costs more than decoding it.
             if gathered and (held >= size or kind != former):
@@ -241,17 +241,17 @@ class FFmpegDecoder:
         if gathered:
             yield self._mono(gathered)[skipped:]
 
-    def _wanted(self, start: int) -> Iterator[tuple[Any, int]]:
+    def _trim(self, start: int) -> Iterator[tuple[Any, int]]:
         """Yield the frames from ``start`` on, each with how many of its samples lie before."""
         end = 0
-        for position, frame in self._located(start):
+        for position, frame in self._with_positions(start):
             end = position + frame.samples
             if end > start:
                 yield frame, max(0, start - position)
         if end and self.seconds is not None:
             self.truncated |= end / self.sample_rate < self.seconds - _SECONDS_OF_SLACK
 
-    def _located(self, start: int) -> Iterator[tuple[int, Any]]:
+    def _with_positions(self, start: int) -> Iterator[tuple[int, Any]]:
         """Yield the decoded frames, each with its place in the track, from some way before ``start`` on."""
         fresh, frames = not self._begun, self._frames()
         if fresh:
@@ -279,11 +279,11 @@ class FFmpegDecoder:
         """Decode packet by packet: a damaged one costs itself, not the rest of the track."""
         try:
             for packet in self._container.demux(self._stream):
-                yield from self._decoded(packet)
+                yield from self._decode_packet(packet)
         except self._error:
             self.truncated = True
 
-    def _decoded(self, packet: Any) -> list[Any]:
+    def _decode_packet(self, packet: Any) -> list[Any]:
         try:
             frames = packet.decode()
         except self._error:
@@ -293,7 +293,7 @@ class FFmpegDecoder:
         self.truncated |= len(usable) < len(frames)
         return usable
 
-    def _mono(self, frames: list[Any]) -> Floats:
+    def _mono(self, frames: list[Any]) -> FloatArray:
         """Join frames of one kind, and average their channels."""
         planar, channels = frames[0].format.is_planar, frames[0].layout.nb_channels
         if planar and channels >= 8:
@@ -319,28 +319,28 @@ class FFmpegDecoder:
         self._container.close()
 
 
-def downmix(planes: Floats | Sequence[Floats]) -> Floats:
+def downmix(planes: FloatArray | Sequence[FloatArray]) -> FloatArray:
     """Return the mean of channels: ``planes``, shape (channels, n), to shape (n,)."""
     if len(planes) == 1:
-        alone: Floats = planes[0]
+        alone: FloatArray = planes[0]
         return alone
     # Infinities are for the caller to find and report, not for numpy to warn about.
     with np.errstate(over="ignore", invalid="ignore"):
-        total: Floats = planes[0] + planes[1]
+        total: FloatArray = planes[0] + planes[1]
         for plane in planes[2:]:
             total += plane
         total *= np.float32(1 / len(planes))
     return total
 
 
-def _scaled(samples: npt.NDArray[Any]) -> Floats:
+def _scaled(samples: npt.NDArray[Any]) -> FloatArray:
     """Return samples as float32, integers scaled to [-1, 1]."""
     if samples.dtype.kind == "f":
-        floats: Floats = samples.astype(np.float32, copy=False)
+        floats: FloatArray = samples.astype(np.float32, copy=False)
         return floats
     full_scale = 2.0 ** (8 * samples.dtype.itemsize - 1)
-    centre = full_scale if samples.dtype.kind == "u" else 0.0
-    scaled: Floats = ((samples.astype(np.float64) - centre) / full_scale).astype(np.float32)
+    center = full_scale if samples.dtype.kind == "u" else 0.0
+    scaled: FloatArray = ((samples.astype(np.float64) - center) / full_scale).astype(np.float32)
     return scaled
 
 

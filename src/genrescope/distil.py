@@ -20,19 +20,19 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from genrescope.audioset import STYLE_INDICES
-from genrescope.augment import band_limit
+from genrescope.augment import random_lowpass
 from genrescope.errors import ConfigError, GenrescopeError
-from genrescope.files import write_whole
-from genrescope.lessons import Lessons, read_lessons
-from genrescope.records import Floats, Integers
+from genrescope.files import write_atomic
+from genrescope.lessons import TeacherTargets, load_shards
+from genrescope.records import FloatArray, IntArray
 from genrescope.student import Student
 
-FILES_A_STRETCH = 8
+SHARDS_PER_CHUNK = 8
 SCORING_BATCH = 64
 
 
 @dataclass(frozen=True)
-class Course:
+class DistillSchedule:
     """How a student is taught.
 
     Attributes
@@ -54,37 +54,37 @@ class Course:
     seed : int
     """
 
-    lessons: Path
+    shards: Path
     numbers: range
     held: range
     epochs: int = 3
     batch_size: int = 32
     learning_rate: float = 3e-3
     weight_decay: float = 1e-4
-    memory: float = 0.999
+    ema_decay: float = 0.999
     band_limited: float = 0.0
     seed: int = 0
 
     def steps(self, lessons_a_file: int) -> int:
         """Count the steps of the whole course, a stretch at a time."""
-        return sum(max(1, len(files) * lessons_a_file // self.batch_size) for files in self.stretches())
+        return sum(max(1, len(files) * lessons_a_file // self.batch_size) for files in self.chunks())
 
-    def stretches(self) -> list[list[int]]:
+    def chunks(self) -> list[list[int]]:
         """Return the files of each stretch: first as they were made, in later epochs in any order."""
         orders = [np.array(self.numbers)]
         for epoch in range(1, self.epochs):
             orders.append(np.random.default_rng([self.seed, epoch]).permutation(orders[0]))
         return [
-            [int(number) for number in order[first : first + FILES_A_STRETCH]]
+            [int(number) for number in order[first : first + SHARDS_PER_CHUNK]]
             for order in orders
-            for first in range(0, len(order), FILES_A_STRETCH)
+            for first in range(0, len(order), SHARDS_PER_CHUNK)
         ]
 
 
-class _Scale:
+class _TargetScaler:
     """What the teacher said, and how far the student is from it in units of its deviation."""
 
-    def __init__(self, sample: Lessons) -> None:
+    def __init__(self, sample: TeacherTargets) -> None:
         self.styles = list(STYLE_INDICES.values())
         self.embedding = torch.from_numpy(sample.embeddings.astype(np.float32).std(0)).clamp(min=1e-2)
         self.logits = torch.from_numpy(sample.logits[:, self.styles].astype(np.float32).std(0)).clamp(
@@ -92,7 +92,7 @@ class _Scale:
         )
 
     def errors(
-        self, student: torch.nn.Module, heard: Floats, lessons: Lessons, chosen: Integers
+        self, student: torch.nn.Module, heard: FloatArray, lessons: TeacherTargets, chosen: IntArray
     ) -> tuple[Tensor, Tensor]:
         """Return the mean squared errors of embeddings and of style logits for what the student heard."""
         embeddings, logits = student(torch.from_numpy(heard))
@@ -104,32 +104,32 @@ class _Scale:
         )
 
 
-def distil(
-    student: Student, course: Course, folder: Path, *, say: Callable[[str], None] = lambda _: None
+def train_student(
+    student: Student, course: DistillSchedule, folder: Path, *, say: Callable[[str], None] = lambda _: None
 ) -> Student:
     """Teach ``student``, from the last checkpoint in ``folder`` if there is one; returns its mean.
 
     Raises
     ------
     ConfigError
-        ``bad_config``: ``folder`` holds another course.
+        ``invalid_config``: ``folder`` holds another course.
     DataError
         Lessons that are missing or damaged.
     GenrescopeError
         ``training_failed``: the loss is not finite.
     """
     student = student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    first = read_lessons(course.lessons, [course.numbers[0]])
-    scale = _Scale(first)
-    pupil = _Pupil(student, course, course.steps(len(first.pictures)), folder / "student.ckpt")
-    held = read_lessons(course.lessons, course.held)
-    stretches = course.stretches()
+    first = load_shards(course.shards, [course.numbers[0]])
+    scale = _TargetScaler(first)
+    pupil = DistillModule(student, course, course.steps(len(first.spectrograms)), folder / "student.ckpt")
+    held = load_shards(course.shards, course.held)
+    stretches = course.chunks()
     for place in range(pupil.resume(), len(stretches)):
-        lessons = read_lessons(course.lessons, stretches[place])
+        lessons = load_shards(course.shards, stretches[place])
         torch.manual_seed(1_000_003 * course.seed + place)
         loss = pupil.learn(lessons, scale, np.random.default_rng([course.seed, 0x1E55, place]))
         pupil.keep(place + 1)
-        embedding, styles = _judge(pupil.mean.module, held, scale)
+        embedding, styles = _validate(pupil.mean.module, held, scale)
         say(
             f"stretch {place + 1}/{len(stretches)}: loss {loss:.4f},"
             f" held out: embeddings {embedding:.4f}, styles {styles:.4f}"
@@ -138,32 +138,32 @@ def distil(
     return taught.eval()
 
 
-class _Pupil:
-    """A student on its way: optimiser, schedule, running mean, checkpoint."""
+class DistillModule:
+    """A student on its way: optimizer, schedule, running mean, checkpoint."""
 
-    def __init__(self, student: Student, course: Course, steps: int, checkpoint: Path) -> None:
+    def __init__(self, student: Student, course: DistillSchedule, steps: int, checkpoint: Path) -> None:
         self.student = student
         self.course = course
         self.checkpoint = checkpoint
-        self.optimiser = torch.optim.AdamW(
+        self.optimizer = torch.optim.AdamW(
             student.parameters(), course.learning_rate, weight_decay=course.weight_decay
         )
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimiser, course.learning_rate, total_steps=steps + 1, pct_start=0.1
+            self.optimizer, course.learning_rate, total_steps=steps + 1, pct_start=0.1
         )
-        average = get_ema_multi_avg_fn(course.memory)  # type: ignore[no-untyped-call]
+        average = get_ema_multi_avg_fn(course.ema_decay)  # type: ignore[no-untyped-call]
         self.mean: Any = AveragedModel(student, multi_avg_fn=average, use_buffers=True)
 
-    def learn(self, lessons: Lessons, scale: _Scale, generator: np.random.Generator) -> float:
+    def learn(self, lessons: TeacherTargets, scale: _TargetScaler, generator: np.random.Generator) -> float:
         """Take one step per batch; return the mean loss."""
         losses = []
         self.student.train()
-        for chosen in _batches(len(lessons.pictures), self.course.batch_size, generator):
-            heard = band_limit(lessons.log_mel(chosen), generator, share=self.course.band_limited)
+        for chosen in _batches(len(lessons.spectrograms), self.course.batch_size, generator):
+            heard = random_lowpass(lessons.log_mel(chosen), generator, share=self.course.band_limited)
             loss = sum(scale.errors(self.student, heard, lessons, chosen), torch.zeros(()))
-            self.optimiser.zero_grad()
+            self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            self.optimiser.step()
+            self.optimizer.step()
             self.schedule.step()
             self.mean.update_parameters(self.student)
             losses.append(loss.item())
@@ -177,7 +177,7 @@ class _Pupil:
         return {
             "student": self.student,
             "mean": self.mean,
-            "optimiser": self.optimiser,
+            "optimizer": self.optimizer,
             "schedule": self.schedule,
         }
 
@@ -189,7 +189,7 @@ class _Pupil:
         stream = io.BytesIO()
         states = {name: part.state_dict() for name, part in self._parts().items()}
         torch.save({"place": place, "course": self._identity(), **states}, stream)
-        write_whole(self.checkpoint, stream.getvalue())
+        write_atomic(self.checkpoint, stream.getvalue())
 
     def resume(self) -> int:
         """Take up what was written down; return the number of stretches done."""
@@ -198,17 +198,19 @@ class _Pupil:
         kept = torch.load(self.checkpoint, weights_only=True, map_location="cpu")
         if kept["course"] != self._identity():
             raise ConfigError(
-                "bad_config", f"{self.checkpoint}: of another course", "choose another folder, or delete it"
+                "invalid_config",
+                f"{self.checkpoint}: of another course",
+                "choose another folder, or delete it",
             )
         for name, part in self._parts().items():
             part.load_state_dict(kept[name])
         return int(kept["place"])
 
 
-def _judge(student: torch.nn.Module, held: Lessons, scale: _Scale) -> tuple[float, float]:
+def _validate(student: torch.nn.Module, held: TeacherTargets, scale: _TargetScaler) -> tuple[float, float]:
     student.eval()
     with torch.inference_mode():
-        batches = list(_batches(len(held.pictures), SCORING_BATCH))
+        batches = list(_batches(len(held.spectrograms), SCORING_BATCH))
         errors = [
             [error.item() for error in scale.errors(student, held.log_mel(chosen), held, chosen)]
             for chosen in batches
@@ -217,7 +219,7 @@ def _judge(student: torch.nn.Module, held: Lessons, scale: _Scale) -> tuple[floa
     return float(embedding), float(styles)
 
 
-def _batches(rows: int, size: int, generator: np.random.Generator | None = None) -> Iterator[Integers]:
+def _batches(rows: int, size: int, generator: np.random.Generator | None = None) -> Iterator[IntArray]:
     """Yield all row numbers in order; or with a generator shuffled, less what does not fill a batch."""
     if generator is None:
         return (np.arange(first, min(first + size, rows)) for first in range(0, rows, size))

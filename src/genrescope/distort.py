@@ -14,23 +14,23 @@ import numpy as np
 
 from genrescope import effects
 from genrescope.errors import AudioError, ConfigError
-from genrescope.records import Floats
+from genrescope.records import FloatArray
 
-STRONGEST = 3.0
+MAX_STRENGTH = 3.0
 
-Step = Callable[[Floats, int, np.random.Generator, float], Floats]
+Step = Callable[[FloatArray, int, np.random.Generator, float], FloatArray]
 
 _WARPED = 0.6
 
 
-def chain(
-    samples: Floats,
+def apply_random_effects(
+    samples: FloatArray,
     sample_rate: int,
     generator: np.random.Generator,
     *,
     strength: float = 1.0,
     seconds: float | None = None,
-) -> Floats:
+) -> FloatArray:
     """Distort sound: which effects, in what order and how much is drawn at random.
 
     Parameters
@@ -54,13 +54,15 @@ def chain(
     AudioError
         ``audio_no_samples`` for an empty recording.
     ConfigError
-        ``bad_use`` for a strength or length that makes no sense.
+        ``invalid_argument`` for a strength or length that makes no sense.
     """
     length = len(samples) if seconds is None else _count(seconds, sample_rate)
     if not len(samples):
         raise AudioError("audio_no_samples", "no samples to distort", "give a recording with sound in it")
-    if not 0 <= strength <= STRONGEST:
-        raise ConfigError("bad_use", f"strength = {strength}", f"give a number from 0 to {STRONGEST:g}")
+    if not 0 <= strength <= MAX_STRENGTH:
+        raise ConfigError(
+            "invalid_argument", f"strength = {strength}", f"give a number from 0 to {MAX_STRENGTH:g}"
+        )
     samples = _warped_excerpt(samples, sample_rate, generator, strength, length)
     for place in generator.permutation(len(_STEPS)):
         probability, step = _STEPS[place]
@@ -72,12 +74,12 @@ def chain(
 def _count(seconds: float, sample_rate: int) -> int:
     if 0 < seconds < math.inf:
         return max(1, round(seconds * sample_rate))
-    raise ConfigError("bad_use", f"seconds = {seconds}", "give a positive number of seconds")
+    raise ConfigError("invalid_argument", f"seconds = {seconds}", "give a positive number of seconds")
 
 
 def _warped_excerpt(
-    samples: Floats, sample_rate: int, generator: np.random.Generator, strength: float, length: int
-) -> Floats:
+    samples: FloatArray, sample_rate: int, generator: np.random.Generator, strength: float, length: int
+) -> FloatArray:
     """Cut ``length`` samples from anywhere, perhaps at another speed, tempo or pitch."""
     is_warped = generator.random() < _WARPED * strength
     warp = generator.choice(["speed", "tempo", "pitch"]) if is_warped else "none"
@@ -85,7 +87,7 @@ def _warped_excerpt(
     if warp == "speed":
         factor = 2 ** (amount / 6)  # up to two semitones
         excerpt = _excerpt(samples, generator, math.ceil(length * factor))
-        return effects.change_speed(excerpt, factor)[:length]
+        return effects.resample_speed(excerpt, factor)[:length]
     if warp == "tempo":
         factor = 2 ** (amount / 4)  # from 0.84 to 1.19
         excerpt = _excerpt(samples, generator, math.ceil(length * factor))
@@ -94,7 +96,7 @@ def _warped_excerpt(
     return effects.shift_pitch(excerpt, sample_rate, 3 * amount) if warp == "pitch" else excerpt
 
 
-def _excerpt(samples: Floats, generator: np.random.Generator, length: int) -> Floats:
+def _excerpt(samples: FloatArray, generator: np.random.Generator, length: int) -> FloatArray:
     """Copy ``length`` samples from anywhere; a recording that is shorter comes round again."""
     if len(samples) >= length:
         first = int(generator.integers(len(samples) - length + 1))
@@ -102,18 +104,24 @@ def _excerpt(samples: Floats, generator: np.random.Generator, length: int) -> Fl
     return np.resize(np.roll(samples, -int(generator.integers(len(samples)))), length)
 
 
-def _gain(samples: Floats, sample_rate: int, generator: np.random.Generator, strength: float) -> Floats:
-    return effects.amplify(samples, strength * generator.uniform(-12, 6))
+def _gain(
+    samples: FloatArray, sample_rate: int, generator: np.random.Generator, strength: float
+) -> FloatArray:
+    return effects.gain(samples, strength * generator.uniform(-12, 6))
 
 
-def _shift(samples: Floats, sample_rate: int, generator: np.random.Generator, strength: float) -> Floats:
-    return effects.shift_time(samples, sample_rate, generator.uniform(0, len(samples) / sample_rate))
+def _shift(
+    samples: FloatArray, sample_rate: int, generator: np.random.Generator, strength: float
+) -> FloatArray:
+    return effects.roll(samples, sample_rate, generator.uniform(0, len(samples) / sample_rate))
 
 
-def _bands(samples: Floats, sample_rate: int, generator: np.random.Generator, strength: float) -> Floats:
-    """Turn one to four knobs of an equaliser, at places drawn by octaves."""
+def _bands(
+    samples: FloatArray, sample_rate: int, generator: np.random.Generator, strength: float
+) -> FloatArray:
+    """Turn one to four knobs of an equalizer, at places drawn by octaves."""
     bands = [
-        effects.Band(
+        effects.EqualizerBand(
             generator.choice(["peak", "peak", "low_shelf", "high_shelf"]),
             hertz=sample_rate * math.exp(generator.uniform(math.log(0.002), math.log(0.45))),
             gain_db=strength * generator.uniform(-10, 10),
@@ -121,10 +129,12 @@ def _bands(samples: Floats, sample_rate: int, generator: np.random.Generator, st
         )
         for _ in range(generator.integers(1, 5))
     ]
-    return effects.equalise(samples, sample_rate, bands)
+    return effects.equalize(samples, sample_rate, bands)
 
 
-def _limits(samples: Floats, sample_rate: int, generator: np.random.Generator, strength: float) -> Floats:
+def _limits(
+    samples: FloatArray, sample_rate: int, generator: np.random.Generator, strength: float
+) -> FloatArray:
     """Cut the top, and half the time the bottom too, as small loudspeakers do."""
     high = 0.45 * sample_rate * 2 ** (-strength * generator.uniform(0, 2.5))
     low = 0.002 * sample_rate * 2 ** (strength * generator.uniform(0, 2.5))
@@ -132,31 +142,41 @@ def _limits(samples: Floats, sample_rate: int, generator: np.random.Generator, s
     return effects.band_limit(samples, sample_rate, low_hertz=low_hertz, high_hertz=high)
 
 
-def _noise(samples: Floats, sample_rate: int, generator: np.random.Generator, strength: float) -> Floats:
+def _noise(
+    samples: FloatArray, sample_rate: int, generator: np.random.Generator, strength: float
+) -> FloatArray:
     snr_db = generator.uniform(10, 40) - 8 * (strength - 1)
-    colour = generator.choice(get_args(effects.Colour))
-    return effects.add_noise(samples, sample_rate, generator, snr_db=snr_db, colour=colour)
+    color = generator.choice(get_args(effects.NoiseColor))
+    return effects.add_noise(samples, sample_rate, generator, snr_db=snr_db, color=color)
 
 
-def _clipping(samples: Floats, sample_rate: int, generator: np.random.Generator, strength: float) -> Floats:
+def _clipping(
+    samples: FloatArray, sample_rate: int, generator: np.random.Generator, strength: float
+) -> FloatArray:
     return effects.soft_clip(samples, strength * generator.uniform(0, 12))
 
 
-def _dynamics(samples: Floats, sample_rate: int, generator: np.random.Generator, strength: float) -> Floats:
+def _dynamics(
+    samples: FloatArray, sample_rate: int, generator: np.random.Generator, strength: float
+) -> FloatArray:
     threshold_db, ratio = generator.uniform(-20, 0), 1 + strength * generator.uniform(0.5, 5)
     return effects.compress(samples, sample_rate, threshold_db=threshold_db, ratio=ratio)
 
 
-def _room(samples: Floats, sample_rate: int, generator: np.random.Generator, strength: float) -> Floats:
+def _reverb(
+    samples: FloatArray, sample_rate: int, generator: np.random.Generator, strength: float
+) -> FloatArray:
     decay, wet_db = generator.uniform(0.1, 1.2), generator.uniform(-20, -3) + 5 * (strength - 1)
-    return effects.reverberate(samples, sample_rate, generator, decay_seconds=decay, wet_db=wet_db)
+    return effects.reverb(samples, sample_rate, generator, decay_seconds=decay, wet_db=wet_db)
 
 
-def _codec(samples: Floats, sample_rate: int, generator: np.random.Generator, strength: float) -> Floats:
+def _codec(
+    samples: FloatArray, sample_rate: int, generator: np.random.Generator, strength: float
+) -> FloatArray:
     """Encode at 24 to 128 kbit/s, drawn by ratio: that is how a bit rate is heard."""
     codec = generator.choice(get_args(effects.Codec))
     kbit_per_second = math.exp(generator.uniform(math.log(24), math.log(128)))
-    return effects.transcode(samples, sample_rate, codec, kbit_per_second)
+    return effects.codec_roundtrip(samples, sample_rate, codec, kbit_per_second)
 
 
 # How often each is done at strength 1.
@@ -168,6 +188,6 @@ _STEPS: tuple[tuple[float, Step], ...] = (
     (0.3, _noise),
     (0.15, _clipping),
     (0.25, _dynamics),
-    (0.25, _room),
+    (0.25, _reverb),
     (0.3, _codec),
 )

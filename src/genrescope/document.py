@@ -68,7 +68,7 @@ class Section:
 Block = Paragraph | Table | Figure | Section
 
 
-def page(title: str, lead: str, body: str, *, footer: str = "", extra_style: str = "") -> str:
+def html_page(title: str, lead: str, body: str, *, footer: str = "", extra_style: str = "") -> str:
     """Return a whole HTML page around a ready ``body``."""
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -94,7 +94,7 @@ def html(title: str, lead: str, sections: Sequence[Section], *, footer: str = ""
     """Return sections as one self-contained HTML page, with links to them on top."""
     links = "".join(f'<li><a href="#{slug(part.title)}">{escape(part.title)}</a></li>' for part in sections)
     body = "\n".join(_html(part, 2) for part in sections)
-    return page(title, lead, f'<nav aria-label="Contents"><ul>{links}</ul></nav>\n{body}', footer=footer)
+    return html_page(title, lead, f'<nav aria-label="Contents"><ul>{links}</ul></nav>\n{body}', footer=footer)
 
 
 def markdown(title: str, lead: str, sections: Sequence[Section], *, figures: str = "figures") -> str:
@@ -170,12 +170,12 @@ def _html_figure(figure: Figure) -> str:
 
 
 def inline_svg(svg: str, alt: str) -> str:
-    """Return an SVG file as an element of a page: named for screen readers, in the page's colours."""
+    """Return an SVG file as an element of a page: named for screen readers, in the page's colors."""
     element = svg[svg.index("<svg") :]
     element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)
     element = re.sub(r'<g id="[^"]*"', "<g", element)
-    for colour, variable in variables().items():
-        element = element.replace(colour, variable)
+    for color, variable in variables().items():
+        element = element.replace(color, variable)
     head, rest = element.split(">", 1)
     head = re.sub(r'\s(xmlns(:\w+)?|version|width|height|role|style)="[^"]*"', "", head)
     return f'{head}{_size(head)} role="img" aria-label="{escape(alt)}">{rest}'
@@ -217,7 +217,7 @@ def _plain(text: str) -> str:
     return re.sub(r"([\\`*|\[\]])", r"\\\1", escape(flat, quote=False))
 
 
-def clock(seconds: float) -> str:
+def format_clock(seconds: float) -> str:
     """Write a length as minutes and seconds, or hours too."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

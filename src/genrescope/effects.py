@@ -3,7 +3,7 @@
 Pure functions on float32 mono samples, shape (n,), n > 0, all finite. Where it does not say otherwise, a
 function returns as many samples as it was given, scales with them, and leaves silence silent; peaks may pass
 1. What is random comes from the generator given. An unknown name or a number out of range is a ConfigError,
-``bad_use``.
+``invalid_argument``.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ import soxr
 from scipy import fft, ndimage, signal
 
 from genrescope.errors import ConfigError
-from genrescope.records import Floats
+from genrescope.records import FloatArray
 
-Colour = Literal["white", "pink", "brown"]
+NoiseColor = Literal["white", "pink", "brown"]
 Codec = Literal["mp3", "aac", "opus"]
 _Value = TypeVar("_Value")
 
 # A mean level below this is silence: its reciprocal would leave the range of float32.
 _SILENCE = 1e-30
-# The lowest frequency of coloured noise: below it there is nothing to hear, and brown noise has most to give.
+# The lowest frequency of colored noise: below it there is nothing to hear, and brown noise has most to give.
 _NOISE_HERTZ = 20.0
 _BUTTERWORTH_ORDER = 6
 _COMPRESSOR_SECONDS, _COMPRESSOR_BLOCKS = 0.01, 7
@@ -37,13 +37,13 @@ _COMPRESSOR_SECONDS, _COMPRESSOR_BLOCKS = 0.01, 7
 _BODY_SECONDS, _FADE_SECONDS, _SEEK_SECONDS = 0.05, 0.012, 0.015
 _SEEK_RATE = 8000
 
-_SLOPES: dict[Colour, float] = {"white": 0.0, "pink": -0.5, "brown": -1.0}
+_SLOPES: dict[NoiseColor, float] = {"white": 0.0, "pink": -0.5, "brown": -1.0}
 
 _SIDES = {"low_shelf": 1, "high_shelf": -1}
 
 
-class Band(NamedTuple):
-    """One band of an equaliser: a bell round ``hertz``, or a shelf that ends there."""
+class EqualizerBand(NamedTuple):
+    """One band of an equalizer: a bell round ``hertz``, or a shelf that ends there."""
 
     kind: Literal["peak", "low_shelf", "high_shelf"]
     hertz: float
@@ -68,18 +68,18 @@ _CODERS: dict[Codec, _Coder] = {
 }
 
 
-def amplify(samples: Floats, gain_db: float) -> Floats:
+def gain(samples: FloatArray, gain_db: float) -> FloatArray:
     """Make sound louder, or softer below 0 dB."""
     return samples * np.float32(10 ** (gain_db / 20))
 
 
-def limit(samples: Floats) -> Floats:
+def limit(samples: FloatArray) -> FloatArray:
     """Scale sound down to a peak of 1 where it is louder; leave it alone where it is not."""
     peak = _peak(samples)
     return samples / np.float32(peak) if peak > 1 else samples
 
 
-def mix(samples: Floats, other: Floats, snr_db: float) -> Floats:
+def mix(samples: FloatArray, other: FloatArray, snr_db: float) -> FloatArray:
     """Add another recording, ``snr_db`` softer than the first over the whole length.
 
     ``other``, shape (m,), is repeated or cut to the length of ``samples``; silence adds nothing.
@@ -92,21 +92,21 @@ def mix(samples: Floats, other: Floats, snr_db: float) -> Floats:
 
 
 def add_noise(
-    samples: Floats, sample_rate: int, generator: np.random.Generator, *, snr_db: float, colour: Colour
-) -> Floats:
+    samples: FloatArray, sample_rate: int, generator: np.random.Generator, *, snr_db: float, color: NoiseColor
+) -> FloatArray:
     """Add noise whose power falls by 0 (white), 3 (pink) or 6 dB (brown) an octave, from 20 Hz on."""
     size = fft.next_fast_len(max(2, len(samples)), real=True)
     parts = generator.standard_normal((size // 2 + 1) * 2, dtype=np.float32)
     spectrum = parts.view(np.complex64)
     spectrum[0] = 0
-    if slope := _known("colour", colour, _SLOPES):
+    if slope := _known("color", color, _SLOPES):
         hertz = fft.rfftfreq(size, 1 / sample_rate).astype(np.float32)
         spectrum *= np.maximum(hertz, _NOISE_HERTZ) ** np.float32(slope)
-    noise: Floats = fft.irfft(spectrum, size)[: len(samples)]
+    noise: FloatArray = fft.irfft(spectrum, size)[: len(samples)]
     return mix(samples, noise, snr_db)
 
 
-def equalise(samples: Floats, sample_rate: int, bands: Sequence[Band]) -> Floats:
+def equalize(samples: FloatArray, sample_rate: int, bands: Sequence[EqualizerBand]) -> FloatArray:
     """Raise and lower bands with second-order filters (R. Bristow-Johnson's audio EQ cookbook)."""
     if not bands:
         return samples
@@ -115,8 +115,8 @@ def equalise(samples: Floats, sample_rate: int, bands: Sequence[Band]) -> Floats
 
 
 def band_limit(
-    samples: Floats, sample_rate: int, *, low_hertz: float | None = None, high_hertz: float | None = None
-) -> Floats:
+    samples: FloatArray, sample_rate: int, *, low_hertz: float | None = None, high_hertz: float | None = None
+) -> FloatArray:
     """Keep what lies between two frequencies: Butterworth filters, 36 dB an octave, -3 dB at the limits."""
     for hertz, kind in ((low_hertz, "highpass"), (high_hertz, "lowpass")):
         if hertz is not None:
@@ -125,17 +125,17 @@ def band_limit(
     return samples
 
 
-def soft_clip(samples: Floats, drive_db: float) -> Floats:
+def soft_clip(samples: FloatArray, drive_db: float) -> FloatArray:
     """Overdrive sound by ``drive_db`` into a tanh curve; peaks keep their height."""
     peak = _peak(samples)
     if peak == 0:
         return samples
     drive = 10 ** (drive_db / 20)
-    clipped: Floats = np.tanh(samples / np.float32(peak) * np.float32(drive))
+    clipped: FloatArray = np.tanh(samples / np.float32(peak) * np.float32(drive))
     return clipped * np.float32(peak / math.tanh(drive))
 
 
-def compress(samples: Floats, sample_rate: int, *, threshold_db: float, ratio: float) -> Floats:
+def compress(samples: FloatArray, sample_rate: int, *, threshold_db: float, ratio: float) -> FloatArray:
     """Reduce by ``ratio`` what the level has above a threshold; the mean level stays.
 
     The level is that of 10 ms blocks, the gain a moving mean over seven of them: it looks ahead.
@@ -158,18 +158,18 @@ def compress(samples: Floats, sample_rate: int, *, threshold_db: float, ratio: f
     edges = np.pad((gain[1:] + gain[:-1]) / 2, 1, mode="edge") if len(gain) > 1 else np.repeat(gain, 2)
     ramp = np.arange(size, dtype=np.float32) / size
     curve = edges[:-1, None].astype(np.float32) + np.diff(edges)[:, None].astype(np.float32) * ramp
-    pressed: Floats = (blocks * curve).astype(np.float32).reshape(-1)[: len(samples)]
+    pressed: FloatArray = (blocks * curve).astype(np.float32).reshape(-1)[: len(samples)]
     return _at_level(pressed, mean_level)
 
 
-def reverberate(
-    samples: Floats,
+def reverb(
+    samples: FloatArray,
     sample_rate: int,
     generator: np.random.Generator,
     *,
     decay_seconds: float,
     wet_db: float,
-) -> Floats:
+) -> FloatArray:
     """Put sound into a room: its echoes are noise that decays by 60 dB in ``decay_seconds``.
 
     ``wet_db`` is their energy against the direct sound's; the mean level stays. The model is that of Moorer,
@@ -180,16 +180,16 @@ def reverberate(
     response *= np.exp(np.linspace(0, -math.log(1000), size, dtype=np.float32))
     response *= np.float32(10 ** (wet_db / 20) / np.linalg.norm(response))
     response[0] += 1
-    wet: Floats = signal.oaconvolve(samples, response)[: len(samples)]
+    wet: FloatArray = signal.oaconvolve(samples, response)[: len(samples)]
     return _at_level(wet, _rms(samples))
 
 
-def shift_time(samples: Floats, sample_rate: int, seconds: float) -> Floats:
+def roll(samples: FloatArray, sample_rate: int, seconds: float) -> FloatArray:
     """Delay sound by ``seconds``; what leaves at the end comes in at the start."""
     return np.roll(samples, round(seconds * sample_rate))
 
 
-def change_speed(samples: Floats, factor: float) -> Floats:
+def resample_speed(samples: FloatArray, factor: float) -> FloatArray:
     """Play faster and higher, as a turntable does: tempo and pitch times ``factor``.
 
     Returns
@@ -200,7 +200,7 @@ def change_speed(samples: Floats, factor: float) -> Floats:
     return _fit(soxr.resample(samples, factor, 1.0, quality="MQ"), length)
 
 
-def change_tempo(samples: Floats, sample_rate: int, factor: float) -> Floats:
+def change_tempo(samples: FloatArray, sample_rate: int, factor: float) -> FloatArray:
     """Play faster at the same pitch, tempo times ``factor``.
 
     Pieces of 50 ms are joined where their waves agree: WSOLA (Verhelst and Roelands, ICASSP 1993), with
@@ -218,19 +218,21 @@ def change_tempo(samples: Floats, sample_rate: int, factor: float) -> Floats:
     padded = np.pad(samples, (0, body + fade + seek + 2 * step))
     aims = np.arange(0, length, body) * factor
     starts = _splices(padded, aims, body, fade, seek, step)
-    pieces: Floats = padded[starts[:, None] + np.arange(body + fade)]
+    pieces: FloatArray = padded[starts[:, None] + np.arange(body + fade)]
     rise = (np.arange(1, fade + 1, dtype=np.float32) / (fade + 1))[None]
     pieces[1:, :fade] = pieces[1:, :fade] * rise + pieces[:-1, body:] * (1 - rise)
     return pieces[:, :body].reshape(-1)[:length]
 
 
-def shift_pitch(samples: Floats, sample_rate: int, semitones: float) -> Floats:
+def shift_pitch(samples: FloatArray, sample_rate: int, semitones: float) -> FloatArray:
     """Play higher at the same tempo: ``change_tempo`` one way, ``change_speed`` back."""
     factor = 2 ** (semitones / 12)
-    return _fit(change_speed(change_tempo(samples, sample_rate, 1 / factor), factor), len(samples))
+    return _fit(resample_speed(change_tempo(samples, sample_rate, 1 / factor), factor), len(samples))
 
 
-def transcode(samples: Floats, sample_rate: int, codec: Codec, kbit_per_second: float) -> Floats:
+def codec_roundtrip(
+    samples: FloatArray, sample_rate: int, codec: Codec, kbit_per_second: float
+) -> FloatArray:
     """Encode and decode in memory (FFmpeg), aligned with what was given.
 
     A rate that the codec does not know is resampled to the next that it does, and back. An encoder takes the
@@ -249,14 +251,14 @@ def transcode(samples: Floats, sample_rate: int, codec: Codec, kbit_per_second: 
     return _fit(_resample(decoded, frames[0].sample_rate, sample_rate), len(samples))
 
 
-def _biquad(band: Band, share: float) -> npt.NDArray[np.float64]:
+def _biquad(band: EqualizerBand, share: float) -> npt.NDArray[np.float64]:
     """Return one filter's coefficients b0 b1 b2 a0 a1 a2, a0 = 1; ``share`` is its place below Nyquist."""
     cosine, width = math.cos(math.pi * share), math.sin(math.pi * share) / (2 * _positive("q", band.q))
     root = 10 ** (band.gain_db / 40)
     if band.kind == "peak":
         up, down = width * root, width / root
         section = np.array([1 + up, -2 * cosine, 1 - up, 1 + down, -2 * cosine, 1 - down])
-        return _normalised(section)
+        return _normalized(section)
     # A high shelf is a low shelf seen in a mirror: frequencies counted from Nyquist down.
     side = _known("kind", band.kind, _SIDES)
     more, less, slant = root + 1, (root - 1) * side * cosine, 2 * math.sqrt(root) * width
@@ -271,22 +273,22 @@ def _biquad(band: Band, share: float) -> npt.NDArray[np.float64]:
             more + less - slant,
         ]
     )
-    return _normalised(shelf)
+    return _normalized(shelf)
 
 
-def _normalised(section: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _normalized(section: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     a0 = float(section[3])
     return section / a0
 
 
-def _filter(samples: Floats, sections: npt.NDArray[np.float64]) -> Floats:
+def _filter(samples: FloatArray, sections: npt.NDArray[np.float64]) -> FloatArray:
     """Apply second-order sections in double precision: low bands are not stable in single."""
-    filtered: Floats = signal.sosfilt(sections, samples).astype(np.float32)
+    filtered: FloatArray = signal.sosfilt(sections, samples).astype(np.float32)
     return filtered
 
 
 def _splices(
-    samples: Floats, aims: npt.NDArray[np.floating[Any]], body: int, fade: int, seek: int, step: int
+    samples: FloatArray, aims: npt.NDArray[np.floating[Any]], body: int, fade: int, seek: int, step: int
 ) -> npt.NDArray[np.int64]:
     """Choose where each piece starts: near its aim, where it goes on best from the piece before.
 
@@ -304,9 +306,9 @@ def _splices(
 
 
 class _Matcher:
-    """Finds where a stretch of samples is most like another, by normalised correlation."""
+    """Finds where a stretch of samples is most like another, by normalized correlation."""
 
-    def __init__(self, samples: Floats) -> None:
+    def __init__(self, samples: FloatArray) -> None:
         self._samples = samples
         self._energy = np.concatenate([[0.0], np.cumsum(np.square(samples, dtype=np.float64))])
 
@@ -319,7 +321,7 @@ class _Matcher:
         return first + int(np.argmax(products / np.sqrt(energy + 1e-9)))
 
 
-def _encoded(samples: Floats, rate: int, coder: _Coder, bit_rate: int) -> BytesIO:
+def _encoded(samples: FloatArray, rate: int, coder: _Coder, bit_rate: int) -> BytesIO:
     """Write sound into a compressed file in memory."""
     file = BytesIO()
     whole = av.AudioFrame.from_ndarray(samples[None], format="flt", layout="mono")
@@ -335,32 +337,32 @@ def _encoded(samples: Floats, rate: int, coder: _Coder, bit_rate: int) -> BytesI
     return file
 
 
-def _resample(samples: Floats, rate: int, wanted: int) -> Floats:
+def _resample(samples: FloatArray, rate: int, wanted: int) -> FloatArray:
     return samples if rate == wanted else soxr.resample(samples, rate, wanted, quality="MQ")
 
 
-def _fit(samples: Floats, length: int) -> Floats:
+def _fit(samples: FloatArray, length: int) -> FloatArray:
     """Cut, or fill up with silence."""
     return samples[:length] if len(samples) >= length else np.pad(samples, (0, length - len(samples)))
 
 
-def _at_level(samples: Floats, level: float) -> Floats:
+def _at_level(samples: FloatArray, level: float) -> FloatArray:
     """Return ``samples`` with a mean level (RMS) of ``level``; silence stays."""
     now = _rms(samples)
     return samples * np.float32(level / now) if now else samples
 
 
-def _rms(samples: Floats) -> float:
+def _rms(samples: FloatArray) -> float:
     """Return the mean level, in double precision: squares of what is very soft are nothing in single."""
     level = float(np.sqrt(np.square(samples, dtype=np.float64).mean()))
     return level if level > _SILENCE else 0.0
 
 
-def _peak(samples: Floats) -> float:
+def _peak(samples: FloatArray) -> float:
     return max(float(samples.max()), -float(samples.min()))
 
 
-def _length_after(samples: Floats, factor: float) -> int:
+def _length_after(samples: FloatArray, factor: float) -> int:
     return max(1, round(len(samples) / _positive("factor", factor)))
 
 
@@ -368,16 +370,20 @@ def _share_of_nyquist(hertz: float, sample_rate: int) -> float:
     share = 2 * hertz / sample_rate
     if 0 < share < 1:
         return share
-    raise ConfigError("bad_use", f"no {hertz:g} Hz at {sample_rate} Hz", "stay below half the sample rate")
+    raise ConfigError(
+        "invalid_argument", f"no {hertz:g} Hz at {sample_rate} Hz", "stay below half the sample rate"
+    )
 
 
 def _known(name: str, key: str, table: Mapping[Any, _Value]) -> _Value:
     if key in table:
         return table[key]
-    raise ConfigError("bad_use", f"{name} = {key!r} is not known", f"choose one of {', '.join(table)}")
+    raise ConfigError(
+        "invalid_argument", f"{name} = {key!r} is not known", f"choose one of {', '.join(table)}"
+    )
 
 
 def _positive(name: str, value: float) -> float:
     if 0 < value < math.inf:
         return value
-    raise ConfigError("bad_use", f"{name} = {value}", "give a positive number")
+    raise ConfigError("invalid_argument", f"{name} = {value}", "give a positive number")

@@ -19,8 +19,8 @@ class Outcome(NamedTuple):
 OUTCOMES: dict[str, Outcome] = {
     # A piece of audio that cannot be used; other pieces still can.
     "audio_missing": Outcome(1, 404),
-    "audio_is_folder": Outcome(1, 400),
-    "audio_forbidden": Outcome(1, 403),
+    "audio_is_directory": Outcome(1, 400),
+    "audio_permission_denied": Outcome(1, 403),
     "audio_empty": Outcome(1, 422),
     "audio_unreadable": Outcome(1, 415),
     "audio_no_samples": Outcome(1, 422),
@@ -29,43 +29,43 @@ OUTCOMES: dict[str, Outcome] = {
     "audio_silent": Outcome(1, 422),
     "audio_truncated": Outcome(1, 422),
     # What a worker process could not do with a piece of audio.
-    "audio_crashed": Outcome(1, 422),
-    "audio_too_slow": Outcome(1, 422),
-    "audio_too_large": Outcome(1, 413),
+    "worker_crashed": Outcome(1, 422),
+    "timeout": Outcome(1, 422),
+    "memory_limit": Outcome(1, 413),
     "audio_too_long": Outcome(1, 413),
     # Tags in an audio file.
     "tags_unsupported": Outcome(1, 415),
-    "tags_damaged": Outcome(1, 422),
-    "tags_refused": Outcome(1, 422),
+    "tags_corrupt": Outcome(1, 422),
+    "tags_not_representable": Outcome(1, 422),
     "file_changed": Outcome(1, 409),
     # A data set, or what was asked of it.
-    "data_missing": Outcome(2, 404),
-    "data_malformed": Outcome(2, 422),
-    "data_empty": Outcome(2, 422),
-    "data_too_few": Outcome(2, 422),
+    "dataset_not_found": Outcome(2, 404),
+    "dataset_invalid": Outcome(2, 422),
+    "dataset_empty": Outcome(2, 422),
+    "dataset_too_small": Outcome(2, 422),
     # Settings, names and options.
-    "bad_use": Outcome(2, 400),
-    "bad_config": Outcome(2, 400),
+    "invalid_argument": Outcome(2, 400),
+    "invalid_config": Outcome(2, 400),
     # Model files.
-    "model_missing": Outcome(2, 404),
-    "model_foreign": Outcome(2, 422),
-    "model_damaged": Outcome(2, 422),
-    "model_export": Outcome(1, 500),
+    "model_not_found": Outcome(2, 404),
+    "model_incompatible": Outcome(2, 422),
+    "model_corrupt": Outcome(2, 422),
+    "model_export_failed": Outcome(1, 500),
     # The surroundings.
-    "extra_missing": Outcome(2, 501),
-    "cannot_write": Outcome(1, 507),
-    "fetch_failed": Outcome(1, 502),
+    "missing_dependency": Outcome(2, 501),
+    "write_failed": Outcome(1, 507),
+    "download_failed": Outcome(1, 502),
     "training_failed": Outcome(1, 500),
     "worker_failed": Outcome(1, 500),
-    "busy": Outcome(1, 503),
+    "overloaded": Outcome(1, 503),
     # The web service, and what is asked of it.
-    "cannot_listen": Outcome(1, 500),
-    "upload_broken": Outcome(1, 400),
+    "bind_failed": Outcome(1, 500),
+    "upload_malformed": Outcome(1, 400),
     "upload_too_large": Outcome(1, 413),
-    "upload_too_slow": Outcome(1, 408),
-    "token_wrong": Outcome(1, 401),
+    "upload_timeout": Outcome(1, 408),
+    "unauthorized": Outcome(1, 401),
     "too_many_requests": Outcome(1, 429),
-    "page_missing": Outcome(1, 404),
+    "not_found": Outcome(1, 404),
     "method_not_allowed": Outcome(1, 405),
 }
 
@@ -100,7 +100,7 @@ class GenrescopeError(Exception):
         """Exit status and HTTP status of this failure."""
         return OUTCOMES[self.code]
 
-    def row(self) -> dict[str, str]:
+    def to_dict(self) -> dict[str, str]:
         """Return the failure as the ``error`` field of a result row."""
         return {"code": self.code, "message": self.message, "hint": self.hint}
 
@@ -132,16 +132,16 @@ class EnvironmentFailure(GenrescopeError):
 def missing_extra(extra: str, package: str) -> EnvironmentFailure:
     """Build the error for an optional dependency that is not installed."""
     return EnvironmentFailure(
-        "extra_missing",
+        "missing_dependency",
         f"this needs the package {package!r}, which is not installed",
         f"pip install 'genrescope[{extra}]'",
     )
 
 
-def cannot_write(path: Path, reason: OSError) -> EnvironmentFailure:
+def write_failed(path: Path, reason: OSError) -> EnvironmentFailure:
     """Build the error for a file that could not be written, whole or at all."""
     return EnvironmentFailure(
-        "cannot_write",
+        "write_failed",
         f"{path}: cannot be written: {reason.strerror or reason}",
         "free some space or choose another folder; nothing half-written was left behind",
     )

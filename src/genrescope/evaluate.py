@@ -12,13 +12,13 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from genrescope.calibrate import Doubt, assess
+from genrescope.calibrate import CalibrationReport, calibration_report
 from genrescope.errors import DataError
 from genrescope.metrics import (
-    Integers,
+    Float64Array,
+    IntArray,
     Interval,
     Labels,
-    Reals,
     accuracy,
     bootstrap_interval,
     calibration_error,
@@ -37,20 +37,20 @@ from genrescope.metrics import (
 )
 
 __all__ = [
+    "ClassMetrics",
     "Evaluation",
-    "GenreScores",
     "Interval",
-    "Level",
+    "LevelResult",
     "accuracy",
     "bootstrap_interval",
     "calibration_error",
     "confusion_matrix",
-    "evaluate",
+    "evaluate_scores",
     "group_confusions",
     "macro_f1",
     "majority_baseline",
+    "mean_std",
     "precision_recall_f1",
-    "summarise_seeds",
 ]
 
 Unit = Literal["segment", "track"]
@@ -60,8 +60,8 @@ FEW_GROUPS = 10
 
 
 @dataclass(frozen=True)
-class GenreScores:
-    """How well one genre is recognised; ``support`` is how many of it were tested."""
+class ClassMetrics:
+    """How well one genre is recognized; ``support`` is how many of it were tested."""
 
     genre: str
     precision: float
@@ -75,7 +75,7 @@ class GenreScores:
 
 
 @dataclass(frozen=True)
-class Level:
+class LevelResult:
     """All scores at one level: segment by segment, or track by track.
 
     Attributes
@@ -101,28 +101,28 @@ class Level:
     groups: int
     accuracy: Interval
     macro_f1: Interval
-    per_genre: tuple[GenreScores, ...]
+    per_genre: tuple[ClassMetrics, ...]
     confusion: tuple[tuple[int, ...], ...]
     majority_baseline: float | None = None
     calibration_error: float | None = None
-    doubt: Doubt | None = None
+    calibration: CalibrationReport | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the level as JSON-ready data."""
         return asdict(self)
 
     @classmethod
-    def from_json(cls, row: dict[str, Any]) -> Level:
+    def from_json(cls, row: dict[str, Any]) -> LevelResult:
         """Build the level that `to_json` wrote down; one without ``doubt`` is from before it was kept."""
-        doubt = row.get("doubt")
+        calibration = row.get("calibration")
         return cls(
             **row
             | {
                 "accuracy": Interval(**row["accuracy"]),
                 "macro_f1": Interval(**row["macro_f1"]),
-                "per_genre": tuple(GenreScores(**genre) for genre in row["per_genre"]),
+                "per_genre": tuple(ClassMetrics(**genre) for genre in row["per_genre"]),
                 "confusion": tuple(tuple(line) for line in row["confusion"]),
-                "doubt": None if doubt is None else Doubt.from_json(doubt),
+                "calibration": None if calibration is None else CalibrationReport.from_json(calibration),
             }
         )
 
@@ -152,11 +152,11 @@ class Evaluation:
     model: str
     protocol: str
     leaky: bool
-    label: str
+    protocol_note: str
     data: str
     classes: tuple[str, ...]
-    segments: Level | None
-    tracks: Level | None
+    segments: LevelResult | None
+    tracks: LevelResult | None
     seed: int
     notes: tuple[str, ...] = ()
     repeats: tuple[float, ...] = ()
@@ -172,7 +172,7 @@ class Evaluation:
         return f"{self.model}, {self.protocol_title}"
 
     @property
-    def levels(self) -> tuple[Level, ...]:
+    def levels(self) -> tuple[LevelResult, ...]:
         """The levels there are, the one to quote first."""
         return tuple(level for level in (self.tracks, self.segments) if level is not None)
 
@@ -187,12 +187,12 @@ class Evaluation:
         Raises
         ------
         DataError
-            ``data_malformed`` where fields are missing or unknown.
+            ``dataset_invalid`` where fields are missing or unknown.
         """
         try:
             fields = {name: value for name, value in row.items() if name != "title"}
             for unit in ("segments", "tracks"):
-                fields[unit] = None if row[unit] is None else Level.from_json(row[unit])
+                fields[unit] = None if row[unit] is None else LevelResult.from_json(row[unit])
             return cls(
                 **fields
                 | {
@@ -205,7 +205,7 @@ class Evaluation:
             raise malformed(f"this is not an evaluation: {reason}") from reason
 
 
-def evaluate(
+def evaluate_scores(
     scores: npt.ArrayLike,
     truth: Labels,
     *,
@@ -245,7 +245,7 @@ def evaluate(
     Raises
     ------
     DataError
-        ``data_empty``; ``data_malformed`` where lengths differ, scores are not finite, or a track has two
+        ``dataset_empty``; ``dataset_invalid`` where lengths differ, scores are not finite, or a track has two
         genres or groups.
     """
     names = tuple(classes)
@@ -264,11 +264,11 @@ def evaluate(
     return Evaluation(model, protocol, leaky, label, data, names, segment_level, track_level, seed, remarks)
 
 
-def summarise_seeds(accuracies: Sequence[float]) -> tuple[float, float]:
+def mean_std(accuracies: Sequence[float]) -> tuple[float, float]:
     """Return mean and sample standard deviation of repeated runs, such as ten seeds of a split."""
     if len(accuracies) < 2:
         raise DataError(
-            "data_too_few", "one run has no spread", "repeat the run with at least one other seed"
+            "dataset_too_small", "one run has no spread", "repeat the run with at least one other seed"
         )
     return float(np.mean(accuracies)), float(np.std(accuracies, ddof=1))
 
@@ -276,22 +276,22 @@ def summarise_seeds(accuracies: Sequence[float]) -> tuple[float, float]:
 class _Rows(NamedTuple):
     """What is scored: ``scores`` (n, classes), ``truth`` (n,), ``groups`` (n,)."""
 
-    scores: Reals
-    truth: Integers
-    groups: Integers
+    scores: Float64Array
+    truth: IntArray
+    groups: IntArray
 
 
 class _Task(NamedTuple):
     """What does not change from level to level."""
 
     classes: tuple[str, ...]
-    train_truth: Integers | None
+    train_truth: IntArray | None
     seed: int
     resamples: int
     min_score: float | None
 
 
-def _by_track(rows: _Rows, tracks: Integers, weights: npt.ArrayLike | None) -> _Rows:
+def _by_track(rows: _Rows, tracks: IntArray, weights: npt.ArrayLike | None) -> _Rows:
     """Return one row per track, its scores the weighted mean of its segments'."""
     _, firsts = np.unique(tracks, return_index=True)
     whole = _Rows(rows.scores[firsts], rows.truth[firsts], rows.groups[firsts])
@@ -305,7 +305,7 @@ def _by_track(rows: _Rows, tracks: Integers, weights: npt.ArrayLike | None) -> _
     return whole._replace(scores=weighted_means(rows.scores, tracks, seconds))
 
 
-def _level(unit: Unit, rows: _Rows, task: _Task) -> Level:
+def _level(unit: Unit, rows: _Rows, task: _Task) -> LevelResult:
     """Score rows against their truth."""
     confusions = group_confusions(rows.truth, rows.scores.argmax(1), task.classes, rows.groups)
     total = confusions.sum(0)
@@ -313,10 +313,10 @@ def _level(unit: Unit, rows: _Rows, task: _Task) -> Level:
     known = _is_probability(rows.scores)
     judged = known and unit == "track"
 
-    def interval(measure: Callable[[Any], Reals]) -> Interval:
+    def interval(measure: Callable[[Any], Float64Array]) -> Interval:
         return bootstrap_interval(confusions, measure, seed=task.seed, resamples=task.resamples)
 
-    return Level(
+    return LevelResult(
         unit=unit,
         n=len(rows.truth),
         groups=len(confusions),
@@ -326,22 +326,22 @@ def _level(unit: Unit, rows: _Rows, task: _Task) -> Level:
         confusion=tuple(tuple(line) for line in total.tolist()),
         majority_baseline=None if train is None else majority_baseline(train, rows.truth),
         calibration_error=calibration_error(rows.scores, rows.truth) if known else None,
-        doubt=assess(rows.scores, rows.truth, min_score=task.min_score) if judged else None,
+        calibration=calibration_report(rows.scores, rows.truth, min_score=task.min_score) if judged else None,
     )
 
 
-def _per_genre(matrix: Integers, classes: tuple[str, ...]) -> tuple[GenreScores, ...]:
+def _per_genre(matrix: IntArray, classes: tuple[str, ...]) -> tuple[ClassMetrics, ...]:
     """Return the scores of every genre, in the order of ``classes``."""
     columns = zip(classes, *precision_recall_f1(matrix), matrix.sum(1), strict=True)
-    return tuple(GenreScores(name, float(p), float(r), float(f), int(n)) for name, p, r, f, n in columns)
+    return tuple(ClassMetrics(name, float(p), float(r), float(f), int(n)) for name, p, r, f, n in columns)
 
 
-def _is_probability(scores: Reals) -> bool:
+def _is_probability(scores: Float64Array) -> bool:
     """Tell whether every row is a distribution over the classes."""
     return bool((scores >= -1e-6).all() and np.allclose(scores.sum(1), 1, atol=1e-3))
 
 
-def _cautions(level: Level | None) -> Iterator[str]:
+def _cautions(level: LevelResult | None) -> Iterator[str]:
     """Yield what a reader must be told about a level."""
     if level is not None and level.groups < FEW_GROUPS:
         yield f"Only {level.groups} groups were tested: the intervals are too narrow to be trusted."

@@ -14,13 +14,15 @@ import numpy.typing as npt
 from genrescope import audio, features, pictures, segments, store, tables
 from genrescope.errors import AudioError, DataError
 from genrescope.features import FeatureSpec, segment_frames
-from genrescope.records import Floats, Integers, Track
+from genrescope.records import FloatArray, IntArray, Track
 
-Layout = tuple[Floats, Integers, npt.NDArray[np.float64]]  # a track's features, segment starts and weights
+Layout = tuple[
+    FloatArray, IntArray, npt.NDArray[np.float64]
+]  # a track's features, segment starts and weights
 
 
 @dataclass(frozen=True)
-class Examples:
+class SegmentDataset:
     """The segments of a list of tracks.
 
     Attributes
@@ -42,45 +44,47 @@ class Examples:
 
     tracks: tuple[Track, ...]
     spec: FeatureSpec
-    pictures: tuple[Floats, ...]
+    spectrograms: tuple[FloatArray, ...]
     width: int
-    track: Integers
-    start: Integers
+    track: IntArray
+    start: IntArray
     weights: npt.NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.track)
 
-    def gather(self, chosen: Integers) -> Floats:
+    def take(self, chosen: IntArray) -> FloatArray:
         """Return the chosen segments as ``features.compute`` gives them."""
-        return self.crop(self.track[chosen], self.start[chosen])
+        return self.window(self.track[chosen], self.start[chosen])
 
-    def crop(self, tracks: Integers, starts: Integers) -> Floats:
+    def window(self, tracks: IntArray, starts: IntArray) -> FloatArray:
         """Return one window per (track, first column), cyclic where a track is shorter than a segment."""
-        windows = [_window(self.pictures[t], int(s), self.width) for t, s in zip(tracks, starts, strict=True)]
+        windows = [
+            _window(self.spectrograms[t], int(s), self.width) for t, s in zip(tracks, starts, strict=True)
+        ]
         stacked = np.stack(windows)
         if self.spec.kind == "sequence":
             return stacked.transpose(0, 2, 1)
         return stacked[:, :, 0] if self.spec.kind == "vector" else stacked
 
-    def random_starts(self, tracks: Integers, generator: np.random.Generator) -> Integers:
+    def random_starts(self, tracks: IntArray, generator: np.random.Generator) -> IntArray:
         """Draw a first column for each of ``tracks``, uniformly over where a segment fits."""
-        room = np.array([max(1, self.pictures[t].shape[1] - self.width + 1) for t in tracks])
-        drawn: Integers = (generator.random(len(tracks)) * room).astype(np.int64)
+        room = np.array([max(1, self.spectrograms[t].shape[1] - self.width + 1) for t in tracks])
+        drawn: IntArray = (generator.random(len(tracks)) * room).astype(np.int64)
         return drawn
 
-    def of_tracks(self, tracks: Integers) -> Integers:
+    def of_tracks(self, tracks: IntArray) -> IntArray:
         """Return the indices of all segments of the given tracks."""
         return np.flatnonzero(np.isin(self.track, tracks))
 
 
-def _window(picture: Floats, start: int, width: int) -> Floats:
+def _window(picture: FloatArray, start: int, width: int) -> FloatArray:
     if start + width <= picture.shape[1]:
         return picture[:, start : start + width]
     return np.take(picture, np.arange(start, start + width), axis=1, mode="wrap")
 
 
-def prepare(
+def build_segments(
     tracks: Sequence[Track],
     spec: FeatureSpec,
     *,
@@ -89,8 +93,8 @@ def prepare(
     limit: int = 0,
     cache: Path | None = None,
     on_failure: Callable[[Track, AudioError], None] | None = None,
-    exact: bool = False,
-) -> Examples:
+    per_segment: bool = False,
+) -> SegmentDataset:
     """Read the features of all tracks, several at a time, and lay out their segments.
 
     Log-mel spectrograms of audio are computed of whole tracks, so that windows can begin anywhere.
@@ -111,13 +115,13 @@ def prepare(
     Raises
     ------
     AudioError, DataError
-        A track that cannot be read; ``data_empty`` when none can.
+        A track that cannot be read; ``dataset_empty`` when none can.
     """
     rows = _table_rows(tracks, spec, seconds)
 
     def read(track: Track) -> Layout | AudioError:
         try:
-            if exact and track.kind == "audio":
+            if per_segment and track.kind == "audio":
                 return _read_segments(track, spec, seconds, hop_seconds)
             return rows.get(track.id) or _read(track, spec, seconds, hop_seconds, cache)
         except AudioError as failure:
@@ -138,13 +142,15 @@ def prepare(
     return _joined(readable, layouts, spec, seconds)
 
 
-def _joined(tracks: list[Track], layouts: list[Layout], spec: FeatureSpec, seconds: float) -> Examples:
+def _joined(tracks: list[Track], layouts: list[Layout], spec: FeatureSpec, seconds: float) -> SegmentDataset:
     if not tracks:
-        raise DataError("data_empty", "no track can be read", "check the files: genrescope classify FOLDER")
-    return Examples(
+        raise DataError(
+            "dataset_empty", "no track can be read", "check the files: genrescope classify FOLDER"
+        )
+    return SegmentDataset(
         tracks=tuple(tracks),
         spec=spec,
-        pictures=tuple(picture for picture, _, _ in layouts),
+        spectrograms=tuple(picture for picture, _, _ in layouts),
         width=1 if spec.kind == "vector" else segment_frames(spec, seconds),
         track=np.repeat(np.arange(len(tracks)), [len(starts) for _, starts, _ in layouts]),
         start=np.concatenate([starts for _, starts, _ in layouts]),
@@ -157,9 +163,9 @@ def _table_rows(tracks: Sequence[Track], spec: FeatureSpec, seconds: float) -> d
     paths = {track.path for track in tracks if track.kind == "table"}
     if paths and spec != features.PAPER_MEANS:
         raise DataError(
-            "data_malformed",
+            "dataset_invalid",
             f"{min(paths)}: a table of clip means cannot feed this model",
-            "train logistic-regression or svm on it, or give audio (--set data.kind=audio)",
+            "train logistic-regression or svm on it, or give audio (--set data.input=audio)",
         )
     rows: dict[str, Layout] = {}
     for path in paths:
@@ -174,7 +180,7 @@ def _read(track: Track, spec: FeatureSpec, seconds: float, hop_seconds: float, c
         return _read_segments(track, spec, seconds, hop_seconds)
     picture = _read_picture(track, spec, cache)
     total = (picture.shape[1] - 1) * spec.hop_length / spec.sample_rate
-    starts, weights = segments.plan(total, seconds=seconds, hop_seconds=hop_seconds or None)
+    starts, weights = segments.segment_grid(total, seconds=seconds, hop_seconds=hop_seconds or None)
     columns = np.round(starts * spec.sample_rate / spec.hop_length).astype(np.int64)
     # Rounding must not push the last segment beyond the track.
     last = max(0, picture.shape[1] - segment_frames(spec, seconds))
@@ -183,38 +189,38 @@ def _read(track: Track, spec: FeatureSpec, seconds: float, hop_seconds: float, c
 
 def _read_segments(track: Track, spec: FeatureSpec, seconds: float, hop_seconds: float) -> Layout:
     """Read by the main road, segment by segment: MFCC and chroma depend on where a piece begins and ends."""
-    clip = audio.load(track.path, sample_rate=spec.sample_rate)
-    pieces = segments.cut(clip, seconds=seconds, hop_seconds=hop_seconds or None)
-    computed = features.compute(pieces.samples, pieces.sample_rate, spec)
+    clip = audio.load_audio(track.path, sample_rate=spec.sample_rate)
+    pieces = segments.split(clip, seconds=seconds, hop_seconds=hop_seconds or None)
+    computed = features.extract(pieces.samples, pieces.sample_rate, spec)
     if spec.kind == "log_mel":
         computed = computed.transpose(0, 2, 1)
     columns = computed.reshape(-1, computed.shape[-1]).T
     return columns, np.arange(len(pieces)) * (columns.shape[1] // len(pieces)), pieces.weights
 
 
-def _read_picture(track: Track, spec: FeatureSpec, cache: Path | None) -> Floats:
+def _read_picture(track: Track, spec: FeatureSpec, cache: Path | None) -> FloatArray:
     if track.kind == "audio":
-        return store.fetch(cache, track.path, spec, lambda: _compute_whole(track, spec))
+        return store.get_or_compute(cache, track.path, spec, lambda: _compute_whole(track, spec))
     if track.kind != "spectrogram" or spec.kind != "log_mel":
         raise DataError(
-            "data_malformed",
+            "dataset_invalid",
             f"{track.path}: this model is not fed with spectrograms",
-            "give audio (--set data.kind=audio), or train crnn, parallel or cnn",
+            "give audio (--set data.input=audio), or train crnn, parallel or cnn",
         )
-    picture = pictures.read_spectrogram(track.path)
+    picture = pictures.load_spectrogram(track.path)
     if len(picture) != spec.n_mels:
         raise DataError(
-            "data_malformed",
+            "dataset_invalid",
             f"{track.path}: {len(picture)} bands, the model is fed with {spec.n_mels}",
             f"give spectrograms of {spec.n_mels} mel bands",
         )
-    if track.path.suffix == ".npy" or spec.hop_length == features.PICTURE_LOG_MEL.hop_length:
+    if track.path.suffix == ".npy" or spec.hop_length == features.SPECTROGRAM_LOG_MEL.hop_length:
         return picture  # arrays are taken to have the model's own raster
-    frames = 1 + pictures.PICTURE_SAMPLES // spec.hop_length
+    frames = 1 + pictures.SPECTROGRAM_SAMPLES // spec.hop_length
     return pictures.interpolate_columns(picture, frames)
 
 
-def _compute_whole(track: Track, spec: FeatureSpec) -> Floats:
-    clip = audio.load(track.path, sample_rate=spec.sample_rate)
-    picture: Floats = features.compute(clip.samples[None], clip.sample_rate, spec)[0]
+def _compute_whole(track: Track, spec: FeatureSpec) -> FloatArray:
+    clip = audio.load_audio(track.path, sample_rate=spec.sample_rate)
+    picture: FloatArray = features.extract(clip.samples[None], clip.sample_rate, spec)[0]
     return picture

@@ -14,13 +14,13 @@ import numpy as np
 from genrescope import classical
 from genrescope.errors import ModelError, missing_extra
 from genrescope.models import INPUT, METADATA_KEY, OUTPUT, STYLES_OUTPUT, Model, ModelInfo
-from genrescope.records import Floats
+from genrescope.records import FloatArray
 
 TOLERANCE = 1e-4
 OPSET = 17
 
 
-def export_network(network: Any, info: ModelInfo, sample: Floats, *, temperature: float = 1.0) -> bytes:
+def export_network(network: Any, info: ModelInfo, sample: FloatArray, *, temperature: float = 1.0) -> bytes:
     """Turn a trained network into the bytes of a model file, temperature, softmax and sigmoid included.
 
     Parameters
@@ -36,7 +36,7 @@ def export_network(network: Any, info: ModelInfo, sample: Floats, *, temperature
     Raises
     ------
     ModelError
-        ``model_export``: the graph's scores differ from the network's by more than 1e-4.
+        ``model_export_failed``: the graph's scores differ from the network's by more than 1e-4.
     """
     import torch
 
@@ -76,27 +76,27 @@ def _scorer(network: Any, with_styles: bool, temperature: float) -> Any:
         def forward(self, batch: Any) -> Any:
             if not with_styles:
                 return ((self.network(batch) / temperature).softmax(1),)
-            logits, styles = self.network.answer(batch)
+            logits, styles = self.network.forward_with_styles(batch)
             return (logits / temperature).softmax(1), styles.sigmoid()
 
     return Scorer().eval().float().to("cpu")
 
 
-def export_classical(pipeline: Any, info: ModelInfo, sample: Floats) -> bytes:
+def export_classical(pipeline: Any, info: ModelInfo, sample: FloatArray) -> bytes:
     """Turn a fitted scikit-learn pipeline into the bytes of a model file; see ``export_network``."""
-    graph = classical.to_onnx(pipeline, sample.shape[1])
+    graph = classical.classical_to_onnx(pipeline, sample.shape[1])
     _rename_output(graph.graph, OUTPUT)
     return _checked(_described(graph, info), sample, [pipeline.predict_proba(sample)], info.name)
 
 
-def parameters(graph: bytes) -> dict[str, Floats]:
+def initializers(graph: bytes) -> dict[str, FloatArray]:
     """Return the arrays of a model file by the names that they had in the network."""
     from onnx import numpy_helper
 
     return {array.name: numpy_helper.to_array(array) for array in _parse(graph).graph.initializer}
 
 
-def redescribe(graph: bytes, info: ModelInfo) -> bytes:
+def with_metadata(graph: bytes, info: ModelInfo) -> bytes:
     """Return the same graph with another description, such as one with measured scores."""
     return _described(_parse(graph), info)
 
@@ -126,13 +126,13 @@ def _rename_output(graph: Any, name: str) -> None:
         node.input[:] = [name if port == old else port for port in node.input]
 
 
-def _checked(graph: bytes, sample: Floats, expected: Sequence[Floats], name: str) -> bytes:
-    given = Model(graph, name).answer(sample)
+def _checked(graph: bytes, sample: FloatArray, expected: Sequence[FloatArray], name: str) -> bytes:
+    given = Model(graph, name).predict(sample)
     # A model without styles gives none, and none are expected of it.
     difference = max(float(np.abs(one - other).max()) for one, other in zip(given, expected, strict=False))
     if not difference <= TOLERANCE:
         raise ModelError(
-            "model_export",
+            "model_export_failed",
             f"{name}: the exported graph differs from the model by {difference:.2g} (allowed: {TOLERANCE:g})",
             "report this with the versions of torch, onnx and onnxruntime",
         )

@@ -13,7 +13,7 @@ import numpy as np
 
 from genrescope.errors import AudioError, ConfigError, ModelError
 from genrescope.filterbanks import PITCH_CLASSES, MelScale
-from genrescope.records import Floats
+from genrescope.records import FloatArray
 from genrescope.spectrum import (
     CONTRAST_FMIN,
     CONTRAST_OCTAVES,
@@ -88,7 +88,7 @@ class FeatureSpec:
     Raises
     ------
     ConfigError
-        ``bad_config``, if the settings contradict each other.
+        ``invalid_config``, if the settings contradict each other.
     """
 
     kind: Kind
@@ -111,7 +111,7 @@ class FeatureSpec:
 
     def __post_init__(self) -> None:
         for fault in _faults(self):
-            raise ConfigError("bad_config", f"feature settings: {fault}", "correct this setting")
+            raise ConfigError("invalid_config", f"feature settings: {fault}", "correct this setting")
 
     def to_json(self) -> dict[str, Any]:
         """Return the spec as JSON-ready values."""
@@ -124,7 +124,7 @@ class FeatureSpec:
         Raises
         ------
         ModelError
-            ``model_foreign``, for keys that are missing, unknown or of the wrong type, and for settings that
+            ``model_incompatible``, for keys that are missing, unknown or of the wrong type, and for settings that
             contradict each other.
         """
         types = {field.name: str(field.type) for field in fields(cls)}
@@ -140,7 +140,7 @@ class FeatureSpec:
             raise _foreign(error.message.removeprefix("feature settings: ")) from error
 
 
-def compute(samples: Floats, sample_rate: int, spec: FeatureSpec) -> Floats:
+def extract(samples: FloatArray, sample_rate: int, spec: FeatureSpec) -> FloatArray:
     """Compute the features of segments, each for itself: a batch gives what its segments give one by one.
 
     Parameters
@@ -159,7 +159,7 @@ def compute(samples: Floats, sample_rate: int, spec: FeatureSpec) -> Floats:
     Raises
     ------
     ConfigError
-        ``bad_use``, for another sample rate, or samples that are not two-dimensional.
+        ``invalid_argument``, for another sample rate, or samples that are not two-dimensional.
     AudioError
         ``audio_no_samples``, for no segments, or segments too short for the spec.
     """
@@ -169,17 +169,17 @@ def compute(samples: Floats, sample_rate: int, spec: FeatureSpec) -> Floats:
 
 
 def segment_frames(spec: FeatureSpec, seconds: float) -> int:
-    """Return how many frames a segment has: those of a centred STFT of its samples."""
+    """Return how many frames a segment has: those of a centered STFT of its samples."""
     samples = round(seconds * spec.sample_rate) - (spec.pre_emphasis is not None)  # pre-emphasis takes one
     return 1 + samples // spec.hop_length
 
 
-def dimension(spec: FeatureSpec) -> int:
+def feature_dimension(spec: FeatureSpec) -> int:
     """Count the numbers of a frame (log-mel and sequence) or of a segment (vector)."""
-    return len(names(spec))
+    return len(feature_names(spec))
 
 
-def names(spec: FeatureSpec) -> tuple[str, ...]:
+def feature_names(spec: FeatureSpec) -> tuple[str, ...]:
     """Name every row of a log-mel and every column of a sequence or vector, such as ``mfcc_3_mean``."""
     if spec.kind == "log_mel":
         return _numbered("mel", spec.n_mels)
@@ -200,24 +200,24 @@ def _numbered(name: str, count: int) -> tuple[str, ...]:
     return tuple(f"{name}_{number}" for number in range(1, count + 1))
 
 
-def _emphasised(segment: Floats, spec: FeatureSpec) -> Floats:
+def _emphasised(segment: FloatArray, spec: FeatureSpec) -> FloatArray:
     if spec.pre_emphasis is None:
         return segment
     return segment[1:] - np.float32(spec.pre_emphasis) * segment[:-1]
 
 
-def _log_mel(samples: Floats, spec: FeatureSpec) -> Floats:
+def _log_mel(samples: FloatArray, spec: FeatureSpec) -> FloatArray:
     mel = _mel(_spectrum(samples, spec, keep=False), spec)
     if spec.log == "db":
         return np.ascontiguousarray(decibels(mel))
     return np.ascontiguousarray((np.log(mel + np.float32(1e-5)) + np.float32(4.5)) / np.float32(5))
 
 
-def _sequence(samples: Floats, spec: FeatureSpec) -> Floats:
+def _sequence(samples: FloatArray, spec: FeatureSpec) -> FloatArray:
     return np.ascontiguousarray(np.concatenate(_tracks(samples, spec)).T)
 
 
-def _vector(samples: Floats, spec: FeatureSpec) -> Floats:
+def _vector(samples: FloatArray, spec: FeatureSpec) -> FloatArray:
     """Pool every feature over its frames, in float64: row after row, of each all statistics."""
     axis = None if spec.pool_bins else 1
     columns = [
@@ -227,10 +227,10 @@ def _vector(samples: Floats, spec: FeatureSpec) -> Floats:
     return np.concatenate([column.ravel() for column in columns]).astype(np.float32)
 
 
-def _tracks(samples: Floats, spec: FeatureSpec) -> list[Floats]:
+def _tracks(samples: FloatArray, spec: FeatureSpec) -> list[FloatArray]:
     """Compute the spec's features over time, each (rows, frames), from one spectrum."""
     spectrum = _spectrum(samples, spec, keep=True)
-    roads: dict[str, Callable[[], Floats]] = {
+    roads: dict[str, Callable[[], FloatArray]] = {
         "mfcc": lambda: mfcc(_mel(spectrum, spec), spec.n_mfcc),
         "chroma": lambda: chroma(spectrum),
         "spectral_contrast": lambda: spectral_contrast(spectrum),
@@ -243,7 +243,7 @@ def _tracks(samples: Floats, spec: FeatureSpec) -> list[Floats]:
     return [np.atleast_2d(roads[feature]()) for feature in spec.features]
 
 
-def _spectrum(samples: Floats, spec: FeatureSpec, *, keep: bool) -> Spectrum:
+def _spectrum(samples: FloatArray, spec: FeatureSpec, *, keep: bool) -> Spectrum:
     return Spectrum(
         samples,
         spec.sample_rate,
@@ -256,20 +256,20 @@ def _spectrum(samples: Floats, spec: FeatureSpec, *, keep: bool) -> Spectrum:
     )
 
 
-def _mel(spectrum: Spectrum, spec: FeatureSpec) -> Floats:
+def _mel(spectrum: Spectrum, spec: FeatureSpec) -> FloatArray:
     return mel_spectrogram(spectrum, spec.n_mels, spec.fmin, spec.fmax, spec.mel_scale)
 
 
-def _check(samples: Floats, sample_rate: int, spec: FeatureSpec) -> None:
+def _check(samples: FloatArray, sample_rate: int, spec: FeatureSpec) -> None:
     if sample_rate != spec.sample_rate:
         raise ConfigError(
-            "bad_use",
+            "invalid_argument",
             f"the samples have {sample_rate} Hz, the features are defined at {spec.sample_rate} Hz",
             f"decode the audio at {spec.sample_rate} Hz",
         )
     if samples.ndim != 2:
         raise ConfigError(
-            "bad_use",
+            "invalid_argument",
             f"samples have the shape {samples.shape} instead of (segments, n)",
             "cut the clip into segments first",
         )
@@ -346,7 +346,7 @@ def _difference(settings: object, expected: Any) -> str:
 
 def _foreign(what: str) -> ModelError:
     return ModelError(
-        "model_foreign",
+        "model_incompatible",
         f"the feature settings are not ones of this version: {what}",
         "use a model file written by this version of genrescope, or train the model again",
     )
@@ -370,7 +370,7 @@ PAPER_SEQUENCE = FeatureSpec(
     "sequence", features=("mfcc", "spectral_centroid", "chroma", "spectral_contrast")
 )
 PAPER_LOG_MEL = FeatureSpec("log_mel")
-PICTURE_LOG_MEL = FeatureSpec("log_mel", hop_length=914)
+SPECTROGRAM_LOG_MEL = FeatureSpec("log_mel", hop_length=914)
 EFFICIENTAT = FeatureSpec(
     "log_mel",
     sample_rate=32000,

@@ -21,8 +21,8 @@ from typing import NamedTuple
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from genrescope.errors import EnvironmentFailure, ModelError, cannot_write
-from genrescope.files import write_whole
+from genrescope.errors import EnvironmentFailure, ModelError, write_failed
+from genrescope.files import write_atomic
 
 if sys.platform != "win32":
     import fcntl
@@ -34,7 +34,7 @@ PIECE_BYTES = 1 << 18
 PASSING_STATUSES = (408, 429, 500, 502, 503, 504)
 
 
-class Cut(Exception):
+class TransferInterruptedError(Exception):
     """An attempt that brought less than the whole file; ``final`` where another one would not help."""
 
     def __init__(self, reason: object, *, final: bool = False) -> None:
@@ -50,7 +50,7 @@ class Reply(NamedTuple):
     total: int | None
 
 
-def fetch(url: str, target: Path, *, sha256: str | None = None) -> Path:
+def download(url: str, target: Path, *, sha256: str | None = None) -> Path:
     """Return ``target``, fetched from ``url`` unless it is there already, and checked either way.
 
     What arrives is kept in ``target.part`` until it is complete; the next call goes on from there.
@@ -66,20 +66,20 @@ def fetch(url: str, target: Path, *, sha256: str | None = None) -> Path:
     Raises
     ------
     EnvironmentFailure
-        ``fetch_failed``: no network, or the server has no such file; ``cannot_write``.
+        ``download_failed``: no network, or the server has no such file; ``write_failed``.
     ModelError
-        ``model_damaged``: the file is not the one that was published, or not the one fetched first.
+        ``model_corrupt``: the file is not the one that was published, or not the one fetched first.
     """
     try:
         if not target.exists():
             _bring(url, target, sha256)
         checksum = _checksum(target)
     except OSError as reason:
-        raise cannot_write(target, reason) from None
+        raise write_failed(target, reason) from None
     if not _fits(checksum, sha256 or _recorded(target)):
         raise _damaged(target, checksum, f"delete it and {target.name}.sha256, and fetch it again from {url}")
     if sha256 is None and _recorded(target) is None:
-        write_whole(_beside(target, ".sha256"), f"{checksum}  {target.name}\n")
+        write_atomic(_beside(target, ".sha256"), f"{checksum}  {target.name}\n")
     return target
 
 
@@ -134,7 +134,7 @@ def _fits(checksum: str, expected: str | None) -> bool:
 
 def _damaged(target: Path, checksum: str, hint: str) -> ModelError:
     return ModelError(
-        "model_damaged", f"{target}: its SHA-256 is not the one expected but {checksum[:16]}...", hint
+        "model_corrupt", f"{target}: its SHA-256 is not the one expected but {checksum[:16]}...", hint
     )
 
 
@@ -144,10 +144,10 @@ def _complete(part: Path, url: str, target: Path, *, trusted: bool) -> None:
         try:
             _attempt(part, url, trusted=trusted)
             break
-        except Cut as cut:
+        except TransferInterruptedError as cut:
             if cut.final or attempt == ATTEMPTS:
                 raise EnvironmentFailure(
-                    "fetch_failed",
+                    "download_failed",
                     f"{url}: cannot be fetched: {cut}",
                     f"go online and try again (what arrived is kept), or put the file at {target} by hand",
                 ) from None
@@ -164,7 +164,7 @@ def _attempt(part: Path, url: str, *, trusted: bool) -> None:
             stream.write(piece)
     size = part.stat().st_size
     if reply.total is not None and size != reply.total:
-        raise Cut(f"{size} of {reply.total} bytes have arrived")
+        raise TransferInterruptedError(f"{size} of {reply.total} bytes have arrived")
 
 
 def _ask(part: Path, url: str, *, trusted: bool) -> Reply:
@@ -181,12 +181,12 @@ def _ask(part: Path, url: str, *, trusted: bool) -> Reply:
     if body.status != 206:
         length = body.headers.get("Content-Length")
         if length is None and not trusted:
-            raise Cut("the server does not say how long the file is, so a cut would go unnoticed", final=True)
+            raise TransferInterruptedError("the server does not say how long the file is, so a cut would go unnoticed", final=True)
         return Reply(body, 0, int(length) if length else None)
     span = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", body.headers.get("Content-Range", ""))
     if span is None or int(span[1]) != have:
         part.unlink()
-        raise Cut("the server sent another part of the file than the one asked for")
+        raise TransferInterruptedError("the server sent another part of the file than the one asked for")
     return Reply(body, have, int(span[2]))
 
 
@@ -198,17 +198,17 @@ def _open(request: Request, part: Path) -> http.client.HTTPResponse:
         if error.code == 416:  # what is there goes beyond the file's end
             part.unlink(missing_ok=True)
         passing = error.code in PASSING_STATUSES or error.code == 416
-        raise Cut(f"HTTP status {error.code} ({error.reason})", final=not passing) from None
+        raise TransferInterruptedError(f"HTTP status {error.code} ({error.reason})", final=not passing) from None
     except (OSError, http.client.HTTPException) as reason:
         cause = getattr(reason, "reason", reason)
-        raise Cut(cause, final=isinstance(cause, socket.gaierror)) from None  # no such host: offline
+        raise TransferInterruptedError(cause, final=isinstance(cause, socket.gaierror)) from None  # no such host: offline
     return response
 
 
 def _note(note: Path, etag: str | None) -> None:
     """Keep the version's name for the next attempt; weak ones do not promise the same bytes."""
     if etag and not etag.startswith("W/"):
-        write_whole(note, etag.encode("latin1"))
+        write_atomic(note, etag.encode("latin1"))
     else:
         note.unlink(missing_ok=True)
 
@@ -218,4 +218,4 @@ def _pieces(body: http.client.HTTPResponse) -> Iterator[bytes]:
         while piece := body.read(PIECE_BYTES):
             yield piece
     except (OSError, http.client.HTTPException) as reason:
-        raise Cut(reason) from None
+        raise TransferInterruptedError(reason) from None

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 
-from genrescope.errors import ConfigError, EnvironmentFailure, cannot_write
+from genrescope.errors import ConfigError, EnvironmentFailure, write_failed
 
 
 def cache_folder(kind: str) -> Path:
@@ -37,7 +37,7 @@ def data_folder() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "genrescope"
 
 
-def packaged(folder: str, file: str) -> Path:
+def package_data(folder: str, file: str) -> Path:
     """Return where a file of ``data/<folder>`` lies in the installation."""
     return Path(str(resources.files("genrescope") / "data" / folder / file))
 
@@ -48,17 +48,17 @@ def check_output(path: Path, *suffixes: str) -> None:
     Raises
     ------
     ConfigError
-        ``bad_use``: a file is there, and its name does not end in one of ``suffixes``.
+        ``invalid_argument``: a file is there, and its name does not end in one of ``suffixes``.
     """
     if path.is_file() and path.suffix.lower() not in suffixes:
         raise ConfigError(
-            "bad_use",
+            "invalid_argument",
             f"{path} is there already, and is no {' or '.join(suffixes)} file",
             "name another file; or remove it, if that is what you mean",
         )
 
 
-def write_whole(path: Path, content: bytes | str) -> None:
+def write_atomic(path: Path, content: bytes | str) -> None:
     """Write a file so that a reader, a kill or a full disk never meets half of it.
 
     The content goes to a temporary file beside ``path``, which then takes its place.
@@ -66,7 +66,7 @@ def write_whole(path: Path, content: bytes | str) -> None:
     Raises
     ------
     EnvironmentFailure
-        ``cannot_write``: the folder cannot be made, or the disk is full; an older file is left as it was.
+        ``write_failed``: the folder cannot be made, or the disk is full; an older file is left as it was.
     """
     # File names that are not UTF-8 may stand in reports; they are shown by their bytes.
     data = content.encode("utf8", "backslashreplace") if isinstance(content, str) else content
@@ -80,7 +80,7 @@ def write_whole(path: Path, content: bytes | str) -> None:
             stream.write(data)
         temporary.replace(path)
     except OSError as reason:
-        raise cannot_write(path, reason) from None
+        raise write_failed(path, reason) from None
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -103,7 +103,7 @@ def replacing(path: Path, *, mtime_ns: int | None = None) -> Iterator[Path]:
     Raises
     ------
     EnvironmentFailure
-        ``cannot_write``: not a regular file, not ours to write, or the disk is full; ``file_changed``:
+        ``write_failed``: not a regular file, not ours to write, or the disk is full; ``file_changed``:
         another program has written it meanwhile. The old version is left as it was.
     """
     temporary = None
@@ -124,7 +124,7 @@ def replacing(path: Path, *, mtime_ns: int | None = None) -> Iterator[Path]:
         temporary.replace(target)
         _sync_folder(target.parent)
     except OSError as reason:
-        raise cannot_write(path, reason) from None
+        raise write_failed(path, reason) from None
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
@@ -163,7 +163,7 @@ def _dress(temporary: Path, target: Path, old: os.stat_result, mtime_ns: int | N
 
 
 def _kept(path: Path, why: str, hint: str) -> EnvironmentFailure:
-    return EnvironmentFailure("cannot_write", f"{path}: left as it was: {why}", hint)
+    return EnvironmentFailure("write_failed", f"{path}: left as it was: {why}", hint)
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:

@@ -12,9 +12,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from genrescope.records import Floats
+from genrescope.records import FloatArray
 
-Doubles = npt.NDArray[np.float64]
+Float64Array = npt.NDArray[np.float64]
 MelScale = Literal["slaney", "kaldi"]
 
 PITCH_CLASSES = 12
@@ -22,16 +22,16 @@ _BANDS_PER_BLOCK = 16  # the fastest of 8, 16, 32, 64, 128 for 128 bands
 
 
 class MelBlock(NamedTuple):
-    """Neighbouring mel bands, with only the bins that they see: a mel bank is nearly all zeros."""
+    """Neighboring mel bands, with only the bins that they see: a mel bank is nearly all zeros."""
 
     bins: slice
     bands: slice
-    weights: Floats
+    weights: FloatArray
 
 
 @lru_cache(maxsize=16)
-def hann_window(win_length: int, n_fft: int, periodic: bool = True) -> Doubles:
-    """Build a Hann window of ``win_length`` samples, centred in ``n_fft``; shape (n_fft,), float64."""
+def hann_window(win_length: int, n_fft: int, periodic: bool = True) -> Float64Array:
+    """Build a Hann window of ``win_length`` samples, centered in ``n_fft``; shape (n_fft,), float64."""
     turns = np.arange(win_length) / max(win_length - (not periodic), 1)
     window = np.zeros(n_fft, np.float64)
     start = (n_fft - win_length) // 2
@@ -40,14 +40,14 @@ def hann_window(win_length: int, n_fft: int, periodic: bool = True) -> Doubles:
     return window
 
 
-def fft_frequencies(sample_rate: int, n_fft: int) -> Doubles:
-    """Return the centre of every bin in Hz, shape (1 + n_fft // 2,)."""
-    frequencies: Doubles = np.arange(1 + n_fft // 2, dtype=np.float64) * (sample_rate / n_fft)
+def fft_frequencies(sample_rate: int, n_fft: int) -> Float64Array:
+    """Return the center of every bin in Hz, shape (1 + n_fft // 2,)."""
+    frequencies: Float64Array = np.arange(1 + n_fft // 2, dtype=np.float64) * (sample_rate / n_fft)
     return frequencies
 
 
 @lru_cache(maxsize=16)
-def mel_blocks(
+def blocked_mel_bank(
     sample_rate: int,
     n_fft: int,
     n_mels: int = 128,
@@ -55,7 +55,7 @@ def mel_blocks(
     fmax: float | None = None,
     scale: MelScale = "slaney",
 ) -> tuple[MelBlock, ...]:
-    """Cut the mel bank into blocks of neighbouring bands, about eight times less work than the whole."""
+    """Cut the mel bank into blocks of neighboring bands, about eight times less work than the whole."""
     build = {"slaney": slaney_mel_bank, "kaldi": kaldi_mel_bank}[scale]
     bank = build(sample_rate, n_fft, n_mels, fmin, fmax)
     return tuple(_mel_block(bank, first) for first in range(0, n_mels, _BANDS_PER_BLOCK))
@@ -63,7 +63,7 @@ def mel_blocks(
 
 def slaney_mel_bank(
     sample_rate: int, n_fft: int, n_mels: int = 128, fmin: float = 0.0, fmax: float | None = None
-) -> Floats:
+) -> FloatArray:
     """Build triangles of equal area, linear in Hz, on Slaney's mel scale (Auditory Toolbox, 1998).
 
     Returns
@@ -73,12 +73,12 @@ def slaney_mel_bank(
     top = sample_rate / 2 if fmax is None else fmax
     edges = _slaney_mel_to_hz(np.linspace(_hz_to_slaney_mel(fmin), _hz_to_slaney_mel(top), n_mels + 2))
     triangles = _triangles(fft_frequencies(sample_rate, n_fft), edges)
-    return _kept(triangles * (2 / (edges[2:] - edges[:-2])))
+    return _readonly(triangles * (2 / (edges[2:] - edges[:-2])))
 
 
 def kaldi_mel_bank(
     sample_rate: int, n_fft: int, n_mels: int = 128, fmin: float = 0.0, fmax: float | None = None
-) -> Floats:
+) -> FloatArray:
     """Build triangles of height one, linear in mel, on the HTK mel scale, as Kaldi's `MelBanks` does.
 
     Returns
@@ -87,11 +87,11 @@ def kaldi_mel_bank(
     """
     top = sample_rate / 2 if fmax is None else fmax
     edges = np.linspace(_hz_to_htk_mel(fmin), _hz_to_htk_mel(top), n_mels + 2)
-    return _kept(_triangles(_hz_to_htk_mel(fft_frequencies(sample_rate, n_fft)), edges))
+    return _readonly(_triangles(_hz_to_htk_mel(fft_frequencies(sample_rate, n_fft)), edges))
 
 
 @lru_cache(maxsize=128)
-def chroma_bank(sample_rate: int, n_fft: int, tuning: float = 0.0) -> Floats:
+def chroma_bank(sample_rate: int, n_fft: int, tuning: float = 0.0) -> FloatArray:
     """Build Ellis's map from bins to the 12 pitch classes, C first (Chroma feature analysis, 2007).
 
     Each bin is shared out to the nearest pitch classes by a Gaussian, and weighed by a Gaussian of two
@@ -114,26 +114,26 @@ def chroma_bank(sample_rate: int, n_fft: int, tuning: float = 0.0) -> Floats:
     weights = np.exp(-0.5 * (2 * distances / widths) ** 2)
     weights /= np.linalg.norm(weights, axis=1, keepdims=True)
     weights *= np.exp(-0.5 * ((semitones / PITCH_CLASSES - 5) / 2) ** 2)[:, np.newaxis]
-    return _kept(np.roll(weights, -3, axis=1))
+    return _readonly(np.roll(weights, -3, axis=1))
 
 
 @lru_cache(maxsize=16)
-def dct_basis(n_inputs: int, n_outputs: int) -> Floats:
+def dct_basis(n_inputs: int, n_outputs: int) -> FloatArray:
     """Build the first vectors of the orthonormal cosine transform (type II), shape (n_inputs, n_outputs)."""
     angles = np.pi * np.outer(np.arange(n_inputs) + 0.5, np.arange(n_outputs)) / n_inputs
     basis = np.cos(angles) * np.sqrt(2 / n_inputs)
     basis[:, 0] = np.sqrt(1 / n_inputs)
-    return _kept(basis)
+    return _readonly(basis)
 
 
-def _mel_block(bank: Floats, first: int) -> MelBlock:
+def _mel_block(bank: FloatArray, first: int) -> MelBlock:
     bands = slice(first, min(first + _BANDS_PER_BLOCK, bank.shape[1]))
     seen = np.flatnonzero(bank[:, bands].any(axis=1))
     bins = slice(int(seen[0]), int(seen[-1]) + 1) if len(seen) else slice(0, 1)
-    return MelBlock(bins, bands, _kept(bank[bins, bands]))
+    return MelBlock(bins, bands, _readonly(bank[bins, bands]))
 
 
-def _triangles(positions: Doubles, edges: Doubles) -> Doubles:
+def _triangles(positions: Float64Array, edges: Float64Array) -> Float64Array:
     """Return triangle b, which rises from edge b to b + 1 and falls to b + 2, at each position."""
     offsets = positions[:, np.newaxis] - edges
     rises = offsets[:, :-2] / np.diff(edges)[:-1]
@@ -146,7 +146,7 @@ def _hz_to_slaney_mel(hz: float) -> float:
     return hz * 3 / 200 if hz < 1000 else 15 + 27 * float(np.log(hz / 1000)) / float(np.log(6.4))
 
 
-def _slaney_mel_to_hz(mel: Doubles) -> Doubles:
+def _slaney_mel_to_hz(mel: Float64Array) -> Float64Array:
     return np.where(mel < 15, mel * 200 / 3, 1000 * np.exp((mel - 15) * np.log(6.4) / 27))
 
 
@@ -154,7 +154,7 @@ def _hz_to_htk_mel(hz: Any) -> Any:
     return 1127 * np.log1p(hz / 700)
 
 
-def _semitones_above_a0(sample_rate: int, n_fft: int, tuning: float) -> Doubles:
+def _semitones_above_a0(sample_rate: int, n_fft: int, tuning: float) -> Float64Array:
     """Return the pitch of bins 0 to n_fft // 2 + 1, the last one only to end the widths."""
     hz = np.arange(1, 2 + n_fft // 2) * (sample_rate / n_fft)
     semitones = PITCH_CLASSES * np.log2(hz / 27.5) - tuning
@@ -162,7 +162,7 @@ def _semitones_above_a0(sample_rate: int, n_fft: int, tuning: float) -> Doubles:
     return np.concatenate(([semitones[0] - 1.5 * PITCH_CLASSES], semitones))
 
 
-def _kept(matrix: npt.NDArray[Any]) -> Floats:
+def _readonly(matrix: npt.NDArray[Any]) -> FloatArray:
     """Return a read-only float32 copy: cached matrices are shared."""
     kept = np.array(matrix, dtype=np.float32, order="C")
     kept.setflags(write=False)

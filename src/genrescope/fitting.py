@@ -14,15 +14,15 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
 from genrescope.config import Config
 from genrescope.errors import GenrescopeError
-from genrescope.examples import Examples
-from genrescope.learner import Learner, TrainingBatches, ValidationBatches, fit_normalisation
+from genrescope.examples import SegmentDataset
+from genrescope.learner import GenreModule, TrainingBatches, ValidationBatches, fit_normalizer
 from genrescope.networks import Network
-from genrescope.records import Integers
+from genrescope.records import IntArray
 
-WATCHED = "validation_accuracy"
+MONITORED_METRIC = "validation_accuracy"
 
 
-def prepare_torch(settings: Config) -> None:
+def configure_torch(settings: Config) -> None:
     """Seed torch and set its threads (0: as it finds)."""
     torch.manual_seed(settings.train.seed)
     if settings.train.threads:
@@ -48,13 +48,13 @@ def has_bfloat16() -> bool:
     )
 
 
-def fit(
+def train_network(
     network: Network,
-    examples: Examples,
-    targets: Integers,
+    examples: SegmentDataset,
+    targets: IntArray,
     *,
-    train: Integers,
-    validation: Integers,
+    train: IntArray,
+    validation: IntArray,
     classes: int,
     settings: Config,
     folder: Path,
@@ -76,9 +76,9 @@ def fit(
         One row per epoch: losses, accuracies, learning rate.
     """
     batches = TrainingBatches(examples, targets, train, classes, settings)
-    fit_normalisation(network, examples, train, settings.train.seed)
+    fit_normalizer(network, examples, train, settings.train.seed)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    learner = Learner(network, settings, batches, lambda row: _report(row, settings.train.epochs, say))
+    learner = GenreModule(network, settings, batches, lambda row: _report(row, settings.train.epochs, say))
     best, callbacks = _callbacks(settings, folder, bool(len(validation)))
     trainer = _trainer(settings, callbacks, progress_bar)
     last = folder / "last.ckpt"
@@ -94,7 +94,7 @@ def fit(
         )
     if trainer.interrupted:
         raise KeyboardInterrupt
-    if settings.train.keep == "best" and len(validation):
+    if settings.train.checkpoint == "best" and len(validation):
         kept = torch.load(best.best_model_path, weights_only=True, map_location="cpu")
         learner.load_state_dict(kept["state_dict"])
     return learner.curves
@@ -122,7 +122,7 @@ def _callbacks(settings: Config, folder: Path, validated: bool) -> tuple[ModelCh
     best = ModelCheckpoint(
         folder,
         filename="best",
-        monitor=WATCHED if validated else None,
+        monitor=MONITORED_METRIC if validated else None,
         mode="max",
         save_on_train_epoch_end=True,
         enable_version_counter=False,
@@ -131,8 +131,10 @@ def _callbacks(settings: Config, folder: Path, validated: bool) -> tuple[ModelCh
         folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False
     )
     callbacks: list[Callback] = [best, last]
-    if settings.train.patience and validated:
-        callbacks.append(EarlyStopping(WATCHED, mode="max", patience=settings.train.patience))
+    if settings.train.early_stopping_patience and validated:
+        callbacks.append(
+            EarlyStopping(MONITORED_METRIC, mode="max", patience=settings.train.early_stopping_patience)
+        )
     return best, callbacks
 
 
@@ -141,7 +143,7 @@ def _report(row: dict[str, float], epochs: int, say: Callable[[str], None]) -> N
         raise GenrescopeError(
             "training_failed",
             f"the loss is {row['train_loss']} in epoch {row['epoch']:.0f}",
-            "lower optimiser.learning_rate; the checkpoint of the epoch before is kept",
+            "lower optimizer.learning_rate; the checkpoint of the epoch before is kept",
         )
     parts = [f"{name.replace('_', ' ')} {value:.4g}" for name, value in row.items() if name != "epoch"]
     say(f"epoch {row['epoch']:.0f}/{epochs}: " + ", ".join(parts))

@@ -16,7 +16,7 @@ _SIDES = {"r": "train", "v": "validation", "t": "test"}
 
 
 @dataclass(frozen=True)
-class Index:
+class GtzanIndex:
     """GTZAN's index. Tracks are named as in ``blues.00000``.
 
     Attributes
@@ -35,13 +35,13 @@ class Index:
     """
 
     groups: Mapping[str, str]
-    sides: Mapping[str, str]
+    fault_filtered: Mapping[str, str]
     folds: Mapping[str, str]
     replicas: Mapping[str, str]
     corrupt: frozenset[str]
     citations: tuple[str, ...]
 
-    def track_of(self, name: str) -> str | None:
+    def canonical_id(self, name: str) -> str | None:
         """Return the track that ``name`` is, or is a numbered piece of (``blues.00000.3``); else None."""
         if name in self.groups:
             return name
@@ -50,7 +50,7 @@ class Index:
 
 
 @cache
-def index() -> Index:
+def load_index() -> GtzanIndex:
     """Read GTZAN's index, once."""
     text = (resources.files("genrescope") / "data" / "gtzan.json").read_text(encoding="utf-8")
     content = json.loads(text)
@@ -59,9 +59,9 @@ def index() -> Index:
     groups = [group for genre in genres.values() for group in _expand(genre["groups"])]
     folds = "".join(genre["folds"] for genre in genres.values())
     sides = "".join(genre["sides"] for genre in genres.values())
-    return Index(
+    return GtzanIndex(
         groups=dict(zip(names, groups, strict=True)),
-        sides={name: _SIDES[side] for name, side in zip(names, sides, strict=True) if side != "-"},
+        fault_filtered={name: _SIDES[side] for name, side in zip(names, sides, strict=True) if side != "-"},
         folds={name: fold for name, fold in zip(names, folds, strict=True) if fold != "-"},
         replicas=_partners(content["replicas"]),
         corrupt=frozenset(content["corrupt"]),

@@ -10,20 +10,20 @@ from typing import Any
 from genrescope import audio, patch
 from genrescope.errors import GenrescopeError
 from genrescope.predict import Classifier
-from genrescope.records import Prediction, Timeline, rounded
+from genrescope.records import Prediction, Timeline, label_scores
 
 Job = dict[str, Any]
-MOST_SPANS = 50
+MAX_SPANS = 50
 
 
-def prepare(model: str, *, excerpts: bool) -> Callable[[Job], Job]:
+def create_handler(model: str, *, excerpts: bool) -> Callable[[Job], Job]:
     """Open a model in a worker of a crew.
 
     A job is ``{"path", "known"}``. The answer holds the ``hash`` of the content and, unless that is among the
     ``known`` ones, the ``columns`` of the library that the content decides: what was heard, or the error.
     """
     classifier = Classifier.load(model)
-    audio.preload()
+    audio.import_decoders()
 
     def hear(job: Job) -> Job:
         digest = content_hash(Path(job["path"]))
@@ -40,15 +40,15 @@ def content_hash(path: Path) -> str | None:
     The audio room says why. A pipe or a device is not even opened: that could wait for ever.
     """
     try:
-        return patch.digest(path) if path.is_file() else None
+        return patch.file_digest(path) if path.is_file() else None
     except OSError:
         return None
 
 
 def _columns(classifier: Classifier, path: str, excerpts: bool) -> Job:
     try:
-        info = audio.probe(path)
-        prediction = classifier.classify(path, timeline=True, excerpts=excerpts)
+        info = audio.info(path)
+        prediction = classifier.predict(path, timeline=True, excerpts=excerpts)
     except GenrescopeError as failure:
         return {"error": failure.code, "message": failure.message, "hint": failure.hint}
     return {
@@ -63,22 +63,22 @@ def _columns(classifier: Classifier, path: str, excerpts: bool) -> Job:
 def answer_columns(prediction: Prediction) -> Job:
     """Return an answer as columns of the library."""
     assert prediction.timeline is not None
-    row = prediction.row()
+    row = prediction.to_dict()
     kept = ("seconds", "genre", "score", "unsure", "scores", "styles", "flags")
     return {name: row[name] for name in kept} | {
         "excerpts": "excerpts" in prediction.flags,
-        "timeline": summary(prediction.timeline),
+        "timeline": summarize_timeline(prediction.timeline),
     }
 
 
-def summary(course: Timeline) -> list[Job]:
+def summarize_timeline(course: Timeline) -> list[Job]:
     """Return a timeline in few words: which genre leads from when to when, and its mean score there.
 
-    Of more than `MOST_SPANS` spans, the shortest join their neighbours.
+    Of more than `MOST_SPANS` spans, the shortest join their neighbors.
     """
     leaders = [int(scores.argmax()) for scores in course.scores]
     spans = [list(group) for _, group in groupby(range(len(leaders)), key=leaders.__getitem__)]
-    while len(spans) > MOST_SPANS:
+    while len(spans) > MAX_SPANS:
         weakest = min(range(len(spans)), key=lambda place: (len(spans[place]), place))
         beside = weakest - 1 if weakest else 1
         first, second = sorted((weakest, beside))
@@ -89,6 +89,6 @@ def summary(course: Timeline) -> list[Job]:
 def _span(course: Timeline, places: Sequence[int]) -> Job:
     mean = course.scores[places].mean(axis=0)
     leader = int(mean.argmax())
-    ((genre, score),) = rounded(course.classes[leader : leader + 1], mean[leader : leader + 1]).items()
+    ((genre, score),) = label_scores(course.classes[leader : leader + 1], mean[leader : leader + 1]).items()
     start, end = float(course.starts[places[0]]), float(course.ends[places[-1]])
     return {"start": round(start, 3), "end": round(end, 3), "genre": genre, "score": score}

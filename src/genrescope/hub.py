@@ -56,7 +56,7 @@ class HubEncoder(nn.Module):
         return self.eval().embed(torch.zeros(1, round(PROBE_SECONDS * self.sample_rate))).shape[1]
 
 
-def load(source: str, *, cache: Path | None = None) -> HubEncoder:
+def load_hub_encoder(source: str, *, cache: Path | None = None) -> HubEncoder:
     """Load an encoder, in eval mode.
 
     Parameters
@@ -69,9 +69,9 @@ def load(source: str, *, cache: Path | None = None) -> HubEncoder:
     Raises
     ------
     EnvironmentFailure
-        ``extra_missing``: transformers is not installed; ``fetch_failed``: no network, or no such repository.
+        ``missing_dependency``: transformers is not installed; ``download_failed``: no network, or no such repository.
     ModelError
-        ``model_missing``: the folder holds no model; ``model_foreign``: it is no audio encoder, or one that
+        ``model_not_found``: the folder holds no model; ``model_incompatible``: it is no audio encoder, or one that
         only runs with code of its own.
     """
     settings = {"cache_dir": cache, "trust_remote_code": False}
@@ -86,14 +86,14 @@ def load(source: str, *, cache: Path | None = None) -> HubEncoder:
         raise _absent(source, reason) from None
     except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, IndexError) as reason:
         raise ModelError(
-            "model_foreign",
+            "model_incompatible",
             f"{source}: cannot be used as an audio encoder: {_first_line(reason)}",
             "choose an encoder that takes samples of one channel and needs no code of its own",
         ) from None
 
 
-def licence(source: str, *, cache: Path | None = None) -> str:
-    """Return the licence that a model card names, or ``unknown``."""
+def license(source: str, *, cache: Path | None = None) -> str:
+    """Return the license that a model card names, or ``unknown``."""
     card = Path(source) / "README.md"
     hub = import_module("huggingface_hub")
     try:
@@ -123,7 +123,7 @@ def _unloadable(reason: ImportError) -> EnvironmentFailure:
     while root.__cause__ is not None:
         root = root.__cause__
     return EnvironmentFailure(
-        "extra_missing",
+        "missing_dependency",
         f"transformers is installed but does not load: {_first_line(root)}",
         "install what it names; if that is torchvision, which transformers loads wherever it is found, "
         "install torch and torchvision from one place, or uninstall torchvision",
@@ -133,12 +133,12 @@ def _unloadable(reason: ImportError) -> EnvironmentFailure:
 def _absent(source: str, reason: OSError) -> GenrescopeError:
     if Path(source).is_dir():
         return ModelError(
-            "model_missing",
+            "model_not_found",
             f"{source}: holds no model of the hub: {_first_line(reason)}",
             "give a folder with config.json, preprocessor_config.json and model.safetensors",
         )
     return EnvironmentFailure(
-        "fetch_failed",
+        "download_failed",
         f"https://huggingface.co/{source}: cannot be fetched: {_first_line(reason)}",
         "check the name, go online and try again, or copy the repository to a folder and give that",
     )

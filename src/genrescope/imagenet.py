@@ -27,7 +27,7 @@ class PictureNetwork(nn.Module):
     """A network for pictures without its last layers, fed with log-mel in dB.
 
     Input (segments, mels, frames), of any size. Each segment becomes a picture: level below its own maximum,
-    floored at -80 dB, as a grey between 0 and 1; resized bilinearly to ``side`` x ``side``, the same in three
+    floored at -80 dB, as a gray between 0 and 1; resized bilinearly to ``side`` x ``side``, the same in three
     channels, then brought to ImageNet's mean and deviation. Gain does not change the picture.
 
     Attributes
@@ -66,7 +66,7 @@ class Vgg16(PictureNetwork):
 
 
 class InceptionV3(PictureNetwork):
-    """Inception v3 up to its pooled maps, with the change of colours that its published weights expect."""
+    """Inception v3 up to its pooled maps, with the change of colors that its published weights expect."""
 
     size, side = 2048, 299
 
@@ -85,10 +85,10 @@ def without_head(state: State) -> dict[str, Tensor]:
 
 def picture(batch: Tensor, side: int) -> Tensor:
     """Turn log-mel in dB (segments, mels, frames) into pictures (segments, 3, side, side)."""
-    grey = (1 + relative_level(batch) / DYNAMIC_RANGE_DB).unsqueeze(1)
-    grey = functional.interpolate(grey, size=(side, side), mode="bilinear", align_corners=False)
+    gray = (1 + relative_level(batch) / DYNAMIC_RANGE_DB).unsqueeze(1)
+    gray = functional.interpolate(gray, size=(side, side), mode="bilinear", align_corners=False)
     mean, deviation = (batch.new_tensor(v).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_DEVIATION))
-    return (grey - mean) / deviation
+    return (gray - mean) / deviation
 
 
 def torchvision_models() -> Any:
@@ -97,7 +97,7 @@ def torchvision_models() -> Any:
     Raises
     ------
     EnvironmentFailure
-        ``extra_missing``: torchvision is not installed, or is a build for another torch.
+        ``missing_dependency``: torchvision is not installed, or is a build for another torch.
     """
     try:
         return import_module("torchvision").models
@@ -111,7 +111,7 @@ def torchvision_models() -> Any:
 
 def _unfitting(reason: Exception) -> EnvironmentFailure:
     return EnvironmentFailure(
-        "extra_missing",
+        "missing_dependency",
         f"torchvision is installed but does not load beside torch {torch.__version__}: {reason}",
         "install torch and torchvision from one place, for a CPU: pip install --force-reinstall torch "
         "torchvision --index-url https://download.pytorch.org/whl/cpu",

@@ -13,7 +13,7 @@ Kind = Literal["audio", "other", "unreadable"]
 _Seen = set[tuple[int, int]]
 
 
-class Entry(NamedTuple):
+class FoundFile(NamedTuple):
     """A thing found: ``size`` in bytes and ``mtime_ns`` are those of audio files, 0 where unknown."""
 
     path: str
@@ -22,9 +22,9 @@ class Entry(NamedTuple):
     mtime_ns: int = 0
 
 
-def walk(
+def discover(
     paths: Iterable[str | os.PathLike[str]], suffixes: Iterable[str] = AUDIO_SUFFIXES
-) -> Iterator[Entry]:
+) -> Iterator[FoundFile]:
     """Yield what ``paths`` lead to.
 
     Files count as audio as given, whatever their suffix, and so do paths that do not exist: decoding them
@@ -40,28 +40,28 @@ def walk(
             yield _audio(path)
 
 
-def iter_files(
+def audio_files(
     paths: Iterable[str | os.PathLike[str]], *, suffixes: Iterable[str] = AUDIO_SUFFIXES
 ) -> Iterator[Path]:
     """Yield the audio files among what ``walk`` finds, and the folders that may not be read."""
-    return (Path(entry.path) for entry in walk(paths, suffixes) if entry.kind != "other")
+    return (Path(entry.path) for entry in discover(paths, suffixes) if entry.kind != "other")
 
 
-def _folder(top: str, suffixes: frozenset[str], seen: _Seen) -> Iterator[Entry]:
+def _folder(top: str, suffixes: frozenset[str], seen: _Seen) -> Iterator[FoundFile]:
     """Walk without recursion, which depth could exhaust: what is still to come lies on a stack."""
     ahead = [(top, True)]
     while ahead:
         path, is_folder = ahead.pop()
         if not is_folder:
             known = os.path.splitext(path)[1].lower() in suffixes  # noqa: PTH122
-            yield _audio(path) if known else Entry(path, "other")
+            yield _audio(path) if known else FoundFile(path, "other")
             continue
         try:
             status = os.stat(path)  # noqa: PTH116
             with os.scandir(path) as listing:
                 within = sorted((entry.path, _is_folder(entry)) for entry in listing if entry.name[0] != ".")
         except OSError:
-            yield Entry(path, "unreadable")
+            yield FoundFile(path, "unreadable")
             continue
         if (status.st_dev, status.st_ino) not in seen:
             seen.add((status.st_dev, status.st_ino))
@@ -75,9 +75,9 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _audio(path: str) -> Entry:
+def _audio(path: str) -> FoundFile:
     try:
         status = os.stat(path)  # noqa: PTH116
     except (OSError, ValueError):
-        return Entry(path, "audio")
-    return Entry(path, "audio", status.st_size, status.st_mtime_ns)
+        return FoundFile(path, "audio")
+    return FoundFile(path, "audio", status.st_size, status.st_mtime_ns)

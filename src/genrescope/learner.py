@@ -1,4 +1,4 @@
-"""One network in training, as Lightning drives it: batches, optimiser, schedule, curves.
+"""One network in training, as Lightning drives it: batches, optimizer, schedule, curves.
 
 Every random choice is drawn from (seed, epoch), so a run that was killed and resumed makes the same ones.
 """
@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from genrescope import augment
-from genrescope.config import Config, OptimiserConfig
-from genrescope.examples import Examples
+from genrescope.config import Config, OptimizerConfig
+from genrescope.examples import SegmentDataset
 from genrescope.networks import Network, smoothed_cross_entropy
-from genrescope.records import Integers
+from genrescope.records import IntArray
 
 VALIDATION_BATCH = 128
 FITTING_SEGMENTS = 1024
@@ -26,12 +26,12 @@ FITTING_SEGMENTS = 1024
 class TrainingBatches:
     """Shuffled, augmented batches of the training segments; a fresh epoch each time it is iterated.
 
-    With ``augment.random_crops`` = k, an epoch is k crops from anywhere in each training track; otherwise
+    With ``augment.crops_per_track`` = k, an epoch is k crops from anywhere in each training track; otherwise
     it is every training segment once.
     """
 
     def __init__(
-        self, examples: Examples, targets: Integers, chosen: Integers, classes: int, config: Config
+        self, examples: SegmentDataset, targets: IntArray, chosen: IntArray, classes: int, config: Config
     ) -> None:
         self._examples = examples
         self._targets = targets
@@ -51,14 +51,14 @@ class TrainingBatches:
             yield self._batch(tracks[first : first + size], starts[first : first + size], generator)
 
     def _items(self) -> int:
-        crops = self._config.augment.random_crops
+        crops = self._config.augment.crops_per_track
         return crops * len(self._training_tracks()) if crops else len(self._chosen)
 
-    def _training_tracks(self) -> Integers:
+    def _training_tracks(self) -> IntArray:
         return np.unique(self._examples.track[self._chosen])
 
-    def _epoch(self, generator: np.random.Generator) -> tuple[Integers, Integers]:
-        crops = self._config.augment.random_crops
+    def _epoch(self, generator: np.random.Generator) -> tuple[IntArray, IntArray]:
+        crops = self._config.augment.crops_per_track
         if not crops:
             order = generator.permutation(self._chosen)
             return self._examples.track[order], self._examples.start[order]
@@ -67,33 +67,37 @@ class TrainingBatches:
         return tracks, self._examples.random_starts(tracks, generator)
 
     def _batch(
-        self, tracks: Integers, starts: Integers, generator: np.random.Generator
+        self, tracks: IntArray, starts: IntArray, generator: np.random.Generator
     ) -> tuple[Tensor, Tensor]:
         settings, spec = self._config.augment, self._examples.spec
-        batch = self._examples.crop(tracks, starts)
+        batch = self._examples.window(tracks, starts)
         targets = np.eye(self._classes, dtype=np.float32)[self._targets[tracks]]
         targets = (
             targets * (1 - self._config.train.label_smoothing)
             + self._config.train.label_smoothing / self._classes
         )
-        if settings.recolour_db > 0 and spec.kind == "log_mel":
-            batch = augment.recolour(batch, generator, decibels=settings.recolour_db)
-        if settings.band_limit and spec.kind == "log_mel":
-            batch = augment.band_limit(batch, generator, share=settings.band_limit)
-        if settings.masks and spec.kind == "log_mel":
-            frames = round(settings.mask_seconds * spec.sample_rate / spec.hop_length)
-            batch = augment.mask(
-                batch, generator, masks=settings.masks, bands=settings.mask_bands, frames=frames
+        if settings.random_eq_db > 0 and spec.kind == "log_mel":
+            batch = augment.random_eq(batch, generator, decibels=settings.random_eq_db)
+        if settings.lowpass_probability and spec.kind == "log_mel":
+            batch = augment.random_lowpass(batch, generator, share=settings.lowpass_probability)
+        if settings.spec_augment_masks and spec.kind == "log_mel":
+            frames = round(settings.spec_augment_max_seconds * spec.sample_rate / spec.hop_length)
+            batch = augment.spec_augment(
+                batch,
+                generator,
+                masks=settings.spec_augment_masks,
+                bands=settings.spec_augment_max_bands,
+                frames=frames,
             )
-        if settings.mix_up > 0:
-            batch, targets = augment.mix_up(batch, targets, generator, strength=settings.mix_up)
+        if settings.mixup_alpha > 0:
+            batch, targets = augment.mixup(batch, targets, generator, strength=settings.mixup_alpha)
         return torch.from_numpy(np.ascontiguousarray(batch)), torch.from_numpy(targets)
 
 
 class ValidationBatches:
     """The validation segments, in order and as they are."""
 
-    def __init__(self, examples: Examples, targets: Integers, chosen: Integers) -> None:
+    def __init__(self, examples: SegmentDataset, targets: IntArray, chosen: IntArray) -> None:
         self._examples, self._targets, self._chosen = examples, targets, chosen
 
     def __len__(self) -> int:
@@ -102,18 +106,18 @@ class ValidationBatches:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         for first in range(0, len(self._chosen), VALIDATION_BATCH):
             chosen = self._chosen[first : first + VALIDATION_BATCH]
-            batch = np.ascontiguousarray(self._examples.gather(chosen))
+            batch = np.ascontiguousarray(self._examples.take(chosen))
             yield torch.from_numpy(batch), torch.from_numpy(self._targets[self._examples.track[chosen]])
 
 
-def fit_normalisation(network: Network, examples: Examples, chosen: Integers, seed: int) -> None:
+def fit_normalizer(network: Network, examples: SegmentDataset, chosen: IntArray, seed: int) -> None:
     """Fit the network's first layer on a sample of the training segments."""
     generator = np.random.default_rng([seed, 0xF17])
     sample = generator.permutation(chosen)[:FITTING_SEGMENTS]
-    network.fit(torch.from_numpy(np.ascontiguousarray(examples.gather(sample))))
+    network.fit(torch.from_numpy(np.ascontiguousarray(examples.take(sample))))
 
 
-class Learner(lightning.LightningModule):
+class GenreModule(lightning.LightningModule):
     """A network, how its weights move, and the curves so far; ``on_epoch`` is told each new row of them."""
 
     def __init__(
@@ -142,7 +146,7 @@ class Learner(lightning.LightningModule):
         logits = self.network(features)
         loss = smoothed_cross_entropy(logits, targets)
         hits = (logits.argmax(1) == targets.argmax(1)).sum().item()
-        self._note("train", loss.item() * len(features), hits, len(features))
+        self._accumulate("train", loss.item() * len(features), hits, len(features))
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
@@ -150,9 +154,9 @@ class Learner(lightning.LightningModule):
         features, targets = batch
         logits = self.network(features).float()
         loss = torch.nn.functional.cross_entropy(logits, targets, reduction="sum").item()
-        self._note("validation", loss, (logits.argmax(1) == targets).sum().item(), len(features))
+        self._accumulate("validation", loss, (logits.argmax(1) == targets).sum().item(), len(features))
 
-    def _note(self, part: str, loss: float, hits: float, items: int) -> None:
+    def _accumulate(self, part: str, loss: float, hits: float, items: int) -> None:
         sums = self._sums.setdefault(part, [0.0, 0.0, 0.0])
         for index, value in enumerate((loss, hits, items)):
             sums[index] += value
@@ -173,8 +177,8 @@ class Learner(lightning.LightningModule):
         self.on_epoch(row)
 
     def _rate(self) -> float:
-        optimiser: Any = self.optimizers()
-        return float(optimiser.param_groups[0]["lr"])
+        optimizer: Any = self.optimizers()
+        return float(optimizer.param_groups[0]["lr"])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the curves with the weights."""
@@ -185,28 +189,28 @@ class Learner(lightning.LightningModule):
         self.curves = list(checkpoint["curves"])
 
     def configure_optimizers(self) -> Any:
-        """Build optimiser and schedule from the settings."""
-        settings = self.settings.optimiser
-        optimiser = _optimiser(self.network, self.settings)
+        """Build optimizer and schedule from the settings."""
+        settings = self.settings.optimizer
+        optimizer = _optimizer(self.network, self.settings)
         if settings.schedule == "one-cycle":
             steps = len(self.batches) * self.settings.train.epochs
-            peaks = [group["lr"] for group in optimiser.param_groups]
-            cycle = torch.optim.lr_scheduler.OneCycleLR(optimiser, peaks, total_steps=steps, pct_start=0.2)
-            return {"optimizer": optimiser, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
+            peaks = [group["lr"] for group in optimizer.param_groups]
+            cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, peaks, total_steps=steps, pct_start=0.2)
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
         if settings.schedule == "plateau":
             plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
-                optimiser, mode="max", factor=settings.plateau_factor, patience=settings.plateau_patience
+                optimizer, mode="max", factor=settings.plateau_factor, patience=settings.plateau_patience
             )
             return {
-                "optimizer": optimiser,
+                "optimizer": optimizer,
                 "lr_scheduler": {"scheduler": plateau, "monitor": "validation_accuracy"},
             }
-        return optimiser
+        return optimizer
 
 
-def _optimiser(network: Network, config: Config) -> torch.optim.Optimizer:
-    settings = config.optimiser
-    groups = _groups(network, settings)
+def _optimizer(network: Network, config: Config) -> torch.optim.Optimizer:
+    settings = config.optimizer
+    groups = _parameter_groups(network, settings)
     if settings.name == "rmsprop":
         # Keras' smoothing and epsilon, which the paper trained with.
         return torch.optim.RMSprop(
@@ -215,7 +219,7 @@ def _optimiser(network: Network, config: Config) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, settings.learning_rate, weight_decay=settings.weight_decay)
 
 
-def _groups(network: Network, settings: OptimiserConfig) -> list[dict[str, Any]]:
+def _parameter_groups(network: Network, settings: OptimizerConfig) -> list[dict[str, Any]]:
     """Divide what moves: the network's own weights first, and a backbone's at a smaller rate."""
     own: list[Tensor] = []
     borrowed: list[Tensor] = []
@@ -224,5 +228,5 @@ def _groups(network: Network, settings: OptimiserConfig) -> list[dict[str, Any]]
             (borrowed if name.startswith("backbone.") else own).append(parameter)
     groups: list[dict[str, Any]] = [{"params": own, "lr": settings.learning_rate}]
     if borrowed:
-        groups.append({"params": borrowed, "lr": settings.learning_rate * settings.backbone_rate})
+        groups.append({"params": borrowed, "lr": settings.learning_rate * settings.backbone_lr_scale})
     return groups

@@ -24,9 +24,9 @@ import soxr
 from genrescope import audio, backbones, distort, effects, features
 from genrescope.errors import AudioError, DataError
 from genrescope.features import FeatureSpec
-from genrescope.files import write_whole
-from genrescope.pictures import from_bytes, to_bytes
-from genrescope.records import Floats, Integers, Track
+from genrescope.files import write_atomic
+from genrescope.pictures import decode_db, encode_db
+from genrescope.records import FloatArray, IntArray, Track
 
 MIXED = 0.35
 STRENGTHS = (0.0, 0.5, 1.0, 1.5)
@@ -34,10 +34,10 @@ STRENGTHS = (0.0, 0.5, 1.0, 1.5)
 # teacher hears every excerpt at this one.
 LOUDEST_DB = 32.0
 
-Bytes = npt.NDArray[np.uint8]
+UInt8Array = npt.NDArray[np.uint8]
 
 
-class Lessons(NamedTuple):
+class TeacherTargets(NamedTuple):
     """What the student sees and what the teacher said, row by row.
 
     Attributes
@@ -48,17 +48,17 @@ class Lessons(NamedTuple):
     logits : ndarray, shape (lessons, classes), float16
     """
 
-    pictures: Bytes
+    spectrograms: UInt8Array
     embeddings: npt.NDArray[np.float16]
     logits: npt.NDArray[np.float16]
 
-    def log_mel(self, chosen: Integers) -> Floats:
+    def log_mel(self, chosen: IntArray) -> FloatArray:
         """Return the chosen pictures in dB below their loudest band."""
-        return from_bytes(self.pictures[chosen])
+        return decode_db(self.spectrograms[chosen])
 
 
 @dataclass(frozen=True)
-class Plan:
+class ShardSpec:
     """How lessons are made.
 
     Attributes
@@ -80,13 +80,13 @@ class Plan:
     weights: Path | None
     student: FeatureSpec
     seconds: float = 10.0
-    lessons: int = 256
+    examples: int = 256
     seed: int = 0
 
 
-def prepare_lessons(
+def build_shards(
     tracks: Sequence[Track],
-    plan: Plan,
+    plan: ShardSpec,
     folder: Path,
     *,
     numbers: range,
@@ -106,7 +106,7 @@ def prepare_lessons(
     Raises
     ------
     DataError
-        ``data_empty``: no track can be read.
+        ``dataset_empty``: no track can be read.
     ModelError, EnvironmentFailure
         The teacher cannot be loaded, or a file not be written.
     """
@@ -114,42 +114,44 @@ def prepare_lessons(
     if not missing:
         return
     context = get_context("spawn")  # forked processes would share torch's threads, and hang
-    with ProcessPoolExecutor(workers, context, _enter, (tuple(tracks), plan)) as pool:
+    with ProcessPoolExecutor(workers, context, _init_worker, (tuple(tracks), plan)) as pool:
         for number, failures in zip(missing, pool.map(partial(_write, folder), missing), strict=True):
             for failure in failures:
                 say(f"left out {failure}")
             say(f"lessons {number + 1} of {numbers.stop}")
 
 
-def read_lessons(folder: Path, numbers: Sequence[int]) -> Lessons:
+def load_shards(folder: Path, numbers: Sequence[int]) -> TeacherTargets:
     """Read files of lessons, joined.
 
     Raises
     ------
     DataError
-        ``data_missing``, ``data_malformed``.
+        ``dataset_not_found``, ``dataset_invalid``.
     """
     parts = [_read(_file(folder, number)) for number in numbers]
-    return Lessons(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    return TeacherTargets(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
 def _file(folder: Path, number: int) -> Path:
     return folder / f"lessons-{number:05}.npz"
 
 
-def _read(path: Path) -> Lessons:
+def _read(path: Path) -> TeacherTargets:
     try:
         with np.load(path, allow_pickle=False) as kept:
-            return Lessons(*(kept[name] for name in Lessons._fields))
+            return TeacherTargets(*(kept[name] for name in TeacherTargets._fields))
     except FileNotFoundError:
-        raise DataError("data_missing", f"{path}: no such lessons", "prepare them first") from None
+        raise DataError("dataset_not_found", f"{path}: no such lessons", "prepare them first") from None
     except (OSError, ValueError, KeyError, EOFError) as reason:
         raise DataError(
-            "data_malformed", f"{path}: not a file of lessons: {reason}", "delete it and repeat the command"
+            "dataset_invalid", f"{path}: not a file of lessons: {reason}", "delete it and repeat the command"
         ) from None
 
 
-def hear(tracks: Sequence[Track], plan: Plan, *, excerpts: int = 128) -> tuple[Floats, Floats]:
+def paired_features(
+    tracks: Sequence[Track], plan: ShardSpec, *, excerpts: int = 128
+) -> tuple[FloatArray, FloatArray]:
     """Return what student and teacher make of the same undistorted sound.
 
     Returns
@@ -157,64 +159,64 @@ def hear(tracks: Sequence[Track], plan: Plan, *, excerpts: int = 128) -> tuple[F
     seen, heard : ndarray, shape (excerpts, mels, frames), float32
         The student's features, and the teacher's at the times of the student's frames.
     """
-    school, generator = _School(tuple(tracks), plan), np.random.default_rng([plan.seed, 0xEA7])
+    school, generator = _ShardWriter(tuple(tracks), plan), np.random.default_rng([plan.seed, 0xEA7])
     spec, rate = plan.student, school.rate
     pairs = [school.pair(school.excerpt(generator, 0.0)) for _ in range(excerpts)]
     seen, heard = (np.stack(column) for column in zip(*pairs, strict=True))
     times = np.arange(seen.shape[2]) * spec.hop_length / spec.sample_rate
-    assert school.teacher.facts.spec is not None
-    frames = np.rint(times * rate / school.teacher.facts.spec.hop_length).astype(int)
+    assert school.teacher.info.spec is not None
+    frames = np.rint(times * rate / school.teacher.info.spec.hop_length).astype(int)
     return seen, heard[:, :, np.minimum(frames, heard.shape[2] - 1)]
 
 
-class _School:
+class _ShardWriter:
     """One process: recordings in memory, and a teacher."""
 
-    def __init__(self, tracks: tuple[Track, ...], plan: Plan) -> None:
+    def __init__(self, tracks: tuple[Track, ...], plan: ShardSpec) -> None:
         self.plan = plan
-        self.teacher = backbones.load(plan.teacher, weights=plan.weights)
-        self.rate = self.teacher.facts.sample_rate
+        self.teacher = backbones.load_backbone(plan.teacher, weights=plan.weights)
+        self.rate = self.teacher.info.sample_rate
         self.tracks = tracks
         self.chances = _chances([track.label for track in tracks])
         self.failures: list[str] = []
         self._heard: dict[int, npt.NDArray[np.int16] | None] = {}
 
-    def lessons(self, number: int) -> Lessons:
+    def examples(self, number: int) -> TeacherTargets:
         generator = np.random.default_rng([self.plan.seed, number])
-        rows = [self._lesson(generator) for _ in range(self.plan.lessons)]
+        rows = [self._example(generator) for _ in range(self.plan.examples)]
         pictures, seen = zip(*rows, strict=True)
         embeddings, logits = zip(*(self._teach(part) for part in _batches(seen, 16)), strict=True)
-        return Lessons(np.stack(pictures), np.concatenate(embeddings), np.concatenate(logits))
+        return TeacherTargets(np.stack(pictures), np.concatenate(embeddings), np.concatenate(logits))
 
-    def _lesson(self, generator: np.random.Generator) -> tuple[Bytes, Floats]:
+    def _example(self, generator: np.random.Generator) -> tuple[UInt8Array, FloatArray]:
         """Return what the student sees, and what the teacher hears, as its features."""
         samples = self.excerpt(generator, float(generator.choice(STRENGTHS)))
         if generator.random() < MIXED:
             other = self.excerpt(generator, float(generator.choice(STRENGTHS)))
             samples = effects.limit(effects.mix(samples, other, generator.uniform(-6, 6)))
         picture, heard = self.pair(samples)
-        return to_bytes(picture - picture.max()), heard
+        return encode_db(picture - picture.max()), heard
 
-    def pair(self, samples: Floats) -> tuple[Floats, Floats]:
+    def pair(self, samples: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return the features of the student and of the teacher, who hears the sound at one level."""
         spec = self.plan.student
         resampled = soxr.resample(samples, self.rate, spec.sample_rate, quality="HQ")
-        picture = features.compute(resampled[None], spec.sample_rate, spec)[0]
-        samples = effects.amplify(samples, LOUDEST_DB - float(picture.max()))
-        assert self.teacher.facts.spec is not None  # samples would need no student
-        return picture, features.compute(samples[None], self.rate, self.teacher.facts.spec)[0]
+        picture = features.extract(resampled[None], spec.sample_rate, spec)[0]
+        samples = effects.gain(samples, LOUDEST_DB - float(picture.max()))
+        assert self.teacher.info.spec is not None  # samples would need no student
+        return picture, features.extract(samples[None], self.rate, self.teacher.info.spec)[0]
 
-    def excerpt(self, generator: np.random.Generator, strength: float) -> Floats:
+    def excerpt(self, generator: np.random.Generator, strength: float) -> FloatArray:
         """Draw a recording, and from it an excerpt, distorted."""
         while True:
             recording = self._recording(int(generator.choice(len(self.tracks), p=self.chances)))
-            excerpt = distort.chain(
+            excerpt = distort.apply_random_effects(
                 recording, self.rate, generator, strength=strength, seconds=self.plan.seconds
             )
             if np.abs(excerpt).max() > 1e-3:  # a fade-out says nothing
                 return excerpt
 
-    def _recording(self, place: int) -> Floats:
+    def _recording(self, place: int) -> FloatArray:
         if place not in self._heard:
             self._heard[place] = self._load(place)
         kept = self._heard[place]
@@ -222,19 +224,19 @@ class _School:
             return kept.astype(np.float32) / np.float32(32768)
         self.chances[place] = 0
         if not self.chances.any():
-            raise DataError("data_empty", "no track can be read", "check them: genrescope classify FOLDER")
+            raise DataError("dataset_empty", "no track can be read", "check them: genrescope classify FOLDER")
         self.chances /= self.chances.sum()
         return self._recording(int(np.argmax(self.chances)))
 
     def _load(self, place: int) -> npt.NDArray[np.int16] | None:
         try:
-            samples = audio.load(self.tracks[place].path, sample_rate=self.rate).samples
+            samples = audio.load_audio(self.tracks[place].path, sample_rate=self.rate).samples
         except AudioError as failure:
             self.failures.append(f"{self.tracks[place].id}: {failure.message}")
             return None
         return np.round(effects.limit(samples) * 32767).astype(np.int16)
 
-    def _teach(self, seen: Sequence[Floats]) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.float16]]:
+    def _teach(self, seen: Sequence[FloatArray]) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.float16]]:
         import torch
 
         with torch.inference_mode():
@@ -246,18 +248,18 @@ def _chances(labels: Sequence[str]) -> npt.NDArray[np.float64]:
     """Return how likely each track is heard: a genre as the square root of its count."""
     _, places, counts = np.unique(labels, return_inverse=True, return_counts=True)
     chances = 1 / np.sqrt(counts[places])
-    normalised: npt.NDArray[np.float64] = chances / chances.sum()
-    return normalised
+    normalized: npt.NDArray[np.float64] = chances / chances.sum()
+    return normalized
 
 
-def _batches(rows: Sequence[Floats], size: int) -> Iterator[Sequence[Floats]]:
+def _batches(rows: Sequence[FloatArray], size: int) -> Iterator[Sequence[FloatArray]]:
     return (rows[first : first + size] for first in range(0, len(rows), size))
 
 
-_school: _School | None = None
+_school: _ShardWriter | None = None
 
 
-def _enter(tracks: tuple[Track, ...], plan: Plan) -> None:
+def _init_worker(tracks: tuple[Track, ...], plan: ShardSpec) -> None:
     """Open school in a fresh process."""
     import torch
 
@@ -265,13 +267,13 @@ def _enter(tracks: tuple[Track, ...], plan: Plan) -> None:
     torch.set_num_threads(1)
     if hasattr(os, "nice"):
         os.nice(5)
-    _school = _School(tracks, plan)
+    _school = _ShardWriter(tracks, plan)
 
 
 def _write(folder: Path, number: int) -> list[str]:
     assert _school is not None  # _enter ran before
     stream = io.BytesIO()
-    np.savez(stream, **_school.lessons(number)._asdict())
-    write_whole(_file(folder, number), stream.getvalue())
+    np.savez(stream, **_school.examples(number)._asdict())
+    write_atomic(_file(folder, number), stream.getvalue())
     failures, _school.failures = _school.failures, []
     return failures

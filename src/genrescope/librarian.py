@@ -23,7 +23,7 @@ app = typer.Typer(
 )
 
 
-class Shape(StrEnum):
+class ExportFormat(StrEnum):
     """What ``library export`` writes."""
 
     csv = "csv"
@@ -33,20 +33,20 @@ class Shape(StrEnum):
 
 
 _SUFFIXES = {
-    Shape.csv: (".csv", ".txt"),
-    Shape.jsonl: (".jsonl", ".json", ".ndjson", ".txt"),
-    Shape.parquet: (".parquet",),
+    ExportFormat.csv: (".csv", ".txt"),
+    ExportFormat.jsonl: (".jsonl", ".json", ".ndjson", ".txt"),
+    ExportFormat.parquet: (".parquet",),
 }
 
 
-class ByWhat(StrEnum):
+class GroupBy(StrEnum):
     """What makes a playlist."""
 
     genre = "genre"
     style = "style"
 
 
-class Doubt(StrEnum):
+class UncertainPolicyOption(StrEnum):
     """What ``library tag`` writes for doubtful answers."""
 
     nothing = "nothing"
@@ -54,7 +54,7 @@ class Doubt(StrEnum):
     all = "all"
 
 
-class Look(StrEnum):
+class OutputFormat(StrEnum):
     """How ``library show`` prints."""
 
     table = "table"
@@ -97,14 +97,14 @@ def scan(
     """
     from rich.console import Console
 
-    from genrescope.library import Library, Plan
-    from genrescope.watching import Watch
+    from genrescope.library import Library, ScanOptions
+    from genrescope.watching import ScanProgress
 
-    plan = Plan(model=model, excerpts=excerpts, workers=workers, retry=retry, seconds=timeout)
-    watch = Watch(paths, Console(stderr=True))
+    plan = ScanOptions(model=model, excerpts=excerpts, workers=workers, retry_failed=retry, timeout=timeout)
+    watch = ScanProgress(paths, Console(stderr=True))
     with Library(db) as library:
         try:
-            for _ in watch.over(library.scan(paths, plan)):
+            for _ in watch.track(library.scan(paths, plan)):
                 pass
         except KeyboardInterrupt:
             typer.echo(f"interrupted: {watch.summary()}; the same command goes on from here", err=True)
@@ -127,7 +127,8 @@ def show(
     gone: Annotated[bool, typer.Option("--gone", help="Only files that are no longer there.")] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
     format: Annotated[
-        Look | None, typer.Option("--format", "-f", help="Default: table on a terminal, jsonl otherwise.")
+        OutputFormat | None,
+        typer.Option("--format", "-f", help="Default: table on a terminal, jsonl otherwise."),
     ] = None,
 ) -> None:
     """Print the answers that a library keeps."""
@@ -141,10 +142,12 @@ def show(
     wanted = _filter(genre, style, min_score, max_score, under, unsure, failed=errors or None, gone=gone)
     with _library(db) as library:
         rows = map(as_answer, islice(library.rows(wanted), limit))
-        if (format or (Look.table if sys.stdout.isatty() else Look.jsonl)) is Look.table:
-            printing.print_table(rows, Console())
+        if (
+            format or (OutputFormat.table if sys.stdout.isatty() else OutputFormat.jsonl)
+        ) is OutputFormat.table:
+            printing.render_table(rows, Console())
         else:
-            printing.print_jsonl(rows, sys.stdout)
+            printing.render_jsonl(rows, sys.stdout)
 
 
 @app.command()
@@ -157,21 +160,21 @@ def stats(
     from rich.console import Console
 
     from genrescope import printing
-    from genrescope.library import tally
+    from genrescope.library import count_by
 
     with _library(db) as library:
-        counts = tally(library.rows(_filter(None, None, min_score, None, under, None)))
-    printing.print_counts(counts, Console())
+        counts = count_by(library.rows(_filter(None, None, min_score, None, under, None)))
+    printing.render_counts(counts, Console())
 
 
 @app.command()
 def export(
-    format: Annotated[Shape, typer.Option("--format", "-f", help="What to write.")],
+    format: Annotated[ExportFormat, typer.Option("--format", "-f", help="What to write.")],
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="A file; for m3u8 a folder. Default: standard output."),
     ] = None,
-    by: Annotated[ByWhat, typer.Option(help="One playlist for each of these (m3u8).")] = ByWhat.genre,
+    by: Annotated[GroupBy, typer.Option(help="One playlist for each of these (m3u8).")] = GroupBy.genre,
     db: Db = None,
     genre: Genres = None,
     style: Styles = None,
@@ -186,26 +189,26 @@ def export(
     from genrescope import files, shelves
     from genrescope.errors import ConfigError
 
-    if output is not None and format is not Shape.m3u8:
+    if output is not None and format is not ExportFormat.m3u8:
         files.check_output(output, *(_SUFFIXES[format]))
-    if output is None and format in (Shape.parquet, Shape.m3u8):
-        kind = "folder" if format is Shape.m3u8 else "file"
+    if output is None and format in (ExportFormat.parquet, ExportFormat.m3u8):
+        kind = "folder" if format is ExportFormat.m3u8 else "file"
         raise ConfigError(
-            "bad_use", f"{format} needs a place to be written to", f"name a {kind} with --output"
+            "invalid_argument", f"{format} needs a place to be written to", f"name a {kind} with --output"
         )
     with _library(db) as library:
         rows = library.rows(_filter(genre, style, min_score, max_score, under, unsure))
-        if format is Shape.m3u8 and output is not None:
+        if format is ExportFormat.m3u8 and output is not None:
             for path in shelves.write_playlists(rows, output, by=by.value):
                 typer.echo(f"playlist: {path}", err=True)
-        elif format is Shape.parquet and output is not None:
+        elif format is ExportFormat.parquet and output is not None:
             shelves.write_parquet(rows, output)
         else:
-            write = shelves.write_csv if format is Shape.csv else shelves.write_jsonl
+            write = shelves.write_csv if format is ExportFormat.csv else shelves.write_jsonl
             stream = sys.stdout if output is None else io.StringIO()
             write(rows, stream)
             if output is not None and isinstance(stream, io.StringIO):
-                files.write_whole(output, stream.getvalue())
+                files.write_atomic(output, stream.getvalue())
 
 
 @app.command()
@@ -219,8 +222,8 @@ def report(
 
     files.check_output(output, ".html", ".htm")
     with _library(db) as library:
-        page = survey.survey_page(library.rows(_filter(None, None, None, None, under, None)), title="Library")
-    files.write_whole(output, page)
+        page = survey.library_page(library.rows(_filter(None, None, None, None, under, None)), title="Library")
+    files.write_atomic(output, page)
     typer.echo(f"report: {output}", err=True)
 
 
@@ -242,7 +245,9 @@ def tag(
         float | None, typer.Option(min=0, max=1, help="Also every style with this probability or more.")
     ] = None,
     most: Annotated[int | None, typer.Option(min=1, help="So many genres at most.")] = None,
-    unsure: Annotated[Doubt, typer.Option(help="What to write for doubtful answers.")] = Doubt.nothing,
+    unsure: Annotated[
+        UncertainPolicyOption, typer.Option(help="What to write for doubtful answers.")
+    ] = UncertainPolicyOption.nothing,
     keep_mtime: Annotated[
         bool, typer.Option("--keep-mtime", help="Files keep their time of modification.")
     ] = False,
@@ -254,9 +259,9 @@ def tag(
     from rich.console import Console
 
     from genrescope import printing
-    from genrescope.library import Wording
+    from genrescope.library import TagOptions
 
-    wording = Wording(vocabulary, min_score, styles, most, unsure.value)
+    wording = TagOptions(vocabulary, min_score, styles, most, unsure.value)
     with _library(db) as library:
         found = library.tag(
             _filter(genre, style, None, None, under, None),
@@ -265,7 +270,7 @@ def tag(
             overwrite=overwrite,
             keep_mtime=keep_mtime,
         )
-        changed, failed = printing.print_tagged(found, Console(soft_wrap=True))
+        changed, failed = printing.render_tagged(found, Console(soft_wrap=True))
     done = "changed" if write else "would change; --write does it"
     typer.echo(f"{changed} files {done}" + (f", {failed} failed" if failed else ""), err=True)
     if failed:
@@ -286,7 +291,7 @@ def untag(
     from genrescope import printing
 
     with _library(db) as library:
-        done, failed = printing.print_untagged(
+        done, failed = printing.render_untagged(
             library.untag(under, keep_mtime=keep_mtime), Console(soft_wrap=True)
         )
     typer.echo(f"{done} changes taken back" + (f", {failed} failed" if failed else ""), err=True)
@@ -302,7 +307,7 @@ def _library(db: Path | None) -> Library:
     path = db or default_path()
     if not path.exists():
         raise DataError(
-            "data_missing", f"{path}: no library is there", "begin one: genrescope library scan DIR"
+            "dataset_not_found", f"{path}: no library is there", "begin one: genrescope library scan DIR"
         )
     return Library(path)
 

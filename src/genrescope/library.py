@@ -20,30 +20,30 @@ from types import TracebackType
 from typing import Any, Literal, NamedTuple
 
 from genrescope import files, inventory, models, tagging
-from genrescope.crew import Crew, Trade
+from genrescope.crew import WorkerPool, WorkerSpec
 from genrescope.database import Database, Filter, Row
 from genrescope.errors import ConfigError, DataError, GenrescopeError
-from genrescope.inventory import Entry
-from genrescope.tagging import Tagged, Untagged
-from genrescope.vocabulary import LABELS, Unsure, Vocabulary
+from genrescope.inventory import FoundFile
+from genrescope.tagging import TagResult, UntagResult
+from genrescope.vocabulary import LABELS, UncertainPolicy, Vocabulary
 
-Outcome = Literal["classified", "failed", "unchanged", "moved", "copied", "other", "unreadable"]
+ScanStatus = Literal["classified", "failed", "unchanged", "moved", "copied", "other", "unreadable"]
 # What may pass without the file changing: rights, disks.
-_PASSING = frozenset({"audio_missing", "audio_forbidden", "worker_failed"})
+_TRANSIENT_ERRORS = frozenset({"audio_missing", "audio_permission_denied", "worker_failed"})
 _SECONDS_A_FILE = 1800.0
 _MEGABYTES_A_FILE = 1500
 
 
-class Scanned(NamedTuple):
+class ScanResult(NamedTuple):
     """What became of one thing that a scan met; ``row`` is the file's row, if it has one."""
 
     path: str
-    outcome: Outcome
+    status: ScanStatus
     row: Row | None = None
 
 
 @dataclass(frozen=True)
-class Plan:
+class ScanOptions:
     """How to scan.
 
     Attributes
@@ -63,30 +63,30 @@ class Plan:
     model: str = models.DEFAULT
     excerpts: bool = True
     workers: int | None = None
-    retry: bool = False
-    seconds: float = _SECONDS_A_FILE
-    megabytes: int = _MEGABYTES_A_FILE
+    retry_failed: bool = False
+    timeout: float = _SECONDS_A_FILE
+    memory_limit_mb: int = _MEGABYTES_A_FILE
 
 
 @dataclass(frozen=True)
-class Wording:
+class TagOptions:
     """Which genres are written for an answer, in which words: see `vocabulary.Vocabulary.words`."""
 
     vocabulary: Path | None = None
-    min_score: float | None = None
-    styles_from: float | None = None
-    most: int | None = None
-    unsure: Unsure = "nothing"
+    genre_threshold: float | None = None
+    style_threshold: float | None = None
+    max_genres: int | None = None
+    uncertain: UncertainPolicy = "nothing"
 
     def reader(self, labels: Iterable[str]) -> Callable[[Row], list[str]]:
         """Return what gives the words for an answer."""
         known = Vocabulary() if self.vocabulary is None else Vocabulary.load(self.vocabulary, labels=labels)
         return partial(
-            known.words,
-            min_score=self.min_score,
-            styles_from=self.styles_from,
-            most=self.most,
-            unsure=self.unsure,
+            known.genres_for,
+            genre_threshold=self.genre_threshold,
+            style_threshold=self.style_threshold,
+            max_genres=self.max_genres,
+            uncertain=self.uncertain,
         )
 
 
@@ -121,7 +121,9 @@ class Library:
         """
         self.database = Database(default_path() if path is None else Path(path).expanduser())
 
-    def scan(self, paths: Iterable[str | os.PathLike[str]], plan: Plan | None = None) -> Iterator[Scanned]:
+    def scan(
+        self, paths: Iterable[str | os.PathLike[str]], plan: ScanOptions | None = None
+    ) -> Iterator[ScanResult]:
         """Hear the files at ``paths`` that are new or changed, or were heard by another model.
 
         Yields one `Scanned` for every file met, as it is done with; giving up the iteration stops the work.
@@ -129,7 +131,7 @@ class Library:
         Raises
         ------
         DataError
-            ``data_missing``: nothing is at one of the paths.
+            ``dataset_not_found``: nothing is at one of the paths.
         ModelError
             The model cannot be opened.
         """
@@ -137,10 +139,10 @@ class Library:
         for root in roots:
             if not os.path.lexists(root):
                 raise DataError(
-                    "data_missing", f"{root}: nothing is there", "check the path, or mount the disk"
+                    "dataset_not_found", f"{root}: nothing is there", "check the path, or mount the disk"
                 )
         roots = [root for root in roots if not any(Path(other) in Path(root).parents for other in roots)]
-        plan = plan or Plan()
+        plan = plan or ScanOptions()
         return _Scan(self.database, plan).run(roots)
 
     def rows(self, wanted: Filter | None = None) -> Iterator[Row]:
@@ -149,7 +151,7 @@ class Library:
         Raises
         ------
         ConfigError
-            ``bad_use``: no model of this library names such a genre, or such a style.
+            ``invalid_argument``: no model of this library names such a genre, or such a style.
         """
         wanted = wanted or Filter()
         named = (*wanted.genres, *wanted.styles)
@@ -159,18 +161,18 @@ class Library:
             if name not in known:
                 close = difflib.get_close_matches(name.casefold(), known, n=1)
                 hint = f"did you mean {close[0]!r}?" if close else "see: genrescope library stats"
-                raise ConfigError("bad_use", f"no genre or style is named {name!r}", hint)
+                raise ConfigError("invalid_argument", f"no genre or style is named {name!r}", hint)
         return self.database.rows(wanted)
 
     def tag(
         self,
         wanted: Filter | None = None,
-        wording: Wording | None = None,
+        wording: TagOptions | None = None,
         *,
         write: bool = False,
         overwrite: bool = False,
         keep_mtime: bool = False,
-    ) -> Iterator[Tagged]:
+    ) -> Iterator[TagResult]:
         """Say what writing genres into files would change; with ``write``, do it.
 
         Parameters
@@ -191,9 +193,9 @@ class Library:
         ConfigError
             The vocabulary; failures of single files are yielded.
         EnvironmentFailure
-            ``extra_missing`` without mutagen.
+            ``missing_dependency`` without mutagen.
         """
-        words = (wording or Wording()).reader({*LABELS, *self.database.labels()})
+        words = (wording or TagOptions()).reader({*LABELS, *self.database.labels()})
         rows = [row for row in self.rows(wanted) if row["error"] is None]
         return tagging.tag(
             self.database,
@@ -203,7 +205,7 @@ class Library:
             keep_mtime=keep_mtime,
         )
 
-    def untag(self, folder: Path | None = None, *, keep_mtime: bool = False) -> Iterator[Untagged]:
+    def untag(self, folder: Path | None = None, *, keep_mtime: bool = False) -> Iterator[UntagResult]:
         """Take back what `tag` wrote, everywhere or in a folder; see ``tags.undo`` for how."""
         return tagging.untag(self.database, self.database.changes(folder), keep_mtime=keep_mtime)
 
@@ -225,52 +227,58 @@ class _Scan:
     """One scan on its way: what is in hand, and how answers become rows."""
 
     database: Database
-    plan: Plan
-    pending: dict[Future[Row], tuple[Entry, list[Row]]] = field(default_factory=dict)
+    options: ScanOptions
+    pending: dict[Future[Row], tuple[FoundFile, list[Row]]] = field(default_factory=dict)
     roots: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        opened = models.load(self.plan.model)
+        opened = models.load_model(self.options.model)
         self.model, self.model_name = opened.sha256, opened.name
 
-    def run(self, roots: list[str]) -> Iterator[Scanned]:
-        plan, self.roots = self.plan, roots
+    def run(self, roots: list[str]) -> Iterator[ScanResult]:
+        plan, self.roots = self.options, roots
         settings = {"model": plan.model, "excerpts": plan.excerpts}
-        trade = Trade("genrescope.hearing:prepare", settings, seconds=plan.seconds, megabytes=plan.megabytes)
-        with Crew(trade, plan.workers or os.cpu_count() or 1) as crew:
-            for entry in inventory.walk(roots):
+        trade = WorkerSpec(
+            "genrescope.hearing:prepare", settings, timeout=plan.timeout, memory_limit_mb=plan.memory_limit_mb
+        )
+        with WorkerPool(trade, plan.workers or os.cpu_count() or 1) as crew:
+            for entry in inventory.discover(roots):
                 yield from self._collect(0)
                 if entry.kind != "audio":
-                    yield Scanned(entry.path, entry.kind)
+                    yield ScanResult(entry.path, entry.kind)
                     continue
                 row = self.database.find(entry.path)
                 if row is not None and self._is_done(row, entry):
-                    yield Scanned(entry.path, "unchanged", self._there(row))
+                    yield ScanResult(entry.path, "unchanged", self._mark_present(row))
                     continue
-                twins = self._answered(size=entry.size)
+                twins = self._find_classified(size=entry.size)
                 known = [twin["hash"] for twin in twins]
                 self.pending[crew.submit({"path": entry.path, "known": known})] = entry, twins
-                while crew.is_full:
+                while crew.full:
                     yield from self._collect()
             while self.pending:
                 yield from self._collect()
-        self._note_gone(roots)
+        self._mark_missing(roots)
 
-    def _is_done(self, row: Row, entry: Entry) -> bool:
+    def _is_done(self, row: Row, entry: FoundFile) -> bool:
         same_file = (row["size"], row["mtime_ns"]) == (entry.size, entry.mtime_ns)
-        same_question = row["model"] == self.model and row["excerpts"] <= self.plan.excerpts
-        settled = row["error"] is None or (row["error"] not in _PASSING and not self.plan.retry)
+        same_question = row["model"] == self.model and row["excerpts"] <= self.options.excerpts
+        settled = row["error"] is None or (
+            row["error"] not in _TRANSIENT_ERRORS and not self.options.retry_failed
+        )
         return same_file and same_question and settled
 
-    def _there(self, row: Row) -> Row:
+    def _mark_present(self, row: Row) -> Row:
         if row["gone"]:
-            self.database.mark_gone([row["path"]], gone=False)
+            self.database.mark_missing([row["path"]], gone=False)
         return row | {"gone": False}
 
-    def _answered(self, *, size: int | None = None, content: str | None = None) -> list[Row]:
-        return self.database.answered(self.model, excerpts=self.plan.excerpts, size=size, content=content)
+    def _find_classified(self, *, size: int | None = None, content: str | None = None) -> list[Row]:
+        return self.database.find_classified(
+            self.model, excerpts=self.options.excerpts, size=size, content=content
+        )
 
-    def _collect(self, seconds: float | None = None) -> Iterator[Scanned]:
+    def _collect(self, seconds: float | None = None) -> Iterator[ScanResult]:
         """Wait for something to be done, so long at most; write it down and pass it on."""
         if not self.pending:
             return
@@ -283,13 +291,13 @@ class _Scan:
                 error = {"error": failure.code, "message": message, "hint": failure.hint}
                 answer = {"hash": None, "columns": error}
             if "columns" in answer:
-                yield self._keep(entry, answer)
+                yield self._store(entry, answer)
             else:
                 # Files that changed places may have taken each other's rows meanwhile.
                 former = next(twin for twin in twins if twin["hash"] == answer["hash"])
-                yield self._recognise(entry, answer["hash"], former)
+                yield self._reuse_result(entry, answer["hash"], former)
 
-    def _keep(self, entry: Entry, answer: Row) -> Scanned:
+    def _store(self, entry: FoundFile, answer: Row) -> ScanResult:
         blank = dict.fromkeys(_ANSWER)
         row = {
             "path": entry.path,
@@ -304,33 +312,33 @@ class _Scan:
             **blank,
             **answer["columns"],
         }
-        self.database.put(row)
-        return Scanned(entry.path, "classified" if row["error"] is None else "failed", row)
+        self.database.upsert(row)
+        return ScanResult(entry.path, "classified" if row["error"] is None else "failed", row)
 
-    def _recognise(self, entry: Entry, content: str, former: Row) -> Scanned:
+    def _reuse_result(self, entry: FoundFile, content: str, former: Row) -> ScanResult:
         """Give a file the answer that its content has already: it was touched, moved, or copied."""
-        twins = self._answered(content=content)
+        twins = self._find_classified(content=content)
         own = next((twin for twin in twins if twin["path"] == entry.path), None)
         lost = next((twin for twin in twins if self._has_moved(twin["path"])), None)
         if own is None and lost is not None:
             self.database.move(lost["path"], entry.path, size=entry.size, mtime_ns=entry.mtime_ns)
-            outcome: Outcome = "moved"
+            outcome: ScanStatus = "moved"
         else:
             now = {"path": entry.path, "size": entry.size, "mtime_ns": entry.mtime_ns, "gone": False}
-            self.database.put((own or former) | now)
+            self.database.upsert((own or former) | now)
             outcome = "copied" if own is None else "unchanged"
-        return Scanned(entry.path, outcome, self.database.find(entry.path))
+        return ScanResult(entry.path, outcome, self.database.find(entry.path))
 
     def _has_moved(self, path: str) -> bool:
         """Whether a file is gone from where it was: not if its disk may only be unplugged."""
         near = any(Path(root) in Path(path).parents for root in self.roots) or Path(path).parent.is_dir()
-        return near and _is_gone(path)
+        return near and _is_missing(path)
 
-    def _note_gone(self, roots: list[str]) -> None:
+    def _mark_missing(self, roots: list[str]) -> None:
         """Note which files that were there once are there no longer."""
         for root in roots:
             there = self.database.paths(Path(root))
-            self.database.mark_gone([path for path in there if _is_gone(path)])
+            self.database.mark_missing([path for path in there if _is_missing(path)])
 
 
 _ANSWER = (
@@ -339,7 +347,7 @@ _ANSWER = (
 )  # fmt: skip
 
 
-def _is_gone(path: str) -> bool:
+def _is_missing(path: str) -> bool:
     """Whether no file is at a path; one that may only not be reached is not gone."""
     try:
         return S_ISDIR(os.lstat(path).st_mode)
@@ -349,7 +357,7 @@ def _is_gone(path: str) -> bool:
         return False
 
 
-def tally(rows: Iterable[Row]) -> dict[str, Counter[str]]:
+def count_by(rows: Iterable[Row]) -> dict[str, Counter[str]]:
     """Count rows by ``genre``, ``style``, ``error`` and ``format``."""
     counts: dict[str, Counter[str]] = {name: Counter() for name in ("genre", "style", "error", "format")}
     for row in rows:

@@ -8,12 +8,12 @@ import numpy as np
 
 from genrescope import audio, features, plots
 from genrescope.features import FeatureSpec
-from genrescope.records import Clip, Floats
+from genrescope.records import Audio, FloatArray
 
 MOST_SECONDS = 600.0
 
 
-def features_plot(path: Path) -> str:
+def plot_features(path: Path) -> str:
     """Draw the features of a file's first ten minutes, as SVG.
 
     Raises
@@ -21,16 +21,16 @@ def features_plot(path: Path) -> str:
     AudioError
         The file cannot be decoded; see ``audio.load``.
     EnvironmentFailure
-        ``extra_missing`` without matplotlib.
+        ``missing_dependency`` without matplotlib.
     """
-    clip = audio.load(path, sample_rate=22050, duration=MOST_SECONDS)
+    clip = audio.load_audio(path, sample_rate=22050, duration=MOST_SECONDS)
     drawn = {"waveform": clip.samples, "log_mel": _compute(clip, features.PAPER_LOG_MEL)}
     rows = _compute(clip, FeatureSpec("sequence", features=features.FEATURES)).T
     for name in features.FEATURES:
-        drawn[name], rows = np.split(rows, [features.dimension(FeatureSpec("sequence", features=(name,)))])
+        drawn[name], rows = np.split(rows, [features.feature_dimension(FeatureSpec("sequence", features=(name,)))])
     return plots.features_figure(drawn, clip.seconds, path.name)
 
 
-def _compute(clip: Clip, spec: FeatureSpec) -> Floats:
-    computed: Floats = features.compute(clip.samples[None], clip.sample_rate, spec)[0]
+def _compute(clip: Audio, spec: FeatureSpec) -> FloatArray:
+    computed: FloatArray = features.extract(clip.samples[None], clip.sample_rate, spec)[0]
     return computed

@@ -12,17 +12,17 @@ import numpy as np
 
 from genrescope import __version__, calibrate, classical, export, features
 from genrescope.config import Config
-from genrescope.measure import score, track_scores
+from genrescope.measure import predict_segments, predict_tracks
 from genrescope.models import Model, ModelInfo
-from genrescope.records import Integers
-from genrescope.task import Task, digest, fingerprint
+from genrescope.records import IntArray
+from genrescope.task import Task, track_digest, dataset_fingerprint
 
 CHECKED_SEGMENTS = 64
 Curves = list[dict[str, float]]
 Say = Callable[[str], None]
 
 
-def make(
+def build_model(
     task: Task, folder: Path, *, say: Say = lambda _: None, progress_bar: bool = False
 ) -> tuple[bytes, Curves]:
     """Fit the model that the task's settings name.
@@ -39,7 +39,7 @@ def make(
     list of dict
         The curves, one row per epoch; empty for models without epochs.
     """
-    if task.config.model.name in classical.FAMILIES:
+    if task.config.model.name in classical.CLASSICAL_FAMILIES:
         return _make_classical(task), []
     from genrescope import transfer
 
@@ -51,35 +51,43 @@ def make(
 def _make_classical(task: Task) -> bytes:
     inputs, targets = _training_examples(task)
     settings = task.config
-    pipeline = classical.fit(
-        settings.model.name, inputs, targets, c=settings.model.c, seed=settings.train.seed
+    pipeline = classical.fit_classical(
+        settings.model.name,
+        inputs,
+        targets,
+        c=settings.model.inverse_regularization,
+        seed=settings.train.seed,
     )
     graph = export.export_classical(pipeline, _info(task), inputs)
-    return export.redescribe(graph, _doubting(task, Model(graph, settings.model.name)))
+    return export.with_metadata(graph, _with_threshold(task, Model(graph, settings.model.name)))
 
 
 def _make_frozen(task: Task, transfer: Any) -> bytes:
     network = _build(task)
-    _fit_head(task, network, transfer)
-    sample = task.examples.gather(task.segments("train")[:CHECKED_SEGMENTS])
+    _fit_linear_head(task, network, transfer)
+    sample = task.examples.take(task.segments("train")[:CHECKED_SEGMENTS])
     return _export(task, network, sample)
 
 
-def _fit_head(task: Task, network: Any, transfer: Any) -> None:
+def _fit_linear_head(task: Task, network: Any, transfer: Any) -> None:
     """Put a logistic regression on the embeddings of the training segments."""
     inputs, targets = _training_examples(task)
     embeddings = transfer.embed(network.backbone, inputs)
     settings = task.config
-    network.set_head(*classical.fit_linear(embeddings, targets, c=settings.model.c, seed=settings.train.seed))
+    network.load_head(
+        *classical.fit_linear(
+            embeddings, targets, c=settings.model.inverse_regularization, seed=settings.train.seed
+        )
+    )
 
 
 def _make_network(task: Task, folder: Path, say: Say, progress_bar: bool) -> tuple[bytes, Curves]:
     from genrescope import fitting
 
-    fitting.prepare_torch(task.config)
+    fitting.configure_torch(task.config)
     network = _build(task)
-    start = _start(task, network)
-    curves = fitting.fit(
+    start = _linear_probe(task, network)
+    curves = fitting.train_network(
         network,
         task.examples,
         task.targets,
@@ -91,12 +99,12 @@ def _make_network(task: Task, folder: Path, say: Say, progress_bar: bool) -> tup
         say=say,
         progress_bar=progress_bar,
     )
-    _go_back(network, start, task.config.model.stay)
-    sample = task.examples.gather(task.segments("train")[:CHECKED_SEGMENTS])
+    _interpolate_weights(network, start, task.config.model.weight_interpolation)
+    sample = task.examples.take(task.segments("train")[:CHECKED_SEGMENTS])
     return _export(task, network, sample), curves
 
 
-def _start(task: Task, network: Any) -> dict[str, Any]:
+def _linear_probe(task: Task, network: Any) -> dict[str, Any]:
     """Fit the head of a network to be fine-tuned; return the weights that it starts from, none for others.
 
     A head that fits before the backbone moves spares it the detour (Kumar et al., ICLR 2022).
@@ -106,11 +114,11 @@ def _start(task: Task, network: Any) -> dict[str, Any]:
     from genrescope import transfer
 
     network.eval()
-    _fit_head(task, network, transfer)
+    _fit_linear_head(task, network, transfer)
     return {name: value.clone() for name, value in network.state_dict().items()}
 
 
-def _go_back(network: Any, start: dict[str, Any], share: float) -> None:
+def _interpolate_weights(network: Any, start: dict[str, Any], share: float) -> None:
     """Blend a network with what it was: robust where training data are few (Wortsman et al., CVPR 2022)."""
     blended = network.state_dict()
     for name, value in start.items():
@@ -127,7 +135,7 @@ def _export(task: Task, network: Any, sample: Any) -> bytes:
         temperature = _temperature(task, network, info, sample)
     info = replace(info, provenance={**info.provenance, "temperature": temperature})
     graph = export.export_network(network, info, sample, temperature=temperature)
-    return export.redescribe(graph, _doubting(task, Model(graph, info.name)))
+    return export.with_metadata(graph, _with_threshold(task, Model(graph, info.name)))
 
 
 def _temperature(task: Task, network: Any, info: ModelInfo, sample: Any) -> float:
@@ -137,20 +145,20 @@ def _temperature(task: Task, network: Any, info: ModelInfo, sample: Any) -> floa
         return 1.0
     model = Model(export.export_network(network, info, sample), info.name)
     owners, tracks = np.unique(task.examples.track[chosen], return_inverse=True)
-    logits = np.log(np.maximum(score(model, task.examples, chosen), 1e-30))
+    logits = np.log(np.maximum(predict_segments(model, task.examples, chosen), 1e-30))
     return calibrate.fit_segment_temperature(
         logits, task.targets[owners], tracks, task.examples.weights[chosen]
     )
 
 
-def _doubting(task: Task, model: Model) -> ModelInfo:
+def _with_threshold(task: Task, model: Model) -> ModelInfo:
     """Describe a model with the score below which it is unsure, given or chosen on the validation part."""
     settings, chosen = task.config.calibration, task.segments("validation")
-    if settings.min_score or not len(chosen):
-        return replace(model.info, min_score=settings.min_score or None)
-    scores, owners = track_scores(model, task.examples, chosen)
-    threshold = calibrate.threshold_for(scores, task.targets[owners], settings.accuracy)
-    return replace(model.info, min_score=None if threshold is None else round(threshold.score, 4))
+    if settings.threshold or not len(chosen):
+        return replace(model.info, threshold=settings.threshold or None)
+    scores, owners = predict_tracks(model, task.examples, chosen)
+    threshold = calibrate.select_threshold(scores, task.targets[owners], settings.target_accuracy)
+    return replace(model.info, threshold=None if threshold is None else round(threshold.score, 4))
 
 
 def _build(task: Task) -> Any:
@@ -158,28 +166,28 @@ def _build(task: Task) -> Any:
 
     settings, spec = task.config, task.examples.spec
     chosen = settings.model
-    if chosen.name in transfer.FAMILIES:
+    if chosen.name in transfer.PRETRAINED_FAMILIES:
         weights = Path(chosen.weights) if chosen.weights else None
-        return transfer.build(
+        return transfer.build_pretrained(
             chosen.name,
-            backbones.load(chosen.backbone, weights=weights),
+            backbones.load_backbone(chosen.backbone, weights=weights),
             mels=spec.n_mels,
             classes=len(task.classes),
             dropout=chosen.dropout,
-            frozen=settings.optimiser.backbone_rate == 0,
+            frozen=settings.optimizer.backbone_lr_scale == 0,
         )
-    return networks.build(
+    return networks.build_network(
         chosen.name,
-        features=features.dimension(spec),
+        features=features.feature_dimension(spec),
         frames=features.segment_frames(spec, settings.data.segment_seconds),
         classes=len(task.classes),
         dropout=chosen.dropout,
     )
 
 
-def _training_examples(task: Task) -> tuple[Any, Integers]:
+def _training_examples(task: Task) -> tuple[Any, IntArray]:
     chosen = task.segments("train")
-    return task.examples.gather(chosen), task.targets[task.examples.track[chosen]]
+    return task.examples.take(chosen), task.targets[task.examples.track[chosen]]
 
 
 def _info(task: Task) -> ModelInfo:
@@ -195,13 +203,13 @@ def _info(task: Task) -> ModelInfo:
         hop_seconds=settings.data.hop_seconds or settings.data.segment_seconds,
         provenance={
             "data": task.dataset.name,
-            "data_sha256": fingerprint(task.dataset),
+            "data_sha256": dataset_fingerprint(task.dataset),
             "protocol": task.split.protocol,
             "seed": settings.train.seed,
             "genrescope": __version__,
             "commit": _commit(),
             "config": _portable(settings).to_json(),
-            "heard": [digest(task.examples.tracks[owner].id) for owner in heard],
+            "heard": [track_digest(task.examples.tracks[owner].id) for owner in heard],
         },
     )
 

@@ -10,30 +10,30 @@ import numpy as np
 from genrescope import gtzan
 from genrescope.datasets import Dataset
 from genrescope.errors import ConfigError, DataError
-from genrescope.evaluate import Evaluation, evaluate
-from genrescope.examples import Examples, prepare
+from genrescope.evaluate import Evaluation, evaluate_scores
+from genrescope.examples import SegmentDataset, build_segments
 from genrescope.metrics import weighted_means
 from genrescope.models import Model
-from genrescope.records import Floats, Integers, Track
-from genrescope.splits import PROTOCOLS, split
-from genrescope.task import Task, digest
+from genrescope.records import FloatArray, IntArray, Track
+from genrescope.splits import PROTOCOLS, split_dataset
+from genrescope.task import Task, track_digest
 
 SCORING_BATCH = 64
 
 
-def measure(model: Model, task: Task, part: str = "test") -> Evaluation:
+def evaluate_task(model: Model, task: Task, part: str = "test") -> Evaluation:
     """Score one part of a task with a model file, and compare with the truth."""
     chosen = task.segments(part)
     if len(chosen) == 0:
-        raise DataError("data_empty", f"the {part} part is empty", "choose another protocol or fraction")
+        raise DataError("dataset_empty", f"the {part} part is empty", "choose another protocol or fraction")
     examples, protocol = task.examples, PROTOCOLS[task.split.protocol]
     notes = (
         [f"measured on the {part} part, which also chose the settings: optimistic"] if part != "test" else []
     )
     owners = examples.track[chosen]
     trained = task.segments("train")
-    return evaluate(
-        score(model, examples, chosen),
+    return evaluate_scores(
+        predict_segments(model, examples, chosen),
         task.targets[owners],
         classes=task.classes,
         tracks=[examples.tracks[owner].id for owner in owners],
@@ -41,35 +41,35 @@ def measure(model: Model, task: Task, part: str = "test") -> Evaluation:
         weights=examples.weights[chosen],
         train_truth=task.targets[examples.track[trained]],
         model=model.info.name,
-        min_score=model.info.min_score,
+        min_score=model.info.threshold,
         protocol=protocol.name,
         leaky=protocol.leaky,
-        label=protocol.label,
+        label=protocol.description,
         data=task.dataset.name,
         seed=task.config.train.seed,
         notes=notes,
     )
 
 
-def score(model: Model, examples: Examples, chosen: Integers) -> Floats:
+def predict_segments(model: Model, examples: SegmentDataset, chosen: IntArray) -> FloatArray:
     """Return the scores of segments, shape (segments, classes), a batch at a time."""
     batches = np.split(chosen, range(SCORING_BATCH, len(chosen), SCORING_BATCH))
-    return np.concatenate([model.scores(examples.gather(batch)) for batch in batches])
+    return np.concatenate([model.scores(examples.take(batch)) for batch in batches])
 
 
-def track_scores(model: Model, examples: Examples, chosen: Integers) -> tuple[Floats, Integers]:
+def predict_tracks(model: Model, examples: SegmentDataset, chosen: IntArray) -> tuple[FloatArray, IntArray]:
     """Return the scores of the tracks that the chosen segments are of, (tracks, classes), and which they are.
 
     A track's scores are the mean of its segments', each weighted by its seconds.
     """
     owners, places = np.unique(examples.track[chosen], return_inverse=True)
     means = weighted_means(
-        score(model, examples, chosen).astype(np.float64), places, examples.weights[chosen]
+        predict_segments(model, examples, chosen).astype(np.float64), places, examples.weights[chosen]
     )
     return means.astype(np.float32), owners
 
 
-def headline(evaluation: Evaluation) -> dict[str, Any]:
+def summary_metrics(evaluation: Evaluation) -> dict[str, Any]:
     """Return the figures that travel in the model file, each with its protocol and interval."""
     figures = {
         f"{level.unit}_{name}": {"value": value.value, "low": value.low, "high": value.high, "n": level.n}
@@ -83,7 +83,7 @@ def _known(dataset: Dataset, model: Model) -> tuple[Track, ...]:
     tracks = tuple(track for track in dataset.tracks if track.label in model.info.classes)
     if not tracks:
         raise DataError(
-            "data_malformed",
+            "dataset_invalid",
             f"{dataset.name}: {model.info.name} knows none of its genres ({', '.join(dataset.classes[:6])})",
             f"label tracks with: {', '.join(model.info.classes)}",
         )
@@ -93,24 +93,24 @@ def _known(dataset: Dataset, model: Model) -> tuple[Track, ...]:
 def _test_part(tracks: Sequence[Track], protocol: str, seed: int, folds: int) -> tuple[Track, ...]:
     if protocol == "segment-random":
         raise ConfigError(
-            "bad_use",
+            "invalid_argument",
             "segment-random divides tracks, so no track of it is a test track",
             "choose another protocol",
         )
-    return tuple(tracks[index] for index in split(tracks, protocol, seed=seed, folds=folds).test)
+    return tuple(tracks[index] for index in split_dataset(tracks, protocol, seed=seed, folds=folds).test)
 
 
-def measure_file(
+def evaluate_model(
     model: Model, dataset: Dataset, *, protocol: str = "all", seed: int = 0, folds: int = 5
 ) -> Evaluation:
-    """Measure a model file on labelled music: all of it, or the test part of a protocol.
+    """Measure a model file on labeled music: all of it, or the test part of a protocol.
 
     The answer says so when some of these tracks, by their ids, were in the model's own training.
 
     Raises
     ------
     DataError
-        ``data_malformed``: no label of the data set is a genre that the model knows.
+        ``dataset_invalid``: no label of the data set is a genre that the model knows.
     """
     info, classes = model.info, model.info.classes
     tracks = _known(dataset, model)
@@ -119,27 +119,27 @@ def measure_file(
         strange = len(dataset.tracks) - len(tracks)
         notes.append(f"{strange} tracks of genres that the model does not know are not scored")
     unread: list[str] = []
-    examples = prepare(
+    examples = build_segments(
         tracks if protocol == "all" else _test_part(tracks, protocol, seed, folds),
         info.features,
         seconds=info.segment_seconds,
         hop_seconds=info.hop_seconds,
         on_failure=lambda track, failure: unread.append(f"left out {track.id}: {failure.message}"),
-        exact=True,
+        per_segment=True,
     )
     heard = set(info.provenance.get("heard", ()))
-    overlap = sum(digest(track.id) in heard for track in examples.tracks)
+    overlap = sum(track_digest(track.id) in heard for track in examples.tracks)
     known = "no track is known to have been in the model's training"
     label = f"{overlap} of {len(examples.tracks)} tracks were in the model's training" if overlap else known
-    return evaluate(
-        score(model, examples, np.arange(len(examples))),
+    return evaluate_scores(
+        predict_segments(model, examples, np.arange(len(examples))),
         np.array([classes.index(track.label) for track in examples.tracks])[examples.track],
         classes=classes,
         tracks=[examples.tracks[owner].id for owner in examples.track],
         groups=[examples.tracks[owner].group for owner in examples.track],
         weights=examples.weights,
         model=info.name,
-        min_score=info.min_score,
+        min_score=info.threshold,
         protocol=protocol,
         leaky=overlap > 0 or (protocol in PROTOCOLS and PROTOCOLS[protocol].leaky),
         label=label,
@@ -152,7 +152,7 @@ def measure_file(
 def _cautions(protocol: str, tested: Sequence[Track]) -> list[str]:
     """Say what a reader of the figures could otherwise take for granted."""
     cautions = []
-    sides = gtzan.index().sides
+    sides = gtzan.load_index().fault_filtered
     published = sum(side == "test" for side in sides.values())
     if protocol == "fault-filtered" and len(tested) < published:
         cautions.append(

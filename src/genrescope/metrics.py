@@ -16,9 +16,9 @@ import numpy.typing as npt
 
 from genrescope.errors import ConfigError, DataError
 
-Reals = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
+Float64Array = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
 Labels = npt.ArrayLike
 
 # Draws held in memory at a time.
@@ -40,7 +40,7 @@ class Interval:
         return asdict(self)
 
 
-def confusion_matrix(truth: Labels, predicted: Labels, classes: Sequence[str]) -> Integers:
+def confusion_matrix(truth: Labels, predicted: Labels, classes: Sequence[str]) -> IntArray:
     """Count how often each genre was taken for each.
 
     Parameters
@@ -56,15 +56,15 @@ def confusion_matrix(truth: Labels, predicted: Labels, classes: Sequence[str]) -
     Raises
     ------
     DataError
-        ``data_empty`` or ``data_malformed``.
+        ``dataset_empty`` or ``dataset_invalid``.
     """
-    whole: Integers = group_confusions(truth, predicted, classes, np.zeros(np.shape(truth), int))[0]
+    whole: IntArray = group_confusions(truth, predicted, classes, np.zeros(np.shape(truth), int))[0]
     return whole
 
 
 def group_confusions(
     truth: Labels, predicted: Labels, classes: Sequence[str], groups: npt.ArrayLike
-) -> Integers:
+) -> IntArray:
     """Count one confusion matrix per group; shape (groups, classes, classes)."""
     size = len(classes)
     true, guess = checked_labels(truth, "truth", size), checked_labels(predicted, "predicted", size)
@@ -74,7 +74,7 @@ def group_confusions(
     return np.bincount(cells, minlength=len(names) * size * size).reshape(len(names), size, size)
 
 
-def precision_recall_f1(matrix: npt.ArrayLike) -> tuple[Reals, Reals, Reals]:
+def precision_recall_f1(matrix: npt.ArrayLike) -> tuple[Float64Array, Float64Array, Float64Array]:
     """Return precision, recall and F1 per genre, each of shape (..., classes).
 
     Precision is 0 for a genre never predicted, recall 0 for one that does not occur, F1 0 where both hold.
@@ -85,13 +85,13 @@ def precision_recall_f1(matrix: npt.ArrayLike) -> tuple[Reals, Reals, Reals]:
     return _ratio(hits, named), _ratio(hits, support), _ratio(2 * hits, support + named)
 
 
-def accuracy(matrix: npt.ArrayLike) -> Reals:
+def accuracy(matrix: npt.ArrayLike) -> Float64Array:
     """Return the share of right answers, shape (...)."""
     counts = _matrix(matrix)
     return _ratio(np.trace(counts, axis1=-2, axis2=-1), counts.sum((-2, -1)))
 
 
-def macro_f1(matrix: npt.ArrayLike) -> Reals:
+def macro_f1(matrix: npt.ArrayLike) -> Float64Array:
     """Return the mean F1, shape (...), over the genres that occur in the truth; absent ones do not count."""
     counts = _matrix(matrix)
     present = counts.sum(-1) > 0
@@ -110,7 +110,7 @@ def majority_baseline(train_labels: Labels, test_labels: Labels) -> float:
     return float(np.mean(test == names[np.argmax(counts)]))
 
 
-def top_answers(scores: npt.ArrayLike, truth: Labels) -> tuple[Reals, Flags]:
+def top_classes(scores: npt.ArrayLike, truth: Labels) -> tuple[Float64Array, BoolArray]:
     """Return the highest score of each row, and whether it stands for the right genre; both of shape (n,).
 
     Of equally high ones the first in order is the answer.
@@ -121,13 +121,13 @@ def top_answers(scores: npt.ArrayLike, truth: Labels) -> tuple[Reals, Flags]:
     return points.max(1), points.argmax(1) == true
 
 
-def bin_places(confidence: Reals, bins: int) -> Integers:
+def bin_indices(confidence: Float64Array, bins: int) -> IntArray:
     """Return which of ``bins`` bins of equal width between 0 and 1 each value falls into; shape (n,).
 
     A value on an edge belongs to the upper bin, 1 to the last.
     """
     if bins < 1:
-        raise ConfigError("bad_use", f"{bins} bins hold nothing", "ask for at least one bin")
+        raise ConfigError("invalid_argument", f"{bins} bins hold nothing", "ask for at least one bin")
     if confidence.min() < 0 or confidence.max() > 1 + _SLACK:
         raise malformed(f"scores from {confidence.min():.3g} to {confidence.max():.3g} are no probabilities")
     return np.minimum((confidence * bins).astype(np.int64), bins - 1)
@@ -143,16 +143,16 @@ def calibration_error(scores: npt.ArrayLike, truth: Labels, *, bins: int = 10) -
     Raises
     ------
     ConfigError
-        ``bad_use``: fewer than one bin.
+        ``invalid_argument``: fewer than one bin.
     DataError
-        ``data_empty``; ``data_malformed``, also where scores are no probabilities.
+        ``dataset_empty``; ``dataset_invalid``, also where scores are no probabilities.
     """
-    confidence, right = top_answers(scores, truth)
-    gaps = np.bincount(bin_places(confidence, bins), weights=right - confidence, minlength=bins)
+    confidence, right = top_classes(scores, truth)
+    gaps = np.bincount(bin_indices(confidence, bins), weights=right - confidence, minlength=bins)
     return float(np.abs(gaps).sum() / len(right))
 
 
-def chance_error(scores: npt.ArrayLike, *, bins: int = 10) -> float:
+def expected_ece(scores: npt.ArrayLike, *, bins: int = 10) -> float:
     """Return the calibration error to expect of perfectly calibrated scores such as these, by chance alone.
 
     Were each top score the probability of being right, the gap summed over a bin would be nearly normal with
@@ -161,14 +161,14 @@ def chance_error(scores: npt.ArrayLike, *, bins: int = 10) -> float:
     root of the number of rows; an error below it is no better than one at it.
     """
     confidence = checked_scores(scores).max(1)
-    places = bin_places(confidence, bins)
+    places = bin_indices(confidence, bins)
     variances = np.bincount(places, weights=np.clip(confidence * (1 - confidence), 0, None), minlength=bins)
     return float(np.sqrt(2 / np.pi * variances).sum() / len(confidence))
 
 
 def bootstrap_interval(
     statistics: npt.ArrayLike,
-    measure: Callable[[Any], Reals],
+    measure: Callable[[Any], Float64Array],
     *,
     resamples: int = 2000,
     seed: int = 0,
@@ -191,7 +191,7 @@ def bootstrap_interval(
         raise empty("no groups to resample")
     if resamples < 1 or not 0 < confidence < 1:
         raise ConfigError(
-            "bad_use",
+            "invalid_argument",
             f"{resamples} resamples at confidence {confidence} make no interval",
             "ask for at least one resample, and a confidence between 0 and 1",
         )
@@ -201,7 +201,7 @@ def bootstrap_interval(
     return Interval(float(measure(sums.sum(0)[None])[0]), float(low), float(high))
 
 
-def checked_labels(labels: Labels, name: str, size: int) -> Integers:
+def checked_labels(labels: Labels, name: str, size: int) -> IntArray:
     """Return labels as integers, shape (n,), each below ``size``; refuse anything else."""
     values = np.asarray(labels)
     if not values.size:
@@ -213,7 +213,7 @@ def checked_labels(labels: Labels, name: str, size: int) -> Integers:
     return values.astype(np.int64)
 
 
-def checked_scores(scores: npt.ArrayLike) -> Reals:
+def checked_scores(scores: npt.ArrayLike) -> Float64Array:
     """Return scores as finite float64, shape (n, classes); refuse anything else."""
     values = np.asarray(scores, dtype=np.float64)
     if values.ndim != 2:
@@ -232,7 +232,7 @@ def checked_lengths(**columns: npt.NDArray[Any]) -> None:
         raise malformed(f"columns of different length: {sizes}")
 
 
-def checked_weights(weights: npt.ArrayLike | None, rows: int) -> Reals:
+def checked_weights(weights: npt.ArrayLike | None, rows: int) -> Float64Array:
     """Return one weight a row, 1 where none are given; refuse negative and non-finite ones."""
     seconds = np.ones(rows) if weights is None else np.asarray(weights, dtype=np.float64)
     if seconds.shape != (rows,) or not (np.isfinite(seconds) & (seconds >= 0)).all():
@@ -240,15 +240,15 @@ def checked_weights(weights: npt.ArrayLike | None, rows: int) -> Reals:
     return seconds
 
 
-def weighted_means(scores: Reals, places: Integers, weights: Reals) -> Reals:
+def weighted_means(scores: Float64Array, places: IntArray, weights: Float64Array) -> Float64Array:
     """Return the weighted mean of the rows at each place, (places, classes); every place needs a weight."""
     sums = np.zeros((places.max() + 1, scores.shape[1]))
     np.add.at(sums, places, scores * weights[:, None])
-    means: Reals = sums / np.bincount(places, weights=weights)[:, None]
+    means: Float64Array = sums / np.bincount(places, weights=weights)[:, None]
     return means
 
 
-def codes(ids: npt.ArrayLike, name: str) -> tuple[npt.NDArray[Any], Integers]:
+def codes(ids: npt.ArrayLike, name: str) -> tuple[npt.NDArray[Any], IntArray]:
     """Return the distinct ids in order, and for each row the place of its own among them."""
     values = np.asarray(ids)
     if values.ndim != 1:
@@ -260,16 +260,16 @@ def codes(ids: npt.ArrayLike, name: str) -> tuple[npt.NDArray[Any], Integers]:
 def malformed(message: str) -> DataError:
     """Build the error for values that cannot be scored."""
     return DataError(
-        "data_malformed", message, "score the rows of one prediction run against the truth of the same rows"
+        "dataset_invalid", message, "score the rows of one prediction run against the truth of the same rows"
     )
 
 
 def empty(message: str) -> DataError:
     """Build the error for nothing to score."""
-    return DataError("data_empty", message, "choose a test part that holds at least one track")
+    return DataError("dataset_empty", message, "choose a test part that holds at least one track")
 
 
-def _matrix(matrix: npt.ArrayLike) -> Reals:
+def _matrix(matrix: npt.ArrayLike) -> Float64Array:
     """Return a confusion matrix, or a stack of them, as float64; refuse anything else."""
     counts = np.asarray(matrix, dtype=np.float64)
     if counts.ndim < 2 or counts.shape[-1] != counts.shape[-2] or not counts.size:
@@ -279,12 +279,12 @@ def _matrix(matrix: npt.ArrayLike) -> Reals:
     return counts
 
 
-def _ratio(part: Reals, whole: Reals) -> Reals:
+def _ratio(part: Float64Array, whole: Float64Array) -> Float64Array:
     """Divide, giving 0 where there is nothing to divide by."""
     return np.divide(part, whole, out=np.zeros(np.shape(whole)), where=np.asarray(whole) > 0)
 
 
-def _resample(sums: Reals, resamples: int, seed: int) -> Iterator[Reals]:
+def _resample(sums: Float64Array, resamples: int, seed: int) -> Iterator[Float64Array]:
     """Yield the summed statistics of resampled groups, stacked, a bounded number at a time."""
     generator = np.random.default_rng(seed)
     groups = len(sums)

@@ -1,4 +1,4 @@
-"""The model file, read and verified, and the catalogue of models that come with the package.
+"""The model file, read and verified, and the catalog of models that come with the package.
 
 A model is one ``.onnx`` file that describes itself: classes, features, segment length, provenance and
 scores stand as JSON in its metadata. Reading needs onnxruntime and nothing else.
@@ -18,11 +18,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from genrescope.errors import ModelError
-from genrescope.features import FeatureSpec, dimension, segment_frames
-from genrescope.files import cache_folder, packaged
-from genrescope.records import Floats
+from genrescope.features import FeatureSpec, feature_dimension, segment_frames
+from genrescope.files import cache_folder, package_data
+from genrescope.records import FloatArray
 
-SCHEMA = 2
+SCHEMA = 3
+# What schema 2, of version 0.1, called fields that are otherwise the same.
+_NAMES_IN_SCHEMA_2 = {"threshold": "min_score", "license": "licence"}
 METADATA_KEY = "genrescope"
 INPUT, OUTPUT, STYLES_OUTPUT = "features", "scores", "styles"
 DEFAULT = "default"
@@ -52,7 +54,7 @@ class ModelInfo:
         Data name and hash, split protocol, seed, package version, commit.
     scores : dict
         Measured accuracies with their intervals and protocol.
-    licence : str
+    license : str
         Of the weights.
     """
 
@@ -63,10 +65,10 @@ class ModelInfo:
     hop_seconds: float
     task: str = "single-label"
     styles: tuple[str, ...] = ()
-    min_score: float | None = None
+    threshold: float | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)
-    licence: str = ""
+    license: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the description as plain values, schema version first."""
@@ -82,29 +84,30 @@ class ModelInfo:
     def from_json(cls, values: Any, source: str) -> ModelInfo:
         """Read a description; refuse one of another schema or with missing parts."""
         schema = values.get("schema") if isinstance(values, dict) else None
-        if schema != SCHEMA:
+        if schema not in (SCHEMA, 2):
             raise ModelError(
-                "model_foreign",
+                "model_incompatible",
                 f"{source}: model schema {schema!r}, this version of genrescope reads schema {SCHEMA}",
                 "install the version of genrescope that wrote it, or train the model again",
             )
         try:
-            known = {name: values[name] for name in cls.__dataclass_fields__}
+            names = _NAMES_IN_SCHEMA_2 if schema == 2 else {}
+            known = {name: values[names.get(name, name)] for name in cls.__dataclass_fields__}
             for fault in _faults(known):
                 raise _foreign(source, fault)
-            for names in ("classes", "styles"):
-                known[names] = tuple(str(name) for name in known[names])
+            for key in ("classes", "styles"):
+                known[key] = tuple(str(name) for name in known[key])
             known["features"] = FeatureSpec.from_json(known["features"])
             return cls(**known)
         except (KeyError, TypeError) as reason:
             raise _foreign(source, f"its description lacks or garbles {reason}") from None
 
 
-class Answers(NamedTuple):
+class ModelOutput(NamedTuple):
     """What a model says of segments: ``scores`` (segments, classes), ``styles`` (segments, styles)."""
 
-    scores: Floats
-    styles: Floats
+    scores: FloatArray
+    styles: FloatArray
 
 
 class Model:
@@ -124,7 +127,7 @@ class Model:
         Raises
         ------
         ModelError
-            ``model_missing``; ``model_damaged`` when it is no ONNX graph; ``model_foreign`` when genrescope
+            ``model_not_found``; ``model_corrupt`` when it is no ONNX graph; ``model_incompatible`` when genrescope
             did not write it, or another version's schema did.
         """
         path = Path(path)
@@ -132,7 +135,7 @@ class Model:
             graph = path.read_bytes()
         except OSError as reason:
             raise ModelError(
-                "model_missing",
+                "model_not_found",
                 f"{path}: cannot be read: {reason.strerror}",
                 "check the path, or see: genrescope models",
             ) from None
@@ -143,7 +146,7 @@ class Model:
         """The model's name and the first eight digits of its hash."""
         return f"{self.info.name}@{self.sha256[:8]}"
 
-    def answer(self, features: Floats) -> Answers:
+    def predict(self, features: FloatArray) -> ModelOutput:
         """Score segments.
 
         Parameters
@@ -160,15 +163,15 @@ class Model:
         ports = _outputs(self.info)
         answers = self._session.run(ports, {INPUT: np.ascontiguousarray(features, np.float32)})
         styles = answers[1] if self.info.styles else np.zeros((len(features), 0), np.float32)
-        return Answers(answers[0], styles)
+        return ModelOutput(answers[0], styles)
 
-    def scores(self, features: Floats) -> Floats:
+    def scores(self, features: FloatArray) -> FloatArray:
         """Return the scores alone; see ``answer``."""
-        return self.answer(features).scores
+        return self.predict(features).scores
 
 
 @dataclass(frozen=True)
-class Shipped:
+class PackagedModel:
     """A model that comes with the package, or whose head does.
 
     Attributes
@@ -189,29 +192,29 @@ class Shipped:
     @property
     def path(self) -> Path:
         """Where the model lies: in the installation, or in the user's cache once it was fetched."""
-        return cache_folder("models") / self.file if self.head else packaged("models", self.file)
+        return cache_folder("models") / self.file if self.head else package_data("models", self.file)
 
 
-def catalogue() -> dict[str, Shipped]:
+def list_models() -> dict[str, PackagedModel]:
     """Return the models that come with the package, by name."""
-    text = packaged("models", "catalogue.json").read_text(encoding="utf8")
-    return {entry["name"]: Shipped(**entry) for entry in json.loads(text)}
+    text = package_data("models", "catalog.json").read_text(encoding="utf8")
+    return {entry["name"]: PackagedModel(**entry) for entry in json.loads(text)}
 
 
-def find(name: str | Path) -> Path:
+def resolve(name: str | Path) -> Path:
     """Return the file of a shipped model's name, or of a path.
 
     Raises
     ------
     ModelError
-        ``model_missing``: neither a shipped name nor a file.
+        ``model_not_found``: neither a shipped name nor a file.
     """
-    models = catalogue()
+    models = list_models()
     if str(name) in models:
         shipped = models[str(name)]
         if shipped.head and not shipped.path.exists():
             raise ModelError(
-                "model_missing",
+                "model_not_found",
                 f"the model {shipped.name} stands on a backbone that is not here yet",
                 f"run once: genrescope fetch {shipped.name}",
             )
@@ -220,17 +223,17 @@ def find(name: str | Path) -> Path:
         return Path(name)
     close = difflib.get_close_matches(str(name), models, n=1)
     hint = f"did you mean {close[0]!r}?" if close else "give a .onnx file or one of: " + ", ".join(models)
-    raise ModelError("model_missing", f"no model is named {str(name)!r}", hint)
+    raise ModelError("model_not_found", f"no model is named {str(name)!r}", hint)
 
 
-def load(name: str | Path = DEFAULT, *, threads: int = 1) -> Model:
+def load_model(name: str | Path = DEFAULT, *, threads: int = 1) -> Model:
     """Open a model by shipped name or path, verifying the checksum of a shipped one."""
-    model = Model.read(find(name), threads=threads)
-    shipped = catalogue().get(str(name))
+    model = Model.read(resolve(name), threads=threads)
+    shipped = list_models().get(str(name))
     if shipped is not None and not shipped.head and model.sha256 != shipped.sha256:
         raise ModelError(
-            "model_damaged",
-            f"{shipped.path}: checksum {model.sha256[:8]} is not the catalogue's {shipped.sha256[:8]}",
+            "model_corrupt",
+            f"{shipped.path}: checksum {model.sha256[:8]} is not the catalog's {shipped.sha256[:8]}",
             "install genrescope again",
         )
     return model
@@ -246,9 +249,9 @@ def _faults(known: dict[str, Any]) -> Iterator[str]:
         value = known[name]
         if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
             yield f"its {name} is {value!r}"
-    floor = known["min_score"]
-    if floor is not None and not (isinstance(floor, float) and 0 <= floor <= 1):
-        yield f"its min_score is {floor!r}"
+    threshold = known["threshold"]
+    if threshold is not None and not (isinstance(threshold, float) and 0 <= threshold <= 1):
+        yield f"its threshold is {threshold!r}"
     if known["task"] != "single-label":
         yield f"its task is {known['task']!r}, which this version does not know"
     for name in ("provenance", "scores"):
@@ -269,7 +272,7 @@ def _open(graph: bytes, source: str, threads: int) -> Any:
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as reason:  # onnxruntime's errors share no public base class
         raise ModelError(
-            "model_damaged",
+            "model_corrupt",
             f"{source}: not a readable ONNX model ({str(reason).splitlines()[0][:120]})",
             "give a .onnx file written by genrescope train, or a name from: genrescope models",
         ) from None
@@ -311,14 +314,14 @@ def _shape(info: ModelInfo) -> tuple[int | None, ...]:
     """Return the shape of the features that a described model is fed; None where it may vary."""
     spec = info.features
     if spec.kind == "vector":
-        return None, dimension(spec)
+        return None, feature_dimension(spec)
     frames = segment_frames(spec, info.segment_seconds)
-    return (None, dimension(spec), frames) if spec.kind == "log_mel" else (None, frames, dimension(spec))
+    return (None, feature_dimension(spec), frames) if spec.kind == "log_mel" else (None, frames, feature_dimension(spec))
 
 
 def _foreign(source: str, why: str) -> ModelError:
     return ModelError(
-        "model_foreign",
+        "model_incompatible",
         f"{source}: not a genrescope model: {why}",
         "give a file written by genrescope train or export",
     )

@@ -1,7 +1,7 @@
 """The networks: the paper's LSTM and parallel CNN + RNN, a sequential CRNN, and a plain CNN.
 
 Every network takes features as ``features.compute`` gives them and returns logits, shape (segments, classes).
-Normalisation is the first layer of each, fitted on training data only, so it travels inside the model file.
+Normalization is the first layer of each, fitted on training data only, so it travels inside the model file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from genrescope.errors import ConfigError
 from genrescope.levels import relative_level
 
 
-class Standardise(nn.Module):
+class Standardize(nn.Module):
     """Subtract a mean and divide by a deviation, one of each per feature of a sequence.
 
     Shape: (segments, frames, features) -> the same.
@@ -39,12 +39,12 @@ class Standardise(nn.Module):
         self.deviation.copy_(flat.std(0).clamp(min=1e-5))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Return standardised features."""
+        """Return standardized features."""
         return (batch - self.mean) / self.deviation
 
 
 class RelativeLevel(nn.Module):
-    """Log-mel in dB -> level below the segment's maximum, floored at -80 dB, standardised per band.
+    """Log-mel in dB -> level below the segment's maximum, floored at -80 dB, standardized per band.
 
     The reference is the segment's own maximum, so gain does not change the answer.
     Shape: (segments, mels, frames) -> the same.
@@ -52,32 +52,32 @@ class RelativeLevel(nn.Module):
 
     def __init__(self, mels: int) -> None:
         super().__init__()
-        self.standardise = Standardise(mels)
+        self.standardize = Standardize(mels)
 
     def fit(self, batch: Tensor) -> None:
         """Take the statistics of ``batch``, training data only."""
-        self.standardise.fit(relative_level(batch).transpose(1, 2))
+        self.standardize.fit(relative_level(batch).transpose(1, 2))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Return standardised relative levels."""
-        standard: Tensor = self.standardise(relative_level(batch).transpose(1, 2))
+        """Return standardized relative levels."""
+        standard: Tensor = self.standardize(relative_level(batch).transpose(1, 2))
         return standard.transpose(1, 2)
 
 
-class Normalisation(Protocol):
+class Normalization(Protocol):
     """A first layer: fitted on training data, then applied to every batch."""
 
     def fit(self, batch: Tensor) -> None:
         """Take the statistics of ``batch``."""
 
     def __call__(self, batch: Tensor) -> Tensor:
-        """Return normalised features."""
+        """Return normalized features."""
 
 
 class Network(nn.Module, ABC):
-    """What all networks share: ``normalise`` first, then ``score``."""
+    """What all networks share: ``normalize`` first, then ``score``."""
 
-    normalise: Normalisation
+    normalizer: Normalization
 
     @property
     def styles(self) -> tuple[str, ...]:
@@ -86,15 +86,15 @@ class Network(nn.Module, ABC):
 
     def fit(self, batch: Tensor) -> None:
         """Fit the first layer to features as computed, training data only."""
-        self.normalise.fit(batch)
+        self.normalizer.fit(batch)
 
     @abstractmethod
-    def score(self, batch: Tensor) -> Tensor:
-        """Return logits, shape (segments, classes), of normalised features."""
+    def forward_features(self, batch: Tensor) -> Tensor:
+        """Return logits, shape (segments, classes), of normalized features."""
 
     def forward(self, batch: Tensor) -> Tensor:
         """Return logits, shape (segments, classes), of features as computed."""
-        return self.score(self.normalise(batch))
+        return self.forward_features(self.normalizer(batch))
 
 
 class Lstm(Network):
@@ -105,14 +105,14 @@ class Lstm(Network):
 
     def __init__(self, features: int, classes: int, *, dropout: float = 0.0) -> None:
         super().__init__()
-        self.normalise = Standardise(features)
+        self.normalizer = Standardize(features)
         self.first = nn.LSTM(features, 128, batch_first=True)
         self.second = nn.LSTM(128, 64, batch_first=True)
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(64, classes)
-        initialise(self)
+        initialize_weights(self)
 
-    def score(self, batch: Tensor) -> Tensor:
+    def forward_features(self, batch: Tensor) -> Tensor:
         """Read the sequence; the last state of the second layer decides."""
         states, _ = self.first(batch)
         _, (last, _) = self.second(self.dropout(states))
@@ -128,16 +128,16 @@ class SequentialCrnn(Network):
 
     def __init__(self, mels: int, frames: int, classes: int, *, dropout: float = 0.0) -> None:
         super().__init__()
-        self.normalise = RelativeLevel(mels)
+        self.normalizer = RelativeLevel(mels)
         self.convolutions = nn.Sequential(
             *_block(1, 24, (2, 2)), *_block(24, 48, (2, 2)), *_block(48, 64, (4, 2)), *_block(64, 64, (4, 2))
         )
         self.recurrence = nn.GRU(64 * (mels // 64), 64, batch_first=True, bidirectional=True)
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(128, classes)
-        initialise(self)
+        initialize_weights(self)
 
-    def score(self, batch: Tensor) -> Tensor:
+    def forward_features(self, batch: Tensor) -> Tensor:
         """Convolve, read the columns in order, decide from both last states."""
         maps = self.convolutions(batch.unsqueeze(1))
         columns = maps.flatten(1, 2).transpose(1, 2)
@@ -156,7 +156,7 @@ class ParallelCnnRnn(Network):
 
     def __init__(self, mels: int, frames: int, classes: int, *, dropout: float = 0.0) -> None:
         super().__init__()
-        self.normalise = RelativeLevel(mels)
+        self.normalizer = RelativeLevel(mels)
         layers: list[nn.Module] = []
         for inputs, outputs, pool in ((1, 16, 2), (16, 32, 2), (32, 64, 2), (64, 64, 4), (64, 64, 1)):
             layers += [
@@ -171,15 +171,15 @@ class ParallelCnnRnn(Network):
         with torch.no_grad():
             width = self.branches(torch.zeros(1, mels, frames))[0].shape[1]
         self.output = nn.Linear(width + 128, classes)
-        initialise(self)
+        initialize_weights(self)
 
     def branches(self, batch: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the CNN and the GRU make of normalised features: (segments, 384), (segments, 128)."""
+        """Return what the CNN and the GRU make of normalized features: (segments, 384), (segments, 128)."""
         picture = self.convolutions(batch.unsqueeze(1))
         _, last = self.recurrence(self.pool(batch.unsqueeze(1)).squeeze(1).transpose(1, 2))
         return picture, torch.cat([last[0], last[1]], dim=1)
 
-    def score(self, batch: Tensor) -> Tensor:
+    def forward_features(self, batch: Tensor) -> Tensor:
         """Join both branches; one dense layer decides."""
         logits: Tensor = self.output(self.dropout(torch.cat(self.branches(batch), dim=1)))
         return logits
@@ -195,21 +195,21 @@ class Cnn(Network):
         self, mels: int, classes: int, *, dropout: float = 0.3, widths: Sequence[int] = (24, 48, 96, 144, 192)
     ) -> None:
         super().__init__()
-        self.normalise = RelativeLevel(mels)
+        self.normalizer = RelativeLevel(mels)
         layers: list[nn.Module] = []
         for inputs, outputs in zip((1, *widths[:-1]), widths, strict=True):
             layers += _block(inputs, outputs, (2, 2))
         self.convolutions = nn.Sequential(*layers[:-1])  # the last map is pooled over all of it instead
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(2 * widths[-1], classes)
-        initialise(self)
+        initialize_weights(self)
 
     def embed(self, batch: Tensor) -> Tensor:
-        """Return what the convolutions found, (segments, 2 x last width), of normalised features."""
+        """Return what the convolutions found, (segments, 2 x last width), of normalized features."""
         columns = self.convolutions(batch.unsqueeze(1)).mean(2)
         return torch.cat([columns.mean(2), columns.amax(2)], dim=1)
 
-    def score(self, batch: Tensor) -> Tensor:
+    def forward_features(self, batch: Tensor) -> Tensor:
         """Decide from the embedding."""
         logits: Tensor = self.output(self.dropout(self.embed(batch)))
         return logits
@@ -224,7 +224,7 @@ def _block(inputs: int, outputs: int, pool: tuple[int, int]) -> list[nn.Module]:
     ]
 
 
-def initialise(network: nn.Module) -> None:
+def initialize_weights(network: nn.Module) -> None:
     """Start from weights that keep variance: He for convolutions, orthogonal for recurrences.
 
     He et al., ICCV 2015; Saxe et al., ICLR 2014. Forget gates start open: Jozefowicz et al., ICML 2015.
@@ -235,10 +235,10 @@ def initialise(network: nn.Module) -> None:
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
         elif isinstance(layer, nn.LSTM | nn.GRU):
-            _initialise_recurrence(layer)
+            _initialize_recurrence(layer)
 
 
-def _initialise_recurrence(layer: nn.LSTM | nn.GRU) -> None:
+def _initialize_recurrence(layer: nn.LSTM | nn.GRU) -> None:
     for name, weight in layer.named_parameters():
         if name.startswith("weight_hh"):
             for gate in torch.split(weight.data, layer.hidden_size):
@@ -251,7 +251,7 @@ def _initialise_recurrence(layer: nn.LSTM | nn.GRU) -> None:
                 weight.data[layer.hidden_size : 2 * layer.hidden_size] = 1.0
 
 
-class Family(NamedTuple):
+class NetworkFamily(NamedTuple):
     """A network by name: ``build(bands or features, frames, classes, dropout)``, and what it takes."""
 
     build: Callable[[int, int, int, float], Network]
@@ -259,37 +259,37 @@ class Family(NamedTuple):
     summary: str
 
 
-FAMILIES: dict[str, Family] = {
-    "lstm": Family(
+NETWORK_FAMILIES: dict[str, NetworkFamily] = {
+    "lstm": NetworkFamily(
         lambda n, _, k, p: Lstm(n, k, dropout=p), "sequence", "LSTM 128-64, the paper's vanilla LSTM"
     ),
-    "crnn": Family(
+    "crnn": NetworkFamily(
         lambda n, t, k, p: SequentialCrnn(n, t, k, dropout=p), "log_mel", "convolutions, then a GRU"
     ),
-    "parallel": Family(
+    "parallel": NetworkFamily(
         lambda n, t, k, p: ParallelCnnRnn(n, t, k, dropout=p), "log_mel", "the paper's CNN beside a GRU"
     ),
-    "cnn": Family(lambda n, _, k, p: Cnn(n, k, dropout=p), "log_mel", "five convolutions, pooled over time"),
+    "cnn": NetworkFamily(lambda n, _, k, p: Cnn(n, k, dropout=p), "log_mel", "five convolutions, pooled over time"),
 }
 
 
-def build(name: str, *, features: int, frames: int, classes: int, dropout: float) -> Network:
+def build_network(name: str, *, features: int, frames: int, classes: int, dropout: float) -> Network:
     """Build a network with fresh weights from the current torch seed.
 
     Raises
     ------
     ConfigError
-        ``bad_config``: no network of that name, or segments too short for its pools.
+        ``invalid_config``: no network of that name, or segments too short for its pools.
     """
-    if name not in FAMILIES:
+    if name not in NETWORK_FAMILIES:
         raise ConfigError(
-            "bad_config", f"no network is named {name!r}", "choose one of: " + ", ".join(FAMILIES)
+            "invalid_config", f"no network is named {name!r}", "choose one of: " + ", ".join(NETWORK_FAMILIES)
         )
     try:
-        return FAMILIES[name].build(features, frames, classes, dropout)
+        return NETWORK_FAMILIES[name].build(features, frames, classes, dropout)
     except RuntimeError as reason:
         raise ConfigError(
-            "bad_config",
+            "invalid_config",
             f"{name}: {frames} frames are too few for its pools ({reason})",
             "use longer segments",
         ) from None

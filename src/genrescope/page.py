@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from genrescope.document import clock, page
+from genrescope.document import format_clock, html_page
 from genrescope.errors import DataError
 from genrescope.style import SERIES
 
@@ -20,7 +20,7 @@ Row = Mapping[str, Any]
 OTHER = "other"
 MOST_CARDS = 200
 MOST_BARS = 10
-STYLE_COLOUR = "var(--muted)"
+STYLE_COLOR = "var(--muted)"
 _MOST_SPANS = 40
 _MOST_POINTS = 400
 _MOST_TICKS = 6
@@ -79,22 +79,22 @@ def classification_page(rows: Sequence[Row], *, title: str, model: str) -> str:
     Raises
     ------
     DataError
-        ``data_malformed``: a row holds neither scores nor an error.
+        ``dataset_invalid``: a row holds neither scores nor an error.
     """
     answers = [_checked(row) for row in rows if "error" not in row]
     failures = [row for row in rows if "error" in row]
-    colours = _colours(answers)
+    colors = _colors(answers)
     parts = (
-        _summary(answers, colours),
+        _summary(answers, colors),
         _failures(failures),
-        _cards(answers[:MOST_CARDS], colours),
+        _cards(answers[:MOST_CARDS], colors),
         _rest(answers[MOST_CARDS:]),
     )
     seconds = sum(float(row.get("seconds", 0)) for row in answers)
-    lead = f"{_count(len(answers), 'file')} classified, {clock(seconds)} of music"
+    lead = f"{_count(len(answers), 'file')} classified, {format_clock(seconds)} of music"
     lead += f", {len(failures)} not readable" if failures else ""
     footer = f"Model: {model}. Made by genrescope."
-    return page(title, f"{lead}. Model: {model}.", "\n".join(parts), footer=footer, extra_style=STYLE_SHEET)
+    return html_page(title, f"{lead}. Model: {model}.", "\n".join(parts), footer=footer, extra_style=STYLE_SHEET)
 
 
 def _checked(row: Row) -> Row:
@@ -102,32 +102,32 @@ def _checked(row: Row) -> Row:
     if isinstance(row.get("path"), str) and isinstance(row.get("scores"), Mapping) and row["scores"]:
         return row
     raise DataError(
-        "data_malformed",
+        "dataset_invalid",
         f"a row for {row.get('path', 'a file without path')!r} holds neither scores nor an error",
         "pass rows as `genrescope classify --format jsonl` prints them",
     )
 
 
-def _colours(answers: Sequence[Row]) -> dict[str, str]:
-    """Give every genre its colour for the page; where there are many, rare ones share the last."""
+def _colors(answers: Sequence[Row]) -> dict[str, str]:
+    """Give every genre its color for the page; where there are many, rare ones share the last."""
     totals: Counter[str] = Counter()
     for row in answers:
         totals.update(row["scores"])
     names = sorted(totals)
     if len(names) > len(SERIES):
         names = [name for name, _ in totals.most_common(len(SERIES) - 1)]
-    colours = dict.fromkeys(totals, f"var(--s{len(SERIES) - 1})")
-    return colours | {name: f"var(--s{place})" for place, name in enumerate(names)}
+    colors = dict.fromkeys(totals, f"var(--s{len(SERIES) - 1})")
+    return colors | {name: f"var(--s{place})" for place, name in enumerate(names)}
 
 
-def _summary(answers: Sequence[Row], colours: Mapping[str, str]) -> str:
+def _summary(answers: Sequence[Row], colors: Mapping[str, str]) -> str:
     """Return how many files fell to each genre, as bars."""
     if not answers:
         return '<section><h2>Genres</h2><p class="muted">No file was classified.</p></section>'
     counts = Counter(_genre(row) for row in answers).most_common()
     most = counts[0][1]
-    lines = [(name, number / most, str(number), colours[name]) for name, number in counts]
-    return f"<section><h2>Genres</h2>{bars(lines, 'Files per genre')}</section>"
+    lines = [(name, number / most, str(number), colors[name]) for name, number in counts]
+    return f"<section><h2>Genres</h2>{score_bars(lines, 'Files per genre')}</section>"
 
 
 def _failures(failures: Sequence[Row]) -> str:
@@ -150,46 +150,46 @@ def _failure(row: Row) -> str:
     )
 
 
-def _cards(answers: Sequence[Row], colours: Mapping[str, str]) -> str:
+def _cards(answers: Sequence[Row], colors: Mapping[str, str]) -> str:
     """Return a card for each file."""
     if not answers:
         return ""
-    return f"<section><h2>Files</h2>{''.join(_card(row, colours) for row in answers)}</section>"
+    return f"<section><h2>Files</h2>{''.join(_card(row, colors) for row in answers)}</section>"
 
 
-def _card(row: Row, colours: Mapping[str, str]) -> str:
+def _card(row: Row, colors: Mapping[str, str]) -> str:
     """Return one file: its genre, all scores, and its course where there is one."""
     path, genre = row["path"], _genre(row)
     scores = sorted(row["scores"].items(), key=lambda pair: -pair[1])[:MOST_BARS]
-    lines = [(name, float(score), f"{100 * score:.1f} %", colours[name]) for name, score in scores]
+    lines = [(name, float(score), f"{100 * score:.1f} %", colors[name]) for name, score in scores]
     name = path.replace("\\", "/").rpartition("/")[2]
     unsure = '<span class="flag">unsure</span>' if row.get("unsure") else ""
-    seconds = f" · {clock(float(row['seconds']))}" if "seconds" in row else ""
+    seconds = f" · {format_clock(float(row['seconds']))}" if "seconds" in row else ""
     flags = "".join(f'<span class="flag">{escape(str(flag))}</span>' for flag in row.get("flags", ()))
     return (
         f'<article class="card"><h3>{escape(name or path)}{flags}</h3>'
         f'<p class="path muted">{escape(path)}{seconds}</p>'
         f'<p class="verdict">{escape(genre)} <span class="share">{100 * scores[0][1]:.0f} %</span>'
         f"{unsure}</p>"
-        f'<div class="answers">{bars(lines, f"Scores of {name}")}'
-        f"{_styles(row)}</div>{_course(row, colours)}</article>"
+        f'<div class="answers">{score_bars(lines, f"Scores of {name}")}'
+        f"{_styles(row)}</div>{_course(row, colors)}</article>"
     )
 
 
 def _styles(row: Row) -> str:
     """Return the styles of a file, which do not exclude each other, as bars; "" without any."""
     styles = list(row.get("styles", {}).items())[:MOST_BARS]
-    lines = [(name, float(share), f"{100 * share:.0f} %", STYLE_COLOUR) for name, share in styles]
-    return bars(lines, f"Styles of {row['path']}", "Styles") if lines else ""
+    lines = [(name, float(share), f"{100 * share:.0f} %", STYLE_COLOR) for name, share in styles]
+    return score_bars(lines, f"Styles of {row['path']}", "Styles") if lines else ""
 
 
-def bars(rows: Sequence[tuple[str, float, str, str]], label: str, caption: str = "") -> str:
-    """Return (name, share, text, colour) as a table of bars, with a caption where there is one."""
+def score_bars(rows: Sequence[tuple[str, float, str, str]], label: str, caption: str = "") -> str:
+    """Return (name, share, text, color) as a table of bars, with a caption where there is one."""
     lines = "".join(
         f'<tr><th scope="row">{escape(name)}</th><td><div class="track">'
-        f'<span style="width:{100 * min(1.0, max(0.0, share)):.1f}%;background:{colour}"></span></div></td>'
+        f'<span style="width:{100 * min(1.0, max(0.0, share)):.1f}%;background:{color}"></span></div></td>'
         f'<td class="value">{escape(text)}</td></tr>'
-        for name, share, text, colour in rows
+        for name, share, text, color in rows
     )
     head = f"<caption>{escape(caption)}</caption>" if caption else ""
     return f'<table class="bars" aria-label="{escape(label)}">{head}<tbody>{lines}</tbody></table>'
@@ -209,7 +209,7 @@ def _rest(answers: Sequence[Row]) -> str:
     return f'<section><h2>Further files</h2><div class="scroll">{table}</div></section>'
 
 
-def _course(row: Row, colours: Mapping[str, str]) -> str:
+def _course(row: Row, colors: Mapping[str, str]) -> str:
     """Return the genres over the track as stacked areas, with legend, time axis and words; "" without one."""
     timeline = row.get("timeline")
     if not timeline:
@@ -217,7 +217,7 @@ def _course(row: Row, colours: Mapping[str, str]) -> str:
     names, shares = _stack(timeline)
     starts = [float(piece["start"]) for piece in timeline]
     begin, end = starts[0], float(timeline[-1]["end"])
-    shades = {OTHER: f"var(--s{len(SERIES) - 1})"} | dict(colours)
+    shades = {OTHER: f"var(--s{len(SERIES) - 1})"} | dict(colors)
     middles = np.array([(piece["start"] + piece["end"]) / 2 for piece in timeline])
     times, heights = _thinned((middles - begin) / max(end - begin, 1e-9), shares)
     paths = "".join(_area(name, shades[name], times, heights, place) for place, name in enumerate(names))
@@ -252,7 +252,7 @@ def _stack(timeline: Sequence[Row]) -> tuple[list[str], Reals]:
 
 
 def _thinned(times: Reals, shares: Reals) -> tuple[Reals, Reals]:
-    """Average neighbours until few enough points are left, then reach out to both ends."""
+    """Average neighbors until few enough points are left, then reach out to both ends."""
     step = -(-len(times) // _MOST_POINTS)
     edges = np.arange(0, len(times), step)
     sizes = np.diff([*edges, len(times)])
@@ -261,15 +261,13 @@ def _thinned(times: Reals, shares: Reals) -> tuple[Reals, Reals]:
     return np.concatenate([[0], fewer, [1]]), np.vstack([means[:1], means, means[-1:]])
 
 
-def _area(name: str, colour: str, times: Reals, heights: Reals, place: int) -> str:
+def _area(name: str, color: str, times: Reals, heights: Reals, place: int) -> str:
     """Return one genre's area between those before it and itself, in a field of 1000 by 100."""
     lower = 100 - 100 * heights[:, :place].sum(1)
     upper = lower - 100 * heights[:, place]
     there = [f"{1000 * time:.1f},{height:.1f}" for time, height in zip(times, upper, strict=True)]
     back = [f"{1000 * time:.1f},{height:.1f}" for time, height in zip(times, lower, strict=True)][::-1]
-    return (
-        f'<path style="fill:{colour}" d="M{" L".join(there + back)} Z"><title>{escape(name)}</title></path>'
-    )
+    return f'<path style="fill:{color}" d="M{" L".join(there + back)} Z"><title>{escape(name)}</title></path>'
 
 
 def _axis(begin: float, end: float) -> str:
@@ -279,7 +277,7 @@ def _axis(begin: float, end: float) -> str:
     ticks = np.arange(np.ceil(begin / step), np.floor(end / step) + 1) * step
     places = [(tick, (tick - begin) / length) for tick in ticks]
     marks = "".join(
-        f'<span{" class=last" if share > 0.97 else ""} style="left:{100 * share:.2f}%">{clock(tick)}</span>'
+        f'<span{" class=last" if share > 0.97 else ""} style="left:{100 * share:.2f}%">{format_clock(tick)}</span>'
         for tick, share in places
     )
     return f'<div class="axis" aria-hidden="true">{marks}</div>'
@@ -291,7 +289,7 @@ def _spans(timeline: Sequence[Row]) -> Iterator[str]:
     turns = [place for place in range(len(leaders)) if place == 0 or leaders[place] != leaders[place - 1]]
     for turn, following in zip(turns, [*turns[1:], None], strict=True):
         until = timeline[-1]["end"] if following is None else timeline[following]["start"]
-        yield f"{clock(timeline[turn]['start'])} to {clock(until)} {leaders[turn]}"
+        yield f"{format_clock(timeline[turn]['start'])} to {format_clock(until)} {leaders[turn]}"
 
 
 def _genre(row: Row) -> str:

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from genrescope.errors import TagError
 
-Bytes = npt.NDArray[np.uint8]
+UInt8Array = npt.NDArray[np.uint8]
 
 MOST_BYTES: Final = 4 << 20
 PIECE: Final = 1 << 20
@@ -33,7 +33,7 @@ _GAP = 12
 
 
 @dataclass(frozen=True)
-class Patch:
+class Delta:
     """From a new file back to the old one.
 
     Attributes
@@ -49,7 +49,7 @@ class Patch:
     data: bytes | None
 
 
-def make(old: Path, new: Path, *, most: int = MOST_BYTES) -> Patch:
+def create_delta(old: Path, new: Path, *, most: int = MOST_BYTES) -> Delta:
     """Compare two files, and say how to get the first from the second.
 
     Files are read in pieces, twice; memory is bounded by ``most``, the bytes that may have to be stored.
@@ -61,24 +61,24 @@ def make(old: Path, new: Path, *, most: int = MOST_BYTES) -> Patch:
     """
     with old.open("rb") as before, new.open("rb") as after:
         sizes = _size(before), _size(after)
-        pivot = _pivot(before, after, sizes)
+        pivot = _split_point(before, after, sizes)
         corrections = _corrections(before, after, sizes, pivot, most)
         digests = _digest(before), _digest(after)
     if corrections is None:
-        return Patch(*digests, None)
+        return Delta(*digests, None)
     starts, lengths, stored = corrections
     head = _HEAD.pack(*sizes, pivot, len(starts))
     table = np.array(starts, "<u8").tobytes() + np.array(lengths, "<u4").tobytes()
-    return Patch(*digests, zlib.compress(head + table + stored, 9))
+    return Delta(*digests, zlib.compress(head + table + stored, 9))
 
 
-def apply(patch: Patch, new: Path, old: Path) -> None:
+def apply_delta(patch: Delta, new: Path, old: Path) -> None:
     """Write the old file to ``old``, from the new one and the patch.
 
     Raises
     ------
     TagError
-        ``tags_damaged``: the new file is not the one that the patch was made for, or the patch is damaged;
+        ``tags_corrupt``: the new file is not the one that the patch was made for, or the patch is damaged;
         what stands in ``old`` is then not to be used.
     OSError
         ``new`` cannot be read, or ``old`` not written.
@@ -95,7 +95,7 @@ def apply(patch: Patch, new: Path, old: Path) -> None:
         raise _unfit(new)
 
 
-def digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as stream:
         return _digest(stream)
@@ -103,13 +103,13 @@ def digest(path: Path) -> str:
 
 def _unfit(path: Path) -> TagError:
     return TagError(
-        "tags_damaged",
+        "tags_corrupt",
         f"{path}: its bytes before the change cannot be brought back: the patch does not fit this file",
         "restore the file from a backup; nothing was changed now",
     )
 
 
-def _restored(patch: Patch, after: BufferedReader) -> Iterator[bytes]:
+def _restored(patch: Delta, after: BufferedReader) -> Iterator[bytes]:
     raw = zlib.decompress(patch.data or b"")
     old_size, new_size, pivot, count = _HEAD.unpack_from(raw)
     if _size(after) != new_size:
@@ -129,7 +129,7 @@ def _restored(patch: Patch, after: BufferedReader) -> Iterator[bytes]:
         yield piece.tobytes()
 
 
-def _pivot(before: BufferedReader, after: BufferedReader, sizes: tuple[int, int]) -> int:
+def _split_point(before: BufferedReader, after: BufferedReader, sizes: tuple[int, int]) -> int:
     """Return from which byte of the old file on "moved" predicts better than "in place"."""
     shift = sizes[1] - sizes[0]
     total = best = pivot = 0
@@ -168,14 +168,14 @@ def _corrections(
     return starts, lengths, bytes(stored)
 
 
-def _predicted(after: BufferedReader, sizes: tuple[int, int], pivot: int, begin: int, end: int) -> Bytes:
+def _predicted(after: BufferedReader, sizes: tuple[int, int], pivot: int, begin: int, end: int) -> UInt8Array:
     """Return bytes ``begin`` to ``end`` of the old file, as the new one suggests them."""
     shift = sizes[1] - sizes[0]
     cut = min(max(pivot, begin), end)
     return np.concatenate([_window(after, begin, cut), _window(after, cut + shift, end + shift)])
 
 
-def _window(stream: BufferedReader, begin: int, end: int) -> Bytes:
+def _window(stream: BufferedReader, begin: int, end: int) -> UInt8Array:
     """Return bytes ``begin`` to ``end``, zeros where the file has none."""
     window = np.zeros(end - begin, np.uint8)
     first = max(begin, 0)

@@ -1,4 +1,4 @@
-"""Spectrograms kept as files: 8-bit grey pictures as GTZAN's circulate, or NumPy arrays."""
+"""Spectrograms kept as files: 8-bit gray pictures as GTZAN's circulate, or NumPy arrays."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import numpy as np
 import numpy.typing as npt
 
 from genrescope.errors import ConfigError, DataError, missing_extra
-from genrescope.records import Floats, Integers
+from genrescope.records import FloatArray, IntArray
 
-PICTURE_SUFFIXES: Final = frozenset({".png", ".npy"})
+SPECTROGRAM_SUFFIXES: Final = frozenset({".png", ".npy"})
 
-PICTURE_SAMPLES: Final = 661_794
+SPECTROGRAM_SAMPLES: Final = 661_794
 """Samples, at 22,050 Hz, of the clip behind a GTZAN picture (two thirds of them; the rest differ by 2 %)."""
 
-_HINT = "give 8-bit grey pictures with the highest mel band on top, or .npy arrays (mels, frames) in dB"
+_HINT = "give 8-bit gray pictures with the highest mel band on top, or .npy arrays (mels, frames) in dB"
 
 
-def read_spectrogram(path: Path) -> Floats:
+def load_spectrogram(path: Path) -> FloatArray:
     """Read a log-mel spectrogram from a picture or an array.
 
-    A picture is 8-bit grey, row 0 the highest band; ``dB = value / 255 * 80 - 80``, relative to the clip's
+    A picture is 8-bit gray, row 0 the highest band; ``dB = value / 255 * 80 - 80``, relative to the clip's
     maximum. A ``.npy`` array is taken as it is: (mels, frames) in dB, band 0 first.
 
     Parameters
@@ -38,28 +38,28 @@ def read_spectrogram(path: Path) -> Floats:
     Raises
     ------
     DataError
-        ``data_missing``, or ``data_malformed`` for colour plots, damaged files, wrong shapes, NaN.
+        ``dataset_not_found``, or ``dataset_invalid`` for color plots, damaged files, wrong shapes, NaN.
     EnvironmentFailure
-        ``extra_missing`` where Pillow is not installed.
+        ``missing_dependency`` where Pillow is not installed.
     """
     if not path.is_file():
-        raise DataError("data_missing", f"{path}: no such spectrogram", "check the path in the data set")
+        raise DataError("dataset_not_found", f"{path}: no such spectrogram", "check the path in the data set")
     if path.suffix.lower() == ".npy":
         return _checked(_read_array(path), path)
-    return _checked(from_bytes(_read_picture(path)[::-1]), path)
+    return _checked(decode_db(_read_image(path)[::-1]), path)
 
 
-def from_bytes(picture: npt.NDArray[np.uint8]) -> Floats:
-    """Turn the grey values of pictures into decibels: 0 is -80 dB, 255 is 0 dB."""
+def decode_db(picture: npt.NDArray[np.uint8]) -> FloatArray:
+    """Turn the gray values of pictures into decibels: 0 is -80 dB, 255 is 0 dB."""
     return picture.astype(np.float32) / np.float32(255) * np.float32(80) - np.float32(80)
 
 
-def to_bytes(decibels: Floats) -> npt.NDArray[np.uint8]:
-    """Turn decibels into grey values, in steps of 0.31 dB; what is out of -80 to 0 dB goes to the ends."""
+def encode_db(decibels: FloatArray) -> npt.NDArray[np.uint8]:
+    """Turn decibels into gray values, in steps of 0.31 dB; what is out of -80 to 0 dB goes to the ends."""
     return np.round(np.clip(decibels / 80 + 1, 0, 1) * 255).astype(np.uint8)
 
 
-def picture_column_frames(columns: int, total_frames: int) -> Integers:
+def column_frames(columns: int, total_frames: int) -> IntArray:
     """Return the frame of the hop-512 spectrogram that each column of a GTZAN picture shows.
 
     The pictures keep 723 of about 1293 frames. Column ``w`` is frame
@@ -79,7 +79,7 @@ def picture_column_frames(columns: int, total_frames: int) -> Integers:
     return np.round(_positions(columns, total_frames)).astype(np.int64)
 
 
-def interpolate_columns(spectrogram: Floats, frames: int) -> Floats:
+def interpolate_columns(spectrogram: FloatArray, frames: int) -> FloatArray:
     """Bring a whole GTZAN picture back to a regular raster, linearly along time.
 
     Parameters
@@ -97,12 +97,12 @@ def interpolate_columns(spectrogram: Floats, frames: int) -> Floats:
     Raises
     ------
     ConfigError
-        ``bad_use`` for fewer than two columns or frames.
+        ``invalid_argument`` for fewer than two columns or frames.
     """
     columns = spectrogram.shape[1]
     if columns < 2 or frames < 2:
         raise ConfigError(
-            "bad_use",
+            "invalid_argument",
             f"cannot interpolate {columns} columns to {frames} frames",
             "give a whole picture and at least two frames",
         )
@@ -121,7 +121,7 @@ def _positions(columns: int, frames: int) -> npt.NDArray[np.float64]:
     return (1.78522 * np.arange(columns) + 2.80027) * frames / 1293
 
 
-def _read_picture(path: Path) -> npt.NDArray[np.uint8]:
+def _read_image(path: Path) -> npt.NDArray[np.uint8]:
     try:
         from PIL import Image
     except ImportError:
@@ -130,23 +130,23 @@ def _read_picture(path: Path) -> npt.NDArray[np.uint8]:
         with Image.open(path) as picture:
             if picture.mode != "L":
                 raise DataError(
-                    "data_malformed", f"{path}: a picture in {picture.mode}, not 8-bit grey", _HINT
+                    "dataset_invalid", f"{path}: a picture in {picture.mode}, not 8-bit gray", _HINT
                 )
             return np.asarray(picture)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as reason:
-        raise DataError("data_malformed", f"{path}: not a picture: {reason}", _HINT) from None
+        raise DataError("dataset_invalid", f"{path}: not a picture: {reason}", _HINT) from None
 
 
 def _read_array(path: Path) -> npt.NDArray[Any]:
     try:
         return np.asarray(np.load(path, allow_pickle=False))
     except (OSError, EOFError, ValueError) as reason:
-        raise DataError("data_malformed", f"{path}: not a NumPy array: {reason}", _HINT) from None
+        raise DataError("dataset_invalid", f"{path}: not a NumPy array: {reason}", _HINT) from None
 
 
-def _checked(values: npt.NDArray[Any], path: Path) -> Floats:
+def _checked(values: npt.NDArray[Any], path: Path) -> FloatArray:
     if values.ndim != 2 or 0 in values.shape or not np.issubdtype(values.dtype, np.floating):
-        raise DataError("data_malformed", f"{path}: {values.dtype} array of shape {values.shape}", _HINT)
+        raise DataError("dataset_invalid", f"{path}: {values.dtype} array of shape {values.shape}", _HINT)
     if not np.isfinite(values).all():
-        raise DataError("data_malformed", f"{path}: holds values that are not numbers", _HINT)
+        raise DataError("dataset_invalid", f"{path}: holds values that are not numbers", _HINT)
     return np.ascontiguousarray(values, dtype=np.float32)

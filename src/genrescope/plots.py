@@ -1,6 +1,6 @@
 """Figures as SVG text, drawn with matplotlib: imported on first use, its pyplot never touched.
 
-The same input gives the same text. Grounds are transparent and colours come from `genrescope.style`, so that
+The same input gives the same text. Grounds are transparent and colors come from `genrescope.style`, so that
 a page can show a figure in light and in dark.
 """
 
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from genrescope.calibrate import Bin, Threshold
+from genrescope.calibrate import CalibrationBin, Threshold
 from genrescope.errors import missing_extra
 from genrescope.style import ACCENT, INK, MUTED, RULE, SERIES
 
@@ -76,7 +76,7 @@ def confusion_figure(confusion: npt.ArrayLike, classes: Sequence[str], title: st
     Raises
     ------
     EnvironmentFailure
-        ``extra_missing`` without matplotlib; so do all functions here.
+        ``missing_dependency`` without matplotlib; so do all functions here.
     """
     counts = np.asarray(confusion)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
@@ -112,9 +112,9 @@ def comparison_figure(
 ) -> str:
     """Draw one bar per genre and model, grouped by genre, as SVG; ``scores`` in 0..1, one per class.
 
-    ``order`` lists all names of several figures, so that a model has the same colour in each.
+    ``order`` lists all names of several figures, so that a model has the same color in each.
     """
-    colours = {
+    colors = {
         name: SERIES[place % len(SERIES)] for place, name in enumerate(dict.fromkeys([*order, *scores]))
     }
     width = 0.84 / max(1, len(scores))
@@ -123,7 +123,7 @@ def comparison_figure(
         places = np.arange(len(classes))
         for place, (name, values) in enumerate(scores.items()):
             offset = (place - (len(scores) - 1) / 2) * width
-            axes.bar(places + offset, values, 0.9 * width, label=name, color=colours[name])
+            axes.bar(places + offset, values, 0.9 * width, label=name, color=colors[name])
         axes.set_xticks(places, classes)
         axes.set(ylim=(0, 1), ylabel="F1")
         axes.grid(axis="y")
@@ -149,7 +149,7 @@ def intervals_figure(
         return _svg(figure)
 
 
-def reliability_figure(bins: Sequence[Bin], title: str) -> str:
+def reliability_figure(bins: Sequence[CalibrationBin], title: str) -> str:
     """Draw a reliability diagram as SVG: the share right in each bin of scores; below, how many fall there.
 
     A calibrated model's dots, each at its bin's mean score, lie on the dashed line.
@@ -189,8 +189,8 @@ def coverage_figure(
         axes = figure.add_subplot()
         axes.axhline(asked, linestyle="--", color=MUTED, linewidth=1)
         axes.plot([one.coverage for one in curve], [one.accuracy for one in curve], color=ACCENT)
-        for (name, one), shape, colour in zip(marks.items(), "os", SERIES, strict=False):
-            axes.plot([one.coverage], [one.accuracy], shape, color=colour, label=name)
+        for (name, one), shape, color in zip(marks.items(), "os", SERIES, strict=False):
+            axes.plot([one.coverage], [one.accuracy], shape, color=color, label=name)
         lowest = min([asked, *(one.accuracy for one in [*curve, *marks.values()])])
         axes.set(xlim=(0, 1.02), ylim=(max(-0.02, lowest - 0.08), 1.02), title=title)
         axes.set(xlabel="share of tracks answered", ylabel="share of these right")
@@ -283,12 +283,12 @@ def _spoken(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _envelope(axes: Axes, values: Array, seconds: float, colour: str, label: str) -> None:
+def _envelope(axes: Axes, values: Array, seconds: float, color: str, label: str) -> None:
     """Fill between the lowest and the highest value of each stretch of a long line."""
     edges = np.linspace(0, len(values), _MOST_POINTS + 1).astype(int)[:-1]
     times = edges * seconds / len(values)
     low, high = np.minimum.reduceat(values, edges), np.maximum.reduceat(values, edges)
-    axes.fill_between(times, low, high, color=colour, linewidth=0.6, label=label)
+    axes.fill_between(times, low, high, color=color, linewidth=0.6, label=label)
 
 
 def _cells(axes: Axes, counts: Array, shares: Array) -> None:
@@ -299,8 +299,8 @@ def _cells(axes: Axes, counts: Array, shares: Array) -> None:
         share = float(shares[row, column])
         axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=ACCENT, alpha=share, linewidth=0))
         if counts[row, column] and len(counts) <= _MANY_CLASSES:
-            colour = "white" if share > 0.8 else INK
-            axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour)
+            color = "white" if share > 0.8 else INK
+            axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=color)
     axes.set(xlim=(-0.5, len(counts) - 0.5), ylim=(len(counts) - 0.5, -0.5))
 
 
@@ -308,19 +308,19 @@ def _pair(
     axes: Axes, epochs: Sequence[int], train: Sequence[float], held: Sequence[float], name: str
 ) -> None:
     """Draw the training and the validation course of one quantity."""
-    for values, label, line, colour in ((train, "training", "--", 1), (held, "validation", "-", 0)):
+    for values, label, line, color in ((train, "training", "--", 1), (held, "validation", "-", 0)):
         if values:
-            axes.plot(epochs, values, line, label=label, color=SERIES[colour], linewidth=1.6)
+            axes.plot(epochs, values, line, label=label, color=SERIES[color], linewidth=1.6)
     axes.set(xlabel="epoch", title=name)
     axes.grid()
     axes.legend()
 
 
-def _picture(axes: Axes, values: Array, seconds: float, colours: str, **limits: Any) -> Any:
+def _picture(axes: Axes, values: Array, seconds: float, colors: str, **limits: Any) -> Any:
     """Show an array, shape (rows, frames), over ``seconds``, its first row at the bottom."""
     extent = (0.0, seconds, -0.5, len(values) - 0.5)
     axes.locator_params(axis="y", integer=True)
-    return axes.imshow(values, origin="lower", aspect="auto", extent=extent, cmap=colours, **limits)
+    return axes.imshow(values, origin="lower", aspect="auto", extent=extent, cmap=colors, **limits)
 
 
 @contextmanager

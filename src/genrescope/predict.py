@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from genrescope import audio, features, models, sampling, segments
 from genrescope.errors import AudioError, ConfigError
-from genrescope.models import Answers, Model
-from genrescope.records import Floats, Prediction, Segments, Timeline, rounded
+from genrescope.models import Model, ModelOutput
+from genrescope.records import FloatArray, Prediction, Segments, Timeline, label_scores
 
-Reals = npt.NDArray[np.float64]
+Float64Array = npt.NDArray[np.float64]
 # How far before its stated end a file must still have sound to be taken for whole.
 _END_SECONDS = 1.0
 Source = str | PathLike[str] | bytes
@@ -31,11 +31,11 @@ class Classifier:
     >>> answer.genre, answer.score
     """
 
-    def __init__(self, model: Model, *, min_score: float | None = None) -> None:
+    def __init__(self, model: Model, *, threshold: float | None = None) -> None:
         self.model = model
-        if min_score is not None and not 0 <= min_score <= 1:
-            raise ConfigError("bad_use", f"min_score = {min_score:g}", "give a score from 0 to 1")
-        self.min_score = model.info.min_score if min_score is None else min_score
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise ConfigError("invalid_argument", f"min_score = {threshold:g}", "give a score from 0 to 1")
+        self.threshold = model.info.threshold if threshold is None else threshold
 
     @classmethod
     def load(
@@ -43,7 +43,7 @@ class Classifier:
         name: str | PathLike[str] = models.DEFAULT,
         *,
         threads: int = 1,
-        min_score: float | None = None,
+        threshold: float | None = None,
     ) -> Classifier:
         """Open a model by shipped name or path of a ``.onnx`` file.
 
@@ -55,18 +55,18 @@ class Classifier:
         Raises
         ------
         ModelError
-            ``model_missing``, ``model_foreign`` or ``model_damaged``.
+            ``model_not_found``, ``model_incompatible`` or ``model_corrupt``.
         ConfigError
-            ``bad_use``: a score that is none.
+            ``invalid_argument``: a score that is none.
         """
-        return cls(models.load(os.fspath(name), threads=threads), min_score=min_score)
+        return cls(models.load_model(os.fspath(name), threads=threads), threshold=threshold)
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The genres this model knows."""
         return self.model.info.classes
 
-    def classify(
+    def predict(
         self,
         source: Source,
         *,
@@ -103,9 +103,9 @@ class Classifier:
             ``audio_too_long``.
         """
         # Whether a file is whole, or too long, only hearing all of it can tell.
-        heard = self._sample(source) if excerpts and not strict and max_seconds is None else None
+        heard = self._predict_excerpts(source) if excerpts and not strict and max_seconds is None else None
         if heard is None:
-            heard = self._hear(source, strict, max_seconds)
+            heard = self._predict_full(source, strict, max_seconds)
         info = self.model.info
         course = Timeline(
             classes=info.classes,
@@ -119,23 +119,23 @@ class Classifier:
             seconds=heard.seconds,
             model=self.model.name,
             styles=_ranked(info.styles, _weighted_mean(heard.answers.styles, heard.weights)),
-            min_score=self.min_score,
+            threshold=self.threshold,
             flags=heard.flags,
             timeline=course if timeline else None,
         )
 
     def timeline(self, source: Source, *, strict: bool = False) -> Timeline:
         """Return the scores of every segment of one piece of music; see ``classify``."""
-        course = self.classify(source, timeline=True, strict=strict).timeline
+        course = self.predict(source, timeline=True, strict=strict).timeline
         assert course is not None  # asked for one line above
         return course
 
-    def _hear(self, source: Source, strict: bool, max_seconds: float | None) -> _Heard:
+    def _predict_full(self, source: Source, strict: bool, max_seconds: float | None) -> _ScoredSegments:
         """Hear all of it, block by block."""
         info = self.model.info
         starts, weights, answers = [], [], []
         with audio.open_stream(source, sample_rate=info.features.sample_rate, strict=strict) as stream:
-            pieces = segments.stream(
+            pieces = segments.split_stream(
                 _bounded(stream, max_seconds),
                 info.features.sample_rate,
                 seconds=info.segment_seconds,
@@ -144,27 +144,31 @@ class Classifier:
             for batch in pieces:
                 starts.append(batch.starts)
                 weights.append(batch.weights)
-                answers.append(self._answer(batch))
-        return _Heard(
-            np.concatenate(starts), np.concatenate(weights), _joined(answers), stream.seconds, stream.flags
+                answers.append(self._predict_batch(batch))
+        return _ScoredSegments(
+            np.concatenate(starts),
+            np.concatenate(weights),
+            _concatenate(answers),
+            stream.seconds,
+            stream.flags,
         )
 
-    def _sample(self, source: Source) -> _Heard | None:
+    def _predict_excerpts(self, source: Source) -> _ScoredSegments | None:
         """Hear excerpts; None where that would be no gain, or where only the whole can tell what is wrong."""
         length = self.model.info.segment_seconds
-        with audio.Recording(source) as recording:
+        with audio.AudioFile(source) as recording:
             seconds = recording.info.seconds or 0.0
             pieces = int(seconds / length)
-            if pieces < sampling.FEWEST_PIECES or recording.truncated:
+            if pieces < sampling.MIN_SEGMENTS or recording.truncated:
                 return None
             heard: list[int] = []
-            answers: list[Answers] = []
+            answers: list[ModelOutput] = []
             try:
-                for places in sampling.rounds(pieces):
+                for places in sampling.excerpt_batches(pieces):
                     batch = self._excerpts(recording, [place * length for place in places])
                     heard += places
-                    answers.append(self._answer(batch))
-                    if sampling.is_decided(_joined(answers).scores, pieces):
+                    answers.append(self._predict_batch(batch))
+                    if sampling.should_stop(_concatenate(answers).scores, pieces):
                         break
                 recording.excerpt(start=seconds - _END_SECONDS, duration=_END_SECONDS / 2)
             except AudioError:
@@ -172,16 +176,16 @@ class Classifier:
             if recording.truncated:
                 return None
         order = np.argsort(heard)
-        joined = _joined(answers)
-        return _Heard(
+        joined = _concatenate(answers)
+        return _ScoredSegments(
             np.array(heard)[order] * length,
             np.ones(len(order)),
-            Answers(joined.scores[order], joined.styles[order]),
+            ModelOutput(joined.scores[order], joined.styles[order]),
             seconds,
             ("excerpts",),
         )
 
-    def _excerpts(self, recording: audio.Recording, starts: list[float]) -> Segments:
+    def _excerpts(self, recording: audio.AudioFile, starts: list[float]) -> Segments:
         info = self.model.info
         length, rate = info.segment_seconds, info.features.sample_rate
         size = round(length * rate)
@@ -192,25 +196,27 @@ class Classifier:
             pieces.append(samples[:size] if len(samples) >= size else np.resize(samples, size))
         return Segments(np.stack(pieces), rate, np.array(starts), np.full(len(starts), length))
 
-    def _answer(self, batch: Segments) -> Answers:
-        return self.model.answer(features.compute(batch.samples, batch.sample_rate, self.model.info.features))
+    def _predict_batch(self, batch: Segments) -> ModelOutput:
+        return self.model.predict(
+            features.extract(batch.samples, batch.sample_rate, self.model.info.features)
+        )
 
 
-class _Heard(NamedTuple):
+class _ScoredSegments(NamedTuple):
     """The pieces heard of a track: where, for how much they stand, what the model said."""
 
-    starts: Reals
-    weights: Reals
-    answers: Answers
+    starts: Float64Array
+    weights: Float64Array
+    answers: ModelOutput
     seconds: float
     flags: tuple[str, ...]
 
 
-def _joined(answers: Sequence[Answers]) -> Answers:
-    return Answers(*(np.concatenate(part) for part in zip(*answers, strict=True)))
+def _concatenate(answers: Sequence[ModelOutput]) -> ModelOutput:
+    return ModelOutput(*(np.concatenate(part) for part in zip(*answers, strict=True)))
 
 
-def _bounded(stream: audio.Stream, max_seconds: float | None) -> Iterator[Floats]:
+def _bounded(stream: audio.AudioStream, max_seconds: float | None) -> Iterator[FloatArray]:
     """Pass blocks on until they hold more seconds than allowed."""
     for block in stream:
         if max_seconds is not None and stream.seconds > max_seconds:
@@ -222,11 +228,11 @@ def _bounded(stream: audio.Stream, max_seconds: float | None) -> Iterator[Floats
         yield block
 
 
-def _weighted_mean(scores: Floats, weights: np.ndarray) -> Floats:
-    mean: Floats = np.average(scores.astype(np.float64), axis=0, weights=weights).astype(np.float32)
+def _weighted_mean(scores: FloatArray, weights: np.ndarray) -> FloatArray:
+    mean: FloatArray = np.average(scores.astype(np.float64), axis=0, weights=weights).astype(np.float32)
     return mean
 
 
-def _ranked(classes: tuple[str, ...], scores: Floats) -> dict[str, float]:
+def _ranked(classes: tuple[str, ...], scores: FloatArray) -> dict[str, float]:
     order = np.argsort(-scores, kind="stable")
-    return rounded([classes[index] for index in order], scores[order])
+    return label_scores([classes[index] for index in order], scores[order])

@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from genrescope.document import clock
+from genrescope.document import format_clock
 from genrescope.evaluate import Evaluation, Interval
-from genrescope.tagging import Tagged, Untagged
+from genrescope.tagging import TagResult, UntagResult
 
 Row = dict[str, Any]
 MOST_STYLES = 2
@@ -25,14 +25,14 @@ _WIDE = 100
 ERROR_COLUMNS = ("error", "message", "hint")
 
 
-def print_jsonl(rows: Iterable[Row], stream: TextIO) -> None:
+def render_jsonl(rows: Iterable[Row], stream: TextIO) -> None:
     """Print one JSON object per line, each as soon as it is known."""
     for row in rows:
         stream.write(json.dumps(row, ensure_ascii=False) + "\n")
         stream.flush()
 
 
-def print_csv(rows: Iterable[Row], classes: Sequence[str], stream: TextIO) -> None:
+def render_csv(rows: Iterable[Row], classes: Sequence[str], stream: TextIO) -> None:
     """Print a header and one line per row: scores in one column per genre, errors in the last three."""
     writer = csv.writer(stream, lineterminator="\n")
     head = ["path", "genre", "score", "unsure", *classes, "styles", "seconds", "model", "flags"]
@@ -53,7 +53,7 @@ def _cells(row: Row, classes: Sequence[str]) -> list[Any]:
     return [*answer, row["seconds"], row["model"], " ".join(row["flags"]), "", "", ""]
 
 
-def print_table(rows: Iterable[Row], console: Console, *, runners_up: int = 2) -> None:
+def render_table(rows: Iterable[Row], console: Console, *, runners_up: int = 2) -> None:
     """Print a table: file, genre, score, the next genres, styles, length; then what failed, and why."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     # On a narrow terminal what comes second gives way, not the names of files.
@@ -76,7 +76,7 @@ def print_table(rows: Iterable[Row], console: Console, *, runners_up: int = 2) -
             _plain(", ".join(f"{name} {share:.0%}" for name, share in pairs)) for pairs in (followers, styles)
         )
         genre = _plain(row["genre"]) + (" [yellow]unsure[/yellow]" if row["unsure"] else "")
-        length = clock(row["seconds"])
+        length = format_clock(row["seconds"])
         table.add_row(_plain(file + flags), genre, f"{row['score']:.0%}", then, others, length)
         for line in _course(row.get("timeline", ())):
             table.add_row(*line)
@@ -98,13 +98,13 @@ def _short(paths: Sequence[str]) -> list[str]:
 
 
 def _course(timeline: Sequence[Row]) -> Iterator[tuple[str, str, str]]:
-    """Join neighbouring segments of one top genre into lines of the table."""
+    """Join neighboring segments of one top genre into lines of the table."""
     tops = [max(segment["scores"].items(), key=lambda item: item[1]) for segment in timeline]
     starts = [segment["start"] for segment in timeline]
     ends = [*starts[1:], *[segment["end"] for segment in timeline[-1:]]]  # windows may overlap
     for genre, run in groupby(range(len(tops)), key=lambda index: tops[index][0]):
         places = list(run)
-        span = f"  {clock(starts[places[0]])} to {clock(ends[places[-1]])}"
+        span = f"  {format_clock(starts[places[0]])} to {format_clock(ends[places[-1]])}"
         yield span, f"  {_plain(genre)}", f"{max(tops[index][1] for index in places):.0%}"
 
 
@@ -121,7 +121,7 @@ def printable(text: str) -> str:
     )
 
 
-def watched(rows: Iterable[Row], total: int, console: Console) -> Iterator[Row]:
+def with_progress(rows: Iterable[Row], total: int, console: Console) -> Iterator[Row]:
     """Pass rows on, with a progress bar on a terminal."""
     if not console.is_terminal or total < 2:
         yield from rows
@@ -136,7 +136,7 @@ def watched(rows: Iterable[Row], total: int, console: Console) -> Iterator[Row]:
             yield row
 
 
-class Kept:
+class ResultCollector:
     """Passes rows on, counts failures, and keeps the rows if a report wants them; may hide timelines."""
 
     def __init__(self, rows: Iterable[Row], *, timelines: bool, keep: bool) -> None:
@@ -154,7 +154,7 @@ class Kept:
             yield row if self._timelines else {name: row[name] for name in row if name != "timeline"}
 
 
-def print_counts(counts: Mapping[str, Counter[str]], console: Console) -> None:
+def render_counts(counts: Mapping[str, Counter[str]], console: Console) -> None:
     """Print one bar chart for each kind of count, the most frequent first."""
     width = max(10, min(60, console.width - 40))
     for kind, counter in counts.items():
@@ -167,7 +167,7 @@ def print_counts(counts: Mapping[str, Counter[str]], console: Console) -> None:
             console.print(f"  {_plain(name):20} {number:7}  [cyan]{bar}[/cyan]", highlight=False)
 
 
-def print_tagged(found: Iterable[Tagged], console: Console) -> tuple[int, int]:
+def render_tagged(found: Iterable[TagResult], console: Console) -> tuple[int, int]:
     """Print one line for each file that changes, or cannot; return how many of each."""
     changed = failed = 0
     for path, plan, _, error in found:
@@ -183,7 +183,7 @@ def print_tagged(found: Iterable[Tagged], console: Console) -> tuple[int, int]:
     return changed, failed
 
 
-def print_untagged(found: Iterable[Untagged], console: Console) -> tuple[int, int]:
+def render_untagged(found: Iterable[UntagResult], console: Console) -> tuple[int, int]:
     """Print one line for each change that is taken back, or cannot be; return how many of each."""
     done = failed = 0
     for path, undone, error in found:
@@ -197,10 +197,12 @@ def print_untagged(found: Iterable[Untagged], console: Console) -> tuple[int, in
     return done, failed
 
 
-def print_evaluation(evaluation: Evaluation, console: Console | None = None) -> None:
+def render_evaluation(evaluation: Evaluation, console: Console | None = None) -> None:
     """Print accuracy and macro F1 with their intervals, and precision, recall, F1 per genre."""
     console = console or Console()
-    console.print(f"[bold]{_plain(evaluation.title)}[/bold]: {_plain(evaluation.label)}", highlight=False)
+    console.print(
+        f"[bold]{_plain(evaluation.title)}[/bold]: {_plain(evaluation.protocol_note)}", highlight=False
+    )
     for level in evaluation.levels:
         baseline = (
             "" if level.majority_baseline is None else f", majority baseline {level.majority_baseline:.1%}"

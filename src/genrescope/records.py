@@ -1,4 +1,4 @@
-"""The nouns that travel between rooms: frozen, typed, and free of behaviour that needs a library."""
+"""The nouns that travel between rooms: frozen, typed, and free of behavior that needs a library."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float32]
-Integers = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
 
-LIKELY_STYLE = 0.1
+STYLE_THRESHOLD = 0.1
 
 TrackKind = Literal["audio", "spectrogram", "table"]
 
@@ -52,13 +52,13 @@ class Track:
 
 
 @dataclass(frozen=True)
-class Clip:
+class Audio:
     """Decoded audio: ``samples`` float32 mono, shape (n,), at ``sample_rate`` Hz.
 
     ``flags`` names what is odd about it: ``truncated``, ``clipped``.
     """
 
-    samples: Floats
+    samples: FloatArray
     sample_rate: int
     source: str = ""
     flags: tuple[str, ...] = ()
@@ -84,7 +84,7 @@ class Segments:
         How much of the clip each piece adds to those before it; they sum to the clip's length.
     """
 
-    samples: Floats
+    samples: FloatArray
     sample_rate: int
     starts: npt.NDArray[np.float64]
     weights: npt.NDArray[np.float64]
@@ -103,15 +103,15 @@ class Timeline:
     classes: tuple[str, ...]
     starts: npt.NDArray[np.float64]
     ends: npt.NDArray[np.float64]
-    scores: Floats
+    scores: FloatArray
 
-    def rows(self) -> list[dict[str, Any]]:
+    def to_dicts(self) -> list[dict[str, Any]]:
         """Return one JSON-ready row per segment."""
         return [
             {
                 "start": round(float(start), 3),
                 "end": round(float(end), 3),
-                "scores": rounded(self.classes, scores),
+                "scores": label_scores(self.classes, scores),
             }
             for start, end, scores in zip(self.starts, self.ends, self.scores, strict=True)
         ]
@@ -130,7 +130,7 @@ class Prediction:
     seconds: float
     model: str
     styles: dict[str, float] = field(default_factory=dict)
-    min_score: float | None = None
+    threshold: float | None = None
     flags: tuple[str, ...] = ()
     timeline: Timeline | None = field(default=None, repr=False, compare=False)
 
@@ -140,16 +140,16 @@ class Prediction:
         return next(iter(self.scores))
 
     @property
-    def score(self) -> float:
+    def confidence(self) -> float:
         """The highest score."""
         return next(iter(self.scores.values()))
 
     @property
-    def unsure(self) -> bool:
+    def is_uncertain(self) -> bool:
         """Whether the highest score is too low to be relied on."""
-        return self.min_score is not None and self.score < self.min_score
+        return self.threshold is not None and self.confidence < self.threshold
 
-    def row(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return the answer as a JSON-ready row, as ``classify --format jsonl`` prints it.
 
         Of the styles it has those of `LIKELY_STYLE` or more.
@@ -157,19 +157,19 @@ class Prediction:
         row: dict[str, Any] = {
             "path": self.path,
             "genre": self.genre,
-            "score": self.score,
-            "unsure": self.unsure,
+            "score": self.confidence,
+            "unsure": self.is_uncertain,
             "scores": self.scores,
-            "styles": {name: chance for name, chance in self.styles.items() if chance >= LIKELY_STYLE},
+            "styles": {name: chance for name, chance in self.styles.items() if chance >= STYLE_THRESHOLD},
             "seconds": round(self.seconds, 3),
             "model": self.model,
             "flags": list(self.flags),
         }
         if self.timeline is not None:
-            row["timeline"] = self.timeline.rows()
+            row["timeline"] = self.timeline.to_dicts()
         return row
 
 
-def rounded(classes: Sequence[str], scores: Floats) -> dict[str, float]:
+def label_scores(classes: Sequence[str], scores: FloatArray) -> dict[str, float]:
     """Pair ``classes`` with ``scores``, to six decimals."""
     return {name: round(float(score), 6) for name, score in zip(classes, scores, strict=True)}

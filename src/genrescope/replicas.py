@@ -10,7 +10,7 @@ from pathlib import Path
 _HEAD = 1 << 16
 
 
-def identical_files(paths: Sequence[Path]) -> list[list[int]]:
+def find_duplicates(paths: Sequence[Path]) -> list[list[int]]:
     """Return sets of indices of byte-identical files; a file unlike all others is in none.
 
     Only files of one size are opened, and only those with the same first 64 KiB are read whole.

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 from genrescope import document, paper, plots, scorecard
 from genrescope.document import Block, Figure, Paragraph, Section, Table
-from genrescope.evaluate import LEAKY, Evaluation, Interval, Level, summarise_seeds
-from genrescope.files import write_whole
+from genrescope.evaluate import LEAKY, Evaluation, Interval, LevelResult, mean_std
+from genrescope.files import write_atomic
 from genrescope.plots import Curve
 from genrescope.scorecard import NONE, percent, share
 
@@ -26,7 +26,7 @@ LEAKY_NOTE = (
 
 
 @dataclass(frozen=True)
-class Ours:
+class MeasuredAccuracy:
     """One of our own accuracies, as it stands beside the paper's."""
 
     protocol: str
@@ -37,7 +37,7 @@ class Ours:
 
 
 @dataclass(frozen=True)
-class Published:
+class PaperComparison:
     """A figure of the paper, and what genrescope reaches; accuracies of the paper in percent.
 
     ``replicated`` is ours under the paper's protocol, ``clean`` ours under one that is not leaky.
@@ -47,12 +47,12 @@ class Published:
     setting: str
     paper: float
     literature: float | None
-    replicated: Ours | None
-    clean: Ours | None
+    replicated: MeasuredAccuracy | None
+    clean: MeasuredAccuracy | None
 
 
 @dataclass(frozen=True)
-class Report:
+class EvaluationReport:
     """What a report says.
 
     Attributes
@@ -72,7 +72,7 @@ class Report:
     evaluations: tuple[Evaluation, ...]
     curves: Mapping[str, Curve] = field(default_factory=dict)
     pictures: tuple[Figure, ...] = ()
-    published: tuple[Published, ...] = ()
+    published: tuple[PaperComparison, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -90,7 +90,7 @@ class Report:
         }
 
 
-class Paths(NamedTuple):
+class ReportPaths(NamedTuple):
     """Where a report was written."""
 
     json: Path
@@ -98,7 +98,7 @@ class Paths(NamedTuple):
     html: Path
 
 
-def compare_with_paper(evaluations: tuple[Evaluation, ...]) -> tuple[Published, ...]:
+def compare_with_paper(evaluations: tuple[Evaluation, ...]) -> tuple[PaperComparison, ...]:
     """Set the paper's accuracies beside ours, matched by model and protocol: a row per model of ours."""
     return tuple(
         _published(line, name, evaluations)
@@ -113,10 +113,10 @@ def _replicas(line: paper.Headline, evaluations: tuple[Evaluation, ...]) -> tupl
     return tuple(name for name in line.models if name in measured)
 
 
-def _published(line: paper.Headline, name: str, evaluations: tuple[Evaluation, ...]) -> Published:
+def _published(line: paper.Headline, name: str, evaluations: tuple[Evaluation, ...]) -> PaperComparison:
     """Find what stands beside one of the paper's accuracies."""
     ours = [one for one in evaluations if one.model == name]
-    return Published(
+    return PaperComparison(
         model=line.name if len(line.models) == 1 else f"{line.name} ({name})",
         setting=f"{line.setting}; {line.protocol} ({LEAKY})",
         paper=line.accuracy,
@@ -126,7 +126,7 @@ def _published(line: paper.Headline, name: str, evaluations: tuple[Evaluation, .
     )
 
 
-def write_report(report: Report, folder: str | Path) -> Paths:
+def write_report(report: EvaluationReport, folder: str | Path) -> ReportPaths:
     """Write report.json, report.md with its figures, and report.html into a folder, each of them whole.
 
     All is drawn before the first file is touched.
@@ -134,7 +134,7 @@ def write_report(report: Report, folder: str | Path) -> Paths:
     Raises
     ------
     EnvironmentFailure
-        ``cannot_write``; ``extra_missing`` without matplotlib.
+        ``write_failed``; ``missing_dependency`` without matplotlib.
     """
     target = Path(folder)
     sections = _sections(report)
@@ -142,16 +142,16 @@ def write_report(report: Report, folder: str | Path) -> Paths:
     texts: dict[Path, str | bytes] = {
         target / "figures" / figure.file_name: figure.image for figure in document.pictures(sections)
     }
-    paths = Paths(target / "report.json", target / "report.md", target / "report.html")
+    paths = ReportPaths(target / "report.json", target / "report.md", target / "report.html")
     texts[paths.json] = json.dumps(report.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     texts[paths.markdown] = document.markdown(report.title, lead, sections)
     texts[paths.html] = document.html(report.title, lead, sections, footer="Made by genrescope.")
     for path, text in texts.items():
-        write_whole(path, text)
+        write_atomic(path, text)
     return paths
 
 
-def _sections(report: Report) -> tuple[Section, ...]:
+def _sections(report: EvaluationReport) -> tuple[Section, ...]:
     """Return the whole report as sections, empty ones left out."""
     names = _names(report.evaluations)
     sections = (
@@ -166,7 +166,7 @@ def _sections(report: Report) -> tuple[Section, ...]:
     return tuple(section for section in sections if section.blocks)
 
 
-def _lead(report: Report) -> str:
+def _lead(report: EvaluationReport) -> str:
     """Return the line below the title."""
     data = " and ".join(sorted({one.data for one in report.evaluations if one.data}))
     models = len({one.model for one in report.evaluations})
@@ -213,10 +213,10 @@ def _results(names: Mapping[str, Evaluation]) -> Iterator[Block]:
     yield Figure(
         "accuracy", plots.intervals_figure(values, title, hollow=hollow), title + ".", f"{title}. {words}"
     )
-    yield from scorecard.trust(names.values())
+    yield from scorecard.calibration_table(names.values())
 
 
-def _result_row(one: Evaluation, level: Level) -> tuple[str, ...]:
+def _result_row(one: Evaluation, level: LevelResult) -> tuple[str, ...]:
     """Return one line of the headline table."""
     baseline = NONE if level.majority_baseline is None else f"{100 * level.majority_baseline:.1f} %"
     scores = (percent(level.accuracy), share(level.macro_f1), baseline)
@@ -231,7 +231,7 @@ def _result_row(one: Evaluation, level: Level) -> tuple[str, ...]:
     )
 
 
-def _beside_the_paper(published: tuple[Published, ...]) -> Iterator[Block]:
+def _beside_the_paper(published: tuple[PaperComparison, ...]) -> Iterator[Block]:
     """Yield the paper's accuracies beside ours, and where the paper contradicts itself."""
     if not published:
         return
@@ -303,18 +303,21 @@ def _paper_lines(classes: tuple[str, ...]) -> dict[str, tuple[float, ...]]:
 def _evaluation(name: str, one: Evaluation) -> Iterator[Block]:
     """Yield what is known of one evaluation; a second level is folded."""
     if one.leaky:
-        reason = one.label.removeprefix(f"{LEAKY}: ") or "the same recordings or artists stand on both sides"
+        reason = (
+            one.protocol_note.removeprefix(f"{LEAKY}: ")
+            or "the same recordings or artists stand on both sides"
+        )
         yield Paragraph(f"This protocol is {LEAKY}: {reason}.", warning=True)
-    elif one.label:
-        yield Paragraph(one.label)
+    elif one.protocol_note:
+        yield Paragraph(one.protocol_note)
     for note in one.notes:
         yield Paragraph(note)
     for place, level in enumerate(one.levels):
-        blocks = tuple(scorecard.blocks(name, one, level))
+        blocks = tuple(scorecard.level_section(name, one, level))
         yield from blocks if place == 0 else (Section(f"The same by {level.unit}", blocks, folded=True),)
 
 
-def _curves(report: Report) -> Iterator[Block]:
+def _curves(report: EvaluationReport) -> Iterator[Block]:
     """Yield a picture for each training."""
     for name, curve in report.curves.items():
         leaky = _is_leaky_run(name, report.evaluations) and LEAKY not in name
@@ -339,20 +342,20 @@ def _provenance(provenance: Mapping[str, Any]) -> Iterator[Block]:
         yield Table("Where these numbers come from", ("What", "Value"), rows)
 
 
-def _ours(found: Iterator[Evaluation]) -> Ours | None:
+def _ours(found: Iterator[Evaluation]) -> MeasuredAccuracy | None:
     """Return the first evaluation's accuracy, of tracks where there are any."""
     for one in found:
         for level in one.levels[:1]:
-            return Ours(one.protocol_title, one.leaky, level.unit, level.accuracy, one.repeats)
+            return MeasuredAccuracy(one.protocol_title, one.leaky, level.unit, level.accuracy, one.repeats)
     return None
 
 
-def _cell(ours: Ours | None) -> str:
+def _cell(ours: MeasuredAccuracy | None) -> str:
     """Return an accuracy of ours with its protocol."""
     if ours is None:
         return NONE
     if len(ours.repeats) > 1:
-        mean, deviation = summarise_seeds(ours.repeats)
+        mean, deviation = mean_std(ours.repeats)
         spread = f"{100 * mean:.1f} % \u00b1 {100 * deviation:.1f} (deviation over {len(ours.repeats)} seeds)"
         return f"{spread} by {ours.unit}, {ours.protocol}"
     return f"{percent(ours.accuracy)} by {ours.unit}, {ours.protocol}"

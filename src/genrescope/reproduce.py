@@ -14,12 +14,12 @@ from genrescope import __version__, config, datasets, pictures, plots, report
 from genrescope.config import Config
 from genrescope.datasets import Dataset
 from genrescope.document import Figure
-from genrescope.evaluate import Evaluation, summarise_seeds
-from genrescope.features import PICTURE_LOG_MEL
+from genrescope.evaluate import Evaluation, mean_std
+from genrescope.features import SPECTROGRAM_LOG_MEL
 from genrescope.files import cache_folder
 from genrescope.records import TrackKind
-from genrescope.task import fingerprint
-from genrescope.train import finished, train
+from genrescope.task import dataset_fingerprint
+from genrescope.train import load_finished, train
 
 Say = Callable[[str], None]
 
@@ -40,7 +40,7 @@ class Experiment:
 
     name: str
     config: str
-    kind: TrackKind
+    input: TrackKind
     protocol: str
     overrides: tuple[str, ...] = ()
     clean: tuple[str, ...] = ()
@@ -53,7 +53,11 @@ EXPERIMENTS = (
     Experiment("lstm", "lstm", "audio", "segment-random"),
     Experiment("parallel", "parallel", "spectrogram", "segment-random"),
     Experiment(
-        "parallel-paper", "paper-parallel", "spectrogram", "segment-random", clean=("train.patience=15",)
+        "parallel-paper",
+        "paper-parallel",
+        "spectrogram",
+        "segment-random",
+        clean=("train.early_stopping_patience=15",),
     ),
     Experiment(
         "parallel-clips",
@@ -64,7 +68,7 @@ EXPERIMENTS = (
             "data.segment_seconds=29.5",
             "data.segments_per_track=1",
             "split.test_fraction=0.2",
-            "train.patience=15",
+            "train.early_stopping_patience=15",
         ),
     ),
     Experiment("crnn", "crnn", "spectrogram", "segment-random"),
@@ -79,7 +83,9 @@ class Outcome:
     curves: list[dict[str, float]]
 
 
-def reproduce(data: Path, folder: Path, *, quick: bool = False, say: Say = lambda _: None) -> report.Paths:
+def reproduce_paper(
+    data: Path, folder: Path, *, quick: bool = False, say: Say = lambda _: None
+) -> report.ReportPaths:
     """Train all models of the paper on GTZAN and write the report.
 
     Parameters
@@ -109,15 +115,15 @@ def reproduce(data: Path, folder: Path, *, quick: bool = False, say: Say = lambd
         " (quick rehearsal: few tracks, two epochs)" if quick else ""
     )
     return report.write_report(
-        report.Report(
+        report.EvaluationReport(
             title=title,
             evaluations=evaluations,
             curves={out.evaluation.title: _curve(out.curves) for out in outcomes if out.curves},
-            pictures=tuple(_pictures(datasets.gtzan(data, "spectrogram"))),
+            pictures=tuple(_pictures(datasets.load_gtzan(data, "spectrogram"))),
             published=report.compare_with_paper(evaluations),
             provenance={"data": data.name, "genrescope": __version__, "seed": 0, "quick": quick}
             | {
-                f"{kind} tracks": fingerprint(datasets.gtzan(data, kind))[:12]
+                f"{kind} tracks": dataset_fingerprint(datasets.load_gtzan(data, kind))[:12]
                 for kind in ("table", "spectrogram")
             },
         ),
@@ -126,9 +132,9 @@ def reproduce(data: Path, folder: Path, *, quick: bool = False, say: Say = lambd
 
 
 def _run(experiment: Experiment, protocol: str, data: Path, folder: Path, quick: bool, say: Say) -> Outcome:
-    dataset = datasets.gtzan(data, experiment.kind)
-    if quick and experiment.kind != "table":
-        dataset = _few(dataset)
+    dataset = datasets.load_gtzan(data, experiment.input)
+    if quick and experiment.input != "table":
+        dataset = _subset(dataset)
     seeds = 1 if protocol == CLEAN else min(experiment.seeds, QUICK_SEEDS if quick else SEEDS)
     outcomes = []
     for seed in range(seeds):
@@ -138,9 +144,9 @@ def _run(experiment: Experiment, protocol: str, data: Path, folder: Path, quick:
     return _named(outcomes, experiment)
 
 
-def _few(dataset: Dataset) -> Dataset:
+def _subset(dataset: Dataset) -> Dataset:
     """Keep some tracks of every genre on every side of the published split."""
-    sides = dataset.published[CLEAN]
+    sides = dataset.official_splits[CLEAN]
     kept, seen = [], Counter[tuple[str, str | None]]()
     for track in dataset.tracks:
         place = track.label, sides.get(track.id)
@@ -152,17 +158,17 @@ def _few(dataset: Dataset) -> Dataset:
 
 def _settings(experiment: Experiment, protocol: str, seed: int, quick: bool) -> Config:
     overrides = (*experiment.overrides, *(experiment.clean if protocol == CLEAN else ()))
-    settings = config.load(experiment.config, overrides)
+    settings = config.load_config(experiment.config, overrides)
     return replace(
         settings,
-        data=replace(settings.data, kind=experiment.kind),
+        data=replace(settings.data, input=experiment.input),
         split=replace(settings.split, protocol=protocol),
         train=replace(settings.train, seed=seed, epochs=QUICK_EPOCHS if quick else settings.train.epochs),
     )
 
 
 def _train(dataset: Dataset, settings: Config, folder: Path, say: Say) -> Outcome:
-    done = finished(folder, dataset, settings)
+    done = load_finished(folder, dataset, settings)
     run = done or train(dataset, settings, folder, cache=cache_folder("features"), on_progress=say)
     return Outcome(run.evaluation, run.curves)
 
@@ -172,7 +178,7 @@ def _named(outcomes: list[Outcome], experiment: Experiment) -> Outcome:
     notes = first.evaluation.notes
     repeats = tuple(one.evaluation.levels[0].accuracy.value for one in outcomes)
     if len(outcomes) > 1:
-        mean, deviation = summarise_seeds(repeats)
+        mean, deviation = mean_std(repeats)
         repeated = f"mean accuracy over {len(outcomes)} seeds {mean:.1%}, standard deviation {deviation:.1%}"
         notes = (f"{repeated}; shown is seed 0", *notes)
     return Outcome(
@@ -196,9 +202,9 @@ def _curve(rows: list[dict[str, float]]) -> plots.Curve:
 
 def _pictures(dataset: Dataset) -> Iterator[Figure]:
     """Draw the paper's Figures 2 and 3: a mel spectrogram per genre, and the MFCC of one clip."""
-    hop_seconds = PICTURE_LOG_MEL.hop_length / PICTURE_LOG_MEL.sample_rate
+    hop_seconds = SPECTROGRAM_LOG_MEL.hop_length / SPECTROGRAM_LOG_MEL.sample_rate
     firsts = {track.label: track for track in reversed(dataset.tracks)}
-    grid = [(genre, pictures.read_spectrogram(firsts[genre].path), hop_seconds) for genre in dataset.classes]
+    grid = [(genre, pictures.load_spectrogram(firsts[genre].path), hop_seconds) for genre in dataset.classes]
     yield Figure(
         "mel",
         plots.mel_figure(grid),

@@ -13,11 +13,11 @@ from itertools import islice
 
 import numpy as np
 
-from genrescope.records import Floats
+from genrescope.records import FloatArray
 
-FEWEST = 3
+MIN_EXCERPTS = 3
 # Shorter tracks are heard whole: there is little to gain.
-FEWEST_PIECES = 6
+MIN_SEGMENTS = 6
 # How many standard errors the lead must have, and the spread that every track is given beforehand: chosen on
 # songs put together from clips, see EXPERIMENTS.md.
 _ERRORS = 1.0
@@ -25,7 +25,7 @@ _SPREAD = 0.25
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
-def places(pieces: int) -> Iterator[int]:
+def excerpt_order(pieces: int) -> Iterator[int]:
     """Yield which of ``pieces``, end to end, to hear next, each once; the first few in order."""
     share = 0.5
     seen: set[int] = set()
@@ -35,24 +35,24 @@ def places(pieces: int) -> Iterator[int]:
         if place in seen:
             continue
         seen.add(place)
-        if len(seen) == FEWEST:
+        if len(seen) == MIN_EXCERPTS:
             yield from sorted(seen)
-        elif len(seen) > FEWEST:
+        elif len(seen) > MIN_EXCERPTS:
             yield place
 
 
-def rounds(pieces: int) -> Iterator[list[int]]:
+def excerpt_batches(pieces: int) -> Iterator[list[int]]:
     """Yield what to hear before asking `is_decided` again: the first few at once, then one by one."""
-    order = places(pieces)
-    yield list(islice(order, FEWEST))
+    order = excerpt_order(pieces)
+    yield list(islice(order, MIN_EXCERPTS))
     for place in order:
         yield [place]
 
 
-def is_decided(scores: Floats, pieces: int) -> bool:
+def should_stop(scores: FloatArray, pieces: int) -> bool:
     """Whether who leads in ``scores``, shape (heard, classes), would lead over all ``pieces``."""
     heard = len(scores)
-    if heard < FEWEST:
+    if heard < MIN_EXCERPTS:
         return False
     second, first = np.argsort(scores.mean(axis=0), kind="stable")[-2:]
     lead = scores[:, first] - scores[:, second]

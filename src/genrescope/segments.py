@@ -16,13 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from genrescope.errors import AudioError, ConfigError
-from genrescope.records import Clip, Floats, Integers, Segments
+from genrescope.records import Audio, FloatArray, IntArray, Segments
 
 NEGLIGIBLE_SHARE = 0.05
 NEGLIGIBLE_SECONDS = 0.25
 
 
-def cut(clip: Clip, *, seconds: float, hop_seconds: float | None = None) -> Segments:
+def split(clip: Audio, *, seconds: float, hop_seconds: float | None = None) -> Segments:
     """Cut a clip into segments.
 
     Parameters
@@ -43,20 +43,20 @@ def cut(clip: Clip, *, seconds: float, hop_seconds: float | None = None) -> Segm
     AudioError
         ``audio_no_samples`` for an empty clip.
     ConfigError
-        ``bad_use`` for a length or hop that makes no sense.
+        ``invalid_argument`` for a length or hop that makes no sense.
     """
     if not len(clip.samples):
         raise _no_samples(clip.source or "the clip")
-    _, hop = _raster(clip.sample_rate, seconds, hop_seconds)
+    _, hop = _grid(clip.sample_rate, seconds, hop_seconds)
     # A batch that no clip of this length can fill comes out whole, at the end.
     batch = len(clip.samples) // hop + 2
-    (segments,) = stream(
+    (segments,) = split_stream(
         [clip.samples], clip.sample_rate, seconds=seconds, hop_seconds=hop_seconds, batch=batch
     )
     return segments
 
 
-def plan(
+def segment_grid(
     total_seconds: float, *, seconds: float, hop_seconds: float | None = None
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Lay out segments where there are no samples to cut, only a length; the rule of ``cut``.
@@ -72,7 +72,7 @@ def plan(
         As ``cut``.
     """
     ticks = 1_000_000
-    length, hop = _raster(ticks, seconds, hop_seconds)
+    length, hop = _grid(ticks, seconds, hop_seconds)
     total = round(total_seconds * ticks)
     if total < 1:
         raise _no_samples("a clip of no length")
@@ -80,8 +80,8 @@ def plan(
     return starts / ticks, np.diff(ends, prepend=0) / ticks
 
 
-def stream(
-    blocks: Iterable[Floats],
+def split_stream(
+    blocks: Iterable[FloatArray],
     sample_rate: int,
     *,
     seconds: float,
@@ -109,28 +109,30 @@ def stream(
     AudioError, ConfigError
         As ``cut``.
     """
-    length, hop = _raster(sample_rate, seconds, hop_seconds)
+    length, hop = _grid(sample_rate, seconds, hop_seconds)
     if batch < 1:
-        raise ConfigError("bad_use", f"batch = {batch} segments", "give at least 1")
-    regular: Integers = np.arange(batch, dtype=np.int64) * hop
+        raise ConfigError("invalid_argument", f"batch = {batch} segments", "give at least 1")
+    regular: IntArray = np.arange(batch, dtype=np.int64) * hop
     covered = 0
-    for base, samples, is_last in _stretches(blocks, size=batch * hop + length, step=batch * hop):
+    for base, samples, is_last in _overlapping_chunks(blocks, size=batch * hop + length, step=batch * hop):
         starts, ends = regular, regular + length
         if is_last:
             starts, ends = _last_spans(len(samples), length, hop, sample_rate)
         for first in range(0, len(starts), batch):
             part = slice(first, first + batch)
-            yield _pieces(samples, base, starts[part], ends[part], covered, length, sample_rate)
+            yield _gather(samples, base, starts[part], ends[part], covered, length, sample_rate)
             covered = base + int(ends[part][-1])
 
 
-def _stretches(blocks: Iterable[Floats], *, size: int, step: int) -> Iterator[tuple[int, Floats, bool]]:
+def _overlapping_chunks(
+    blocks: Iterable[FloatArray], *, size: int, step: int
+) -> Iterator[tuple[int, FloatArray, bool]]:
     """Join blocks into overlapping stretches of at least ``size`` samples, ``step`` apart.
 
     Yields the place of each stretch in the clip, its samples, and whether it is the last one, which holds
     what is left: fewer than ``size`` samples, but at least ``size - step`` if there was one before it.
     """
-    pending: list[Floats] = []
+    pending: list[FloatArray] = []
     held = base = 0
     for block in blocks:
         pending.append(block)
@@ -148,13 +150,13 @@ def _stretches(blocks: Iterable[Floats], *, size: int, step: int) -> Iterator[tu
     yield base, pending[0] if len(pending) == 1 else np.concatenate(pending), True
 
 
-def _raster(sample_rate: int, seconds: float, hop_seconds: float | None) -> tuple[int, int]:
+def _grid(sample_rate: int, seconds: float, hop_seconds: float | None) -> tuple[int, int]:
     """Return length and hop in samples."""
     hop_seconds = seconds if hop_seconds is None else hop_seconds
     length, hop = _samples("seconds", seconds, sample_rate), _samples("hop_seconds", hop_seconds, sample_rate)
     if hop > length:
         raise ConfigError(
-            "bad_use",
+            "invalid_argument",
             f"hop_seconds = {hop_seconds:g} is more than seconds = {seconds:g}: sound would be left out",
             "give a hop of at most the segment's length",
         )
@@ -165,14 +167,14 @@ def _samples(name: str, seconds: float, sample_rate: int) -> int:
     count = round(seconds * sample_rate) if math.isfinite(seconds) else 0
     if count < 1:
         raise ConfigError(
-            "bad_use", f"{name} = {seconds} holds no samples", "give a positive number of seconds"
+            "invalid_argument", f"{name} = {seconds} holds no samples", "give a positive number of seconds"
         )
     return count
 
 
-def _last_spans(n: int, length: int, hop: int, sample_rate: int) -> tuple[Integers, Integers]:
+def _last_spans(n: int, length: int, hop: int, sample_rate: int) -> tuple[IntArray, IntArray]:
     """Return starts and ends of the segments over the last ``n`` samples of a clip; the ends reach ``n``."""
-    starts: Integers = np.arange(0, max(n - length, 0) + 1, hop, dtype=np.int64)
+    starts: IntArray = np.arange(0, max(n - length, 0) + 1, hop, dtype=np.int64)
     rest = n - (int(starts[-1]) + length)
     if rest > 0 and not _is_negligible(rest, length, sample_rate):
         starts = np.append(starts, n - length)
@@ -185,8 +187,14 @@ def _is_negligible(rest: int, length: int, sample_rate: int) -> bool:
     return rest < NEGLIGIBLE_SHARE * length and rest < NEGLIGIBLE_SECONDS * sample_rate
 
 
-def _pieces(
-    samples: Floats, base: int, starts: Integers, ends: Integers, covered: int, length: int, sample_rate: int
+def _gather(
+    samples: FloatArray,
+    base: int,
+    starts: IntArray,
+    ends: IntArray,
+    covered: int,
+    length: int,
+    sample_rate: int,
 ) -> Segments:
     """Gather the segments at ``starts`` of ``samples``, which begin ``base`` samples into the clip.
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Literal, TextIO
 
 from genrescope.errors import missing_extra
-from genrescope.files import write_whole
-from genrescope.records import LIKELY_STYLE
+from genrescope.files import write_atomic
+from genrescope.records import STYLE_THRESHOLD
 
 Row = dict[str, Any]
 By = Literal["genre", "style"]
@@ -43,7 +43,7 @@ def write_parquet(rows: Iterable[Row], path: Path) -> None:
     Raises
     ------
     EnvironmentFailure
-        ``extra_missing`` without pyarrow; ``cannot_write``.
+        ``missing_dependency`` without pyarrow; ``write_failed``.
     """
     try:
         import pyarrow
@@ -63,7 +63,7 @@ def write_parquet(rows: Iterable[Row], path: Path) -> None:
     listed = [{name: _arrow(row[name]) for name in COLUMNS} for row in rows]
     sink = pyarrow.BufferOutputStream()
     parquet.write_table(pyarrow.Table.from_pylist(listed, schema=schema), sink)
-    write_whole(path, sink.getvalue().to_pybytes())
+    write_atomic(path, sink.getvalue().to_pybytes())
 
 
 def write_playlists(rows: Iterable[Row], folder: Path, *, by: By = "genre") -> list[Path]:
@@ -80,7 +80,7 @@ def write_playlists(rows: Iterable[Row], folder: Path, *, by: By = "genre") -> l
     written = []
     for name, entries in sorted(lists.items()):
         path = folder / f"{name.replace('/', '-')}.m3u8"
-        write_whole(path, "#EXTM3U\n" + "".join(entries))
+        write_atomic(path, "#EXTM3U\n" + "".join(entries))
         written.append(path)
     return written
 
@@ -88,7 +88,7 @@ def write_playlists(rows: Iterable[Row], folder: Path, *, by: By = "genre") -> l
 def _labels(row: Row, by: By) -> Sequence[str]:
     if by == "genre":
         return [row["genre"]]
-    return [name for name, chance in row["styles"].items() if chance >= LIKELY_STYLE]
+    return [name for name, chance in row["styles"].items() if chance >= STYLE_THRESHOLD]
 
 
 def _entry(row: Row) -> str:

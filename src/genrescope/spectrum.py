@@ -22,13 +22,13 @@ import numpy.typing as npt
 
 from genrescope.filterbanks import (
     MelScale,
+    blocked_mel_bank,
     chroma_bank,
     dct_basis,
     fft_frequencies,
     hann_window,
-    mel_blocks,
 )
-from genrescope.records import Floats
+from genrescope.records import FloatArray
 
 PadMode = Literal["constant", "reflect"]
 
@@ -46,7 +46,7 @@ _STRETCH = 256  # frames whose power stays in the second-level cache
 class Spectrum:
     """The short-time Fourier transform that a signal's features share.
 
-    Frames are centred on multiples of the hop; the signal is padded by half a frame on both sides.
+    Frames are centered on multiples of the hop; the signal is padded by half a frame on both sides.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class Spectrum:
     n_fft, hop_length : int
         In samples.
     win_length : int, optional
-        Length of the Hann window, centred in the frame; the whole frame if not given.
+        Length of the Hann window, centered in the frame; the whole frame if not given.
     periodic : bool
         Whether the window is periodic (for analysis, as librosa) or symmetric.
     pad_mode : {"constant", "reflect"}
@@ -68,7 +68,7 @@ class Spectrum:
 
     def __init__(
         self,
-        samples: Floats,
+        samples: FloatArray,
         sample_rate: int,
         *,
         n_fft: int = 2048,
@@ -84,31 +84,31 @@ class Spectrum:
         window = hann_window(win_length or n_fft, n_fft, periodic)
         self._window = window if keep else window.astype(np.float32)
         padded = np.pad(samples.astype(np.float32, copy=False), n_fft // 2, mode=pad_mode)
-        self.frames: Floats = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop_length]
+        self.frames: FloatArray = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop_length]
 
     def __len__(self) -> int:
         return len(self.frames)
 
     @property
     def frequencies(self) -> npt.NDArray[np.float64]:
-        """Centre of every bin in Hz, shape (bins,)."""
+        """Center of every bin in Hz, shape (bins,)."""
         return fft_frequencies(self.sample_rate, self.n_fft)
 
     @cached_property
-    def power(self) -> Floats:
+    def power(self) -> FloatArray:
         """Squared magnitudes, shape (frames, bins): frame by frame, as opposed to librosa."""
-        return self._transformed(self.frames)
+        return self._power(self.frames)
 
-    def stretches(self) -> Iterator[tuple[slice, Floats]]:
+    def iter_power(self) -> Iterator[tuple[slice, FloatArray]]:
         """Yield (rows, power of these frames): all at once if the power is kept, else little by little."""
         if self._keep:
             yield slice(None), self.power
             return
         for first in range(0, len(self), _STRETCH):
             rows = slice(first, first + _STRETCH)
-            yield rows, self._transformed(self.frames[rows])
+            yield rows, self._power(self.frames[rows])
 
-    def _transformed(self, frames: Floats) -> Floats:
+    def _power(self, frames: FloatArray) -> FloatArray:
         rfft: Callable[..., npt.NDArray[np.complex64]] = _double_rfft if self._keep else _single_rfft()
         power = np.empty((len(frames), 1 + self.n_fft // 2), np.float32)
         step = max(_BLOCK_SAMPLES // self.n_fft, 1)
@@ -120,7 +120,7 @@ class Spectrum:
         return power
 
     @cached_property
-    def magnitude(self) -> Floats:
+    def magnitude(self) -> FloatArray:
         """Magnitudes, shape (frames, bins)."""
         return np.sqrt(self.power)
 
@@ -130,11 +130,11 @@ def _double_rfft(frames: npt.NDArray[np.float64]) -> npt.NDArray[np.complex64]:
     return np.fft.rfft(frames).astype(np.complex64)
 
 
-def _single_rfft() -> Callable[[Floats], npt.NDArray[np.complex64]]:
+def _single_rfft() -> Callable[[FloatArray], npt.NDArray[np.complex64]]:
     """Transform in float32, three times faster: mel bands sum that noise away (1e-4 dB)."""
     from scipy import fft  # a tenth of a second to import, so not before sound is there
 
-    rfft: Callable[[Floats], npt.NDArray[np.complex64]] = fft.rfft
+    rfft: Callable[[FloatArray], npt.NDArray[np.complex64]] = fft.rfft
     return rfft
 
 
@@ -144,17 +144,17 @@ def mel_spectrogram(
     fmin: float = 0.0,
     fmax: float | None = None,
     scale: MelScale = "slaney",
-) -> Floats:
+) -> FloatArray:
     """Sum the power in mel bands, shape (n_mels, frames)."""
-    bank = mel_blocks(spectrum.sample_rate, spectrum.n_fft, n_mels, fmin, fmax, scale)
+    bank = blocked_mel_bank(spectrum.sample_rate, spectrum.n_fft, n_mels, fmin, fmax, scale)
     mel = np.empty((len(spectrum), n_mels), np.float32)
-    for rows, power in spectrum.stretches():
+    for rows, power in spectrum.iter_power():
         for bins, bands, weights in bank:
             np.matmul(power[:, bins], weights, out=mel[rows, bands])
     return mel.T
 
 
-def decibels(power: Floats, dynamic_range: float | None = None) -> Floats:
+def decibels(power: FloatArray, dynamic_range: float | None = None) -> FloatArray:
     """Return 10 log10 of ``power``, floored at -100 dB and, if given, ``dynamic_range`` below its maximum."""
     levels = np.maximum(power, np.float32(_FLOOR))
     np.log10(levels, out=levels)
@@ -164,7 +164,7 @@ def decibels(power: Floats, dynamic_range: float | None = None) -> Floats:
     return levels
 
 
-def mfcc(mel: Floats, n_mfcc: int = 20) -> Floats:
+def mfcc(mel: FloatArray, n_mfcc: int = 20) -> FloatArray:
     """Compute mel-frequency cepstral coefficients (Davis and Mermelstein, 1980), shape (n_mfcc, frames).
 
     Parameters
@@ -173,11 +173,11 @@ def mfcc(mel: Floats, n_mfcc: int = 20) -> Floats:
         Power in mel bands; what lies over 80 dB below the loudest is raised to there.
     """
     levels = decibels(mel, _DYNAMIC_RANGE)
-    cepstra: Floats = levels.T @ dct_basis(len(mel), n_mfcc)
+    cepstra: FloatArray = levels.T @ dct_basis(len(mel), n_mfcc)
     return cepstra.T
 
 
-def chroma(spectrum: Spectrum, tuning: float | None = None) -> Floats:
+def chroma(spectrum: Spectrum, tuning: float | None = None) -> FloatArray:
     """Compute the power of the 12 pitch classes, C first, a frame's strongest being 1; shape (12, frames).
 
     Parameters
@@ -209,10 +209,10 @@ def estimate_tuning(spectrum: Spectrum) -> float:
     return float(edges[np.argmax(counts)])
 
 
-def _spectral_peaks(spectrum: Spectrum) -> tuple[Floats, Floats]:
+def _spectral_peaks(spectrum: Spectrum) -> tuple[FloatArray, FloatArray]:
     """Return pitch in Hz and height of the local maxima above a tenth of their frame's maximum.
 
-    A parabola through a maximum and its two neighbours places it between the bins (Smith, 2011).
+    A parabola through a maximum and its two neighbors places it between the bins (Smith, 2011).
     """
     power = spectrum.power
     first, stop = np.searchsorted(spectrum.frequencies, _TUNING_RANGE)
@@ -231,7 +231,7 @@ def _spectral_peaks(spectrum: Spectrum) -> tuple[Floats, Floats]:
     return pitches.astype(np.float32), peak + slope / 2 * shifts
 
 
-def spectral_contrast(spectrum: Spectrum) -> Floats:
+def spectral_contrast(spectrum: Spectrum) -> FloatArray:
     """Compute peaks above valleys in dB in octave bands (Jiang et al., 2002), shape (7, frames).
 
     Peaks and valleys are the mean magnitudes of a band's highest and lowest fiftieth, at least one bin.
@@ -243,11 +243,11 @@ def spectral_contrast(spectrum: Spectrum) -> Floats:
     return decibels(peaks, _DYNAMIC_RANGE) - decibels(valleys, _DYNAMIC_RANGE)
 
 
-def _extremes(power: Floats, count: int) -> tuple[Floats, Floats]:
+def _extremes(power: FloatArray, count: int) -> tuple[FloatArray, FloatArray]:
     """Return the mean magnitudes of each row's ``count`` lowest and highest values."""
     if count == 1:
         return np.sqrt(power.min(axis=1)), np.sqrt(power.max(axis=1))
-    ordered = np.sort(power, axis=1)  # vectorised in numpy, and so quicker than two partitions
+    ordered = np.sort(power, axis=1)  # vectorized in numpy, and so quicker than two partitions
     lowest, highest = np.sqrt(ordered[:, :count]), np.sqrt(ordered[:, -count:])
     return lowest.mean(axis=1), highest.mean(axis=1)
 
@@ -267,15 +267,15 @@ def _contrast_bands(sample_rate: int, n_fft: int) -> tuple[tuple[slice, int], ..
     return tuple((bins, max(round(_CONTRAST_QUANTILE * n), 1)) for bins, n in bands)
 
 
-def spectral_centroid(spectrum: Spectrum) -> Floats:
+def spectral_centroid(spectrum: Spectrum) -> FloatArray:
     """Compute the mean frequency in Hz, weighted by magnitude; 0 in silence; shape (frames,)."""
     moments = np.stack([np.ones_like(spectrum.frequencies), spectrum.frequencies], axis=1)
     totals, weighted = (spectrum.magnitude @ moments.astype(np.float32)).T
-    centroid: Floats = weighted / _never_zero(totals)
+    centroid: FloatArray = weighted / _never_zero(totals)
     return centroid
 
 
-def spectral_bandwidth(spectrum: Spectrum, centroid: Floats | None = None) -> Floats:
+def spectral_bandwidth(spectrum: Spectrum, centroid: FloatArray | None = None) -> FloatArray:
     """Compute the deviation of frequency from the centroid in Hz (root mean square), shape (frames,)."""
     centroid = spectral_centroid(spectrum) if centroid is None else centroid
     frequencies = spectrum.frequencies.astype(np.float32)
@@ -288,27 +288,27 @@ def spectral_bandwidth(spectrum: Spectrum, centroid: Floats | None = None) -> Fl
     return np.sqrt(bandwidth)
 
 
-def spectral_rolloff(spectrum: Spectrum, share: float = 0.85) -> Floats:
+def spectral_rolloff(spectrum: Spectrum, share: float = 0.85) -> FloatArray:
     """Find the frequency in Hz below which ``share`` of a frame's magnitude lies; shape (frames,).
 
-    Summed in float32 from the lowest bin up, because librosa does: the answer is the centre of a bin, and
-    another rounding would now and then choose its neighbour.
+    Summed in float32 from the lowest bin up, because librosa does: the answer is the center of a bin, and
+    another rounding would now and then choose its neighbor.
     """
     sums = np.cumsum(spectrum.magnitude, axis=1)
     reached = sums >= np.float32(share) * sums[:, -1:]
-    rolloff: Floats = spectrum.frequencies.astype(np.float32)[np.argmax(reached, axis=1)]
+    rolloff: FloatArray = spectrum.frequencies.astype(np.float32)[np.argmax(reached, axis=1)]
     return rolloff
 
 
-def rms(spectrum: Spectrum) -> Floats:
+def rms(spectrum: Spectrum) -> FloatArray:
     """Compute the root mean square of each frame's samples, unwindowed; shape (frames,)."""
     frames = spectrum.frames
-    means: Floats = np.einsum("fn,fn->f", frames, frames) / np.float32(spectrum.n_fft)
+    means: FloatArray = np.einsum("fn,fn->f", frames, frames) / np.float32(spectrum.n_fft)
     return np.sqrt(means)
 
 
-def zero_crossing_rate(samples: Floats, frame_length: int = 2048, hop_length: int = 512) -> Floats:
-    """Compute the share of neighbouring samples of opposite sign, per centred frame; shape (frames,).
+def zero_crossing_rate(samples: FloatArray, frame_length: int = 2048, hop_length: int = 512) -> FloatArray:
+    """Compute the share of neighboring samples of opposite sign, per centered frame; shape (frames,).
 
     The signal counts as constant beyond its ends.
     """
@@ -316,10 +316,10 @@ def zero_crossing_rate(samples: Floats, frame_length: int = 2048, hop_length: in
     crossings = np.flatnonzero(negative[1:] != negative[:-1]) + 1
     starts = np.arange(1 + len(samples) // hop_length) * hop_length - frame_length // 2
     first, last = np.searchsorted(crossings, (starts + 1, starts + frame_length))
-    rates: Floats = ((last - first) / frame_length).astype(np.float32)
+    rates: FloatArray = ((last - first) / frame_length).astype(np.float32)
     return rates
 
 
-def _never_zero(totals: Floats) -> Floats:
+def _never_zero(totals: FloatArray) -> FloatArray:
     """Replace what is too small to divide by with one, as librosa does: silence stays zero."""
     return np.where(totals < _TINY, np.float32(1), totals)

@@ -15,12 +15,12 @@ import numpy.typing as npt
 
 from genrescope import gtzan
 from genrescope.errors import ConfigError, DataError
-from genrescope.records import Integers, Track
+from genrescope.records import IntArray, Track
 
 _PASSES = 5
 
 Numbers = npt.NDArray[np.float64]
-Parts = tuple[Integers, Integers, Integers]
+SplitParts = tuple[IntArray, IntArray, IntArray]
 
 
 class Protocol(NamedTuple):
@@ -28,7 +28,7 @@ class Protocol(NamedTuple):
 
     name: str
     leaky: bool
-    label: str
+    description: str
     citation: str
 
 
@@ -83,11 +83,11 @@ class Split:
     protocol: str
     seed: int
     unit: Literal["track", "segment"]
-    train: Integers
-    validation: Integers
-    test: Integers
-    unit_tracks: Integers
-    unit_segments: Integers
+    train: IntArray
+    validation: IntArray
+    test: IntArray
+    unit_tracks: IntArray
+    unit_segments: IntArray
 
     @property
     def leaky(self) -> bool:
@@ -95,27 +95,27 @@ class Split:
         return PROTOCOLS[self.protocol].leaky
 
 
-def describe(protocol: str) -> Protocol:
+def get_protocol(protocol: str) -> Protocol:
     """Return what a protocol is.
 
     Raises
     ------
     ConfigError
-        ``bad_use`` for a name that is none.
+        ``invalid_argument`` for a name that is none.
     """
     if protocol not in PROTOCOLS:
         near = difflib.get_close_matches(protocol, PROTOCOLS, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(PROTOCOLS)}"
-        raise ConfigError("bad_use", f"no protocol is named {protocol!r}", hint)
+        raise ConfigError("invalid_argument", f"no protocol is named {protocol!r}", hint)
     return PROTOCOLS[protocol]
 
 
-def split(
+def split_dataset(
     tracks: Sequence[Track],
     protocol: str,
     *,
     seed: int,
-    segments_per_track: int | Sequence[int] | Integers | None = None,
+    segments_per_track: int | Sequence[int] | IntArray | None = None,
     test_fraction: float = 0.2,
     validation_fraction: float = 0.1,
     folds: int = 5,
@@ -139,12 +139,12 @@ def split(
     Raises
     ------
     ConfigError
-        ``bad_use`` for an unknown protocol or an option out of range.
+        ``invalid_argument`` for an unknown protocol or an option out of range.
     DataError
-        ``data_empty``; ``data_too_few`` for one genre, fewer than two tracks of a genre, fewer groups of a
+        ``dataset_empty``; ``dataset_too_small`` for one genre, fewer than two tracks of a genre, fewer groups of a
         genre than folds, or tracks of which the published split knows too few.
     """
-    describe(protocol)
+    get_protocol(protocol)
     _check_options(test_fraction, validation_fraction, folds, fold, seed)
     names, labels = _genres(tracks)
     generator = np.random.default_rng(seed)
@@ -169,7 +169,7 @@ def split(
 # Protocols: each returns train, validation, test
 
 
-def _segments(tracks: int, per_track: int | Sequence[int] | Integers | None) -> tuple[Integers, Integers]:
+def _segments(tracks: int, per_track: int | Sequence[int] | IntArray | None) -> tuple[IntArray, IntArray]:
     """Return the track of every segment, and which of its track's segments it is."""
     if per_track is None:
         raise _bad_use("segment-random needs segments_per_track", "say how many segments each track has")
@@ -183,15 +183,17 @@ def _segments(tracks: int, per_track: int | Sequence[int] | Integers | None) -> 
     return np.repeat(np.arange(tracks, dtype=np.int64), counts), np.concatenate(pieces)
 
 
-def _draw_segments(units: int, test: float, validation: float, generator: np.random.Generator) -> Parts:
+def _draw_segments(units: int, test: float, validation: float, generator: np.random.Generator) -> SplitParts:
     order = generator.permutation(units)
     tested, held = round(test * units), round(validation * units)
     return order[tested + held :], order[tested : tested + held], order[:tested]
 
 
-def _draw_tracks(labels: Integers, test: float, validation: float, generator: np.random.Generator) -> Parts:
+def _draw_tracks(
+    labels: IntArray, test: float, validation: float, generator: np.random.Generator
+) -> SplitParts:
     """Draw within each genre: at least one track for test, at least one for training."""
-    drawn: list[Parts] = []
+    drawn: list[SplitParts] = []
     for label in np.unique(labels):
         members = generator.permutation(np.flatnonzero(labels == label))
         tested = min(max(1, round(test * len(members))), len(members) - 1)
@@ -202,14 +204,14 @@ def _draw_tracks(labels: Integers, test: float, validation: float, generator: np
 
 
 def _draw_groups(
-    labels: Integers,
+    labels: IntArray,
     names: list[str],
-    groups: Integers,
+    groups: IntArray,
     validation: float,
     folds: int,
     fold: int,
     generator: np.random.Generator,
-) -> Parts:
+) -> SplitParts:
     counts = np.zeros((groups.max() + 1, labels.max() + 1))
     np.add.at(counts, (groups, labels), 1)
     _check_groups(counts, folds, names)
@@ -225,16 +227,16 @@ def _draw_groups(
     return train, validated, test
 
 
-def _look_up(tracks: Sequence[Track]) -> Parts:
-    index = gtzan.index()
-    wholes = [index.track_of(track.id) for track in tracks]
+def _look_up(tracks: Sequence[Track]) -> SplitParts:
+    index = gtzan.load_index()
+    wholes = [index.canonical_id(track.id) for track in tracks]
     strangers = [track.id for track, whole in zip(tracks, wholes, strict=True) if whole is None]
     if strangers:
         message = (
             f"fault-filtered is a split of GTZAN; {len(strangers)} tracks are not of it: {strangers[0]!r}"
         )
         raise _too_few(message, "use artist-grouped")
-    sides = np.array([index.sides.get(whole, "") for whole in wholes if whole])
+    sides = np.array([index.fault_filtered.get(whole, "") for whole in wholes if whole])
     train, validation, test = (np.flatnonzero(sides == part) for part in ("train", "validation", "test"))
     genres = {track.label for track in tracks}
     for part in (train, validation, test):
@@ -247,7 +249,7 @@ def _look_up(tracks: Sequence[Track]) -> Parts:
     return train, validation, test
 
 
-def _allot(counts: Numbers, shares: Numbers, generator: np.random.Generator) -> Integers:
+def _allot(counts: Numbers, shares: Numbers, generator: np.random.Generator) -> IntArray:
     """Allot groups to parts of the given shares, as evenly over genres as groups allow.
 
     The cost is the chi-square distance between tracks per part and genre, and those wanted. Large groups
@@ -285,10 +287,10 @@ def _allot(counts: Numbers, shares: Numbers, generator: np.random.Generator) -> 
 # Checks
 
 
-def _genres(tracks: Sequence[Track]) -> tuple[list[str], Integers]:
+def _genres(tracks: Sequence[Track]) -> tuple[list[str], IntArray]:
     """Return the genres, and each track's as a number; refuse what no protocol can split."""
     if not tracks:
-        raise DataError("data_empty", "there are no tracks to split", "check what the data set holds")
+        raise DataError("dataset_empty", "there are no tracks to split", "check what the data set holds")
     named = [track.label for track in tracks]
     found, labels, counts = np.unique(named, return_inverse=True, return_counts=True)
     names: list[str] = found.tolist()
@@ -323,7 +325,7 @@ def _check_groups(counts: Numbers, folds: int, names: list[str]) -> None:
         raise _too_few(message, hint)
 
 
-def _check_parts(parts: Parts, unit_labels: Integers, names: list[str]) -> None:
+def _check_parts(parts: SplitParts, unit_labels: IntArray, names: list[str]) -> None:
     """Refuse a training part without some genre, and an empty test part."""
     train, _, test = parts
     missing = [repr(names[label]) for label in np.setdiff1d(np.arange(len(names)), unit_labels[train])]
@@ -335,8 +337,8 @@ def _check_parts(parts: Parts, unit_labels: Integers, names: list[str]) -> None:
 
 
 def _too_few(message: str, hint: str) -> DataError:
-    return DataError("data_too_few", message, hint)
+    return DataError("dataset_too_small", message, hint)
 
 
 def _bad_use(message: str, hint: str) -> ConfigError:
-    return ConfigError("bad_use", message, hint)
+    return ConfigError("invalid_argument", message, hint)

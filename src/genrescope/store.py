@@ -16,8 +16,8 @@ import numpy as np
 
 from genrescope.errors import EnvironmentFailure
 from genrescope.features import FeatureSpec
-from genrescope.files import write_whole
-from genrescope.records import Floats
+from genrescope.files import write_atomic
+from genrescope.records import FloatArray
 
 # Raised when features.compute changes its numbers, so that old entries are not found again.
 FEATURES_VERSION = 1
@@ -29,17 +29,19 @@ def content_hash(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def key(path: Path, spec: FeatureSpec) -> str:
+def cache_key(path: Path, spec: FeatureSpec) -> str:
     """Return the name under which the features of ``path`` are kept."""
     identity = json.dumps([content_hash(path), spec.to_json(), FEATURES_VERSION], sort_keys=True)
     return hashlib.sha256(identity.encode()).hexdigest()
 
 
-def fetch(folder: Path | None, path: Path, spec: FeatureSpec, compute: Callable[[], Floats]) -> Floats:
+def get_or_compute(
+    folder: Path | None, path: Path, spec: FeatureSpec, compute: Callable[[], FloatArray]
+) -> FloatArray:
     """Return the kept features of ``path``, or compute and keep them. ``folder`` None keeps nothing."""
     if folder is None:
         return compute()
-    name = key(path, spec)
+    name = cache_key(path, spec)
     entry = folder / name[:2] / f"{name}.npy"
     kept = _read(entry)
     if kept is not None:
@@ -50,15 +52,15 @@ def fetch(folder: Path | None, path: Path, spec: FeatureSpec, compute: Callable[
     return features
 
 
-def _read(entry: Path) -> Floats | None:
+def _read(entry: Path) -> FloatArray | None:
     try:
-        kept: Floats = np.load(entry, allow_pickle=False)
+        kept: FloatArray = np.load(entry, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None  # absent, or damaged: computed anew either way
     return kept
 
 
-def _write(entry: Path, features: Floats) -> None:
+def _write(entry: Path, features: FloatArray) -> None:
     buffer = io.BytesIO()
     np.save(buffer, features, allow_pickle=False)
-    write_whole(entry, buffer.getvalue())
+    write_atomic(entry, buffer.getvalue())

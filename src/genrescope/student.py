@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from genrescope.efficientat import EfficientAt
 from genrescope.levels import relative_level
-from genrescope.records import Floats
+from genrescope.records import FloatArray
 
 MELS = 128
 WIDTH = 0.4
@@ -37,7 +37,7 @@ class Student(nn.Module):
 
     def __init__(self, styles: int) -> None:
         super().__init__()
-        self.bands = nn.Linear(MELS, MELS)
+        self.mel_projection = nn.Linear(MELS, MELS)
         self.network = EfficientAt(WIDTH, styles)
         self.size = self.network.size
         for place in _UNSTRIDDEN:
@@ -48,22 +48,22 @@ class Student(nn.Module):
             ]
             strided[0].stride = (2, 1)
 
-    def seen(self, batch: Tensor) -> Tensor:
+    def project_mel(self, batch: Tensor) -> Tensor:
         """Return a batch as the teacher would have it, (segments, 128, frames)."""
-        mapped: Tensor = self.bands(relative_level(batch).transpose(1, 2))
+        mapped: Tensor = self.mel_projection(relative_level(batch).transpose(1, 2))
         return mapped.transpose(1, 2)
 
     def embed(self, batch: Tensor) -> Tensor:
         """Return embeddings, shape (segments, size)."""
-        return self.network.embed(self.seen(batch))
+        return self.network.embed(self.project_mel(batch))
 
     def forward(self, batch: Tensor) -> tuple[Tensor, Tensor]:
         """Return embeddings (segments, size) and logits of styles (segments, styles)."""
-        embedding, logits = self.network(self.seen(batch))
+        embedding, logits = self.network(self.project_mel(batch))
         return embedding, logits
 
 
-def from_teacher(teacher: EfficientAt, styles: Sequence[int]) -> Student:
+def init_from_teacher(teacher: EfficientAt, styles: Sequence[int]) -> Student:
     """Build a student that starts with its teacher's weights.
 
     Parameters
@@ -81,7 +81,7 @@ def from_teacher(teacher: EfficientAt, styles: Sequence[int]) -> Student:
     return student
 
 
-def fit_bands(student: Student, seen: Floats, heard: Floats) -> None:
+def fit_mel_projection(student: Student, seen: FloatArray, heard: FloatArray) -> None:
     """Fit the map of bands by ridge regression: the teacher's spectrograms from the student's.
 
     Parameters
@@ -96,5 +96,5 @@ def fit_bands(student: Student, seen: Floats, heard: Floats) -> None:
     ridge = _RIDGE * len(inputs) * np.eye(MELS)
     weights = np.linalg.solve(inputs.T @ inputs + ridge, inputs.T @ targets).T
     with torch.no_grad():
-        student.bands.weight.copy_(torch.from_numpy(weights))
-        student.bands.bias.copy_(torch.from_numpy(aim - weights @ middle))
+        student.mel_projection.weight.copy_(torch.from_numpy(weights))
+        student.mel_projection.bias.copy_(torch.from_numpy(aim - weights @ middle))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-# Figures are drawn with the light colours; a page swaps them for variables, so that one figure
+# Figures are drawn with the light colors; a page swaps them for variables, so that one figure
 # serves both modes.
 INK = "#1d2126"
 MUTED = "#5b646e"
 RULE = "#d5dae0"
 ACCENT = "#1f6fb2"
 
-# Paul Tol's "muted" scheme (https://sronpersonalpages.nl/~pault), safe for colour-blind readers, and the same
-# hues lifted for a dark ground. Neighbours in the list differ in lightness as well.
+# Paul Tol's "muted" scheme (https://sronpersonalpages.nl/~pault), safe for color-blind readers, and the same
+# hues lifted for a dark ground. Neighbors in the list differ in lightness as well.
 SERIES = (
     "#332288", "#cc6677", "#44aa99", "#ddcc77", "#88ccee",
     "#882255", "#117733", "#aa4499", "#999933", "#a8adb3",
@@ -73,8 +73,8 @@ footer { margin-top: 4rem; color: var(--muted); font-size: .85rem; }
 
 
 def variables() -> dict[str, str]:
-    """Return the light colours that figures are drawn with, and the variable each becomes in a page."""
-    series = {colour: f"var(--s{place})" for place, colour in enumerate(SERIES)}
+    """Return the light colors that figures are drawn with, and the variable each becomes in a page."""
+    series = {color: f"var(--s{place})" for place, color in enumerate(SERIES)}
     return {INK: "var(--ink)", MUTED: "var(--muted)", RULE: "var(--rule)", ACCENT: "var(--accent)"} | series
 
 
@@ -85,8 +85,8 @@ def style_sheet() -> str:
     return f"{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}{_RULES}"
 
 
-def _block(colours: dict[str, str], series: tuple[str, ...], scheme: str) -> str:
+def _block(colors: dict[str, str], series: tuple[str, ...], scheme: str) -> str:
     """Return the rule that defines one mode's variables."""
-    named = colours | {f"s{place}": colour for place, colour in enumerate(series)}
+    named = colors | {f"s{place}": color for place, color in enumerate(series)}
     values = " ".join(f"--{name}: {value};" for name, value in named.items())
     return f":root {{ color-scheme: {scheme}; {values} }}"

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
-from genrescope.document import clock, page
-from genrescope.page import STYLE_COLOUR, STYLE_SHEET, bars
+from genrescope.document import format_clock, html_page
+from genrescope.page import STYLE_COLOR, STYLE_SHEET, score_bars
 from genrescope.style import SERIES
 
 Row = dict[str, Any]
@@ -18,7 +18,7 @@ MOST_STYLES = 15
 _BINS = 10
 
 
-def survey_page(rows: Iterable[Row], *, title: str) -> str:
+def library_page(rows: Iterable[Row], *, title: str) -> str:
     """Return a library's rows as one self-contained HTML page.
 
     Parameters
@@ -30,18 +30,18 @@ def survey_page(rows: Iterable[Row], *, title: str) -> str:
     answered = [row for row in rows if row["error"] is None]
     failed = [row for row in rows if row["error"] is not None]
     seconds = sum(row["seconds"] for row in answered)
-    lead = f"{len(answered)} tracks, {clock(seconds)} of music"
+    lead = f"{len(answered)} tracks, {format_clock(seconds)} of music"
     lead += f"; {len(failed)} files could not be read" if failed else ""
     parts = [_genres(answered), _styles(answered), _sureness(answered), _doubtful(answered), _errors(failed)]
     models = ", ".join(sorted({row["model_name"] for row in answered}))
     footer = f"Model: {models}. Made by genrescope."
-    return page(title, f"{lead}.", "\n".join(parts), footer=footer, extra_style=STYLE_SHEET)
+    return html_page(title, f"{lead}.", "\n".join(parts), footer=footer, extra_style=STYLE_SHEET)
 
 
 def _genres(answered: Sequence[Row]) -> str:
     counts = Counter(row["genre"] for row in answered)
-    colours = {name: f"var(--s{place % len(SERIES)})" for place, name in enumerate(sorted(counts))}
-    return _chart("Genres", "Tracks per genre", counts.most_common(), colours)
+    colors = {name: f"var(--s{place % len(SERIES)})" for place, name in enumerate(sorted(counts))}
+    return _chart("Genres", "Tracks per genre", counts.most_common(), colors)
 
 
 def _styles(answered: Sequence[Row]) -> str:
@@ -64,11 +64,11 @@ def _sureness(answered: Sequence[Row]) -> str:
 
 
 def _chart(
-    title: str, label: str, counts: Sequence[tuple[str, int]], colours: dict[str, str], note: str = ""
+    title: str, label: str, counts: Sequence[tuple[str, int]], colors: dict[str, str], note: str = ""
 ) -> str:
     most = max((number for _, number in counts), default=0) or 1
-    lines = [(name, number / most, str(number), colours.get(name, STYLE_COLOUR)) for name, number in counts]
-    return f"<section><h2>{escape(title)}</h2>{note}{bars(lines, label, label)}</section>"
+    lines = [(name, number / most, str(number), colors.get(name, STYLE_COLOR)) for name, number in counts]
+    return f"<section><h2>{escape(title)}</h2>{note}{score_bars(lines, label, label)}</section>"
 
 
 def _doubtful(answered: Sequence[Row]) -> str:
@@ -79,7 +79,7 @@ def _doubtful(answered: Sequence[Row]) -> str:
         scores = list(row["scores"].items())[:3]
         guesses = ", ".join(f"{name} {100 * score:.0f} %" for name, score in scores)
         styles = ", ".join(list(row["styles"])[:3])
-        lines.append((row["path"], guesses, styles, clock(row["seconds"])))
+        lines.append((row["path"], guesses, styles, format_clock(row["seconds"])))
     return _table("Doubtful tracks", ("File", "Genres", "Styles", "Length"), lines, len(doubtful))
 
 

@@ -53,8 +53,8 @@ def read_rows(path: Path, required: Sequence[str]) -> list[Row]:
     Raises
     ------
     DataError
-        ``data_missing``; ``data_malformed`` with the line number, also for text that is not UTF-8;
-        ``data_empty`` without a row below the header.
+        ``dataset_not_found``; ``dataset_invalid`` with the line number, also for text that is not UTF-8;
+        ``dataset_empty`` without a row below the header.
     """
     reader = csv.reader(io.StringIO(_read_text(path), newline=""), strict=True)
     rows: list[Row] = []
@@ -69,7 +69,7 @@ def read_rows(path: Path, required: Sequence[str]) -> list[Row]:
     except csv.Error as reason:
         raise _malformed(path, reader.line_num, str(reason)) from None
     if not rows:
-        raise DataError("data_empty", f"{path}: no rows below the header", "list at least two genres")
+        raise DataError("dataset_empty", f"{path}: no rows below the header", "list at least two genres")
     return rows
 
 
@@ -81,7 +81,7 @@ def read_table(path: Path) -> Table:
     Raises
     ------
     DataError
-        As ``read_rows``; ``data_malformed`` also for a value that is not a finite number.
+        As ``read_rows``; ``dataset_invalid`` also for a value that is not a finite number.
     """
     rows = read_rows(path, required=("filename",))
     columns = tuple(name for name in rows[0].values if name not in ("filename", "label"))
@@ -101,13 +101,13 @@ def paper_means(table: Table) -> npt.NDArray[np.float64]:
     Raises
     ------
     DataError
-        ``data_malformed`` where the table lacks a column.
+        ``dataset_invalid`` where the table lacks a column.
     """
     places = {name: place for place, name in enumerate(table.columns)}
     missing = [name for name in (*_MEANS, *_MFCC_MEANS) if name not in places]
     if missing:
         raise DataError(
-            "data_malformed",
+            "dataset_invalid",
             f"the table has no column {', '.join(missing)}",
             "give a table with the columns of features_30_sec.csv",
         )
@@ -116,7 +116,7 @@ def paper_means(table: Table) -> npt.NDArray[np.float64]:
     return np.column_stack([means, mfcc])
 
 
-def header(path: Path) -> tuple[str, ...]:
+def table_header(path: Path) -> tuple[str, ...]:
     """Return the names of a CSV's columns; raises ``DataError`` as ``read_rows``."""
     first = next(iter(_read_text(path).splitlines()), "")
     return tuple(name.strip() for name in next(csv.reader([first]), []))
@@ -127,13 +127,13 @@ def _read_text(path: Path) -> str:
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as reason:
         raise DataError(
-            "data_malformed",
+            "dataset_invalid",
             f"{path}: byte {reason.start} is not UTF-8 text",
             "save the CSV as UTF-8; for audio give the folder, or a CSV that lists the files",
         ) from None
     except OSError as reason:
         raise DataError(
-            "data_missing", f"{path}: cannot be read: {reason.strerror or reason}", "check the path"
+            "dataset_not_found", f"{path}: cannot be read: {reason.strerror or reason}", "check the path"
         ) from None
 
 
@@ -148,7 +148,7 @@ def _check_header(path: Path, names: Sequence[str], required: Sequence[str]) -> 
 
 def _malformed(path: Path, line: int, what: str) -> DataError:
     return DataError(
-        "data_malformed",
+        "dataset_invalid",
         f"{path}, line {line}: {what}",
         "write a comma-separated file with a header line and one row per track",
     )

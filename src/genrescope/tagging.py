@@ -9,23 +9,23 @@ from typing import Any, NamedTuple
 from genrescope import tags
 from genrescope.database import Database, Row
 from genrescope.errors import GenrescopeError, TagError
-from genrescope.tags import Change, Plan, Undone
+from genrescope.tags import TagChange, TagChangePreview, UndoResult
 
 
-class Tagged(NamedTuple):
+class TagResult(NamedTuple):
     """What is to be changed in a file; ``change`` once it was, ``error`` where it could not be."""
 
     path: str
-    plan: Plan | None = None
-    change: Change | None = None
+    plan: TagChangePreview | None = None
+    change: TagChange | None = None
     error: GenrescopeError | None = None
 
 
-class Untagged(NamedTuple):
+class UntagResult(NamedTuple):
     """What became of taking a change back."""
 
     path: str
-    done: Undone | None = None
+    done: UndoResult | None = None
     error: GenrescopeError | None = None
 
 
@@ -36,7 +36,7 @@ def tag(
     write: bool,
     overwrite: bool,
     keep_mtime: bool,
-) -> Iterator[Tagged]:
+) -> Iterator[TagResult]:
     """Yield what changes in the files of rows that are to have genres; with ``write``, change it.
 
     Files where nothing changes are passed over. Each change stands in the journal before it happens.
@@ -44,14 +44,14 @@ def tag(
     for row, genres in wanted:
         path = row["path"]
         try:
-            plan = tags.plan(path, genres, overwrite=overwrite)
+            plan = tags.preview(path, genres, overwrite=overwrite)
             if plan is None:
                 continue
             _check_heard(row)
             change = _write(database, plan, keep_mtime) if write else None
-            yield Tagged(path, plan, change)
+            yield TagResult(path, plan, change)
         except GenrescopeError as failure:
-            yield Tagged(path, error=failure)
+            yield TagResult(path, error=failure)
 
 
 def _check_heard(row: Row) -> None:
@@ -63,11 +63,11 @@ def _check_heard(row: Row) -> None:
         )
 
 
-def _write(database: Database, plan: Plan, keep_mtime: bool) -> Change:
+def _write(database: Database, plan: TagChangePreview, keep_mtime: bool) -> TagChange:
     path = plan.path
 
-    def journal(change: Change) -> None:
-        database.note_change(path, change.row())
+    def journal(change: TagChange) -> None:
+        database.log_change(path, change.row())
 
     change = tags.write_genres(path, plan.after, keep_mtime=keep_mtime, journal=journal)
     _settle(database, path, change.patch.old, change.patch.new)
@@ -76,26 +76,26 @@ def _write(database: Database, plan: Plan, keep_mtime: bool) -> Change:
 
 def untag(
     database: Database, changes: Iterable[tuple[int, str, dict[str, Any]]], *, keep_mtime: bool
-) -> Iterator[Untagged]:
+) -> Iterator[UntagResult]:
     """Take changes of the journal back, the latest of a file first; yield what became of each."""
     failed: set[str] = set()
     for number, path, written in changes:
         if path in failed:
             continue  # what was changed before can come back only behind it
-        change = Change.from_row(written)
+        change = TagChange.from_row(written)
         try:
             done = tags.undo(change, keep_mtime=keep_mtime, path=path)
         except GenrescopeError as failure:
             failed.add(path)
-            yield Untagged(path, error=failure)
+            yield UntagResult(path, error=failure)
             continue
         database.mark_undone(number)
         if done.how == "bytes":
             _settle(database, path, change.patch.new, change.patch.old)
-        yield Untagged(path, done)
+        yield UntagResult(path, done)
 
 
 def _settle(database: Database, path: str, old: str, new: str) -> None:
     """Keep a file's row in step with it: the sound is what it was, and need not be heard again."""
     status = os.stat(path)  # noqa: PTH116
-    database.settle(path, old, new, size=status.st_size, mtime_ns=status.st_mtime_ns)
+    database.update_hash(path, old, new, size=status.st_size, mtime_ns=status.st_mtime_ns)

@@ -17,7 +17,7 @@ from reprlib import repr as short
 from typing import Any, Literal
 
 from genrescope import patch
-from genrescope.containers import Tagged, letters, open_tagged
+from genrescope.containers import TaggedFile, normalize_name, open_tagged
 from genrescope.errors import AudioError, TagError
 from genrescope.files import replacing
 
@@ -28,7 +28,7 @@ _LENGTH_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
-class Plan:
+class TagChangePreview:
     """What writing would change in a file.
 
     ``links`` is how many names the file has: where there are several, only this one gets the new genres.
@@ -41,7 +41,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Change:
+class TagChange:
     """What was changed in a file, and the way back.
 
     Attributes
@@ -63,7 +63,7 @@ class Change:
     before: tuple[str, ...]
     after: tuple[str, ...]
     mtime_before: int
-    patch: patch.Patch
+    patch: patch.Delta
 
     def row(self) -> dict[str, Any]:
         """Return the change as a JSON-ready row; `from_row` takes it back."""
@@ -74,16 +74,16 @@ class Change:
         return row
 
     @classmethod
-    def from_row(cls, row: dict[str, Any]) -> Change:
+    def from_row(cls, row: dict[str, Any]) -> TagChange:
         """Build the change that `row` wrote down."""
         data = row["patch"]["data"]
-        back = patch.Patch(**{**row["patch"], "data": None if data is None else base64.b64decode(data)})
+        back = patch.Delta(**{**row["patch"], "data": None if data is None else base64.b64decode(data)})
         before, after = tuple(row["before"]), tuple(row["after"])
         return cls(**{**row, "before": before, "after": after, "patch": back})
 
 
 @dataclass(frozen=True)
-class Undone:
+class UndoResult:
     """What became of an undo.
 
     Attributes
@@ -106,16 +106,16 @@ def read_genres(path: StrPath) -> tuple[str, ...]:
     Raises
     ------
     AudioError
-        ``audio_missing``, ``audio_forbidden``.
+        ``audio_missing``, ``audio_permission_denied``.
     TagError
-        ``tags_unsupported``, ``tags_damaged``.
+        ``tags_unsupported``, ``tags_corrupt``.
     EnvironmentFailure
-        ``extra_missing``.
+        ``missing_dependency``.
     """
     return _opened(Path(path)).genres
 
 
-def plan(path: StrPath, genres: Sequence[str], *, overwrite: bool = False) -> Plan | None:
+def preview(path: StrPath, genres: Sequence[str], *, overwrite: bool = False) -> TagChangePreview | None:
     """Say what `write_genres` would change; None where nothing is to be done.
 
     Genres that the file has stay, unless ``overwrite``; no genres to write change nothing.
@@ -128,7 +128,7 @@ def plan(path: StrPath, genres: Sequence[str], *, overwrite: bool = False) -> Pl
     before, after = read_genres(path), tuple(genres)
     if not after or before == after or (before and not overwrite):
         return None
-    return Plan(os.fspath(path), before, after, Path(path).stat().st_nlink)
+    return TagChangePreview(os.fspath(path), before, after, Path(path).stat().st_nlink)
 
 
 def write_genres(
@@ -136,8 +136,8 @@ def write_genres(
     genres: Sequence[str],
     *,
     keep_mtime: bool = False,
-    journal: Callable[[Change], object] | None = None,
-) -> Change:
+    journal: Callable[[TagChange], object] | None = None,
+) -> TagChange:
     """Write genres into a file in place of those that it has; an empty sequence takes them out.
 
     Sound, and all other tags, stay as they are.
@@ -155,7 +155,7 @@ def write_genres(
     Raises
     ------
     AudioError, TagError, EnvironmentFailure
-        As of `read_genres`; ``tags_refused``: the format cannot hold these genres; ``cannot_write``,
+        As of `read_genres`; ``tags_not_representable``: the format cannot hold these genres; ``write_failed``,
         ``file_changed``: see `files.replacing`. The file is left as it was.
     """
     path, after = Path(path), tuple(genres)
@@ -169,20 +169,20 @@ def write_genres(
         tagged = open_tagged(temporary, kind=kind, name=path)
         tagged.save(after)
         _check(open_tagged(temporary, kind=kind, name=path), tagged, after, path)
-        change = Change(
+        change = TagChange(
             path=str(path.absolute()),
             time=datetime.now(UTC).isoformat(timespec="seconds"),
             before=tagged.genres,
             after=after,
             mtime_before=mtime,
-            patch=patch.make(path, temporary),
+            patch=patch.create_delta(path, temporary),
         )
         if journal is not None:
             journal(change)
     return change
 
 
-def undo(change: Change, *, keep_mtime: bool = False, path: StrPath | None = None) -> Undone:
+def undo(change: TagChange, *, keep_mtime: bool = False, path: StrPath | None = None) -> UndoResult:
     """Take a change back. Of several changes to a file, begin with the latest.
 
     Parameters
@@ -201,41 +201,41 @@ def undo(change: Change, *, keep_mtime: bool = False, path: StrPath | None = Non
     """
     path = Path(change.path if path is None else path)
     tagged = _opened(path)
-    digest = patch.digest(path)
+    digest = patch.file_digest(path)
     if digest == change.patch.old:
-        return Undone("already", change.before)
+        return UndoResult("already", change.before)
     if digest == change.patch.new and change.patch.data is not None:
         with replacing(path, mtime_ns=change.mtime_before if keep_mtime else None) as temporary:
-            patch.apply(change.patch, path, temporary)
-        return Undone("bytes", change.before)
+            patch.apply_delta(change.patch, path, temporary)
+        return UndoResult("bytes", change.before)
     if tagged.genres == change.before:
-        return Undone("already", tagged.genres)
+        return UndoResult("already", tagged.genres)
     # Programs that save a tag anew may join or divide several genres in their own way.
-    if letters("".join(tagged.genres)) != letters("".join(change.after)):
-        return Undone("kept", tagged.genres)
+    if normalize_name("".join(tagged.genres)) != normalize_name("".join(change.after)):
+        return UndoResult("kept", tagged.genres)
     write_genres(path, change.before, keep_mtime=keep_mtime)
-    return Undone("values", change.before)
+    return UndoResult("values", change.before)
 
 
-def _opened(path: Path) -> Tagged:
+def _opened(path: Path) -> TaggedFile:
     if not path.is_file():
         raise AudioError(
             "audio_missing", f"{path}: no such file", "check the spelling, and that the disk is mounted"
         )
     if not os.access(path, os.R_OK):
         raise AudioError(
-            "audio_forbidden", f"{path}: may not be read", "ask for the right to read it (chmod u+r)"
+            "audio_permission_denied", f"{path}: may not be read", "ask for the right to read it (chmod u+r)"
         )
     return open_tagged(path)
 
 
-def _check(new: Tagged, old: Tagged, genres: tuple[str, ...], path: Path) -> None:
+def _check(new: TaggedFile, old: TaggedFile, genres: tuple[str, ...], path: Path) -> None:
     """Refuse a changed copy that does not say what was asked, or is no longer as long."""
     if new.genres != genres:
         raise _refused(path, genres, f"they would read {short(new.genres)}")
     if abs(new.seconds - old.seconds) > _LENGTH_SECONDS:
         raise TagError(
-            "tags_damaged",
+            "tags_corrupt",
             f"{path}: it would be {new.seconds:.2f} s long with other tags, not {old.seconds:.2f} s",
             "its headers contradict each other: convert it or copy it again; it was not changed",
         )
@@ -243,7 +243,7 @@ def _check(new: Tagged, old: Tagged, genres: tuple[str, ...], path: Path) -> Non
 
 def _refused(path: Path, genres: tuple[str, ...], why: str) -> TagError:
     return TagError(
-        "tags_refused",
+        "tags_not_representable",
         f"{path}: its format cannot hold the genres {short(genres)}: {why}",
         "choose other words: none empty, none twice, no number alone, and in ID3v2.3 no semicolon",
     )

@@ -13,10 +13,10 @@ from genrescope import classical, features
 from genrescope.config import Config
 from genrescope.datasets import Dataset
 from genrescope.errors import ConfigError, missing_extra
-from genrescope.examples import Examples, prepare
+from genrescope.examples import SegmentDataset, build_segments
 from genrescope.features import FeatureSpec
-from genrescope.records import Integers
-from genrescope.splits import Split, describe, split
+from genrescope.records import IntArray
+from genrescope.splits import Split, get_protocol, split_dataset
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Task:
     """A data set, cut and split: what there is to learn."""
 
     dataset: Dataset
-    examples: Examples
-    targets: Integers
+    examples: SegmentDataset
+    targets: IntArray
     split: Split
     config: Config
 
@@ -34,16 +34,16 @@ class Task:
         """The genres, in the order of the targets."""
         return self.dataset.classes
 
-    def segments(self, part: str) -> Integers:
+    def segments(self, part: str) -> IntArray:
         """Return the segments of a part: ``train``, ``validation`` or ``test``."""
-        units: Integers = getattr(self.split, part)
+        units: IntArray = getattr(self.split, part)
         return units if self.split.unit == "segment" else self.examples.of_tracks(units)
 
 
 def feature_spec(settings: Config) -> FeatureSpec:
     """Return the features that a model family is fed, at the configured hop."""
     name = settings.model.name
-    if name in classical.FAMILIES:
+    if name in classical.CLASSICAL_FAMILIES:
         return features.PAPER_MEANS
     try:
         from genrescope import (
@@ -53,14 +53,14 @@ def feature_spec(settings: Config) -> FeatureSpec:
         )  # torch is heavy: not before a network is asked for
     except ImportError as missing:
         raise missing_extra("train", missing.name or "torch") from None
-    if name in transfer.FAMILIES:
-        return backbones.spec(settings.model.backbone)
-    if name not in networks.FAMILIES:
-        known = [*classical.FAMILIES, *networks.FAMILIES, *transfer.FAMILIES]
+    if name in transfer.PRETRAINED_FAMILIES:
+        return backbones.backbone_spec(settings.model.backbone)
+    if name not in networks.NETWORK_FAMILIES:
+        known = [*classical.CLASSICAL_FAMILIES, *networks.NETWORK_FAMILIES, *transfer.PRETRAINED_FAMILIES]
         raise ConfigError(
-            "bad_config", f"no model family is named {name!r}", "choose one of: " + ", ".join(known)
+            "invalid_config", f"no model family is named {name!r}", "choose one of: " + ", ".join(known)
         )
-    base = features.PAPER_SEQUENCE if networks.FAMILIES[name].input == "sequence" else features.PAPER_LOG_MEL
+    base = features.PAPER_SEQUENCE if networks.NETWORK_FAMILIES[name].input == "sequence" else features.PAPER_LOG_MEL
     return replace(base, hop_length=settings.data.hop_length)
 
 
@@ -76,14 +76,14 @@ def prepare_task(
     Raises
     ------
     ConfigError
-        ``bad_use``: an unknown protocol; ``bad_config``: settings that would train on the test part.
+        ``invalid_argument``: an unknown protocol; ``invalid_config``: settings that would train on the test part.
     DataError
         See ``examples.prepare`` and ``splits.split``.
     """
     _check(settings)
     data = settings.data
     say(f"reading {len(dataset.tracks)} tracks of {dataset.name}")
-    examples = prepare(
+    examples = build_segments(
         dataset.tracks,
         feature_spec(settings),
         seconds=data.segment_seconds,
@@ -100,19 +100,19 @@ def prepare_task(
 
 def _check(settings: Config) -> None:
     """Refuse what would only fail, or deceive, after hours of reading."""
-    describe(settings.split.protocol)
+    get_protocol(settings.split.protocol)
     overlapping = 0 < settings.data.hop_seconds < settings.data.segment_seconds
-    if settings.split.protocol == "segment-random" and (settings.augment.random_crops or overlapping):
+    if settings.split.protocol == "segment-random" and (settings.augment.crops_per_track or overlapping):
         raise ConfigError(
-            "bad_config",
+            "invalid_config",
             "under segment-random, random crops or overlapping segments would train on the test part itself",
-            "set augment.random_crops=0 and data.hop_seconds=0",
+            "set augment.crops_per_track=0 and data.hop_seconds=0",
         )
 
 
-def _split(dataset: Dataset, examples: Examples, settings: Config) -> Split:
+def _split(dataset: Dataset, examples: SegmentDataset, settings: Config) -> Split:
     chosen = settings.split
-    parts = split(
+    parts = split_dataset(
         dataset.tracks,
         chosen.protocol,
         seed=settings.train.seed,
@@ -122,18 +122,18 @@ def _split(dataset: Dataset, examples: Examples, settings: Config) -> Split:
         folds=chosen.folds,
         fold=chosen.fold,
     )
-    if chosen.join_validation:
+    if chosen.train_on_validation:
         joined = np.sort(np.concatenate([parts.train, parts.validation]))
         return replace(parts, train=joined, validation=joined[:0])
     return parts
 
 
-def digest(track: str) -> str:
+def track_digest(track: str) -> str:
     """Return a short digest of a track's id: enough to find it in a list of tracks trained on."""
     return hashlib.sha256(track.encode("utf8", "surrogateescape")).hexdigest()[:10]
 
 
-def fingerprint(dataset: Dataset) -> str:
+def dataset_fingerprint(dataset: Dataset) -> str:
     """Return a hash of who is in a data set and under which label."""
     lines = sorted(f"{track.id}\t{track.label}\t{track.group}" for track in dataset.tracks)
     return hashlib.sha256("\n".join(lines).encode("utf8", "surrogateescape")).hexdigest()

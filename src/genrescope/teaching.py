@@ -9,12 +9,12 @@ from pathlib import Path
 
 from genrescope import backbones, datasets, features, lessons
 from genrescope.audioset import STYLE_INDICES
-from genrescope.distil import Course, distil
+from genrescope.distil import DistillSchedule, train_student
 from genrescope.efficientat import EfficientAt
-from genrescope.files import write_whole
+from genrescope.files import write_atomic
 from genrescope.records import Track
-from genrescope.splits import split
-from genrescope.student import Student, fit_bands, from_teacher
+from genrescope.splits import split_dataset
+from genrescope.student import Student, fit_mel_projection, init_from_teacher
 
 TEACHER = "mn04"
 HELD_FILES = 2
@@ -22,7 +22,7 @@ BAND_LIMITED = 0.4
 
 
 @dataclass(frozen=True)
-class Teaching:
+class DistillConfig:
     """How a student is made.
 
     Attributes
@@ -42,8 +42,12 @@ class Teaching:
     lessons: int = 256
 
 
-def teach(
-    tracks: Sequence[Track], settings: Teaching, folder: Path, *, say: Callable[[str], None] = lambda _: None
+def distill(
+    tracks: Sequence[Track],
+    settings: DistillConfig,
+    folder: Path,
+    *,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Make a student of mn04's answers to distorted music, or take up a killed run.
 
@@ -62,18 +66,16 @@ def teach(
     Raises
     ------
     ConfigError
-        ``bad_config``: ``folder`` holds another course.
+        ``invalid_config``: ``folder`` holds another course.
     DataError, ModelError, EnvironmentFailure, GenrescopeError
         As `lessons.prepare_lessons`, `backbones.load` and `distil.distil`.
     """
-    plan = lessons.Plan(
-        TEACHER, settings.weights, features.PICTURE_LOG_MEL, lessons=settings.lessons, seed=settings.seed
+    plan = lessons.ShardSpec(
+        TEACHER, settings.weights, features.SPECTROGRAM_LOG_MEL, examples=settings.lessons, seed=settings.seed
     )
     numbers = range(settings.files + HELD_FILES)
-    lessons.prepare_lessons(
-        tracks, plan, folder / "lessons", numbers=numbers, workers=settings.workers, say=say
-    )
-    course = Course(
+    lessons.build_shards(tracks, plan, folder / "lessons", numbers=numbers, workers=settings.workers, say=say)
+    course = DistillSchedule(
         folder / "lessons",
         numbers[: settings.files],
         numbers[settings.files :],
@@ -81,11 +83,11 @@ def teach(
         band_limited=BAND_LIMITED,
         seed=settings.seed,
     )
-    taught = distil(_beginner(tracks, plan), course, folder, say=say)
+    taught = train_student(_init_student(tracks, plan), course, folder, say=say)
     return write_student(taught, folder / backbones.STUDENT_FILE)
 
 
-def tracks_to_hear(
+def select_tracks(
     first: Path, others: Sequence[Path] = (), *, protocol: str | None = None, seed: int = 0
 ) -> list[Track]:
     """Return the tracks of data sets; of the first without the test part of a protocol.
@@ -95,11 +97,14 @@ def tracks_to_hear(
     ConfigError, DataError
         As ``datasets.read`` and ``splits.split``.
     """
-    tracks = datasets.read(first, kind="audio").tracks
+    tracks = datasets.load_dataset(first, kind="audio").tracks
     if protocol is not None:
-        parts = split(tracks, protocol, seed=seed)
+        parts = split_dataset(tracks, protocol, seed=seed)
         tracks = tuple(tracks[place] for place in sorted([*parts.train, *parts.validation]))
-    return [*tracks, *(track for path in others for track in datasets.read(path, kind="audio").tracks)]
+    return [
+        *tracks,
+        *(track for path in others for track in datasets.load_dataset(path, kind="audio").tracks),
+    ]
 
 
 def write_student(student: Student, path: Path) -> Path:
@@ -112,13 +117,13 @@ def write_student(student: Student, path: Path) -> Path:
         for name, value in student.state_dict().items()
     }
     torch.save(state, stream)
-    write_whole(path, stream.getvalue())
+    write_atomic(path, stream.getvalue())
     return path
 
 
-def _beginner(tracks: Sequence[Track], plan: lessons.Plan) -> Student:
-    teacher = backbones.load(plan.teacher, weights=plan.weights).network
+def _init_student(tracks: Sequence[Track], plan: lessons.ShardSpec) -> Student:
+    teacher = backbones.load_backbone(plan.teacher, weights=plan.weights).network
     assert isinstance(teacher, EfficientAt)  # TEACHER names one
-    student = from_teacher(teacher, list(STYLE_INDICES.values()))
-    fit_bands(student, *lessons.hear(tracks, plan))
+    student = init_from_teacher(teacher, list(STYLE_INDICES.values()))
+    fit_mel_projection(student, *lessons.paired_features(tracks, plan))
     return student

@@ -17,19 +17,19 @@ import numpy as np
 from genrescope import config, export
 from genrescope.config import Config
 from genrescope.datasets import Dataset
-from genrescope.errors import ConfigError, DataError, cannot_write
+from genrescope.errors import ConfigError, DataError, write_failed
 from genrescope.evaluate import Evaluation
-from genrescope.files import write_whole
-from genrescope.makers import make
-from genrescope.measure import headline, measure
+from genrescope.files import write_atomic
+from genrescope.makers import build_model
+from genrescope.measure import evaluate_task, summary_metrics
 from genrescope.models import Model
-from genrescope.task import Task, fingerprint, prepare_task
+from genrescope.task import Task, dataset_fingerprint, prepare_task
 
 _KEPT = ("config", "curves", "evaluation")
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainingRun:
     """What a training run left: its folder, its model file, and how the model did on the test part."""
 
     folder: Path
@@ -46,7 +46,7 @@ def train(
     cache: Path | None = None,
     on_progress: Callable[[str], None] | None = None,
     progress_bar: bool = False,
-) -> Run:
+) -> TrainingRun:
     """Train a model, or take up a killed run, and measure it on the test part.
 
     Parameters
@@ -61,31 +61,31 @@ def train(
     Raises
     ------
     ConfigError
-        ``bad_config``; also when ``folder`` holds a run with other data or settings, or a finished one.
+        ``invalid_config``; also when ``folder`` holds a run with other data or settings, or a finished one.
     DataError
-        ``data_too_few``: too few tracks, groups or genres for the protocol.
+        ``dataset_too_small``: too few tracks, groups or genres for the protocol.
     """
     say = on_progress or (lambda _: None)
     _check_folder(folder, dataset, settings)
     task = prepare_task(dataset, settings, cache=cache, say=say)
-    identity = {"data": dataset.name, "data_sha256": fingerprint(dataset), "config": settings.to_json()}
-    write_whole(folder / "config.json", json.dumps(identity, indent=1))
-    _keep_split(folder / "split.json", _split_text(task))
+    identity = {"data": dataset.name, "data_sha256": dataset_fingerprint(dataset), "config": settings.to_json()}
+    write_atomic(folder / "config.json", json.dumps(identity, indent=1))
+    _check_split(folder / "split.json", _split_text(task))
     try:
-        graph, curves = make(task, folder / "checkpoints", say=say, progress_bar=progress_bar)
+        graph, curves = build_model(task, folder / "checkpoints", say=say, progress_bar=progress_bar)
     except OSError as reason:  # checkpoints and export write many files
-        raise cannot_write(folder, reason) from None
-    write_whole(folder / "curves.json", json.dumps(curves, indent=1))
+        raise write_failed(folder, reason) from None
+    write_atomic(folder / "curves.json", json.dumps(curves, indent=1))
     model = Model(graph, settings.model.name)
-    say(f"measuring on the {settings.split.measure} part")
-    evaluation = measure(model, task, settings.split.measure)
-    described = replace(model.info, scores=headline(evaluation))
-    write_whole(folder / "model.onnx", export.redescribe(graph, described))
-    write_whole(folder / "evaluation.json", json.dumps(evaluation.to_json(), indent=1))
-    return Run(folder, folder / "model.onnx", evaluation, curves)
+    say(f"measuring on the {settings.split.evaluate_on} part")
+    evaluation = evaluate_task(model, task, settings.split.evaluate_on)
+    described = replace(model.info, scores=summary_metrics(evaluation))
+    write_atomic(folder / "model.onnx", export.with_metadata(graph, described))
+    write_atomic(folder / "evaluation.json", json.dumps(evaluation.to_json(), indent=1))
+    return TrainingRun(folder, folder / "model.onnx", evaluation, curves)
 
 
-def finished(folder: Path, dataset: Dataset, settings: Config) -> Run | None:
+def load_finished(folder: Path, dataset: Dataset, settings: Config) -> TrainingRun | None:
     """Return the run in ``folder`` if it is done and was of this data and these settings."""
     try:
         kept = {name: json.loads((folder / f"{name}.json").read_text(encoding="utf8")) for name in _KEPT}
@@ -94,36 +94,38 @@ def finished(folder: Path, dataset: Dataset, settings: Config) -> Run | None:
     if not _same(kept["config"], dataset, settings):
         return None
     evaluation = Evaluation.from_json(kept["evaluation"])
-    return Run(folder, folder / "model.onnx", evaluation, kept["curves"])
+    return TrainingRun(folder, folder / "model.onnx", evaluation, kept["curves"])
 
 
 def _same(kept: dict[str, Any], dataset: Dataset, settings: Config) -> bool:
     """Whether a run was of this data and these settings; settings younger than it stand at their defaults."""
-    return kept["data_sha256"] == fingerprint(dataset) and config.from_json(kept["config"]) == settings
+    return kept["data_sha256"] == dataset_fingerprint(dataset) and config.config_from_json(kept["config"]) == settings
 
 
 def _check_folder(folder: Path, dataset: Dataset, settings: Config) -> None:
     """Refuse a folder that holds another run, or a finished one."""
     if (folder / "evaluation.json").exists():
-        raise ConfigError("bad_config", f"{folder}: this run is finished", "choose another folder with --run")
+        raise ConfigError(
+            "invalid_config", f"{folder}: this run is finished", "choose another folder with --run"
+        )
     kept = folder / "config.json"
     if kept.exists() and not _same(json.loads(kept.read_text(encoding="utf8")), dataset, settings):
         raise ConfigError(
-            "bad_config",
+            "invalid_config",
             f"{folder}: holds a run with other data or settings",
             "choose another folder with --run, or repeat the same command to carry on",
         )
 
 
-def _keep_split(path: Path, text: str) -> None:
+def _check_split(path: Path, text: str) -> None:
     """Write the split down, or hold it against the one that the run began with."""
     if path.exists() and path.read_text(encoding="utf8", errors="backslashreplace") != text:
         raise DataError(
-            "data_malformed",
+            "dataset_invalid",
             f"{path}: the data give another split than when this run began; can all files still be read?",
             "restore them, or start anew in another folder with --run",
         )
-    write_whole(path, text)
+    write_atomic(path, text)
 
 
 def _split_text(task: Task) -> str:

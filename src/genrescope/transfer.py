@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from genrescope.audioset import STYLES
 from genrescope.backbones import Backbone
 from genrescope.errors import ConfigError
-from genrescope.networks import Network, Normalisation, RelativeLevel, initialise
-from genrescope.records import Floats
+from genrescope.networks import Network, Normalization, RelativeLevel, initialize_weights
+from genrescope.records import FloatArray
 
-FAMILIES = {
+PRETRAINED_FAMILIES = {
     "frozen": "logistic regression on the embedding of a frozen backbone",
     "fine-tuned": "a backbone that moves slowly, and a linear layer on its embedding",
     "parallel-pretrained": "the paper's parallel network with a pre-trained CNN branch",
@@ -28,7 +28,7 @@ FAMILIES = {
 EMBEDDING_BATCH = 16
 
 
-class AsIs(nn.Module):
+class Identity(nn.Module):
     """Features that a backbone brings on its own scale: nothing to fit."""
 
     def fit(self, batch: Tensor) -> None:
@@ -39,7 +39,7 @@ class AsIs(nn.Module):
         return batch
 
 
-class Transferred(Network):
+class PretrainedNetwork(Network):
     """What these networks share: a backbone, whose embedding decides, and whose styles they pass on."""
 
     backbone: Backbone
@@ -47,20 +47,20 @@ class Transferred(Network):
     @property
     def styles(self) -> tuple[str, ...]:
         """The styles that ``answer`` names besides the genres; empty where the backbone has none."""
-        return STYLES if self.backbone.facts.styles else ()
+        return STYLES if self.backbone.info.styles else ()
 
-    def answer(self, batch: Tensor) -> tuple[Tensor, Tensor]:
+    def forward_with_styles(self, batch: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits of genres (segments, classes) and of styles (segments, styles)."""
-        batch = self.normalise(batch)
-        embedding, styles = self.backbone.embed_and_name(batch)
-        return self.decide(batch, embedding), styles
+        batch = self.normalizer(batch)
+        embedding, styles = self.backbone.embed_with_styles(batch)
+        return self.head(batch, embedding), styles
 
-    def score(self, batch: Tensor) -> Tensor:
+    def forward_features(self, batch: Tensor) -> Tensor:
         """Return logits of genres."""
-        return self.decide(batch, self.backbone.embed(batch))
+        return self.head(batch, self.backbone.embed(batch))
 
     @abstractmethod
-    def decide(self, batch: Tensor, embedding: Tensor) -> Tensor:
+    def head(self, batch: Tensor, embedding: Tensor) -> Tensor:
         """Return logits of genres from a batch and its embedding."""
 
     def train(self, mode: bool = True) -> Any:
@@ -71,29 +71,29 @@ class Transferred(Network):
         return self
 
 
-class LinearHead(Transferred):
+class LinearHead(PretrainedNetwork):
     """A backbone and a linear layer on its embedding. Input as the backbone's ``facts.spec`` says."""
 
     def __init__(self, backbone: Backbone, classes: int, *, dropout: float = 0.0) -> None:
         super().__init__()
-        self.normalise = AsIs()
+        self.normalizer = Identity()
         self.backbone = backbone
         self.dropout = nn.Dropout(dropout)
-        self.output = nn.Linear(backbone.facts.size, classes)
+        self.output = nn.Linear(backbone.info.size, classes)
 
-    def decide(self, batch: Tensor, embedding: Tensor) -> Tensor:
+    def head(self, batch: Tensor, embedding: Tensor) -> Tensor:
         """Return logits of the embedding."""
         logits: Tensor = self.output(self.dropout(embedding))
         return logits
 
-    def set_head(self, weights: Floats, biases: Floats) -> None:
+    def load_head(self, weights: FloatArray, biases: FloatArray) -> None:
         """Take over a fitted linear layer: ``weights`` (classes, size), ``biases`` (classes,)."""
         with torch.no_grad():
             self.output.weight.copy_(torch.from_numpy(np.asarray(weights, np.float32)))
             self.output.bias.copy_(torch.from_numpy(np.asarray(biases, np.float32)))
 
 
-class ParallelPretrained(Transferred):
+class ParallelPretrained(PretrainedNetwork):
     """The paper's parallel network, its CNN branch pre-trained: embedding and GRU states side by side.
 
     With mn04 the branches give 384 and 128 numbers, as in the paper. Input as ``facts.spec`` says.
@@ -101,22 +101,22 @@ class ParallelPretrained(Transferred):
 
     def __init__(self, backbone: Backbone, mels: int, classes: int, *, dropout: float = 0.0) -> None:
         super().__init__()
-        self.normalise = AsIs()
+        self.normalizer = Identity()
         # The backbone has a level of its own; decibels as they are would drown the GRU.
-        in_decibels = backbone.facts.spec is not None and backbone.facts.spec.log == "db"
-        self.level: Normalisation = RelativeLevel(mels) if in_decibels else AsIs()
+        in_decibels = backbone.info.spec is not None and backbone.info.spec.log == "db"
+        self.level: Normalization = RelativeLevel(mels) if in_decibels else Identity()
         self.pool = nn.MaxPool2d((2, 4))
         self.recurrence = nn.GRU(mels // 2, 64, batch_first=True, bidirectional=True)
         self.dropout = nn.Dropout(dropout)
-        self.output = nn.Linear(backbone.facts.size + 128, classes)
-        initialise(self)
-        self.backbone = backbone  # after initialise, which would forget what it learned
+        self.output = nn.Linear(backbone.info.size + 128, classes)
+        initialize_weights(self)
+        self.backbone = backbone  # after initialize, which would forget what it learned
 
     def fit(self, batch: Tensor) -> None:
         """Fit the level that the GRU sees."""
         self.level.fit(batch)
 
-    def decide(self, batch: Tensor, embedding: Tensor) -> Tensor:
+    def head(self, batch: Tensor, embedding: Tensor) -> Tensor:
         """Join both branches; one dense layer decides."""
         levels = self.level(batch)
         _, last = self.recurrence(self.pool(levels.unsqueeze(1)).squeeze(1).transpose(1, 2))
@@ -124,18 +124,18 @@ class ParallelPretrained(Transferred):
         return logits
 
 
-def build(name: str, backbone: Backbone, *, mels: int, classes: int, dropout: float, frozen: bool) -> Network:
+def build_pretrained(name: str, backbone: Backbone, *, mels: int, classes: int, dropout: float, frozen: bool) -> Network:
     """Build a network on top of a backbone.
 
     Raises
     ------
     ConfigError
-        ``bad_config``: no such family, or a backbone that takes samples, which no model file can.
+        ``invalid_config``: no such family, or a backbone that takes samples, which no model file can.
     """
-    if backbone.facts.spec is None:
+    if backbone.info.spec is None:
         raise ConfigError(
-            "bad_config",
-            f"{backbone.facts.name} takes samples, not spectrograms",
+            "invalid_config",
+            f"{backbone.info.name} takes samples, not spectrograms",
             "choose mn04, vgg16 or inception-v3",
         )
     backbone.requires_grad_(not frozen)
@@ -144,12 +144,12 @@ def build(name: str, backbone: Backbone, *, mels: int, classes: int, dropout: fl
     return ParallelPretrained(backbone, mels, classes, dropout=dropout)
 
 
-def embed(backbone: Backbone, features: Floats) -> Floats:
+def embed_segments(backbone: Backbone, features: FloatArray) -> FloatArray:
     """Return the embeddings of segments, shape (segments, size), a batch at a time."""
     with torch.inference_mode():
         parts = [
             backbone.embed(torch.from_numpy(np.ascontiguousarray(features[first : first + EMBEDDING_BATCH])))
             for first in range(0, len(features), EMBEDDING_BATCH)
         ]
-        embeddings: Floats = torch.cat(parts).numpy()
+        embeddings: FloatArray = torch.cat(parts).numpy()
     return embeddings

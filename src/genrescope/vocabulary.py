@@ -15,7 +15,7 @@ from genrescope.errors import ConfigError
 from genrescope.paper import GENRES
 
 Hierarchy = Literal["leaf", "path", "levels"]
-Unsure = Literal["nothing", "styles", "all"]
+UncertainPolicy = Literal["nothing", "styles", "all"]
 
 LABELS: Final = tuple(dict.fromkeys((*GENRES, *STYLES)))
 """What the models that come with the package can say: ten genres and 45 styles."""
@@ -60,7 +60,7 @@ class Vocabulary:
         Raises
         ------
         ConfigError
-            ``bad_config``: no such file, not TOML, or something in it that is not known.
+            ``invalid_config``: no such file, not TOML, or something in it that is not known.
         """
         path = Path(path)
         try:
@@ -83,14 +83,14 @@ class Vocabulary:
         _refuse_unknown(path, words, tuple(labels), "label")
         return cls({label: _parsed(path, label, text) for label, text in words.items()}, hierarchy, separator)
 
-    def words(
+    def genres_for(
         self,
         row: Mapping[str, Any],
         *,
-        min_score: float | None = None,
-        styles_from: float | None = None,
-        most: int | None = None,
-        unsure: Unsure = "nothing",
+        genre_threshold: float | None = None,
+        style_threshold: float | None = None,
+        max_genres: int | None = None,
+        uncertain: UncertainPolicy = "nothing",
     ) -> list[str]:
         """Return the genres for an answer: those of the model first, then styles, each by falling score.
 
@@ -107,17 +107,17 @@ class Vocabulary:
         unsure : {"nothing", "styles", "all"}
             What to take from an unsure answer: a genre may be doubtful where styles are not.
         """
-        if "error" in row or (row["unsure"] and unsure == "nothing"):
+        if "error" in row or (row["unsure"] and uncertain == "nothing"):
             return []
         labels: list[str] = []
-        if not row["unsure"] or unsure == "all":
-            labels = [row["genre"]] if min_score is None else _reaching(row["scores"], min_score)
-        if styles_from is not None:
-            labels += _reaching(row["styles"], styles_from)
+        if not row["unsure"] or uncertain == "all":
+            labels = [row["genre"]] if genre_threshold is None else _reaching(row["scores"], genre_threshold)
+        if style_threshold is not None:
+            labels += _reaching(row["styles"], style_threshold)
         found: dict[str, str] = {}
         for word in self._written(labels):
             found.setdefault(word.casefold(), word)
-        return list(found.values())[:most]
+        return list(found.values())[:max_genres]
 
     def _written(self, labels: Iterable[str]) -> Iterator[str]:
         for label in labels:
@@ -167,4 +167,4 @@ def _refuse_unknown(path: Path, content: Mapping[str, Any], known: tuple[str, ..
 
 
 def _bad(path: Path, what: str, hint: str) -> ConfigError:
-    return ConfigError("bad_config", f"{path}: {what}", hint)
+    return ConfigError("invalid_config", f"{path}: {what}", hint)

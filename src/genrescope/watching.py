@@ -14,14 +14,14 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from genrescope import inventory
-from genrescope.library import Scanned
+from genrescope.library import ScanResult
 from genrescope.printing import printable
 
 SECONDS_BETWEEN_LINES = 10.0
 _FILES = ("classified", "failed", "unchanged", "moved", "copied")
 
 
-class Watch:
+class ScanProgress:
     """Passes on what a scan yields, and says how it goes, how fast, and what failed.
 
     Parameters
@@ -43,12 +43,12 @@ class Watch:
         """How many audio files were met."""
         return sum(self.counts[name] for name in _FILES)
 
-    def over(self, scanned: Iterator[Scanned]) -> Iterator[Scanned]:
+    def track(self, scanned: Iterator[ScanResult]) -> Iterator[ScanResult]:
         """Yield what ``scanned`` yields."""
         with self._shown():
             for one in scanned:
-                self.counts[one.outcome] += 1
-                if one.outcome == "unchanged" and one.row is not None and one.row["error"] is not None:
+                self.counts[one.status] += 1
+                if one.status == "unchanged" and one.row is not None and one.row["error"] is not None:
                     self.counts["known errors"] += 1
                 self._tell(one)
                 self._advance(one)
@@ -79,22 +79,22 @@ class Watch:
         return self._bar
 
     def _count(self) -> None:
-        total = sum(entry.kind == "audio" for entry in inventory.walk(self._roots))
+        total = sum(entry.kind == "audio" for entry in inventory.discover(self._roots))
         if self._bar is not None:
             self._bar.update(self._task, total=total)
 
-    def _tell(self, one: Scanned) -> None:
-        if one.outcome == "unreadable":
+    def _tell(self, one: ScanResult) -> None:
+        if one.status == "unreadable":
             self._print(f"{one.path}: this folder may not be read")
-        if one.outcome == "failed" and one.row is not None:
+        if one.status == "failed" and one.row is not None:
             self._print(one.row["message"])
 
     def _print(self, line: str) -> None:
         console = self._bar.console if self._bar else self._console
         console.print(escape(printable(line)), highlight=False, soft_wrap=True)
 
-    def _advance(self, one: Scanned) -> None:
-        if one.outcome not in _FILES:
+    def _advance(self, one: ScanResult) -> None:
+        if one.status not in _FILES:
             return
         if self._bar is not None:
             speed = self.files / max(1e-3, time.monotonic() - self._begun)

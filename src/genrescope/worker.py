@@ -20,17 +20,17 @@ from typing import Any, BinaryIO, TextIO
 from genrescope.errors import GenrescopeError
 
 Job = dict[str, Any]
-Skill = Callable[[Job], Job]
+Handler = Callable[[Job], Job]
 
 
-def serve(skill: Callable[[], Skill], jobs: BinaryIO, answers: TextIO, *, megabytes: int | None) -> None:
+def run(skill: Callable[[], Handler], jobs: BinaryIO, answers: TextIO, *, megabytes: int | None) -> None:
     """Learn the skill, say so, and answer every job; ``megabytes`` bound what may be asked for on top.
 
     Every line out is an object with one key: ``ready``, ``begun`` (a job was read), ``answer`` or ``error``.
     """
     waiting: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(jobs, waiting), daemon=True).start()
-    able: list[Skill] = []
+    able: list[Handler] = []
 
     def learn() -> Job:
         able.append(skill())
@@ -39,14 +39,14 @@ def serve(skill: Callable[[], Skill], jobs: BinaryIO, answers: TextIO, *, megaby
     def work() -> Job:
         job = json.loads(waiting.get())
         # Before this line, a dead worker is no fault of the job: the crew hands the job to another one.
-        _say(answers, {"begun": os.getpid()})
+        _send(answers, {"begun": os.getpid()})
         return {"answer": able[0](job)}
 
-    _say(answers, _attempt(learn))
+    _send(answers, _guarded(learn))
     if able and megabytes is not None:
         _limit_memory(megabytes)
     while able:
-        _say(answers, _attempt(work))
+        _send(answers, _guarded(work))
 
 
 def _listen(jobs: BinaryIO, waiting: queue.SimpleQueue[bytes]) -> None:
@@ -56,21 +56,21 @@ def _listen(jobs: BinaryIO, waiting: queue.SimpleQueue[bytes]) -> None:
     os._exit(0)
 
 
-def _attempt(work: Callable[[], Job]) -> Job:
+def _guarded(work: Callable[[], Job]) -> Job:
     """Return what ``work`` returns, or why it failed: whatever happens, the next job can come."""
     try:
         return work()
     except GenrescopeError as failure:
-        return {"error": failure.row()}
+        return {"error": failure.to_dict()}
     except MemoryError:
-        return {"error": _too_large().row()}
+        return {"error": _too_large().to_dict()}
     except Exception as bug:  # an unforeseen failure costs one file, and is reported with it
-        return {"error": _unforeseen(bug).row()}
+        return {"error": _unforeseen(bug).to_dict()}
 
 
 def _too_large() -> GenrescopeError:
     return GenrescopeError(
-        "audio_too_large",
+        "memory_limit",
         "needs more memory than one job may use",
         "give a shorter or smaller file, or allow more memory",
     )
@@ -84,7 +84,7 @@ def _unforeseen(bug: Exception) -> GenrescopeError:
     )
 
 
-def _say(answers: TextIO, line: Job) -> None:
+def _send(answers: TextIO, line: Job) -> None:
     answers.write(json.dumps(line) + "\n")
     answers.flush()
 
@@ -118,11 +118,11 @@ def main() -> None:
     room, function = sys.argv[1].split(":")
     order = json.loads(sys.argv[2])
 
-    def learn() -> Skill:
-        skill: Skill = getattr(importlib.import_module(room), function)(**order["settings"])
+    def learn() -> Handler:
+        skill: Handler = getattr(importlib.import_module(room), function)(**order["settings"])
         return skill
 
-    serve(learn, sys.stdin.buffer, answers, megabytes=order["megabytes"])
+    run(learn, sys.stdin.buffer, answers, megabytes=order["megabytes"])
 
 
 if __name__ == "__main__":

@@ -21,9 +21,9 @@ from genrescope import models
 from genrescope.errors import ConfigError, GenrescopeError, ModelError
 from genrescope.style import style_sheet
 from genrescope.web import metrics, problems, schema
-from genrescope.web.guard import Guard
-from genrescope.web.jobs import Jobs, Row
-from genrescope.web.limits import Buckets, Settings, Shares
+from genrescope.web.guard import SecurityHeaders
+from genrescope.web.jobs import ClassifyWorkers, Row
+from genrescope.web.limits import FairShare, Settings, TokenBucket
 from genrescope.web.uploads import Upload, received
 
 _KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
@@ -57,10 +57,10 @@ class Service:
         self.settings = settings
         self.metrics = metrics.Metrics()
         self._served = _served(settings.models)
-        self._cards = [_card(name, model) for name, model in self._served.items()]
-        self._buckets = Buckets(settings.requests_per_minute, settings.burst)
-        self._shares = Shares(settings.places, limited=settings.requests_per_minute > 0)
-        self._jobs: Jobs | None = None
+        self._cards = [_model_card(name, model) for name, model in self._served.items()]
+        self._buckets = TokenBucket(settings.requests_per_minute, settings.burst)
+        self._shares = FairShare(settings.capacity, limited=settings.requests_per_minute > 0)
+        self._jobs: ClassifyWorkers | None = None
 
     @property
     def names(self) -> list[str]:
@@ -71,10 +71,10 @@ class Service:
     async def open(self, _: FastAPI) -> AsyncIterator[None]:
         """Have workers while the app runs."""
         limits = self.settings
-        self._jobs = Jobs(
+        self._jobs = ClassifyWorkers(
             self._served,
             workers=limits.workers,
-            places=limits.places,
+            places=limits.capacity,
             seconds=limits.job_seconds,
             megabytes=limits.job_megabytes,
         )
@@ -84,26 +84,26 @@ class Service:
             await asyncio.to_thread(self._jobs.close)
 
     @property
-    def jobs(self) -> Jobs:
+    def jobs(self) -> ClassifyWorkers:
         """The crew; there is one while the app runs."""
         assert self._jobs is not None
         return self._jobs
 
-    async def known(self, request: Request) -> None:
+    async def authenticate(self, request: Request) -> None:
         """Let in who knows the token; one who guesses uses up its rate."""
         secret = self.settings.token
         shown = request.headers.get("authorization", "").encode("latin-1")
         if secret is None or hmac.compare_digest(shown, b"Bearer " + secret.encode("utf8")):
             return
-        await self.not_too_many(request)
-        raise problems.Refusal(
-            "token_wrong",
+        await self.check_rate(request)
+        raise problems.ProblemError(
+            "unauthorized",
             "this server asks for a token, and the request has none or a wrong one",
             "send the header: Authorization: Bearer TOKEN",
             {"WWW-Authenticate": "Bearer"},
         )
 
-    async def not_too_many(self, request: Request) -> None:
+    async def check_rate(self, request: Request) -> None:
         """Hold each client to its rate."""
         wait = self._buckets.take(_client(request))
         if wait:
@@ -115,14 +115,14 @@ class Service:
         start = time.monotonic()
         if options.model is not None and options.model not in self._served:
             raise _not_served(options.model, self.names)
-        with self._shares.hold(_client(request)) as has_share, self.jobs.place():
+        with self._shares.acquire(_client(request)) as has_share, self.jobs.slot():
             if not has_share:
                 what = "one client has half of all that the server can take"
                 raise problems.refused("too_many_requests", what, "wait for an answer, then go on", wait=1)
             async with received(request, self.settings, options.name) as upload:
                 self.metrics.upload_bytes += upload.size
                 row = await self._row(request, upload, options)
-        self.metrics.answered(time.monotonic() - start)
+        self.metrics.record_answer(time.monotonic() - start)
         self.metrics.music_seconds += row["seconds"]
         return _json(row)
 
@@ -134,7 +134,7 @@ class Service:
             "name": upload.name,
             "max_seconds": self.settings.max_seconds,
         }
-        gone: asyncio.Future[Any] = asyncio.ensure_future(_departure(request))
+        gone: asyncio.Future[Any] = asyncio.ensure_future(_wait_disconnect(request))
         try:
             done = self.jobs.submit(order)
             job: asyncio.Future[Any] = asyncio.wrap_future(done)
@@ -145,7 +145,7 @@ class Service:
             row: Row = await job
             return row
         except GenrescopeError as failure:
-            raise _told(failure, upload) from None
+            raise _client_error(failure, upload) from None
         finally:
             gone.cancel()
 
@@ -163,8 +163,8 @@ class Service:
         crew, jobs = self.jobs.crew, self.jobs
         gauges = {
             "workers": ("Worker processes.", crew.workers),
-            "jobs_running": ("Files being worked on.", crew.busy),
-            "jobs_waiting": ("Files that wait for a worker.", crew.waiting),
+            "jobs_running": ("Files being worked on.", crew.active),
+            "jobs_waiting": ("Files that wait for a worker.", crew.queued),
             "places_taken": ("Requests uploading, waiting or worked on.", jobs.inside),
             "places": ("How many of those there may be.", jobs.places),
         }
@@ -181,22 +181,22 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """
     service = Service(settings or Settings())
     app = FastAPI(title="genrescope", lifespan=service.open, docs_url=None, redoc_url=None)
-    problems.install(app, lambda code: service.metrics.failures.update((code,)))
-    app.add_middleware(Guard, count=lambda *request: service.metrics.requests.update((request,)))
+    problems.add_handlers(app, lambda code: service.metrics.failures.update((code,)))
+    app.add_middleware(SecurityHeaders, count=lambda *request: service.metrics.requests.update((request,)))
     _add_api(app, service)
     _add_pages(app)
     plain = app.openapi
     app.openapi = lambda: schema.complete(  # type: ignore[method-assign]
         plain(), service.names, token=service.settings.token is not None
     )
-    manual, policy = schema.manual(app)
+    manual, policy = schema.api_docs_page(app)
     headers = _UNCHANGED | {"Content-Security-Policy": policy}
     app.add_api_route("/docs", _constant(manual.encode(), "text/html", headers), include_in_schema=False)
     return app
 
 
 def _add_api(app: FastAPI, service: Service) -> None:
-    known, rated = Depends(service.known), Depends(service.not_too_many)
+    known, rated = Depends(service.authenticate), Depends(service.check_rate)
     app.add_api_route(
         "/v1/classify",
         service.classify,
@@ -230,8 +230,8 @@ def _add_pages(app: FastAPI) -> None:
         if kind is not None:
             route = "/" if file.name == "index.html" else f"/static/{file.name}"
             app.add_api_route(route, _constant(file.read_bytes(), kind), include_in_schema=False)
-    colours = _constant(style_sheet().encode(), "text/css")
-    app.add_api_route("/static/house.css", colours, include_in_schema=False)
+    colors = _constant(style_sheet().encode(), "text/css")
+    app.add_api_route("/static/house.css", colors, include_in_schema=False)
 
 
 def _constant(content: bytes, kind: str, headers: dict[str, str] = _UNCHANGED) -> Any:
@@ -252,24 +252,24 @@ def _served(chosen: tuple[str, ...]) -> dict[str, str]:
     """Name the models to be served: shipped ones as they are, files by their stem."""
     served: dict[str, str] = {}
     for model in chosen:
-        name = model if model in models.catalogue() else Path(model).stem
+        name = model if model in models.list_models() else Path(model).stem
         if name in served:
-            raise ConfigError("bad_use", f"two models are named {name!r}", "rename one of the files")
+            raise ConfigError("invalid_argument", f"two models are named {name!r}", "rename one of the files")
         served[name] = model
     return served
 
 
-def _card(name: str, path: str) -> dict[str, Any]:
+def _model_card(name: str, path: str) -> dict[str, Any]:
     """Describe a model to clients."""
-    model = models.load(path)
+    model = models.load_model(path)
     return {
         "name": name,
         "model": model.name,
         "classes": list(model.info.classes),
         "styles": list(model.info.styles),
-        "min_score": model.info.min_score,
+        "min_score": model.info.threshold,
         "segment_seconds": model.info.segment_seconds,
-        "licence": model.info.licence,
+        "license": model.info.license,
     }
 
 
@@ -280,19 +280,21 @@ def _client(request: Request) -> str:
 def _not_served(name: str, names: list[str]) -> ModelError:
     close = get_close_matches(name, names, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"choose from: {', '.join(names)}"
-    return ModelError("model_missing", f"no model named {name[:80]!r} is served here", hint)
+    return ModelError("model_not_found", f"no model named {name[:80]!r} is served here", hint)
 
 
-async def _departure(request: Request) -> None:
+async def _wait_disconnect(request: Request) -> None:
     """Return when the client has left."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
-def _told(failure: GenrescopeError, upload: Upload) -> GenrescopeError:
+def _client_error(failure: GenrescopeError, upload: Upload) -> GenrescopeError:
     """Say a worker's failure to the client: in its name for the file, and without the server's inner life."""
     if failure.code.startswith("audio_"):
         return GenrescopeError(failure.code, failure.message.replace(upload.path, upload.name), failure.hint)
     return (
-        failure if failure.code == "busy" else problems.server_failed(f"{upload.name!r}: {failure.message}")
+        failure
+        if failure.code == "overloaded"
+        else problems.server_failed(f"{upload.name!r}: {failure.message}")
     )

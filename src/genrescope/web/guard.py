@@ -33,7 +33,7 @@ _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 Count = Callable[[str, str, int], None]
 
 
-class Guard:
+class SecurityHeaders:
     """Wraps an app: adds the security headers, and counts requests by method, route and status."""
 
     def __init__(self, app: ASGIApp, count: Count) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from genrescope import audio
-from genrescope.crew import Crew, Trade
+from genrescope.crew import WorkerPool, WorkerSpec
 from genrescope.errors import GenrescopeError
 from genrescope.predict import Classifier
 
@@ -19,19 +19,19 @@ Row = dict[str, Any]
 def prepare(models: dict[str, str]) -> Callable[[Row], Row]:
     """Open the served models in a worker; a job is a file's ``path``, its ``name``, and the options."""
     classifiers = {name: Classifier.load(model) for name, model in models.items()}
-    audio.preload()
+    audio.import_decoders()
 
     def classify(job: Row) -> Row:
-        prediction = classifiers[job["model"]].classify(
+        prediction = classifiers[job["model"]].predict(
             job["path"], timeline=job["timeline"], strict=job["strict"], max_seconds=job["max_seconds"]
         )
-        floor = prediction.min_score if job["min_score"] is None else job["min_score"]
-        return replace(prediction, path=job["name"], min_score=floor).row()
+        floor = prediction.threshold if job["min_score"] is None else job["min_score"]
+        return replace(prediction, path=job["name"], threshold=floor).to_dict()
 
     return classify
 
 
-class Jobs:
+class ClassifyWorkers:
     """The crew of a server, and the places at its door.
 
     A request takes a place before its body is read and keeps it until it has its answer, so that neither
@@ -43,15 +43,15 @@ class Jobs:
     ) -> None:
         self.places = places
         self.inside = 0
-        trade = Trade(f"{__name__}:prepare", {"models": models}, seconds, megabytes)
-        self.crew = Crew(trade, workers, queue_length=places)
+        trade = WorkerSpec(f"{__name__}:prepare", {"models": models}, seconds, megabytes)
+        self.crew = WorkerPool(trade, workers, queue_length=places)
 
     @contextmanager
-    def place(self) -> Iterator[None]:
-        """Take a place, or raise ``busy``."""
+    def slot(self) -> Iterator[None]:
+        """Take a place, or raise ``overloaded``."""
         if self.inside >= self.places:
             raise GenrescopeError(
-                "busy", "the server has all the work that it can take", "try again in a moment"
+                "overloaded", "the server has all the work that it can take", "try again in a moment"
             )
         self.inside += 1
         try:
@@ -60,7 +60,7 @@ class Jobs:
             self.inside -= 1
 
     def submit(self, job: Row) -> Future[Row]:
-        """Queue a job; its future can be cancelled until a worker begins it."""
+        """Queue a job; its future can be canceled until a worker begins it."""
         return self.crew.submit(job)
 
     def close(self) -> None:

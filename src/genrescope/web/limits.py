@@ -61,14 +61,16 @@ class Settings:
 
     def __post_init__(self) -> None:
         if not self.models:
-            raise ConfigError("bad_use", "no model to serve", "name at least one")
+            raise ConfigError("invalid_argument", "no model to serve", "name at least one")
         if self.token is not None and not self.token.strip():
-            raise ConfigError("bad_use", "the token is empty", "give a secret, or leave the token away")
+            raise ConfigError(
+                "invalid_argument", "the token is empty", "give a secret, or leave the token away"
+            )
         for limit in fields(self)[2:]:
             value, lowest = getattr(self, limit.name), 0 if limit.name in _MAY_BE_ZERO else 1e-3
             if not (math.isfinite(value) and value >= lowest):
                 what = f"{limit.name} = {value:g} is no limit to work with"
-                raise ConfigError("bad_use", what, "give a positive, finite number")
+                raise ConfigError("invalid_argument", what, "give a positive, finite number")
 
     @property
     def max_bytes(self) -> int:
@@ -76,12 +78,12 @@ class Settings:
         return int(self.max_megabytes * 2**20)
 
     @property
-    def places(self) -> int:
+    def capacity(self) -> int:
         """How many requests may be inside: uploading, waiting or worked on."""
         return self.workers + self.queue_length
 
 
-class Buckets:
+class TokenBucket:
     """A token bucket for each client: `burst` at once, refilled evenly; the longest unseen is forgotten."""
 
     def __init__(self, per_minute: float, burst: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -104,7 +106,7 @@ class Buckets:
         return wait
 
 
-class Shares:
+class FairShare:
     """How many places each client holds: half of them at most, so that one cannot keep all others out."""
 
     def __init__(self, places: int, *, limited: bool) -> None:
@@ -112,7 +114,7 @@ class Shares:
         self._held: Counter[str] = Counter()
 
     @contextmanager
-    def hold(self, client: str) -> Iterator[bool]:
+    def acquire(self, client: str) -> Iterator[bool]:
         """Hold a place; yields whether the client has one to hold."""
         key = _network(client)
         if self._held[key] >= self._most:

@@ -21,7 +21,7 @@ class Metrics:
         self._slots: Counter[float] = Counter()
         self._total = 0.0
 
-    def answered(self, seconds: float) -> None:
+    def record_answer(self, seconds: float) -> None:
         """Note how long a classification took, from request to answer."""
         self._total += seconds
         self._slots[next((bound for bound in BUCKETS if seconds <= bound), float("inf"))] += 1

@@ -23,7 +23,7 @@ CLIENT_GONE = 499
 _log = logging.getLogger(__name__)
 
 
-class Refusal(GenrescopeError):
+class ProblemError(GenrescopeError):
     """A request that is turned away, with what its client should know beside the error."""
 
     def __init__(self, code: str, message: str, hint: str, headers: Mapping[str, str]) -> None:
@@ -31,12 +31,12 @@ class Refusal(GenrescopeError):
         self.headers = dict(headers)
 
 
-def refused(code: str, message: str, hint: str, *, wait: float) -> Refusal:
+def refused(code: str, message: str, hint: str, *, wait: float) -> ProblemError:
     """Build the refusal of a request that may come again after ``wait`` seconds."""
-    return Refusal(code, message, hint, {"Retry-After": str(max(1, math.ceil(wait)))})
+    return ProblemError(code, message, hint, {"Retry-After": str(max(1, math.ceil(wait)))})
 
 
-def answer(failure: GenrescopeError) -> Response:
+def problem_response(failure: GenrescopeError) -> Response:
     """Return a failure as a response."""
     status = failure.outcome.http_status
     body = {
@@ -47,20 +47,20 @@ def answer(failure: GenrescopeError) -> Response:
         "code": failure.code,
         "hint": failure.hint,
     }
-    headers = failure.headers if isinstance(failure, Refusal) else {}
+    headers = failure.headers if isinstance(failure, ProblemError) else {}
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers.setdefault("Retry-After", "1")
     text = json.dumps(body, ensure_ascii=False).encode("utf8", "replace")
     return Response(text, status, headers, PROBLEM)
 
 
-def install(app: FastAPI, count: Callable[[str], None]) -> None:
+def add_handlers(app: FastAPI, count: Callable[[str], None]) -> None:
     """Let an app answer every failure as a problem, and ``count`` its code."""
 
     async def known(_: Request, failure: Exception) -> Response:
         assert isinstance(failure, GenrescopeError)
         count(failure.code)
-        return answer(failure)
+        return problem_response(failure)
 
     async def invalid(request: Request, failure: Exception) -> Response:
         assert isinstance(failure, RequestValidationError)
@@ -101,9 +101,11 @@ def _bad_query(errors: Sequence[Any]) -> GenrescopeError:
     first = errors[0]
     place = ".".join(str(part) for part in first["loc"][1:]) or "the request"
     if first["type"] == "extra_forbidden":
-        return GenrescopeError("bad_use", f"no option is named {place[:80]!r}", "see /docs for the options")
+        return GenrescopeError(
+            "invalid_argument", f"no option is named {place[:80]!r}", "see /docs for the options"
+        )
     return GenrescopeError(
-        "bad_use", f"{place}: {first['msg']}", "see /docs for the options and their values"
+        "invalid_argument", f"{place}: {first['msg']}", "see /docs for the options and their values"
     )
 
 
@@ -111,7 +113,7 @@ def _by_status(request: Request, failure: HTTPException) -> GenrescopeError:
     """Translate the router's own failures: no such path, or a path without such a method."""
     if failure.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         what = f"{request.url.path} does not take {request.method}"
-        return Refusal("method_not_allowed", what, "see /docs for what there is", failure.headers or {})
+        return ProblemError("method_not_allowed", what, "see /docs for what there is", failure.headers or {})
     if failure.status_code == HTTPStatus.NOT_FOUND:
-        return GenrescopeError("page_missing", "nothing is at this address", "see /docs for what there is")
-    return GenrescopeError("bad_use", str(failure.detail), "see /docs for how to ask")
+        return GenrescopeError("not_found", "nothing is at this address", "see /docs for what there is")
+    return GenrescopeError("invalid_argument", str(failure.detail), "see /docs for how to ask")

@@ -70,7 +70,7 @@ COMPONENTS: Schema = {
                         "styles": _LIST_OF_TEXT,
                         "min_score": {"anyOf": [_SHARE, {"type": "null"}]},
                         "segment_seconds": _NUMBER,
-                        "licence": _TEXT,
+                        "license": _TEXT,
                     }
                 ),
             },
@@ -137,7 +137,7 @@ def complete(spec: Schema, models: Sequence[str], *, token: bool) -> Schema:
     return spec
 
 
-def manual(app: FastAPI) -> tuple[str, str]:
+def api_docs_page(app: FastAPI) -> tuple[str, str]:
     """Return the API as a page, and the Content-Security-Policy that lets it have its style."""
     spec = app.openapi()
     sections = [*_operations(spec), _codes()]

@@ -31,7 +31,7 @@ def serve(
     Raises
     ------
     EnvironmentFailure
-        ``extra_missing``, ``cannot_listen``.
+        ``missing_dependency``, ``bind_failed``.
     """
     try:
         import uvicorn
@@ -74,7 +74,7 @@ def _listening(host: str, port: int) -> socket.socket:
         return listener
     except OSError as reason:
         raise EnvironmentFailure(
-            "cannot_listen",
+            "bind_failed",
             f"cannot listen at {host}, port {port}: {reason.strerror}",
             "choose another --port, or end the program that has this one",
         ) from None

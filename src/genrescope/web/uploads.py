@@ -50,7 +50,7 @@ async def received(request: Request, settings: Settings, name: str | None = None
     Raises
     ------
     GenrescopeError
-        ``upload_too_large``, ``upload_too_slow``, ``upload_broken``, ``cannot_write``.
+        ``upload_too_large``, ``upload_timeout``, ``upload_malformed``, ``write_failed``.
     """
     declared = request.headers.get("content-length", "")
     if declared.isascii() and declared.isdigit() and int(declared[:20]) > settings.max_bytes:
@@ -78,7 +78,7 @@ async def _read(request: Request, body: _Raw | _Form, settings: Settings) -> int
                 body.write(chunk)
     except TimeoutError:
         raise GenrescopeError(
-            "upload_too_slow",
+            "upload_timeout",
             f"the upload took longer than {settings.upload_seconds:g} s",
             "send a smaller file, or use a faster connection",
         ) from None
@@ -206,12 +206,12 @@ def _too_large(settings: Settings) -> GenrescopeError:
 
 
 def _broken(what: str) -> GenrescopeError:
-    return GenrescopeError("upload_broken", what, _AS_FORM)
+    return GenrescopeError("upload_malformed", what, _AS_FORM)
 
 
 def _cannot_keep(reason: OSError) -> EnvironmentFailure:
     return EnvironmentFailure(
-        "cannot_write",
+        "write_failed",
         f"the server cannot keep the upload: {os.strerror(reason.errno or 0)}",
         "try again later; if it fails again, tell whoever runs the server",
     )

@@ -25,8 +25,8 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
-/** Give each class its colour, the same for every file that a model answers. */
-export function colours(classes) {
+/** Give each class its color, the same for every file that a model answers. */
+export function colors(classes) {
   const sorted = [...classes].sort();
   return Object.fromEntries(sorted.map((name, i) => [name, `var(--s${Math.min(i, SERIES - 1)})`]));
 }

@@ -40,7 +40,7 @@ export function wav(samples) {
   return new Blob([view.buffer], { type: "audio/wav" });
 }
 
-/** Return a picture: one column per moment, `bands` mel bands from the top down, each a colour. */
+/** Return a picture: one column per moment, `bands` mel bands from the top down, each a color. */
 export function spectrogram(samples, columns, bands) {
   const filters = melBands(bands);
   const power = new Float32Array(columns * bands);
@@ -61,17 +61,17 @@ export function spectrogram(samples, columns, bands) {
       power[column * bands + band] = sum;
     });
   }
-  return coloured(power, columns, bands);
+  return colored(power, columns, bands);
 }
 
-function coloured(power, columns, bands) {
+function colored(power, columns, bands) {
   const top = power.reduce((most, value) => Math.max(most, value), 1e-12);
   const picture = new ImageData(columns, bands);
   for (let column = 0; column < columns; column++) {
     for (let band = 0; band < bands; band++) {
       const decibel = 10 * Math.log10(power[column * bands + band] / top + 1e-12);
-      const colour = heat(Math.max(0, 1 - decibel / FLOOR_DB));
-      picture.data.set(colour, 4 * ((bands - 1 - band) * columns + column));
+      const color = heat(Math.max(0, 1 - decibel / FLOOR_DB));
+      picture.data.set(color, 4 * ((bands - 1 - band) * columns + column));
     }
   }
   return picture;

@@ -52,7 +52,7 @@ export class View {
   }
 
   showRow(row, entry) {
-    const shades = charts.colours(Object.keys(row.scores));
+    const shades = charts.colors(Object.keys(row.scores));
     const verdict = [row.genre, charts.make("span", { className: "share" }, charts.percent(row.score))];
     if (row.unsure) {
       const title = "The score is too low for the answer to be relied on";
