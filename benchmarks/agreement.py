@@ -12,9 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from genrescope import Classifier, datasets, gtzan, measure, models
-from genrescope.examples import build_segments
-from genrescope.records import Track
+from genrescope import Classifier
+from genrescope.datasets import base as datasets
+from genrescope.datasets import gtzan
+from genrescope.datasets.segments import build_segments
+from genrescope.evaluation import evaluator as measure
+from genrescope.models import model as models
+from genrescope.types import Track
 
 
 def tops_of_pictures(model: models.Model, tracks: list[Track]) -> list[str]:

@@ -24,8 +24,9 @@ import av
 import numpy as np
 import soxr
 
-from genrescope import Classifier, audio
-from genrescope.records import FloatArray
+from genrescope import Classifier
+from genrescope.audio import loading as audio
+from genrescope.types import FloatArray
 
 SECONDS, RUNS = 30, 15
 FORMATS = {

@@ -19,11 +19,17 @@ from functools import partial
 
 import numpy as np
 
-from genrescope import audio, distort, effects
-from genrescope.records import FloatArray
+from genrescope.audio import loading as audio
+from genrescope.augmentation import effects
+from genrescope.augmentation import random_effects as distort
+from genrescope.types import FloatArray
 
 RATE, SECONDS, RUNS, CHAINS = 32000, 10, 7, 300
-BANDS = [effects.EqualizerBand("low_shelf", 100, 6), effects.EqualizerBand("peak", 900, -6, 1), effects.EqualizerBand("peak", 3000, 6)]
+BANDS = [
+    effects.EqualizerBand("low_shelf", 100, 6),
+    effects.EqualizerBand("peak", 900, -6, 1),
+    effects.EqualizerBand("peak", 3000, 6),
+]
 
 
 def music() -> FloatArray:

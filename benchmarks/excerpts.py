@@ -16,8 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from genrescope import Classifier, datasets, sampling
-from genrescope.records import FloatArray
+from genrescope import Classifier
+from genrescope.datasets import base as datasets
+from genrescope.inference import excerpts as sampling
+from genrescope.types import FloatArray
 
 SONGS = ("ABABCB", "AABABCBB", "ABCABCDB", "AABBAABBCCBB", "ABABAB")
 

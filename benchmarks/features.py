@@ -23,9 +23,9 @@ from functools import partial
 import librosa
 import numpy as np
 
-from genrescope import spectrum as ours
-from genrescope.features import PAPER_LOG_MEL, SPECTROGRAM_LOG_MEL, extract
-from genrescope.records import FloatArray
+from genrescope.features import spectral as ours
+from genrescope.features.extraction import PAPER_LOG_MEL, SPECTROGRAM_LOG_MEL, extract
+from genrescope.types import FloatArray
 
 RATE, SECONDS, RUNS = 22050, 30, 15
 

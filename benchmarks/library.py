@@ -33,10 +33,12 @@ import librosa
 import numpy as np
 import soundfile
 
-from genrescope import Classifier, audio, datasets
-from genrescope.hearing import content_hash
-from genrescope.library import Library, ScanOptions
-from genrescope.records import FloatArray
+from genrescope import Classifier
+from genrescope.audio import loading as audio
+from genrescope.datasets import base as datasets
+from genrescope.library.library import Library, ScanOptions
+from genrescope.library.scan_worker import content_hash
+from genrescope.types import FloatArray
 
 sys.path.insert(0, str(Path(__file__).parent))
 from features import eight_of_librosa

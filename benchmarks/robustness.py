@@ -18,8 +18,11 @@ import numpy as np
 import soundfile
 import soxr
 
-from genrescope import Classifier, audio, datasets, gtzan
-from genrescope.records import Audio, FloatArray
+from genrescope import Classifier
+from genrescope.audio import loading as audio
+from genrescope.datasets import base as datasets
+from genrescope.datasets import gtzan
+from genrescope.types import Audio, FloatArray
 
 CONTAINERS = {"libmp3lame": "mp3", "aac": "mp4"}
 

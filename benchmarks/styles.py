@@ -18,9 +18,15 @@ import numpy as np
 import torch
 from sklearn.metrics import average_precision_score
 
-from genrescope import Classifier, audio, backbones, datasets, features, gtzan, segments
-from genrescope.audioset import STYLES
-from genrescope.records import Prediction, Track
+from genrescope import Classifier
+from genrescope.audio import loading as audio
+from genrescope.audio import segmentation as segments
+from genrescope.datasets import base as datasets
+from genrescope.datasets import gtzan
+from genrescope.features import extraction as features
+from genrescope.labels import STYLES
+from genrescope.models.backbones import registry as backbones
+from genrescope.types import Prediction, Track
 
 # What is electronic among the styles.
 ELECTRONIC = {"electronic", "house", "techno", "dubstep", "drum and bass", "electronica", "electronic dance"}

@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 import torch
 
-from genrescope import fitting, networks
+from genrescope.models import networks
+from genrescope.training import trainer as fitting
 
 BATCH, FRAMES, CLASSES = 64, 194, 10
 STEPS = 5

@@ -18,7 +18,7 @@ import soundfile
 from scipy.signal import resample_poly
 
 from genrescope.errors import GenrescopeError
-from genrescope.files import write_atomic
+from genrescope.utils.files import write_atomic
 from signals import RATE, Samples
 from styles import STYLES, Style
 

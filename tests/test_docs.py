@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-import sounds
-import tagged
-from genrescope import tags
-from genrescope.vocabulary import Vocabulary
+from genrescope.tagging import writer as tags
+from genrescope.tagging.vocabulary import Vocabulary
+from helpers import sounds, tagged
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 

@@ -1,4 +1,4 @@
-"""Rebuild ``src/genrescope/data/gtzan.json`` from the shared research index of GTZAN.
+"""Rebuild ``src/genrescope/datasets/data/gtzan.json`` from the shared research index of GTZAN.
 
     python tools/build_gtzan_index.py ../shared/data/gtzan/tracks.csv
 
@@ -18,7 +18,7 @@ from pathlib import Path
 
 Row = dict[str, str]
 
-TARGET = Path(__file__).resolve().parents[1] / "src" / "genrescope" / "data" / "gtzan.json"
+TARGET = Path(__file__).resolve().parents[1] / "src" / "genrescope" / "datasets" / "data" / "gtzan.json"
 
 ABOUT = {
     "name": "GTZAN",

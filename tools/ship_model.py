@@ -14,10 +14,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from genrescope import assembly, export
-from genrescope.backbones import STUDENT_FILE
-from genrescope.files import package_data, write_atomic
-from genrescope.models import Model
+from genrescope.models import assembly, export
+from genrescope.models.backbones.registry import STUDENT_FILE
+from genrescope.models.model import Model
+from genrescope.utils.files import package_data, write_atomic
 
 LICENSE = "MIT for the weights; trained on GTZAN, research data whose recordings have no copyright clearance"
 
@@ -43,7 +43,7 @@ def ship_head(run: Path, name: str, summary: str) -> None:
 
 def ship_student(run: Path) -> None:
     """Copy the weights of a student."""
-    shutil.copyfile(run / STUDENT_FILE, package_data("backbones", STUDENT_FILE))
+    shutil.copyfile(run / STUDENT_FILE, package_data("models", STUDENT_FILE))
 
 
 def digest(content: bytes) -> str:

@@ -24,7 +24,7 @@ except ModuleNotFoundError:  # as in older versions
     from beets.ui import UserError  # type: ignore[attr-defined]
 
 from genrescope.errors import GenrescopeError
-from genrescope.vocabulary import Vocabulary
+from genrescope.tagging import Vocabulary
 
 if TYPE_CHECKING:
     import optparse
@@ -32,17 +32,17 @@ if TYPE_CHECKING:
     from beets.importer import ImportSession, ImportTask
     from beets.library import Album, Library
 
-    from genrescope.predict import Classifier
+    from genrescope.inference import Classifier
 
 DEFAULTS: Final = {
     "auto": True,
     "overwrite": False,
     "model": "default",
     "vocabulary": None,
-    "min_score": None,
-    "styles": None,
-    "most": None,
-    "unsure": "nothing",
+    "genre_threshold": None,
+    "style_threshold": None,
+    "max_genres": None,
+    "uncertain": "nothing",
     "separator": ", ",
 }
 
@@ -129,7 +129,7 @@ class GenrescopePlugin(BeetsPlugin):
 
     @cached_property
     def _classifier(self) -> Classifier:
-        from genrescope.predict import Classifier
+        from genrescope.inference import Classifier
 
         return Classifier.load(self.config["model"].as_str())
 
@@ -146,10 +146,10 @@ class GenrescopePlugin(BeetsPlugin):
     def _choice(self) -> dict[str, Any]:
         number, whole = confuse.Optional(confuse.Number()), confuse.Optional(int)
         return {
-            "min_score": self.config["min_score"].get(number),
-            "styles_from": self.config["styles"].get(number),
-            "most": self.config["most"].get(whole),
-            "unsure": self.config["unsure"].as_choice(["nothing", "styles", "all"]),
+            "genre_threshold": self.config["genre_threshold"].get(number),
+            "style_threshold": self.config["style_threshold"].get(number),
+            "max_genres": self.config["max_genres"].get(whole),
+            "uncertain": self.config["uncertain"].as_choice(["nothing", "styles", "all"]),
         }
 
     def _heard(self, items: Iterable[Item], force: bool) -> Iterator[tuple[Item, list[str]]]:

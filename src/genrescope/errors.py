@@ -70,6 +70,12 @@ OUTCOMES: dict[str, Outcome] = {
 }
 
 
+# What can be wrong with one file: the client or the row of that file is told, and other files go on.
+FILE_CODES = frozenset(
+    [code for code in OUTCOMES if code.startswith("audio_")] + ["worker_crashed", "timeout", "memory_limit"]
+)
+
+
 class GenrescopeError(Exception):
     """A failure that a person can act on.
 

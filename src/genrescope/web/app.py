@@ -18,13 +18,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import ClientDisconnect
 
 from genrescope import models
-from genrescope.errors import ConfigError, GenrescopeError, ModelError
-from genrescope.style import style_sheet
-from genrescope.web import metrics, problems, schema
-from genrescope.web.guard import SecurityHeaders
-from genrescope.web.jobs import ClassifyWorkers, Row
-from genrescope.web.limits import FairShare, Settings, TokenBucket
+from genrescope.errors import FILE_CODES, ConfigError, GenrescopeError, ModelError
+from genrescope.reporting import style_sheet
+from genrescope.web import errors, metrics, schemas
+from genrescope.web.middleware import SecurityHeaders
+from genrescope.web.settings import FairShare, Settings, TokenBucket
 from genrescope.web.uploads import Upload, received
+from genrescope.web.worker import ClassifyWorkers, Row
 
 _KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 _UNCHANGED = {"Cache-Control": "no-cache"}
@@ -96,7 +96,7 @@ class Service:
         if secret is None or hmac.compare_digest(shown, b"Bearer " + secret.encode("utf8")):
             return
         await self.check_rate(request)
-        raise problems.ProblemError(
+        raise errors.ProblemError(
             "unauthorized",
             "this server asks for a token, and the request has none or a wrong one",
             "send the header: Authorization: Bearer TOKEN",
@@ -108,7 +108,7 @@ class Service:
         wait = self._buckets.take(_client(request))
         if wait:
             what = f"more than {self.settings.requests_per_minute:g} requests a minute from one client"
-            raise problems.refused("too_many_requests", what, f"wait {wait:.1f} s, then try again", wait=wait)
+            raise errors.refused("too_many_requests", what, f"wait {wait:.1f} s, then try again", wait=wait)
 
     async def classify(self, request: Request, options: Annotated[Options, Query()]) -> Response:
         """Name the genres of the audio in the body, as `genrescope classify --format jsonl` does."""
@@ -118,7 +118,7 @@ class Service:
         with self._shares.acquire(_client(request)) as has_share, self.jobs.slot():
             if not has_share:
                 what = "one client has half of all that the server can take"
-                raise problems.refused("too_many_requests", what, "wait for an answer, then go on", wait=1)
+                raise errors.refused("too_many_requests", what, "wait for an answer, then go on", wait=1)
             async with received(request, self.settings, options.name) as upload:
                 self.metrics.upload_bytes += upload.size
                 row = await self._row(request, upload, options)
@@ -181,15 +181,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """
     service = Service(settings or Settings())
     app = FastAPI(title="genrescope", lifespan=service.open, docs_url=None, redoc_url=None)
-    problems.add_handlers(app, lambda code: service.metrics.failures.update((code,)))
+    errors.add_handlers(app, lambda code: service.metrics.failures.update((code,)))
     app.add_middleware(SecurityHeaders, count=lambda *request: service.metrics.requests.update((request,)))
     _add_api(app, service)
     _add_pages(app)
     plain = app.openapi
-    app.openapi = lambda: schema.complete(  # type: ignore[method-assign]
+    app.openapi = lambda: schemas.complete(  # type: ignore[method-assign]
         plain(), service.names, token=service.settings.token is not None
     )
-    manual, policy = schema.api_docs_page(app)
+    manual, policy = schemas.api_docs_page(app)
     headers = _UNCHANGED | {"Content-Security-Policy": policy}
     app.add_api_route("/docs", _constant(manual.encode(), "text/html", headers), include_in_schema=False)
     return app
@@ -202,23 +202,23 @@ def _add_api(app: FastAPI, service: Service) -> None:
         service.classify,
         methods=["POST"],
         dependencies=[known, rated],
-        responses=schema.answers(schema.ALL_FAILURES, json=schema.component("Row")),
-        openapi_extra={"requestBody": schema.BODY},
+        responses=schemas.answers(schemas.ALL_FAILURES, json=schemas.component("Row")),
+        openapi_extra={"requestBody": schemas.BODY},
     )
     app.add_api_route(
         "/v1/models",
         service.list_models,
         dependencies=[known],
-        responses=schema.answers((401, 429), json=schema.component("Models")),
+        responses=schemas.answers((401, 429), json=schemas.component("Models")),
     )
     app.add_api_route(
         "/metrics",
         service.prometheus,
         dependencies=[known],
         response_class=Response,
-        responses=schema.answers((401, 429), plain={"type": "string"}),
+        responses=schemas.answers((401, 429), plain={"type": "string"}),
     )
-    health = schema.answers(json={"type": "object"})
+    health = schemas.answers(json={"type": "object"})
     app.add_api_route("/healthz", service.health, responses=health)
 
 
@@ -291,10 +291,8 @@ async def _wait_disconnect(request: Request) -> None:
 
 def _client_error(failure: GenrescopeError, upload: Upload) -> GenrescopeError:
     """Say a worker's failure to the client: in its name for the file, and without the server's inner life."""
-    if failure.code.startswith("audio_"):
+    if failure.code == "overloaded":
+        return failure
+    if failure.code in FILE_CODES:
         return GenrescopeError(failure.code, failure.message.replace(upload.path, upload.name), failure.hint)
-    return (
-        failure
-        if failure.code == "overloaded"
-        else problems.server_failed(f"{upload.name!r}: {failure.message}")
-    )
+    return errors.server_failed(f"{upload.name!r}: {failure.message}")

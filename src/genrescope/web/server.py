@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable
 
 from genrescope.errors import EnvironmentFailure, missing_extra
-from genrescope.web.limits import Settings
+from genrescope.web.settings import Settings
 
 _MOST_CONNECTIONS = 1000
 _SECONDS_TO_END = 10

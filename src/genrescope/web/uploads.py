@@ -16,7 +16,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from genrescope.errors import EnvironmentFailure, GenrescopeError
-from genrescope.web.limits import Settings
+from genrescope.web.settings import Settings
 
 FIELD = "file"
 NAMELESS = "<upload>"

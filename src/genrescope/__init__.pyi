@@ -1,0 +1,15 @@
+from ._version import __version__ as __version__
+from .audio import find_audio as find_audio
+from .audio import load_audio as load_audio
+from .errors import AudioError as AudioError
+from .errors import ConfigError as ConfigError
+from .errors import DataError as DataError
+from .errors import GenrescopeError as GenrescopeError
+from .errors import ModelError as ModelError
+from .errors import TagError as TagError
+from .inference import Classifier as Classifier
+from .library import Library as Library
+from .models import list_models as list_models
+from .tagging import Vocabulary as Vocabulary
+from .types import Prediction as Prediction
+from .types import Timeline as Timeline

@@ -1,0 +1,21 @@
+"""Audio files: finding, opening, decoding, resampling and cutting them into segments."""
+
+from genrescope.audio.discovery import FoundFile, audio_files, discover, find_audio
+from genrescope.audio.loading import AudioFile, AudioStream, import_decoders, info, load_audio, open_stream
+from genrescope.audio.segmentation import segment_grid, split, split_stream
+
+__all__ = [
+    "AudioFile",
+    "AudioStream",
+    "FoundFile",
+    "audio_files",
+    "discover",
+    "find_audio",
+    "import_decoders",
+    "info",
+    "load_audio",
+    "open_stream",
+    "segment_grid",
+    "split",
+    "split_stream",
+]

@@ -1,0 +1,25 @@
+"""Labeled music: reading data sets, splitting them, and their segments as arrays."""
+
+from genrescope.datasets.base import Dataset, dataset_fingerprint, load_dataset, load_gtzan, track_digest
+from genrescope.datasets.gtzan import load_index
+from genrescope.datasets.segments import SegmentDataset, build_segments
+from genrescope.datasets.spectrograms import decode_db, encode_db, load_spectrogram
+from genrescope.datasets.splits import PROTOCOLS, Split, get_protocol, split_dataset
+
+__all__ = [
+    "PROTOCOLS",
+    "Dataset",
+    "SegmentDataset",
+    "Split",
+    "build_segments",
+    "dataset_fingerprint",
+    "decode_db",
+    "encode_db",
+    "get_protocol",
+    "load_dataset",
+    "load_gtzan",
+    "load_index",
+    "load_spectrogram",
+    "split_dataset",
+    "track_digest",
+]

@@ -1,0 +1,227 @@
+"""Tracks into what a model trains on: features of whole tracks, and the windows that its segments are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from genrescope import audio, features
+from genrescope.datasets import spectrograms, tables
+from genrescope.errors import AudioError, DataError
+from genrescope.features import FeatureSpec, segment_frames
+from genrescope.types import FloatArray, IntArray, Track
+
+Layout = tuple[
+    FloatArray, IntArray, npt.NDArray[np.float64]
+]  # a track's features, segment starts and weights
+
+
+@dataclass(frozen=True)
+class SegmentDataset:
+    """The segments of a list of tracks.
+
+    Attributes
+    ----------
+    tracks : tuple of Track
+    spec : FeatureSpec
+    pictures : tuple of ndarray, shape (features, columns), float32
+        One per track: time runs along the second axis. For ``vector`` specs a column is a whole segment.
+    width : int
+        Columns of a segment.
+    track : ndarray, shape (segments,), int64
+        Which track each segment is of.
+    start : ndarray, shape (segments,), int64
+        Its first column.
+    weights : ndarray, shape (segments,), seconds
+        How much of the track it adds to the segments before it; where the track is known by its frames,
+        to a hop.
+    """
+
+    tracks: tuple[Track, ...]
+    spec: FeatureSpec
+    spectrograms: tuple[FloatArray, ...]
+    width: int
+    track: IntArray
+    start: IntArray
+    weights: npt.NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.track)
+
+    def take(self, chosen: IntArray) -> FloatArray:
+        """Return the chosen segments as ``features.compute`` gives them."""
+        return self.window(self.track[chosen], self.start[chosen])
+
+    def window(self, tracks: IntArray, starts: IntArray) -> FloatArray:
+        """Return one window per (track, first column), cyclic where a track is shorter than a segment."""
+        windows = [
+            _window(self.spectrograms[t], int(s), self.width) for t, s in zip(tracks, starts, strict=True)
+        ]
+        stacked = np.stack(windows)
+        if self.spec.kind == "sequence":
+            return stacked.transpose(0, 2, 1)
+        return stacked[:, :, 0] if self.spec.kind == "vector" else stacked
+
+    def random_starts(self, tracks: IntArray, generator: np.random.Generator) -> IntArray:
+        """Draw a first column for each of ``tracks``, uniformly over where a segment fits."""
+        room = np.array([max(1, self.spectrograms[t].shape[1] - self.width + 1) for t in tracks])
+        drawn: IntArray = (generator.random(len(tracks)) * room).astype(np.int64)
+        return drawn
+
+    def of_tracks(self, tracks: IntArray) -> IntArray:
+        """Return the indices of all segments of the given tracks."""
+        return np.flatnonzero(np.isin(self.track, tracks))
+
+
+def _window(picture: FloatArray, start: int, width: int) -> FloatArray:
+    if start + width <= picture.shape[1]:
+        return picture[:, start : start + width]
+    return np.take(picture, np.arange(start, start + width), axis=1, mode="wrap")
+
+
+def build_segments(
+    tracks: Sequence[Track],
+    spec: FeatureSpec,
+    *,
+    seconds: float,
+    hop_seconds: float = 0.0,
+    limit: int = 0,
+    cache: Path | None = None,
+    on_failure: Callable[[Track, AudioError], None] | None = None,
+    per_segment: bool = False,
+) -> SegmentDataset:
+    """Read the features of all tracks, several at a time, and lay out their segments.
+
+    Log-mel spectrograms of audio are computed of whole tracks, so that windows can begin anywhere.
+
+    Parameters
+    ----------
+    seconds, hop_seconds : float
+        Length of a segment, and distance between two (0: end to end).
+    limit : int
+        The most segments of a track, from its beginning (0: no limit).
+    cache : Path or None
+        Where features of audio files are kept.
+    exact : bool
+        Compute them segment by segment, as classifying does: the frames at a segment's edges differ.
+    on_failure : callable
+        Told of each audio file that cannot be used, which is then left out; without it the first one raises.
+
+    Raises
+    ------
+    AudioError, DataError
+        A track that cannot be read; ``dataset_empty`` when none can.
+    """
+    rows = _table_rows(tracks, spec, seconds)
+
+    def read(track: Track) -> Layout | AudioError:
+        try:
+            if per_segment and track.kind == "audio":
+                return _read_segments(track, spec, seconds, hop_seconds)
+            return rows.get(track.id) or _read(track, spec, seconds, hop_seconds, cache)
+        except AudioError as failure:
+            if on_failure is None:
+                raise
+            return failure
+
+    readable: list[Track] = []
+    layouts: list[Layout] = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for track, layout in zip(tracks, pool.map(read, tracks), strict=True):
+            if isinstance(layout, AudioError):
+                assert on_failure is not None  # or read would have raised
+                on_failure(track, layout)
+                continue
+            readable.append(track)
+            layouts.append((layout[0], layout[1][: limit or None], layout[2][: limit or None]))
+    return _joined(readable, layouts, spec, seconds)
+
+
+def _joined(tracks: list[Track], layouts: list[Layout], spec: FeatureSpec, seconds: float) -> SegmentDataset:
+    if not tracks:
+        raise DataError(
+            "dataset_empty", "no track can be read", "check the files: genrescope classify FOLDER"
+        )
+    return SegmentDataset(
+        tracks=tuple(tracks),
+        spec=spec,
+        spectrograms=tuple(picture for picture, _, _ in layouts),
+        width=1 if spec.kind == "vector" else segment_frames(spec, seconds),
+        track=np.repeat(np.arange(len(tracks)), [len(starts) for _, starts, _ in layouts]),
+        start=np.concatenate([starts for _, starts, _ in layouts]),
+        weights=np.concatenate([weights for _, _, weights in layouts]),
+    )
+
+
+def _table_rows(tracks: Sequence[Track], spec: FeatureSpec, seconds: float) -> dict[str, Layout]:
+    """Return the rows of feature tables, by track; a row stands for one segment."""
+    paths = {track.path for track in tracks if track.kind == "table"}
+    if paths and spec != features.PAPER_MEANS:
+        raise DataError(
+            "dataset_invalid",
+            f"{min(paths)}: a table of clip means cannot feed this model",
+            "train logistic-regression or svm on it, or give audio (--set data.input=audio)",
+        )
+    rows: dict[str, Layout] = {}
+    for path in paths:
+        table = tables.read_table(path)
+        for name, means in zip(table.tracks, tables.paper_means(table), strict=True):
+            rows[name] = (means[:, None].astype(np.float32), np.zeros(1, np.int64), np.array([seconds]))
+    return rows
+
+
+def _read(track: Track, spec: FeatureSpec, seconds: float, hop_seconds: float, cache: Path | None) -> Layout:
+    if track.kind == "audio" and spec.kind != "log_mel":
+        return _read_segments(track, spec, seconds, hop_seconds)
+    picture = _read_picture(track, spec, cache)
+    total = (picture.shape[1] - 1) * spec.hop_length / spec.sample_rate
+    starts, weights = audio.segment_grid(total, seconds=seconds, hop_seconds=hop_seconds or None)
+    columns = np.round(starts * spec.sample_rate / spec.hop_length).astype(np.int64)
+    # Rounding must not push the last segment beyond the track.
+    last = max(0, picture.shape[1] - segment_frames(spec, seconds))
+    return picture, np.minimum(columns, last), weights
+
+
+def _read_segments(track: Track, spec: FeatureSpec, seconds: float, hop_seconds: float) -> Layout:
+    """Read by the main road, segment by segment: MFCC and chroma depend on where a piece begins and ends."""
+    clip = audio.load_audio(track.path, sample_rate=spec.sample_rate)
+    pieces = audio.split(clip, seconds=seconds, hop_seconds=hop_seconds or None)
+    computed = features.extract(pieces.samples, pieces.sample_rate, spec)
+    if spec.kind == "log_mel":
+        computed = computed.transpose(0, 2, 1)
+    columns = computed.reshape(-1, computed.shape[-1]).T
+    return columns, np.arange(len(pieces)) * (columns.shape[1] // len(pieces)), pieces.weights
+
+
+def _read_picture(track: Track, spec: FeatureSpec, cache: Path | None) -> FloatArray:
+    if track.kind == "audio":
+        return features.get_or_compute(cache, track.path, spec, lambda: _compute_whole(track, spec))
+    if track.kind != "spectrogram" or spec.kind != "log_mel":
+        raise DataError(
+            "dataset_invalid",
+            f"{track.path}: this model is not fed with spectrograms",
+            "give audio (--set data.input=audio), or train crnn, parallel or cnn",
+        )
+    picture = spectrograms.load_spectrogram(track.path)
+    if len(picture) != spec.n_mels:
+        raise DataError(
+            "dataset_invalid",
+            f"{track.path}: {len(picture)} bands, the model is fed with {spec.n_mels}",
+            f"give spectrograms of {spec.n_mels} mel bands",
+        )
+    if track.path.suffix == ".npy" or spec.hop_length == features.SPECTROGRAM_LOG_MEL.hop_length:
+        return picture  # arrays are taken to have the model's own raster
+    frames = 1 + spectrograms.SPECTROGRAM_SAMPLES // spec.hop_length
+    return spectrograms.interpolate_columns(picture, frames)
+
+
+def _compute_whole(track: Track, spec: FeatureSpec) -> FloatArray:
+    clip = audio.load_audio(track.path, sample_rate=spec.sample_rate)
+    picture: FloatArray = features.extract(clip.samples[None], clip.sample_rate, spec)[0]
+    return picture

@@ -1,0 +1,152 @@
+"""Spectrograms kept as files: 8-bit gray pictures as GTZAN's circulate, or NumPy arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from genrescope.errors import ConfigError, DataError, missing_extra
+from genrescope.types import FloatArray, IntArray
+
+SPECTROGRAM_SUFFIXES: Final = frozenset({".png", ".npy"})
+
+SPECTROGRAM_SAMPLES: Final = 661_794
+"""Samples, at 22,050 Hz, of the clip behind a GTZAN picture (two thirds of them; the rest differ by 2 %)."""
+
+_HINT = "give 8-bit gray pictures with the highest mel band on top, or .npy arrays (mels, frames) in dB"
+
+
+def load_spectrogram(path: Path) -> FloatArray:
+    """Read a log-mel spectrogram from a picture or an array.
+
+    A picture is 8-bit gray, row 0 the highest band; ``dB = value / 255 * 80 - 80``, relative to the clip's
+    maximum. A ``.npy`` array is taken as it is: (mels, frames) in dB, band 0 first.
+
+    Parameters
+    ----------
+    path : Path
+        A ``.png`` (128 x 723 for GTZAN: 24.1 columns a second) or ``.npy`` file.
+
+    Returns
+    -------
+    ndarray, shape (mels, columns), float32
+        Decibels, lowest band first.
+
+    Raises
+    ------
+    DataError
+        ``dataset_not_found``, or ``dataset_invalid`` for color plots, damaged files, wrong shapes, NaN.
+    EnvironmentFailure
+        ``missing_dependency`` where Pillow is not installed.
+    """
+    if not path.is_file():
+        raise DataError("dataset_not_found", f"{path}: no such spectrogram", "check the path in the data set")
+    if path.suffix.lower() == ".npy":
+        return _checked(_read_array(path), path)
+    return _checked(decode_db(_read_image(path)[::-1]), path)
+
+
+def decode_db(picture: npt.NDArray[np.uint8]) -> FloatArray:
+    """Turn the gray values of pictures into decibels: 0 is -80 dB, 255 is 0 dB."""
+    return picture.astype(np.float32) / np.float32(255) * np.float32(80) - np.float32(80)
+
+
+def encode_db(decibels: FloatArray) -> npt.NDArray[np.uint8]:
+    """Turn decibels into gray values, in steps of 0.31 dB; what is out of -80 to 0 dB goes to the ends."""
+    return np.round(np.clip(decibels / 80 + 1, 0, 1) * 255).astype(np.uint8)
+
+
+def column_frames(columns: int, total_frames: int) -> IntArray:
+    """Return the frame of the hop-512 spectrogram that each column of a GTZAN picture shows.
+
+    The pictures keep 723 of about 1293 frames. Column ``w`` is frame
+    ``round((1.78522 w + 2.80027) T / 1293)``; the constants were fitted to the clips they show.
+
+    Parameters
+    ----------
+    columns : int
+        Width of the picture; a whole one has 723.
+    total_frames : int
+        Frames ``T`` of the whole clip: ``1 + samples // 512``, 1293 for 661,794 samples.
+
+    Returns
+    -------
+    ndarray, shape (columns,), int64
+    """
+    return np.round(_positions(columns, total_frames)).astype(np.int64)
+
+
+def interpolate_columns(spectrogram: FloatArray, frames: int) -> FloatArray:
+    """Bring a whole GTZAN picture back to a regular raster, linearly along time.
+
+    Parameters
+    ----------
+    spectrogram : ndarray, shape (mels, columns)
+        A whole picture, as ``read_spectrogram`` gives it.
+    frames : int
+        Frames that the clip has on the wanted raster: ``1 + samples // hop_length``.
+
+    Returns
+    -------
+    ndarray, shape (mels, frames), float32
+        The first and the last column are held beyond their places.
+
+    Raises
+    ------
+    ConfigError
+        ``invalid_argument`` for fewer than two columns or frames.
+    """
+    columns = spectrogram.shape[1]
+    if columns < 2 or frames < 2:
+        raise ConfigError(
+            "invalid_argument",
+            f"cannot interpolate {columns} columns to {frames} frames",
+            "give a whole picture and at least two frames",
+        )
+    places = np.round(_positions(columns, frames))
+    if np.any(np.diff(places) < 1):
+        # A raster coarser than the picture: columns lie between frames.
+        places = _positions(columns, frames)
+    right = np.clip(np.searchsorted(places, np.arange(frames), side="right"), 1, columns - 1)
+    step = (np.arange(frames) - places[right - 1]) / (places[right] - places[right - 1])
+    share = np.clip(step, 0, 1).astype(np.float32)
+    mixed = spectrogram[:, right - 1] * (1 - share) + spectrogram[:, right] * share
+    return np.asarray(mixed, dtype=np.float32)
+
+
+def _positions(columns: int, frames: int) -> npt.NDArray[np.float64]:
+    return (1.78522 * np.arange(columns) + 2.80027) * frames / 1293
+
+
+def _read_image(path: Path) -> npt.NDArray[np.uint8]:
+    try:
+        from PIL import Image
+    except ImportError:
+        raise missing_extra("train", "pillow") from None
+    try:
+        with Image.open(path) as picture:
+            if picture.mode != "L":
+                raise DataError(
+                    "dataset_invalid", f"{path}: a picture in {picture.mode}, not 8-bit gray", _HINT
+                )
+            return np.asarray(picture)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as reason:
+        raise DataError("dataset_invalid", f"{path}: not a picture: {reason}", _HINT) from None
+
+
+def _read_array(path: Path) -> npt.NDArray[Any]:
+    try:
+        return np.asarray(np.load(path, allow_pickle=False))
+    except (OSError, EOFError, ValueError) as reason:
+        raise DataError("dataset_invalid", f"{path}: not a NumPy array: {reason}", _HINT) from None
+
+
+def _checked(values: npt.NDArray[Any], path: Path) -> FloatArray:
+    if values.ndim != 2 or 0 in values.shape or not np.issubdtype(values.dtype, np.floating):
+        raise DataError("dataset_invalid", f"{path}: {values.dtype} array of shape {values.shape}", _HINT)
+    if not np.isfinite(values).all():
+        raise DataError("dataset_invalid", f"{path}: holds values that are not numbers", _HINT)
+    return np.ascontiguousarray(values, dtype=np.float32)

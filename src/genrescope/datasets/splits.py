@@ -1,0 +1,344 @@
+"""Who is in train, validation and test: named protocols, groups never divided by an honest one.
+
+A split is made of units: tracks, or for ``segment-random`` single segments. Nothing here touches audio.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from genrescope.datasets import gtzan
+from genrescope.errors import ConfigError, DataError
+from genrescope.types import IntArray, Track
+
+_PASSES = 5
+
+Numbers = npt.NDArray[np.float64]
+SplitParts = tuple[IntArray, IntArray, IntArray]
+
+
+class Protocol(NamedTuple):
+    """A named way of splitting; ``label`` says in words what may stand on both sides."""
+
+    name: str
+    leaky: bool
+    description: str
+    citation: str
+
+
+PROTOCOLS: Final[dict[str, Protocol]] = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol(
+            "segment-random",
+            True,
+            "leaky: pieces of one recording stand on both sides",
+            "the paper: 6000 segments of 4.5 s, 1200 for test, at random",
+        ),
+        Protocol(
+            "track-random",
+            True,
+            "leaky: recordings of one artist may stand on both sides",
+            "usual for GTZAN: tracks at random within each genre",
+        ),
+        Protocol(
+            "artist-grouped",
+            False,
+            "no artist stands on both sides, as far as artists are known",
+            "A. Flexer, A closer look on artist filters for musical genre classification, ISMIR 2007",
+        ),
+        Protocol(
+            "fault-filtered",
+            False,
+            "GTZAN's published split: no artist on both sides, replicas and distorted tracks removed",
+            "C. Kereliuk, B. L. Sturm, J. Larsen, Deep Learning and Music Adversaries, 2015",
+        ),
+    )
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Indices of units, ascending, by part; no unit is in two parts.
+
+    Attributes
+    ----------
+    protocol : str
+    seed : int
+    unit : {"track", "segment"}
+        What an index counts: tracks in their order, or the segments of the first track, the second, ...
+    train, validation, test : ndarray of int64
+    unit_tracks : ndarray, shape (units,), int64
+        The track that each unit is of.
+    unit_segments : ndarray, shape (units,), int64
+        Which segment of its track each unit is; zeros where units are tracks.
+    """
+
+    protocol: str
+    seed: int
+    unit: Literal["track", "segment"]
+    train: IntArray
+    validation: IntArray
+    test: IntArray
+    unit_tracks: IntArray
+    unit_segments: IntArray
+
+    @property
+    def leaky(self) -> bool:
+        """Whether pieces of one recording, or of one artist, may stand on both sides."""
+        return PROTOCOLS[self.protocol].leaky
+
+
+def get_protocol(protocol: str) -> Protocol:
+    """Return what a protocol is.
+
+    Raises
+    ------
+    ConfigError
+        ``invalid_argument`` for a name that is none.
+    """
+    if protocol not in PROTOCOLS:
+        near = difflib.get_close_matches(protocol, PROTOCOLS, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(PROTOCOLS)}"
+        raise ConfigError("invalid_argument", f"no protocol is named {protocol!r}", hint)
+    return PROTOCOLS[protocol]
+
+
+def split_dataset(
+    tracks: Sequence[Track],
+    protocol: str,
+    *,
+    seed: int,
+    segments_per_track: int | Sequence[int] | IntArray | None = None,
+    test_fraction: float = 0.2,
+    validation_fraction: float = 0.1,
+    folds: int = 5,
+    fold: int = 0,
+) -> Split:
+    """Divide tracks, or their segments, into train, validation and test. The same seed, the same split.
+
+    Parameters
+    ----------
+    protocol : str
+        ``segment-random``: segments at random, genres uneven. ``track-random``: tracks at random within each
+        genre. ``artist-grouped``: fold ``fold`` of ``folds`` is the test part; groups are never divided,
+        genres as even as groups allow. ``fault-filtered``: GTZAN's published parts, by track name.
+    segments_per_track : int, or one int per track
+        For ``segment-random`` only.
+    test_fraction : float
+        Share of all units, for ``segment-random`` and ``track-random``.
+    validation_fraction : float
+        Share of all units, taken from what the test part leaves; 0 for none. ``fault-filtered`` has its own.
+
+    Raises
+    ------
+    ConfigError
+        ``invalid_argument`` for an unknown protocol or an option out of range.
+    DataError
+        ``dataset_empty``; ``dataset_too_small`` for one genre, fewer than two tracks of a genre, fewer
+        groups of a genre than folds, or tracks of which the published split knows too few.
+    """
+    get_protocol(protocol)
+    _check_options(test_fraction, validation_fraction, folds, fold, seed)
+    names, labels = _genres(tracks)
+    generator = np.random.default_rng(seed)
+    owners = np.arange(len(tracks), dtype=np.int64)
+    pieces = np.zeros(len(tracks), dtype=np.int64)
+    if protocol == "segment-random":
+        owners, pieces = _segments(len(tracks), segments_per_track)
+        parts = _draw_segments(len(owners), test_fraction, validation_fraction, generator)
+    elif protocol == "track-random":
+        parts = _draw_tracks(labels, test_fraction, validation_fraction, generator)
+    elif protocol == "artist-grouped":
+        groups = np.unique([track.group for track in tracks], return_inverse=True)[1]
+        parts = _draw_groups(labels, names, groups, validation_fraction, folds, fold, generator)
+    else:
+        parts = _look_up(tracks)
+    _check_parts(parts, labels[owners], names)
+    train, validation, test = (np.sort(part).astype(np.int64) for part in parts)
+    unit: Literal["track", "segment"] = "segment" if protocol == "segment-random" else "track"
+    return Split(protocol, seed, unit, train, validation, test, owners, pieces)
+
+
+# Protocols: each returns train, validation, test
+
+
+def _segments(tracks: int, per_track: int | Sequence[int] | IntArray | None) -> tuple[IntArray, IntArray]:
+    """Return the track of every segment, and which of its track's segments it is."""
+    if per_track is None:
+        raise _bad_use("segment-random needs segments_per_track", "say how many segments each track has")
+    counts = np.asarray(per_track, dtype=np.int64)
+    if counts.ndim == 0:
+        counts = np.full(tracks, counts)
+    if counts.shape != (tracks,) or counts.min() < 0:
+        message = f"segments_per_track of shape {counts.shape} for {tracks} tracks"
+        raise _bad_use(message, "give one number, or one per track, none below 0")
+    pieces = [np.arange(count, dtype=np.int64) for count in counts]
+    return np.repeat(np.arange(tracks, dtype=np.int64), counts), np.concatenate(pieces)
+
+
+def _draw_segments(units: int, test: float, validation: float, generator: np.random.Generator) -> SplitParts:
+    order = generator.permutation(units)
+    tested, held = round(test * units), round(validation * units)
+    return order[tested + held :], order[tested : tested + held], order[:tested]
+
+
+def _draw_tracks(
+    labels: IntArray, test: float, validation: float, generator: np.random.Generator
+) -> SplitParts:
+    """Draw within each genre: at least one track for test, at least one for training."""
+    drawn: list[SplitParts] = []
+    for label in np.unique(labels):
+        members = generator.permutation(np.flatnonzero(labels == label))
+        tested = min(max(1, round(test * len(members))), len(members) - 1)
+        held = min(round(validation * len(members)), len(members) - 1 - tested)
+        drawn.append((members[tested + held :], members[tested : tested + held], members[:tested]))
+    train, validated, tests = (np.concatenate(part) for part in zip(*drawn, strict=True))
+    return train, validated, tests
+
+
+def _draw_groups(
+    labels: IntArray,
+    names: list[str],
+    groups: IntArray,
+    validation: float,
+    folds: int,
+    fold: int,
+    generator: np.random.Generator,
+) -> SplitParts:
+    counts = np.zeros((groups.max() + 1, labels.max() + 1))
+    np.add.at(counts, (groups, labels), 1)
+    _check_groups(counts, folds, names)
+    folds_of = generator.permutation(folds)[_allot(counts, np.full(folds, 1 / folds), generator)]
+    share = validation * len(labels) / counts[folds_of != fold].sum()
+    parts = np.full(len(counts), 2)
+    if share >= 1:
+        message = f"a validation_fraction of {validation} leaves nothing to train on"
+        raise _too_few(message, "make it smaller, or use more folds")
+    shares = np.array([1 - share, share]) if share else np.ones(1)
+    parts[folds_of != fold] = _allot(counts[folds_of != fold], shares, generator)
+    train, validated, test = (np.flatnonzero(parts[groups] == part) for part in range(3))
+    return train, validated, test
+
+
+def _look_up(tracks: Sequence[Track]) -> SplitParts:
+    index = gtzan.load_index()
+    wholes = [index.canonical_id(track.id) for track in tracks]
+    strangers = [track.id for track, whole in zip(tracks, wholes, strict=True) if whole is None]
+    if strangers:
+        message = (
+            f"fault-filtered is a split of GTZAN; {len(strangers)} tracks are not of it: {strangers[0]!r}"
+        )
+        raise _too_few(message, "use artist-grouped")
+    sides = np.array([index.fault_filtered.get(whole, "") for whole in wholes if whole])
+    train, validation, test = (np.flatnonzero(sides == part) for part in ("train", "validation", "test"))
+    genres = {track.label for track in tracks}
+    for part in (train, validation, test):
+        missing = genres - {tracks[unit].label for unit in part.tolist()}
+        if missing:
+            message = (
+                f"of {len(tracks)} tracks of GTZAN the published split leaves a part without {min(missing)!r}"
+            )
+            raise _too_few(message, "use artist-grouped, or more of GTZAN")
+    return train, validation, test
+
+
+def _allot(counts: Numbers, shares: Numbers, generator: np.random.Generator) -> IntArray:
+    """Allot groups to parts of the given shares, as evenly over genres as groups allow.
+
+    The cost is the chi-square distance between tracks per part and genre, and those wanted. Large groups
+    first (in a shaken order, so that seeds differ), each where it costs least; then groups move while that
+    lowers the cost (a longest-first greedy allotment with local search).
+
+    Parameters
+    ----------
+    counts : ndarray, shape (groups, genres)
+    shares : ndarray, shape (parts,), sums to 1
+
+    Returns
+    -------
+    ndarray, shape (groups,), the part of each group
+    """
+    counts = counts[:, counts.any(axis=0)]
+    wanted = np.outer(shares, counts.sum(axis=0))
+    filled = np.zeros_like(wanted)
+    part = np.full(len(counts), -1, dtype=np.int64)
+    order = np.argsort(-counts.sum(axis=1) * generator.uniform(0.5, 1, len(counts)), kind="stable")
+    for _ in range(_PASSES):
+        before = part.copy()
+        for group in order:
+            if part[group] >= 0:
+                filled[part[group]] -= counts[group]
+            costs = ((2 * (filled - wanted) + counts[group]) * counts[group] / wanted).sum(axis=1)
+            # Rounded, so that a tie is a tie on every processor.
+            part[group] = np.round(costs, 9).argmin()
+            filled[part[group]] += counts[group]
+        if np.array_equal(part, before):
+            break
+    return part
+
+
+# Checks
+
+
+def _genres(tracks: Sequence[Track]) -> tuple[list[str], IntArray]:
+    """Return the genres, and each track's as a number; refuse what no protocol can split."""
+    if not tracks:
+        raise DataError("dataset_empty", "there are no tracks to split", "check what the data set holds")
+    named = [track.label for track in tracks]
+    found, labels, counts = np.unique(named, return_inverse=True, return_counts=True)
+    names: list[str] = found.tolist()
+    if len(names) < 2:
+        raise _too_few(f"all {len(tracks)} tracks are {names[0]!r}", "give tracks of at least two genres")
+    if counts.min() < 2:
+        message = f"only one track is {names[counts.argmin()]!r}"
+        raise _too_few(message, "give every genre at least two tracks, or leave it out")
+    return names, labels.astype(np.int64)
+
+
+def _check_options(test: float, validation: float, folds: int, fold: int, seed: int) -> None:
+    if not 0 < test < 1:
+        raise _bad_use(f"test_fraction is {test}", "give a number between 0 and 1")
+    if not 0 <= validation < 1 - test:
+        hint = "give 0 for none, and less than what the test part leaves"
+        raise _bad_use(f"validation_fraction is {validation}", hint)
+    if folds < 2:
+        raise _bad_use(f"folds is {folds}", "give at least 2")
+    if not 0 <= fold < folds:
+        raise _bad_use(f"fold is {fold}, of {folds}", f"give 0 to {folds - 1}")
+    if seed < 0:
+        raise _bad_use(f"seed is {seed}", "give 0 or more")
+
+
+def _check_groups(counts: Numbers, folds: int, names: list[str]) -> None:
+    artists = np.count_nonzero(counts, axis=0)
+    fewest = int(artists.min())
+    if fewest < folds:
+        message = f"{names[artists.argmin()]!r} has tracks of {fewest} artists, fewer than {folds} folds"
+        hint = f"use at most {fewest} folds" if fewest > 1 else "add artists, or use track-random"
+        raise _too_few(message, hint)
+
+
+def _check_parts(parts: SplitParts, unit_labels: IntArray, names: list[str]) -> None:
+    """Refuse a training part without some genre, and an empty test part."""
+    train, _, test = parts
+    missing = [repr(names[label]) for label in np.setdiff1d(np.arange(len(names)), unit_labels[train])]
+    if missing:
+        message = f"nothing of {', '.join(missing)} is left to train on"
+        raise _too_few(message, "give more tracks, or make the other parts smaller")
+    if not len(test):
+        raise _too_few("nothing is left for the test part", "give more tracks, or a larger test_fraction")
+
+
+def _too_few(message: str, hint: str) -> DataError:
+    return DataError("dataset_too_small", message, hint)
+
+
+def _bad_use(message: str, hint: str) -> ConfigError:
+    return ConfigError("invalid_argument", message, hint)

@@ -1,0 +1,14 @@
+from .database import Filter as Filter
+from .export import write_csv as write_csv
+from .export import write_jsonl as write_jsonl
+from .export import write_parquet as write_parquet
+from .export import write_playlists as write_playlists
+from .library import Library as Library
+from .library import ScanOptions as ScanOptions
+from .library import ScanResult as ScanResult
+from .library import TagOptions as TagOptions
+from .library import as_answer as as_answer
+from .library import count_by as count_by
+from .library import default_path as default_path
+from .tagging import TagResult as TagResult
+from .tagging import UntagResult as UntagResult

@@ -1,0 +1,1 @@
+"""Pre-trained networks: their weights, what they take, and loading them."""

@@ -1,0 +1,338 @@
+"""Pre-trained branches: where they come from, under which license, what they take, and loading them.
+
+Names of the catalog, ``BACKBONES``, are loaded from a file or fetched on demand; ``hub:NAME`` and
+``hub:FOLDER`` are any audio encoder of the Hugging Face hub. All answer to ``embed``.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from genrescope import utils
+from genrescope.errors import ConfigError, DataError, ModelError
+from genrescope.features import EFFICIENTAT, PAPER_LOG_MEL, SPECTROGRAM_LOG_MEL, FeatureSpec
+from genrescope.labels import STYLE_INDICES, STYLES
+from genrescope.models.backbones import hub, torchvision
+from genrescope.models.backbones.efficientat import AUDIOSET_CLASSES, WIDTHS, EfficientAt, embedding_size
+from genrescope.models.student import WIDTH as STUDENT_WIDTH
+from genrescope.models.student import Student
+from genrescope.utils import cache_folder, package_data
+
+HUB = "hub:"
+STUDENT, STUDENT_FILE = "student", "student.pt"
+
+
+@dataclass(frozen=True)
+class BackboneInfo:
+    """What is known of a backbone without loading it.
+
+    Attributes
+    ----------
+    name : str
+    source : str
+        URL of the weights, the folder that they come from, or their name in the package.
+    license : str
+        Of the weights.
+    sha256 : str, optional
+        Of the weight file, in hexadecimal: all of it, or the first digits where no more was published. None:
+        not published; the one of the first download is recorded and holds from then on.
+    sample_rate : int
+        In Hz.
+    spec : FeatureSpec, optional
+        Features that it takes; None: it takes samples.
+    size : int
+        Numbers of an embedding.
+    classes : int
+        Logits besides the embedding; 0 for none.
+    styles : tuple of int
+        Which of the logits are those of ``audioset.STYLES``; empty for none.
+    mean_average_precision : float, optional
+        On AudioSet's evaluation data, as its authors report it.
+    """
+
+    name: str
+    source: str
+    license: str
+    sha256: str | None
+    sample_rate: int
+    spec: FeatureSpec | None
+    size: int
+    classes: int = 0
+    styles: tuple[int, ...] = ()
+    mean_average_precision: float | None = None
+
+    @property
+    def takes(self) -> Literal["samples", "log_mel"]:
+        """What ``embed`` wants: samples (segments, n) or log-mel (segments, mels, frames)."""
+        return "samples" if self.spec is None else "log_mel"
+
+    @property
+    def file(self) -> str:
+        """Name of the weight file."""
+        return PurePosixPath(self.source).name
+
+
+class Backbone(nn.Module):
+    """A pre-trained network and its facts.
+
+    Attributes
+    ----------
+    facts : Facts
+    network : torch.nn.Module
+        The network itself, with the parameters that training may change.
+    """
+
+    def __init__(self, facts: BackboneInfo, network: nn.Module) -> None:
+        super().__init__()
+        self.info = facts
+        self.network = network
+
+    def embed(self, batch: Tensor) -> Tensor:
+        """Return embeddings, shape (segments, size), of what ``facts.takes`` names."""
+        embedding: Tensor = self.network.embed(batch)  # type: ignore[operator]
+        return embedding
+
+    def embed_with_styles(self, batch: Tensor) -> tuple[Tensor, Tensor]:
+        """Return embeddings and the logits of ``audioset.STYLES``; for backbones whose facts have styles."""
+        embedding, logits = self.network(batch)
+        return embedding, logits[:, list(self.info.styles)]
+
+    def forward(self, batch: Tensor) -> Any:
+        """Return what the network returns: EfficientAT embedding and logits, others the embedding."""
+        return self.network(batch)
+
+
+class BackboneEntry(NamedTuple):
+    """A backbone of the catalog: its facts, its network, and how the file's names become the network's."""
+
+    info: BackboneInfo
+    build: Callable[[], nn.Module]
+    translate: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] = dict
+
+
+def _efficientat(name: str, precision: int, sha256: str | None = None) -> BackboneEntry:
+    release = "https://github.com/fschmid56/EfficientAT/releases/download/v0.0.1"
+    width = WIDTHS[name]
+    facts = BackboneInfo(
+        name,
+        f"{release}/{name}_as_mAP_{precision}.pt",
+        "MIT, (c) 2022 Florian Schmid",
+        sha256,
+        EFFICIENTAT.sample_rate,
+        EFFICIENTAT,
+        embedding_size(width),
+        AUDIOSET_CLASSES,
+        tuple(STYLE_INDICES.values()),
+        precision / 1000,
+    )
+    return BackboneEntry(facts, lambda: EfficientAt(width))
+
+
+def _torchvision(
+    name: str, file: str, sha256: str, network: type[torchvision.PictureNetwork]
+) -> BackboneEntry:
+    facts = BackboneInfo(
+        name,
+        f"https://download.pytorch.org/models/{file}",
+        "BSD-3-Clause, (c) Soumith Chintala 2016; trained on ImageNet, which is for non-commercial research",
+        sha256,
+        PAPER_LOG_MEL.sample_rate,
+        PAPER_LOG_MEL,
+        network.size,
+    )
+    return BackboneEntry(facts, network, torchvision.without_head)
+
+
+def _student() -> BackboneEntry:
+    facts = BackboneInfo(
+        STUDENT,
+        STUDENT_FILE,
+        "MIT; after EfficientAT mn04, MIT, (c) 2022 Florian Schmid",
+        None,
+        SPECTROGRAM_LOG_MEL.sample_rate,
+        SPECTROGRAM_LOG_MEL,
+        embedding_size(STUDENT_WIDTH),
+        len(STYLES),
+        tuple(range(len(STYLES))),
+    )
+    return BackboneEntry(facts, lambda: Student(len(STYLES)))
+
+
+BACKBONES: dict[str, BackboneEntry] = {
+    entry.info.name: entry
+    for entry in (
+        _efficientat("mn01", 298),
+        _efficientat("mn02", 378),
+        _efficientat("mn04", 432, "899a8c6217063f6941793102a2780b3dd788ab11fce468d9cf5f0577c453321c"),
+        _efficientat("mn05", 443),
+        _efficientat("mn10", 471),
+        _efficientat("mn20", 478),
+        _efficientat("mn30", 482),
+        _efficientat("mn40", 484),
+        # torchvision publishes the first eight digits of the checksum, in the file's name.
+        _student(),
+        _torchvision("vgg16", "vgg16-397923af.pth", "397923af", torchvision.Vgg16),
+        _torchvision("inception-v3", "inception_v3_google-0cc3c7bd.pth", "0cc3c7bd", torchvision.InceptionV3),
+    )
+}
+
+
+def load_backbone(name: str, *, weights: Path | None = None, cache: Path | None = None) -> Backbone:
+    """Load a backbone, in eval mode; torch's random state is left as it is.
+
+    Parameters
+    ----------
+    name : str
+        A key of ``BACKBONES``, or ``hub:`` and the name or folder of an encoder of the Hugging Face hub.
+    weights : Path, optional
+        A file of weights to load instead of the published ones, as its owner vouches for it: no checksum.
+    cache : Path, optional
+        Folder of fetched weights; ``files.cache_folder("weights")`` if none. The hub has a cache of its own.
+
+    Raises
+    ------
+    ConfigError
+        ``invalid_config``: no such backbone; ``invalid_argument``: ``weights`` for one of the hub.
+    ModelError
+        ``model_not_found``, ``model_corrupt``: no file there, or one that holds no weights or not the
+        published ones; ``model_incompatible``: weights of another network.
+    EnvironmentFailure
+        ``download_failed``: no network; ``missing_dependency``: torchvision or transformers is missing or
+        does not load; ``write_failed``.
+    """
+    if name.startswith(HUB):
+        return _from_hub(name, weights, cache)
+    if name not in BACKBONES:
+        raise ConfigError(
+            "invalid_config",
+            f"no backbone is named {name!r}",
+            f"choose one of: {', '.join(BACKBONES)}; or {HUB}NAME for an encoder of the Hugging Face hub",
+        )
+    facts, build, translate = BACKBONES[name]
+    with torch.device("meta"):  # shapes without numbers: those are in the file
+        network = build()
+    if weights is None and name == STUDENT:
+        weights = package_data("models", facts.file)
+    elif weights is None:
+        weights = utils.download_file(
+            facts.source, (cache or cache_folder("weights")) / facts.file, sha256=facts.sha256
+        )
+    _fill(network, translate(read_weights(weights)), f"{weights}: not the weights of {name}")
+    return Backbone(facts, network).eval()
+
+
+def backbone_spec(name: str) -> FeatureSpec:
+    """Return the features that a backbone takes, without loading it.
+
+    Raises
+    ------
+    ConfigError
+        ``invalid_config``: no such backbone, or one that takes samples.
+    """
+    facts = BACKBONES[name].info if name in BACKBONES else None
+    if facts is None or facts.spec is None:
+        raise ConfigError(
+            "invalid_config",
+            f"no backbone for model files is named {name!r}",
+            f"choose one of: {', '.join(BACKBONES)}",
+        )
+    return facts.spec
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read a state dict; a file that would run code on loading is refused.
+
+    Raises
+    ------
+    ModelError
+        ``model_not_found``, ``model_corrupt``, ``model_incompatible``.
+    """
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise ModelError("model_not_found", f"{path}: no such file", "check the path") from None
+    except Exception as reason:  # damage shows itself anywhere in torch's reader, as any kind of error
+        raise ModelError(
+            "model_corrupt",
+            f"{path}: cannot be read as weights, nothing but weights: {str(reason).partition(chr(10))[0]}",
+            "give a file that torch.save made of a state dict",
+        ) from None
+    if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
+        raise ModelError(
+            "model_incompatible", f"{path}: holds something else than a state dict", "save that alone"
+        )
+    return loaded
+
+
+def read_labels(path: Path) -> tuple[str, ...]:
+    """Read the names of AudioSet's classes, in the order of the logits.
+
+    Parameters
+    ----------
+    path : Path
+        AudioSet's ``class_labels_indices.csv``: columns ``index``, ``mid``, ``display_name``.
+
+    Raises
+    ------
+    DataError
+        ``dataset_not_found``, ``dataset_invalid``.
+    """
+    try:
+        with path.open(encoding="utf8", newline="") as stream:
+            rows = [(row["index"], row["display_name"]) for row in csv.DictReader(stream)]
+    except OSError as reason:
+        raise DataError(
+            "dataset_not_found", f"{path}: {reason.strerror}", "give AudioSet's list of classes"
+        ) from None
+    except KeyError as column:
+        raise _malformed(path, f"has no column {column}") from None
+    except (ValueError, csv.Error) as reason:
+        raise _malformed(path, f"is no table in UTF-8: {reason}") from None
+    if [index for index, _ in rows] != [str(number) for number in range(AUDIOSET_CLASSES)]:
+        raise _malformed(path, f"its {len(rows)} rows are not numbered from 0 to {AUDIOSET_CLASSES - 1}")
+    return tuple(name for _, name in rows)
+
+
+def _malformed(path: Path, what: str) -> DataError:
+    return DataError(
+        "dataset_invalid", f"{path}: {what}", "give AudioSet's class_labels_indices.csv as published"
+    )
+
+
+def _fill(network: nn.Module, state: dict[str, Tensor], complaint: str) -> None:
+    try:
+        network.load_state_dict(state, assign=True)
+    except RuntimeError as reason:
+        differences = str(reason).splitlines()[1:2] or [str(reason)]
+        raise ModelError(
+            "model_incompatible",
+            f"{complaint}: {differences[0].strip()[:200]}",
+            "check the name and the file",
+        ) from None
+    network.float()  # weights may be stored in half precision
+
+
+def _from_hub(name: str, weights: Path | None, cache: Path | None) -> Backbone:
+    if weights is not None:
+        raise ConfigError(
+            "invalid_argument", f"{name}: takes no file of weights", f"name its folder instead: {HUB}FOLDER"
+        )
+    where = name.removeprefix(HUB)
+    encoder = hub.load_hub_encoder(where, cache=cache)
+    facts = BackboneInfo(
+        name,
+        where if Path(where).is_dir() else f"https://huggingface.co/{where}",
+        hub.license(where, cache=cache),
+        None,
+        encoder.sample_rate,
+        None,
+        encoder.size,
+    )
+    return Backbone(facts, encoder).eval()

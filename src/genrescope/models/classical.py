@@ -1,0 +1,110 @@
+"""The paper's baselines: logistic regression and a support vector machine on standardized means."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from genrescope.errors import ConfigError, missing_extra
+from genrescope.types import FloatArray, IntArray
+
+CLASSICAL_FAMILIES = {
+    "logistic-regression": "multinomial logistic regression on standardized feature means",
+    "svm": "support vector machine, radial kernel, on standardized feature means; sigmoid-calibrated scores",
+}
+
+
+def fit_classical(name: str, inputs: FloatArray, targets: IntArray, *, c: float, seed: int) -> Any:
+    """Fit a scikit-learn pipeline: standardization on these inputs only, then the classifier.
+
+    Parameters
+    ----------
+    name : {"logistic-regression", "svm"}
+    inputs : ndarray, shape (segments, features)
+    targets : ndarray, shape (segments,), indices of classes
+    c : float
+        Inverse strength of regularization.
+    seed : int
+
+    Raises
+    ------
+    ConfigError
+        ``invalid_config``: no classifier of that name.
+    EnvironmentFailure
+        ``missing_dependency``: scikit-learn is not installed.
+    """
+    try:
+        from sklearn.calibration import CalibratedClassifierCV
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+        from sklearn.svm import SVC
+    except ImportError:
+        raise missing_extra("train", "scikit-learn") from None
+    if name == "logistic-regression":
+        classifier = LogisticRegression(C=c, max_iter=5000, random_state=seed)
+    elif name == "svm":
+        # An SVM has distances, not probabilities: sigmoids (Platt, 1999) turn one into the other.
+        classifier = CalibratedClassifierCV(SVC(C=c, random_state=seed), ensemble=False)
+    else:
+        raise ConfigError(
+            "invalid_config",
+            f"no classifier is named {name!r}",
+            "choose one of: " + ", ".join(CLASSICAL_FAMILIES),
+        )
+    pipeline = make_pipeline(StandardScaler(), classifier)
+    pipeline.fit(np.asarray(inputs, np.float32), targets)
+    return pipeline
+
+
+def fit_linear(
+    embeddings: FloatArray, targets: IntArray, *, c: float, seed: int
+) -> tuple[FloatArray, FloatArray]:
+    """Fit a class-balanced logistic regression on embeddings as they are.
+
+    Returns
+    -------
+    weights : ndarray, shape (classes, features), float32
+    biases : ndarray, shape (classes,), float32
+        Of a linear layer whose softmax gives the probabilities.
+    """
+    try:
+        from sklearn.linear_model import LogisticRegression
+    except ImportError:
+        raise missing_extra("train", "scikit-learn") from None
+    regression = LogisticRegression(C=c, class_weight="balanced", max_iter=5000, random_state=seed)
+    regression.fit(embeddings, targets)
+    weights, biases = regression.coef_, regression.intercept_
+    if len(weights) == 1:  # two classes: one logit, which a softmax needs twice
+        weights, biases = np.concatenate([-weights, weights]) / 2, np.concatenate([-biases, biases]) / 2
+    return weights.astype(np.float32), biases.astype(np.float32)
+
+
+def classical_to_onnx(pipeline: Any, features: int) -> Any:
+    """Convert a fitted pipeline to an ONNX graph ``features (n, features) -> scores (n, classes)``."""
+    try:
+        from skl2onnx import to_onnx as convert
+        from skl2onnx.common.data_types import FloatTensorType
+    except ImportError:
+        raise missing_extra("train", "skl2onnx") from None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecations inside skl2onnx, nothing a user could act on
+        graph = convert(
+            pipeline,
+            initial_types=[("features", FloatTensorType([None, features]))],
+            options={id(pipeline): {"zipmap": False}},
+            target_opset={"": 17, "ai.onnx.ml": 3},
+        )
+    return _only_scores(graph)
+
+
+def _only_scores(graph: Any) -> Any:
+    outputs = graph.graph.output
+    (scores,) = [output for output in outputs if output.name == "probabilities"]
+    kept = type(scores)()
+    kept.CopyFrom(scores)
+    del outputs[:]
+    outputs.append(kept)
+    return graph

@@ -1,0 +1,302 @@
+"""The networks: the paper's LSTM and parallel CNN + RNN, a sequential CRNN, and a plain CNN.
+
+Every network takes features as ``features.compute`` gives them and returns logits, shape (segments, classes).
+Normalization is the first layer of each, fitted on training data only, so it travels inside the model file.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from genrescope.errors import ConfigError
+from genrescope.models.levels import relative_level
+
+
+class Standardize(nn.Module):
+    """Subtract a mean and divide by a deviation, one of each per feature of a sequence.
+
+    Shape: (segments, frames, features) -> the same.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("deviation", torch.ones(features))
+
+    def fit(self, batch: Tensor) -> None:
+        """Take the statistics of ``batch``, training data only."""
+        flat = batch.reshape(-1, batch.shape[-1])
+        self.mean.copy_(flat.mean(0))
+        self.deviation.copy_(flat.std(0).clamp(min=1e-5))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """Return standardized features."""
+        return (batch - self.mean) / self.deviation
+
+
+class RelativeLevel(nn.Module):
+    """Log-mel in dB -> level below the segment's maximum, floored at -80 dB, standardized per band.
+
+    The reference is the segment's own maximum, so gain does not change the answer.
+    Shape: (segments, mels, frames) -> the same.
+    """
+
+    def __init__(self, mels: int) -> None:
+        super().__init__()
+        self.standardize = Standardize(mels)
+
+    def fit(self, batch: Tensor) -> None:
+        """Take the statistics of ``batch``, training data only."""
+        self.standardize.fit(relative_level(batch).transpose(1, 2))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """Return standardized relative levels."""
+        standard: Tensor = self.standardize(relative_level(batch).transpose(1, 2))
+        return standard.transpose(1, 2)
+
+
+class Normalization(Protocol):
+    """A first layer: fitted on training data, then applied to every batch."""
+
+    def fit(self, batch: Tensor) -> None:
+        """Take the statistics of ``batch``."""
+
+    def __call__(self, batch: Tensor) -> Tensor:
+        """Return normalized features."""
+
+
+class Network(nn.Module, ABC):
+    """What all networks share: ``normalize`` first, then ``score``."""
+
+    normalizer: Normalization
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """What ``answer`` names besides the genres; empty for a network without it."""
+        return ()
+
+    def fit(self, batch: Tensor) -> None:
+        """Fit the first layer to features as computed, training data only."""
+        self.normalizer.fit(batch)
+
+    @abstractmethod
+    def forward_features(self, batch: Tensor) -> Tensor:
+        """Return logits, shape (segments, classes), of normalized features."""
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """Return logits, shape (segments, classes), of features as computed."""
+        return self.forward_features(self.normalizer(batch))
+
+
+class Lstm(Network):
+    """The paper's vanilla LSTM (its Figure 6): 128 units, 64 units, one output per genre.
+
+    Input (segments, frames, features).
+    """
+
+    def __init__(self, features: int, classes: int, *, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.normalizer = Standardize(features)
+        self.first = nn.LSTM(features, 128, batch_first=True)
+        self.second = nn.LSTM(128, 64, batch_first=True)
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(64, classes)
+        initialize_weights(self)
+
+    def forward_features(self, batch: Tensor) -> Tensor:
+        """Read the sequence; the last state of the second layer decides."""
+        states, _ = self.first(batch)
+        _, (last, _) = self.second(self.dropout(states))
+        logits: Tensor = self.output(self.dropout(last[-1]))
+        return logits
+
+
+class SequentialCrnn(Network):
+    """Convolutions over time and frequency, then a GRU over what they found (Choi et al., ICASSP 2017).
+
+    Input (segments, mels, frames).
+    """
+
+    def __init__(self, mels: int, frames: int, classes: int, *, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.normalizer = RelativeLevel(mels)
+        self.convolutions = nn.Sequential(
+            *_block(1, 24, (2, 2)), *_block(24, 48, (2, 2)), *_block(48, 64, (4, 2)), *_block(64, 64, (4, 2))
+        )
+        self.recurrence = nn.GRU(64 * (mels // 64), 64, batch_first=True, bidirectional=True)
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(128, classes)
+        initialize_weights(self)
+
+    def forward_features(self, batch: Tensor) -> Tensor:
+        """Convolve, read the columns in order, decide from both last states."""
+        maps = self.convolutions(batch.unsqueeze(1))
+        columns = maps.flatten(1, 2).transpose(1, 2)
+        _, last = self.recurrence(columns)
+        logits: Tensor = self.output(self.dropout(torch.cat([last[0], last[1]], dim=1)))
+        return logits
+
+
+class ParallelCnnRnn(Network):
+    """The paper's network (its Figure 7, after Dwivedi 2018): a CNN and a GRU side by side.
+
+    For 128 bands x 194 frames the branches give 384 and 128 numbers. Convolutions are (3, 1): three bands,
+    one frame, unpadded along the bands; pools 2, 2, 2, 4 and none after the fifth. The GRU reads the
+    spectrogram pooled by 2 bands and 4 frames. Input (segments, mels, frames).
+    """
+
+    def __init__(self, mels: int, frames: int, classes: int, *, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.normalizer = RelativeLevel(mels)
+        layers: list[nn.Module] = []
+        for inputs, outputs, pool in ((1, 16, 2), (16, 32, 2), (32, 64, 2), (64, 64, 4), (64, 64, 1)):
+            layers += [
+                nn.Conv2d(inputs, outputs, (3, 1)),
+                nn.ReLU(),
+                nn.MaxPool2d(pool) if pool > 1 else nn.Identity(),
+            ]
+        self.convolutions = nn.Sequential(*layers, nn.Flatten())
+        self.pool = nn.MaxPool2d((2, 4))
+        self.recurrence = nn.GRU(mels // 2, 64, batch_first=True, bidirectional=True)
+        self.dropout = nn.Dropout(dropout)
+        with torch.no_grad():
+            width = self.branches(torch.zeros(1, mels, frames))[0].shape[1]
+        self.output = nn.Linear(width + 128, classes)
+        initialize_weights(self)
+
+    def branches(self, batch: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the CNN and the GRU make of normalized features: (segments, 384), (segments, 128)."""
+        picture = self.convolutions(batch.unsqueeze(1))
+        _, last = self.recurrence(self.pool(batch.unsqueeze(1)).squeeze(1).transpose(1, 2))
+        return picture, torch.cat([last[0], last[1]], dim=1)
+
+    def forward_features(self, batch: Tensor) -> Tensor:
+        """Join both branches; one dense layer decides."""
+        logits: Tensor = self.output(self.dropout(torch.cat(self.branches(batch), dim=1)))
+        return logits
+
+
+class Cnn(Network):
+    """Five convolutions of growing width, mean and maximum over time, one dense layer.
+
+    Input (segments, mels, frames), any number of frames from 16.
+    """
+
+    def __init__(
+        self, mels: int, classes: int, *, dropout: float = 0.3, widths: Sequence[int] = (24, 48, 96, 144, 192)
+    ) -> None:
+        super().__init__()
+        self.normalizer = RelativeLevel(mels)
+        layers: list[nn.Module] = []
+        for inputs, outputs in zip((1, *widths[:-1]), widths, strict=True):
+            layers += _block(inputs, outputs, (2, 2))
+        self.convolutions = nn.Sequential(*layers[:-1])  # the last map is pooled over all of it instead
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(2 * widths[-1], classes)
+        initialize_weights(self)
+
+    def embed(self, batch: Tensor) -> Tensor:
+        """Return what the convolutions found, (segments, 2 x last width), of normalized features."""
+        columns = self.convolutions(batch.unsqueeze(1)).mean(2)
+        return torch.cat([columns.mean(2), columns.amax(2)], dim=1)
+
+    def forward_features(self, batch: Tensor) -> Tensor:
+        """Decide from the embedding."""
+        logits: Tensor = self.output(self.dropout(self.embed(batch)))
+        return logits
+
+
+def _block(inputs: int, outputs: int, pool: tuple[int, int]) -> list[nn.Module]:
+    return [
+        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(),
+        nn.MaxPool2d(pool),
+    ]
+
+
+def initialize_weights(network: nn.Module) -> None:
+    """Start from weights that keep variance: He for convolutions, orthogonal for recurrences.
+
+    He et al., ICCV 2015; Saxe et al., ICLR 2014. Forget gates start open: Jozefowicz et al., ICML 2015.
+    """
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+        elif isinstance(layer, nn.LSTM | nn.GRU):
+            _initialize_recurrence(layer)
+
+
+def _initialize_recurrence(layer: nn.LSTM | nn.GRU) -> None:
+    for name, weight in layer.named_parameters():
+        if name.startswith("weight_hh"):
+            for gate in torch.split(weight.data, layer.hidden_size):
+                nn.init.orthogonal_(gate)
+        elif name.startswith("weight_ih"):
+            nn.init.xavier_uniform_(weight)
+        else:
+            nn.init.zeros_(weight)
+            if isinstance(layer, nn.LSTM) and name.startswith("bias_ih"):
+                weight.data[layer.hidden_size : 2 * layer.hidden_size] = 1.0
+
+
+class NetworkFamily(NamedTuple):
+    """A network by name: ``build(bands or features, frames, classes, dropout)``, and what it takes."""
+
+    build: Callable[[int, int, int, float], Network]
+    input: str
+    summary: str
+
+
+NETWORK_FAMILIES: dict[str, NetworkFamily] = {
+    "lstm": NetworkFamily(
+        lambda n, _, k, p: Lstm(n, k, dropout=p), "sequence", "LSTM 128-64, the paper's vanilla LSTM"
+    ),
+    "crnn": NetworkFamily(
+        lambda n, t, k, p: SequentialCrnn(n, t, k, dropout=p), "log_mel", "convolutions, then a GRU"
+    ),
+    "parallel": NetworkFamily(
+        lambda n, t, k, p: ParallelCnnRnn(n, t, k, dropout=p), "log_mel", "the paper's CNN beside a GRU"
+    ),
+    "cnn": NetworkFamily(
+        lambda n, _, k, p: Cnn(n, k, dropout=p), "log_mel", "five convolutions, pooled over time"
+    ),
+}
+
+
+def build_network(name: str, *, features: int, frames: int, classes: int, dropout: float) -> Network:
+    """Build a network with fresh weights from the current torch seed.
+
+    Raises
+    ------
+    ConfigError
+        ``invalid_config``: no network of that name, or segments too short for its pools.
+    """
+    if name not in NETWORK_FAMILIES:
+        raise ConfigError(
+            "invalid_config", f"no network is named {name!r}", "choose one of: " + ", ".join(NETWORK_FAMILIES)
+        )
+    try:
+        return NETWORK_FAMILIES[name].build(features, frames, classes, dropout)
+    except RuntimeError as reason:
+        raise ConfigError(
+            "invalid_config",
+            f"{name}: {frames} frames are too few for its pools ({reason})",
+            "use longer segments",
+        ) from None
+
+
+def smoothed_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean cross-entropy of ``logits`` against soft ``targets``, both (segments, classes)."""
+    return -(targets * functional.log_softmax(logits.float(), dim=1)).sum(dim=1).mean()

@@ -1,0 +1,100 @@
+"""A student of EfficientAT that sees 24 frames a second instead of 100, and the bands of GTZAN's pictures.
+
+The student is its teacher with two changes, so that it starts from what the teacher knows instead of from
+nothing: a linear map turns its mel bands into the teacher's, and the two strides along time that the coarser
+raster has already taken are left out. Distillation teaches it the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from genrescope.models.backbones.efficientat import EfficientAt
+from genrescope.models.levels import relative_level
+from genrescope.types import FloatArray
+
+MELS = 128
+WIDTH = 0.4
+# Layers of EfficientAT whose stride along time is left out: the stem and the first block with one.
+_UNSTRIDDEN = (0, 2)
+_RIDGE = 1.0
+
+
+class Student(nn.Module):
+    """Log-mel in dB, as ``features.PICTURE_LOG_MEL`` gives it -> embedding, and one logit per style.
+
+    Levels are taken relative to the loudest band of the segment, so gain does not change the answer.
+    Input (segments, 128, frames), any number of frames; trained on 10 s, 242 frames.
+
+    Parameters
+    ----------
+    styles : int
+    """
+
+    def __init__(self, styles: int) -> None:
+        super().__init__()
+        self.mel_projection = nn.Linear(MELS, MELS)
+        self.network = EfficientAt(WIDTH, styles)
+        self.size = self.network.size
+        for place in _UNSTRIDDEN:
+            strided = [
+                layer
+                for layer in self.network.features[place].modules()
+                if isinstance(layer, nn.Conv2d) and layer.stride == (2, 2)
+            ]
+            strided[0].stride = (2, 1)
+
+    def project_mel(self, batch: Tensor) -> Tensor:
+        """Return a batch as the teacher would have it, (segments, 128, frames)."""
+        mapped: Tensor = self.mel_projection(relative_level(batch).transpose(1, 2))
+        return mapped.transpose(1, 2)
+
+    def embed(self, batch: Tensor) -> Tensor:
+        """Return embeddings, shape (segments, size)."""
+        return self.network.embed(self.project_mel(batch))
+
+    def forward(self, batch: Tensor) -> tuple[Tensor, Tensor]:
+        """Return embeddings (segments, size) and logits of styles (segments, styles)."""
+        embedding, logits = self.network(self.project_mel(batch))
+        return embedding, logits
+
+
+def init_from_teacher(teacher: EfficientAt, styles: Sequence[int]) -> Student:
+    """Build a student that starts with its teacher's weights.
+
+    Parameters
+    ----------
+    teacher : EfficientAt
+        Of ``WIDTH``.
+    styles : sequence of int
+        The teacher's classes that the student keeps.
+    """
+    student = Student(len(styles))
+    state = dict(teacher.state_dict())
+    for name in ("classifier.5.weight", "classifier.5.bias"):
+        state[name] = state[name][list(styles)]
+    student.network.load_state_dict(state)
+    return student
+
+
+def fit_mel_projection(student: Student, seen: FloatArray, heard: FloatArray) -> None:
+    """Fit the map of bands by ridge regression: the teacher's spectrograms from the student's.
+
+    Parameters
+    ----------
+    seen, heard : ndarray, shape (segments, 128, frames)
+        Of the same sound: the student's in dB, the teacher's brought to as many frames.
+    """
+    levels = relative_level(torch.from_numpy(seen)).numpy()
+    inputs, targets = (x.transpose(0, 2, 1).reshape(-1, MELS).astype(np.float64) for x in (levels, heard))
+    middle, aim = inputs.mean(0), targets.mean(0)
+    inputs, targets = inputs - middle, targets - aim
+    ridge = _RIDGE * len(inputs) * np.eye(MELS)
+    weights = np.linalg.solve(inputs.T @ inputs + ridge, inputs.T @ targets).T
+    with torch.no_grad():
+        student.mel_projection.weight.copy_(torch.from_numpy(weights))
+        student.mel_projection.bias.copy_(torch.from_numpy(aim - weights @ middle))

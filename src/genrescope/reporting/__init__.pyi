@@ -1,0 +1,17 @@
+from .classification_report import classification_page as classification_page
+from .document import Figure as Figure
+from .document import Section as Section
+from .document import Table as Table
+from .document import format_clock as format_clock
+from .document import html as html
+from .evaluation_report import EvaluationReport as EvaluationReport
+from .evaluation_report import MeasuredAccuracy as MeasuredAccuracy
+from .evaluation_report import PaperComparison as PaperComparison
+from .evaluation_report import ReportPaths as ReportPaths
+from .evaluation_report import write_report as write_report
+from .feature_plot import plot_features as plot_features
+from .figures import Curve as Curve
+from .figures import mel_figure as mel_figure
+from .figures import mfcc_figure as mfcc_figure
+from .library_report import library_page as library_page
+from .theme import style_sheet as style_sheet

@@ -1,0 +1,366 @@
+"""Figures as SVG text, drawn with matplotlib: imported on first use, its pyplot never touched.
+
+The same input gives the same text. Grounds are transparent and colors come from
+`genrescope.reporting.theme`, so that a page can show a figure in light and in dark.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from genrescope.errors import missing_extra
+from genrescope.evaluation import CalibrationBin, Threshold
+from genrescope.reporting.theme import ACCENT, INK, MUTED, RULE, SERIES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Array = npt.NDArray[Any]
+
+_MANY_CLASSES = 24
+_MOST_POINTS = 1200
+_LABELS = {
+    "waveform": "sample value",
+    "log_mel": "mel band",
+    "mfcc": "coefficient",
+    "chroma": "pitch class",
+    "spectral_contrast": "octave band",
+    "spectral_centroid": "Hz",
+    "spectral_bandwidth": "Hz",
+    "spectral_rolloff": "Hz",
+    "zero_crossing_rate": "share of samples",
+    "rms": "RMS",
+}
+_TOGETHER = ("spectral_centroid", "spectral_bandwidth", "spectral_rolloff")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The course of a training; one value per epoch in each tuple, or an empty tuple where not recorded."""
+
+    epochs: tuple[int, ...]
+    train_loss: tuple[float, ...]
+    validation_loss: tuple[float, ...]
+    train_accuracy: tuple[float, ...]
+    validation_accuracy: tuple[float, ...]
+    learning_rate: tuple[float, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the curve as JSON-ready data; what is not finite, as after a divergence, as None."""
+        columns = asdict(self).items()
+        return {name: [one if np.isfinite(one) else None for one in values] for name, values in columns}
+
+
+def confusion_figure(confusion: npt.ArrayLike, classes: Sequence[str], title: str) -> str:
+    """Draw a confusion matrix: counts as numbers, the share of each true genre as shading.
+
+    Parameters
+    ----------
+    confusion : array_like of int, shape (classes, classes)
+        Rows are the truth, columns the prediction.
+
+    Returns
+    -------
+    str
+        SVG.
+
+    Raises
+    ------
+    EnvironmentFailure
+        ``missing_dependency`` without matplotlib; so do all functions here.
+    """
+    counts = np.asarray(confusion)
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    size = max(4.2, 0.52 * len(classes) + 1.4)
+    with _drawing(size, size, title) as figure:
+        axes = figure.add_subplot()
+        _cells(axes, counts, shares)
+        places = range(len(classes))
+        axes.set_xticks(places, classes, rotation=45, ha="right", rotation_mode="anchor")
+        axes.set_yticks(places, classes)
+        axes.set(xlabel="predicted", ylabel="true", aspect="equal", title=title)
+        axes.tick_params(length=0)
+        return _svg(figure)
+
+
+def curves_figure(curve: Curve, title: str) -> str:
+    """Draw accuracy, loss and, where recorded, the learning rate over the epochs, as SVG."""
+    panels = 3 if curve.learning_rate else 2
+    with _drawing(3.6 * panels, 3.2, title) as figure:
+        figure.suptitle(title)
+        accuracy, loss, *rate = figure.subplots(1, panels)
+        _pair(accuracy, curve.epochs, curve.train_accuracy, curve.validation_accuracy, "accuracy")
+        _pair(loss, curve.epochs, curve.train_loss, curve.validation_loss, "loss")
+        for axes in rate:
+            axes.step(curve.epochs, curve.learning_rate, where="post", color=SERIES[2])
+            axes.set(xlabel="epoch", title="learning rate")
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        return _svg(figure)
+
+
+def comparison_figure(
+    scores: Mapping[str, Sequence[float]], classes: Sequence[str], title: str, *, order: Sequence[str] = ()
+) -> str:
+    """Draw one bar per genre and model, grouped by genre, as SVG; ``scores`` in 0..1, one per class.
+
+    ``order`` lists all names of several figures, so that a model has the same color in each.
+    """
+    colors = {
+        name: SERIES[place % len(SERIES)] for place, name in enumerate(dict.fromkeys([*order, *scores]))
+    }
+    width = 0.84 / max(1, len(scores))
+    with _drawing(max(7.5, 0.16 * len(scores) * len(classes) + 2), 3.9, title) as figure:
+        axes = figure.add_subplot()
+        places = np.arange(len(classes))
+        for place, (name, values) in enumerate(scores.items()):
+            offset = (place - (len(scores) - 1) / 2) * width
+            axes.bar(places + offset, values, 0.9 * width, label=name, color=colors[name])
+        axes.set_xticks(places, classes)
+        axes.set(ylim=(0, 1), ylabel="F1")
+        axes.grid(axis="y")
+        figure.suptitle(title)
+        figure.legend(loc="outside lower center", ncols=4)
+        return _svg(figure)
+
+
+def intervals_figure(
+    values: Mapping[str, tuple[float, float, float]], title: str, *, hollow: Sequence[str] = ()
+) -> str:
+    """Draw value, low and high of each name as a point with whiskers, as SVG; ``hollow`` ones unfilled."""
+    with _drawing(7.5, 0.34 * len(values) + 1.2, title) as figure:
+        axes = figure.add_subplot()
+        for place, (name, (value, low, high)) in enumerate(values.items()):
+            face = "none" if name in hollow else ACCENT
+            axes.plot([low, high], [place, place], color=ACCENT, linewidth=1.6)
+            axes.plot([value], [place], "o", color=ACCENT, markerfacecolor=face, markersize=7)
+        axes.set_yticks(range(len(values)), list(values))
+        axes.set(xlim=(0, 1), ylim=(len(values) - 0.5, -0.5), title=title)
+        axes.grid(axis="x")
+        axes.tick_params(axis="y", length=0)
+        return _svg(figure)
+
+
+def reliability_figure(bins: Sequence[CalibrationBin], title: str) -> str:
+    """Draw a reliability diagram as SVG: the share right in each bin of scores; below, how many fall there.
+
+    A calibrated model's dots, each at its bin's mean score, lie on the dashed line.
+    """
+    with _drawing(5.2, 5.0, title) as figure:
+        shares, counts = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1))
+        middles = [(one.low + one.high) / 2 for one in bins]
+        widths = [0.94 * (one.high - one.low) for one in bins]
+        right = [one.accuracy for one in bins]
+        shares.bar(middles, right, widths, color=ACCENT, alpha=0.3)
+        shares.plot([0, 1], [0, 1], "--", color=MUTED, linewidth=1)
+        shares.plot([one.confidence for one in bins], right, "o", color=ACCENT, clip_on=False)
+        shares.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="share right", title=title)
+        shares.grid(axis="y")
+        counts.bar_label(
+            counts.bar(middles, [one.n for one in bins], widths, color=ACCENT, alpha=0.3), padding=1
+        )
+        counts.margins(y=0.3)
+        counts.locator_params(axis="y", integer=True, nbins=3)
+        counts.set(xlabel="score of the answer", ylabel="tracks")
+        return _svg(figure)
+
+
+def coverage_figure(
+    curve: Sequence[Threshold], title: str, *, asked: float, marks: Mapping[str, Threshold]
+) -> str:
+    """Draw the share right over the share answered, as SVG; ``marks`` are points with a name each.
+
+    Parameters
+    ----------
+    curve : sequence of Threshold
+        By rising coverage.
+    asked : float
+        The accuracy to reach, drawn as a dashed line.
+    """
+    with _drawing(5.2, 3.8, title) as figure:
+        axes = figure.add_subplot()
+        axes.axhline(asked, linestyle="--", color=MUTED, linewidth=1)
+        axes.plot([one.coverage for one in curve], [one.accuracy for one in curve], color=ACCENT)
+        for (name, one), shape, color in zip(marks.items(), "os", SERIES, strict=False):
+            axes.plot([one.coverage], [one.accuracy], shape, color=color, label=name)
+        lowest = min([asked, *(one.accuracy for one in [*curve, *marks.values()])])
+        axes.set(xlim=(0, 1.02), ylim=(max(-0.02, lowest - 0.08), 1.02), title=title)
+        axes.set(xlabel="share of tracks answered", ylabel="share of these right")
+        axes.grid()
+        if marks:
+            axes.legend(loc="best")
+        return _svg(figure)
+
+
+def mel_figure(samples: Sequence[tuple[str, Array, float]], title: str = "Mel spectrograms") -> str:
+    """Draw a grid of log-mel spectrograms, as in the paper's Figure 2, as SVG with embedded pictures.
+
+    Parameters
+    ----------
+    samples : sequence of (name, log_mel, hop_seconds)
+        ``log_mel`` in dB, shape (mels, frames), lowest band first.
+    """
+    columns = min(2, max(1, len(samples)))
+    rows = -(-len(samples) // columns)
+    with _drawing(4.6 * columns, 1.75 * rows + 0.6, title) as figure:
+        figure.suptitle(title)
+        grid = figure.subplots(rows, columns, squeeze=False).ravel()
+        for axes, (name, log_mel, hop_seconds) in zip(grid, samples, strict=False):
+            picture = _picture(axes, log_mel, log_mel.shape[1] * hop_seconds, "magma", vmin=-80, vmax=0)
+            axes.set(title=name, ylabel="mel band", xlabel="seconds")
+        for axes in grid[len(samples) :]:
+            axes.set_axis_off()
+        if samples:
+            figure.colorbar(picture, ax=list(grid), label="dB", aspect=40, pad=0.01)
+        return _svg(figure)
+
+
+def mfcc_figure(mfcc: Array, hop_seconds: float, title: str) -> str:
+    """Draw MFCC, shape (coefficients, frames), as in the paper's Figure 3, as SVG."""
+    limit = float(np.percentile(np.abs(mfcc), 99)) or 1.0
+    with _drawing(7.5, 2.8, title) as figure:
+        axes = figure.add_subplot()
+        seconds = mfcc.shape[1] * hop_seconds
+        picture = _picture(axes, mfcc, seconds, "RdBu_r", vmin=-limit, vmax=limit)
+        axes.set(title=title, ylabel="coefficient", xlabel="seconds")
+        figure.colorbar(picture, ax=axes, pad=0.01)
+        return _svg(figure)
+
+
+def features_figure(features: Mapping[str, Array], seconds: float, title: str) -> str:
+    """Draw features over time, one panel below the other, as SVG.
+
+    Parameters
+    ----------
+    features : mapping of name to ndarray, shape (n,) or (rows, n)
+        The last axis spans the ``seconds``, whatever its raster. Rows become a picture, a single row a line.
+        Centroid, bandwidth and roll-off share a panel.
+    """
+    panels = _panels(features)
+    heights = [1.0 if len(names) > 1 or features[names[0]].squeeze().ndim == 1 else 1.5 for names in panels]
+    with _drawing(8.5, 1.35 * sum(heights) + 0.8, title) as figure:
+        figure.suptitle(title)
+        stack = figure.subplots(len(panels), 1, sharex=True, height_ratios=heights, squeeze=False).ravel()
+        for axes, names in zip(stack, panels, strict=True):
+            _panel(axes, {name: features[name].squeeze() for name in names}, seconds)
+        stack[-1].set(xlabel="seconds", xlim=(0, seconds))
+        return _svg(figure)
+
+
+def _panels(features: Mapping[str, Array]) -> list[list[str]]:
+    """Return the names that share each panel, in the order given."""
+    shared = [name for name in features if name in _TOGETHER]
+    panels = [[name] if name not in _TOGETHER else shared for name in features]
+    return [names for place, names in enumerate(panels) if names not in panels[:place]]
+
+
+def _panel(axes: Axes, features: Mapping[str, Array], seconds: float) -> None:
+    """Draw the features of one panel."""
+    for place, (name, values) in enumerate(features.items()):
+        if values.ndim > 1:
+            _picture(axes, values, seconds, "RdBu_r" if name == "mfcc" else "magma")
+        elif len(values) > _MOST_POINTS:
+            _envelope(axes, values, seconds, SERIES[place], _spoken(name))
+        else:
+            times = (np.arange(len(values)) + 0.5) * seconds / max(1, len(values))
+            axes.plot(times, values, color=SERIES[place], linewidth=1.1, label=_spoken(name))
+    if len(features) > 1:
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0, ncols=len(features))
+    axes.set_title(" · ".join(map(_spoken, features)), loc="left")
+    axes.set_ylabel(_LABELS.get(next(iter(features)), ""))
+
+
+def _spoken(name: str) -> str:
+    """Return a feature's name in words."""
+    return name.replace("_", " ")
+
+
+def _envelope(axes: Axes, values: Array, seconds: float, color: str, label: str) -> None:
+    """Fill between the lowest and the highest value of each stretch of a long line."""
+    edges = np.linspace(0, len(values), _MOST_POINTS + 1).astype(int)[:-1]
+    times = edges * seconds / len(values)
+    low, high = np.minimum.reduceat(values, edges), np.maximum.reduceat(values, edges)
+    axes.fill_between(times, low, high, color=color, linewidth=0.6, label=label)
+
+
+def _cells(axes: Axes, counts: Array, shares: Array) -> None:
+    """Draw the cells of a confusion matrix, shaded by share, so that an empty one shows the ground."""
+    from matplotlib.patches import Rectangle
+
+    for row, column in np.ndindex(*counts.shape):
+        share = float(shares[row, column])
+        axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=ACCENT, alpha=share, linewidth=0))
+        if counts[row, column] and len(counts) <= _MANY_CLASSES:
+            color = "white" if share > 0.8 else INK
+            axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=color)
+    axes.set(xlim=(-0.5, len(counts) - 0.5), ylim=(len(counts) - 0.5, -0.5))
+
+
+def _pair(
+    axes: Axes, epochs: Sequence[int], train: Sequence[float], held: Sequence[float], name: str
+) -> None:
+    """Draw the training and the validation course of one quantity."""
+    for values, label, line, color in ((train, "training", "--", 1), (held, "validation", "-", 0)):
+        if values:
+            axes.plot(epochs, values, line, label=label, color=SERIES[color], linewidth=1.6)
+    axes.set(xlabel="epoch", title=name)
+    axes.grid()
+    axes.legend()
+
+
+def _picture(axes: Axes, values: Array, seconds: float, colors: str, **limits: Any) -> Any:
+    """Show an array, shape (rows, frames), over ``seconds``, its first row at the bottom."""
+    extent = (0.0, seconds, -0.5, len(values) - 0.5)
+    axes.locator_params(axis="y", integer=True)
+    return axes.imshow(values, origin="lower", aspect="auto", extent=extent, cmap=colors, **limits)
+
+
+@contextmanager
+def _drawing(width: float, height: float, title: str) -> Iterator[Figure]:
+    """Yield an empty figure, in inches, under the house's look, which is put back afterwards."""
+    try:
+        from matplotlib import rc_context
+        from matplotlib.figure import Figure
+    except ImportError as reason:
+        raise missing_extra("train", "matplotlib") from reason
+    with rc_context(_look(title)), warnings.catch_warnings():
+        # Text stays text, set by the reader's fonts: what matplotlib's own font lacks does not matter.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield Figure(figsize=(width, height), layout="constrained")
+
+
+def _look(title: str) -> dict[Any, Any]:
+    """Return matplotlib's settings; the title salts the ids, so that two figures fit into one page."""
+    ink = dict.fromkeys(("text.color", "axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor"), INK)
+    lines = dict.fromkeys(("axes.edgecolor", "xtick.color", "ytick.color"), MUTED)
+    bare = dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon", "text.parse_math"), False)
+    return {
+        **ink,
+        **lines,
+        **bare,
+        "axes.axisbelow": True,
+        "axes.titlesize": 10,
+        "figure.titlesize": 11,
+        "font.size": 9,
+        "grid.color": RULE,
+        "grid.linewidth": 0.7,
+        "savefig.dpi": 110,
+        "svg.fonttype": "none",
+        "svg.hashsalt": title,
+    }
+
+
+def _svg(figure: Figure) -> str:
+    """Return a figure as SVG, without the date and maker that would differ from run to run."""
+    text = StringIO()
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    figure.savefig(text, format="svg", transparent=True, metadata=nothing)
+    return text.getvalue()

@@ -1,0 +1,169 @@
+"""From a model's answer to one's own words for genres."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal, get_args
+
+from genrescope.errors import ConfigError
+from genrescope.labels import GTZAN_GENRES, STYLES
+
+Hierarchy = Literal["leaf", "path", "levels"]
+UncertainPolicy = Literal["nothing", "styles", "all"]
+
+LABELS: Final = tuple(dict.fromkeys((*GTZAN_GENRES, *STYLES)))
+"""What the models that come with the package can say: ten genres and 45 styles."""
+
+STEP: Final = " > "
+"""Between the levels of a path, as written in a vocabulary file."""
+
+# Where the label's own letters do not make the word that people write.
+_SPELLED = {"hiphop": "Hip Hop", "new-age": "New Age"}
+_SMALL = frozenset({"and", "of", "the", "in", "n"})
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """One's own words for a model's labels.
+
+    Attributes
+    ----------
+    words_for : mapping of label to words
+        Each word may be a path, ``Metal > Heavy Metal``; a label with no words is dropped. Labels that are
+        not named get their own name in title case.
+    hierarchy : {"leaf", "path", "levels"}
+        What of a path is written: its last word, all of it as one genre, or each level as a genre.
+    separator : str
+        Between the levels where ``path`` makes one genre of them.
+    """
+
+    words_for: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    hierarchy: Hierarchy = "leaf"
+    separator: str = STEP
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, labels: Iterable[str] = LABELS) -> Vocabulary:
+        """Read a vocabulary from a TOML file: ``hierarchy``, ``separator`` and the table ``[words]``.
+
+        Parameters
+        ----------
+        path : path
+        labels : iterable of str
+            What can be named; for a model of one's own, its ``classes``.
+
+        Raises
+        ------
+        ConfigError
+            ``invalid_config``: no such file, not TOML, or something in it that is not known.
+        """
+        path = Path(path)
+        try:
+            content = tomllib.loads(path.read_text(encoding="utf8"))
+        except OSError as reason:
+            raise _bad(path, f"cannot be read: {reason.strerror}", "check the spelling") from None
+        except ValueError as reason:
+            raise _bad(path, f"not a TOML file: {reason}", "see docs/tagging.md for an example") from None
+        _refuse_unknown(path, content, ("hierarchy", "separator", "words"), "setting")
+        hierarchy, separator = content.get("hierarchy", "leaf"), content.get("separator", STEP)
+        if hierarchy not in get_args(Hierarchy):
+            raise _bad(
+                path, f"hierarchy cannot be {hierarchy!r}", "choose one of: " + ", ".join(get_args(Hierarchy))
+            )
+        if not isinstance(separator, str) or not separator:
+            raise _bad(path, f"separator cannot be {separator!r}", f"the default is {STEP!r}")
+        words = content.get("words", {})
+        if not isinstance(words, dict):
+            raise _bad(path, "words is not a table", 'write [words], and below it lines like hiphop = "Rap"')
+        _refuse_unknown(path, words, tuple(labels), "label")
+        return cls({label: _parsed(path, label, text) for label, text in words.items()}, hierarchy, separator)
+
+    def genres_for(
+        self,
+        row: Mapping[str, Any],
+        *,
+        genre_threshold: float | None = None,
+        style_threshold: float | None = None,
+        max_genres: int | None = None,
+        uncertain: UncertainPolicy = "nothing",
+    ) -> list[str]:
+        """Return the genres for an answer: those of the model first, then styles, each by falling score.
+
+        Parameters
+        ----------
+        row : mapping
+            Of `Prediction.row`; an error row has no genres.
+        min_score : float, optional
+            Every genre with this score or more; None: the best one only.
+        styles_from : float, optional
+            Every style with this probability or more, as far as the row has it; None: no styles.
+        most : int, optional
+            How many words at most.
+        unsure : {"nothing", "styles", "all"}
+            What to take from an unsure answer: a genre may be doubtful where styles are not.
+        """
+        if "error" in row or (row["unsure"] and uncertain == "nothing"):
+            return []
+        labels: list[str] = []
+        if not row["unsure"] or uncertain == "all":
+            labels = [row["genre"]] if genre_threshold is None else _reaching(row["scores"], genre_threshold)
+        if style_threshold is not None:
+            labels += _reaching(row["styles"], style_threshold)
+        found: dict[str, str] = {}
+        for word in self._written(labels):
+            found.setdefault(word.casefold(), word)
+        return list(found.values())[:max_genres]
+
+    def _written(self, labels: Iterable[str]) -> Iterator[str]:
+        for label in labels:
+            for text in self.words_for.get(label, (_titled(label),)):
+                levels = text.split(STEP)
+                if self.hierarchy == "levels":
+                    yield from levels
+                else:
+                    yield levels[-1] if self.hierarchy == "leaf" else self.separator.join(levels)
+
+
+def _reaching(scores: Mapping[str, float], lowest: float) -> list[str]:
+    ranked = sorted(scores.items(), key=lambda item: (-item[1], item[0]))
+    return [label for label, score in ranked if score >= lowest]
+
+
+def _titled(label: str) -> str:
+    words = label.split()
+    return _SPELLED.get(label) or " ".join(
+        word if word in _SMALL and place else word[:1].upper() + word[1:] for place, word in enumerate(words)
+    )
+
+
+def _parsed(path: Path, label: str, text: object) -> tuple[str, ...]:
+    """Read the right side of a line: a word, a path of words, a list of either; "" or [] drops the label."""
+    if text == "":
+        return ()
+    words = []
+    for one in text if isinstance(text, list) else [text]:
+        levels = [level.strip() for level in one.split(STEP)] if isinstance(one, str) else []
+        if not levels or not all(levels):
+            raise _bad(
+                path,
+                f"words.{label} cannot be {text!r}",
+                'write "Word", "Wide Word > Narrow Word", ["Several", "Words"], or "" to drop it',
+            )
+        words.append(STEP.join(levels))
+    return tuple(words)
+
+
+def _refuse_unknown(path: Path, content: Mapping[str, Any], known: tuple[str, ...], what: str) -> None:
+    for name in content:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f"did you mean {close[0]!r}?" if close else "choose one of: " + ", ".join(known)
+            raise _bad(path, f"no {what} is called {name!r}", hint)
+
+
+def _bad(path: Path, what: str, hint: str) -> ConfigError:
+    return ConfigError("invalid_config", f"{path}: {what}", hint)

@@ -1,0 +1,249 @@
+"""Genres into audio files and back out again: planned, written whole or not at all, and undone.
+
+mutagen (the extra ``tags``) knows the formats; a changed copy takes the place of the file only when it is
+complete, reads back as asked and is on the disk.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from reprlib import repr as short
+from typing import Any, Literal
+
+from genrescope.errors import AudioError, TagError
+from genrescope.tagging import delta
+from genrescope.tagging.formats import TaggedFile, normalize_name, open_tagged
+from genrescope.utils import replacing
+
+StrPath = str | os.PathLike[str]
+
+# Lengths are estimates in some formats; they must not move when tags do.
+_LENGTH_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class TagChangePreview:
+    """What writing would change in a file.
+
+    ``links`` is how many names the file has: where there are several, only this one gets the new genres.
+    """
+
+    path: str
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+    links: int = 1
+
+
+@dataclass(frozen=True)
+class TagChange:
+    """What was changed in a file, and the way back.
+
+    Attributes
+    ----------
+    path : str
+        Absolute.
+    time : str
+        ISO 8601, in UTC.
+    before, after : tuple of str
+        Genres.
+    mtime_before : int
+        Nanoseconds.
+    patch : Patch
+        From the file as it was left to the file as it was found.
+    """
+
+    path: str
+    time: str
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+    mtime_before: int
+    patch: delta.Delta
+
+    def row(self) -> dict[str, Any]:
+        """Return the change as a JSON-ready row; `from_row` takes it back."""
+        row = asdict(self)
+        data = self.patch.data
+        row |= {"before": list(self.before), "after": list(self.after)}
+        row["patch"]["data"] = None if data is None else base64.b64encode(data).decode("ascii")
+        return row
+
+    @classmethod
+    def from_row(cls, row: dict[str, Any]) -> TagChange:
+        """Build the change that `row` wrote down."""
+        data = row["patch"]["data"]
+        back = delta.Delta(**{**row["patch"], "data": None if data is None else base64.b64decode(data)})
+        before, after = tuple(row["before"]), tuple(row["after"])
+        return cls(**{**row, "before": before, "after": after, "patch": back})
+
+
+@dataclass(frozen=True)
+class UndoResult:
+    """What became of an undo.
+
+    Attributes
+    ----------
+    how : {"bytes", "values", "already", "kept"}
+        ``bytes``: the file is again what it was, byte for byte. ``values``: it was edited since, or differed
+        too much; the old genres stand in it again. ``already``: there was nothing to undo. ``kept``: someone
+        has chosen other genres since, and they stay.
+    genres : tuple of str
+        Of the file now.
+    """
+
+    how: Literal["bytes", "values", "already", "kept"]
+    genres: tuple[str, ...]
+
+
+def read_genres(path: StrPath) -> tuple[str, ...]:
+    """Return the genres in a file's tags, in their order.
+
+    Raises
+    ------
+    AudioError
+        ``audio_missing``, ``audio_permission_denied``.
+    TagError
+        ``tags_unsupported``, ``tags_corrupt``.
+    EnvironmentFailure
+        ``missing_dependency``.
+    """
+    return _opened(Path(path)).genres
+
+
+def preview(path: StrPath, genres: Sequence[str], *, overwrite: bool = False) -> TagChangePreview | None:
+    """Say what `write_genres` would change; None where nothing is to be done.
+
+    Genres that the file has stay, unless ``overwrite``; no genres to write change nothing.
+
+    Raises
+    ------
+    AudioError, TagError, EnvironmentFailure
+        As of `read_genres`.
+    """
+    before, after = read_genres(path), tuple(genres)
+    if not after or before == after or (before and not overwrite):
+        return None
+    return TagChangePreview(os.fspath(path), before, after, Path(path).stat().st_nlink)
+
+
+def write_genres(
+    path: StrPath,
+    genres: Sequence[str],
+    *,
+    keep_mtime: bool = False,
+    journal: Callable[[TagChange], object] | None = None,
+) -> TagChange:
+    """Write genres into a file in place of those that it has; an empty sequence takes them out.
+
+    Sound, and all other tags, stay as they are.
+
+    Parameters
+    ----------
+    path : path
+    genres : sequence of str
+    keep_mtime : bool
+        Let the file keep its time of modification.
+    journal : callable, optional
+        Is given the change when it is ready, just before it happens: what it has stored, a kill cannot make
+        unknown. Where it raises, nothing happens.
+
+    Raises
+    ------
+    AudioError, TagError, EnvironmentFailure
+        As of `read_genres`; ``tags_not_representable``: the format cannot hold these genres;
+        ``write_failed``, ``file_changed``: see `files.replacing`. The file is left as it was.
+    """
+    path, after = Path(path), tuple(genres)
+    try:
+        "".join(after).encode()
+    except UnicodeEncodeError:
+        raise _refused(path, after, "they are not Unicode") from None
+    kind, mtime = _opened(path).kind, path.stat().st_mtime_ns
+    with replacing(path, mtime_ns=mtime if keep_mtime else None) as temporary:
+        shutil.copyfile(path, temporary)
+        tagged = open_tagged(temporary, kind=kind, name=path)
+        tagged.save(after)
+        _check(open_tagged(temporary, kind=kind, name=path), tagged, after, path)
+        change = TagChange(
+            path=str(path.absolute()),
+            time=datetime.now(UTC).isoformat(timespec="seconds"),
+            before=tagged.genres,
+            after=after,
+            mtime_before=mtime,
+            patch=delta.create_delta(path, temporary),
+        )
+        if journal is not None:
+            journal(change)
+    return change
+
+
+def undo(change: TagChange, *, keep_mtime: bool = False, path: StrPath | None = None) -> UndoResult:
+    """Take a change back. Of several changes to a file, begin with the latest.
+
+    Parameters
+    ----------
+    change : Change
+    keep_mtime : bool
+        Bring the old time of modification back along with the old bytes; where only genres are brought back,
+        let the file keep its present one.
+    path : path, optional
+        Where the file lies by now, if it was moved.
+
+    Raises
+    ------
+    AudioError, TagError, EnvironmentFailure
+        As of `write_genres`. The file is left as it is.
+    """
+    path = Path(change.path if path is None else path)
+    tagged = _opened(path)
+    digest = delta.file_digest(path)
+    if digest == change.patch.old:
+        return UndoResult("already", change.before)
+    if digest == change.patch.new and change.patch.data is not None:
+        with replacing(path, mtime_ns=change.mtime_before if keep_mtime else None) as temporary:
+            delta.apply_delta(change.patch, path, temporary)
+        return UndoResult("bytes", change.before)
+    if tagged.genres == change.before:
+        return UndoResult("already", tagged.genres)
+    # Programs that save a tag anew may join or divide several genres in their own way.
+    if normalize_name("".join(tagged.genres)) != normalize_name("".join(change.after)):
+        return UndoResult("kept", tagged.genres)
+    write_genres(path, change.before, keep_mtime=keep_mtime)
+    return UndoResult("values", change.before)
+
+
+def _opened(path: Path) -> TaggedFile:
+    if not path.is_file():
+        raise AudioError(
+            "audio_missing", f"{path}: no such file", "check the spelling, and that the disk is mounted"
+        )
+    if not os.access(path, os.R_OK):
+        raise AudioError(
+            "audio_permission_denied", f"{path}: may not be read", "ask for the right to read it (chmod u+r)"
+        )
+    return open_tagged(path)
+
+
+def _check(new: TaggedFile, old: TaggedFile, genres: tuple[str, ...], path: Path) -> None:
+    """Refuse a changed copy that does not say what was asked, or is no longer as long."""
+    if new.genres != genres:
+        raise _refused(path, genres, f"they would read {short(new.genres)}")
+    if abs(new.seconds - old.seconds) > _LENGTH_SECONDS:
+        raise TagError(
+            "tags_corrupt",
+            f"{path}: it would be {new.seconds:.2f} s long with other tags, not {old.seconds:.2f} s",
+            "its headers contradict each other: convert it or copy it again; it was not changed",
+        )
+
+
+def _refused(path: Path, genres: tuple[str, ...], why: str) -> TagError:
+    return TagError(
+        "tags_not_representable",
+        f"{path}: its format cannot hold the genres {short(genres)}: {why}",
+        "choose other words: none empty, none twice, no number alone, and in ID3v2.3 no semicolon",
+    )

@@ -1,0 +1,1 @@
+"""Distillation of a large pre-trained network into a small one."""

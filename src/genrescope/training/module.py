@@ -1,0 +1,232 @@
+"""One network in training, as Lightning drives it: batches, optimizer, schedule, curves.
+
+Every random choice is drawn from (seed, epoch), so a run that was killed and resumed makes the same ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from torch import Tensor
+
+from genrescope import augmentation
+from genrescope.datasets import SegmentDataset
+from genrescope.models import Network, smoothed_cross_entropy
+from genrescope.training.config import Config, OptimizerConfig
+from genrescope.types import IntArray
+
+VALIDATION_BATCH = 128
+FITTING_SEGMENTS = 1024
+
+
+class TrainingBatches:
+    """Shuffled, augmented batches of the training segments; a fresh epoch each time it is iterated.
+
+    With ``augment.crops_per_track`` = k, an epoch is k crops from anywhere in each training track; otherwise
+    it is every training segment once.
+    """
+
+    def __init__(
+        self, examples: SegmentDataset, targets: IntArray, chosen: IntArray, classes: int, config: Config
+    ) -> None:
+        self._examples = examples
+        self._targets = targets
+        self._chosen = chosen
+        self._classes = classes
+        self._config = config
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return -(-self._items() // self._config.train.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        generator = np.random.default_rng([self._config.train.seed, self.epoch])
+        tracks, starts = self._epoch(generator)
+        size = self._config.train.batch_size
+        for first in range(0, len(tracks), size):
+            yield self._batch(tracks[first : first + size], starts[first : first + size], generator)
+
+    def _items(self) -> int:
+        crops = self._config.augment.crops_per_track
+        return crops * len(self._training_tracks()) if crops else len(self._chosen)
+
+    def _training_tracks(self) -> IntArray:
+        return np.unique(self._examples.track[self._chosen])
+
+    def _epoch(self, generator: np.random.Generator) -> tuple[IntArray, IntArray]:
+        crops = self._config.augment.crops_per_track
+        if not crops:
+            order = generator.permutation(self._chosen)
+            return self._examples.track[order], self._examples.start[order]
+        # Each track once before any comes again: batches stay varied.
+        tracks = np.concatenate([generator.permutation(self._training_tracks()) for _ in range(crops)])
+        return tracks, self._examples.random_starts(tracks, generator)
+
+    def _batch(
+        self, tracks: IntArray, starts: IntArray, generator: np.random.Generator
+    ) -> tuple[Tensor, Tensor]:
+        settings, spec = self._config.augment, self._examples.spec
+        batch = self._examples.window(tracks, starts)
+        targets = np.eye(self._classes, dtype=np.float32)[self._targets[tracks]]
+        targets = (
+            targets * (1 - self._config.train.label_smoothing)
+            + self._config.train.label_smoothing / self._classes
+        )
+        if settings.random_eq_db > 0 and spec.kind == "log_mel":
+            batch = augmentation.random_eq(batch, generator, decibels=settings.random_eq_db)
+        if settings.lowpass_probability and spec.kind == "log_mel":
+            batch = augmentation.random_lowpass(batch, generator, share=settings.lowpass_probability)
+        if settings.spec_augment_masks and spec.kind == "log_mel":
+            frames = round(settings.spec_augment_max_seconds * spec.sample_rate / spec.hop_length)
+            batch = augmentation.spec_augment(
+                batch,
+                generator,
+                masks=settings.spec_augment_masks,
+                bands=settings.spec_augment_max_bands,
+                frames=frames,
+            )
+        if settings.mixup_alpha > 0:
+            batch, targets = augmentation.mixup(batch, targets, generator, strength=settings.mixup_alpha)
+        return torch.from_numpy(np.ascontiguousarray(batch)), torch.from_numpy(targets)
+
+
+class ValidationBatches:
+    """The validation segments, in order and as they are."""
+
+    def __init__(self, examples: SegmentDataset, targets: IntArray, chosen: IntArray) -> None:
+        self._examples, self._targets, self._chosen = examples, targets, chosen
+
+    def __len__(self) -> int:
+        return -(-len(self._chosen) // VALIDATION_BATCH)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for first in range(0, len(self._chosen), VALIDATION_BATCH):
+            chosen = self._chosen[first : first + VALIDATION_BATCH]
+            batch = np.ascontiguousarray(self._examples.take(chosen))
+            yield torch.from_numpy(batch), torch.from_numpy(self._targets[self._examples.track[chosen]])
+
+
+def fit_normalizer(network: Network, examples: SegmentDataset, chosen: IntArray, seed: int) -> None:
+    """Fit the network's first layer on a sample of the training segments."""
+    generator = np.random.default_rng([seed, 0xF17])
+    sample = generator.permutation(chosen)[:FITTING_SEGMENTS]
+    network.fit(torch.from_numpy(np.ascontiguousarray(examples.take(sample))))
+
+
+class GenreModule(lightning.LightningModule):
+    """A network, how its weights move, and the curves so far; ``on_epoch`` is told each new row of them."""
+
+    def __init__(
+        self,
+        network: Network,
+        config: Config,
+        batches: TrainingBatches,
+        on_epoch: Callable[[dict[str, float]], None],
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.on_epoch = on_epoch
+        self.settings = config
+        self.batches = batches
+        self.curves: list[dict[str, float]] = []
+        self._sums: dict[str, list[float]] = {}
+
+    def on_train_epoch_start(self) -> None:
+        """Draw this epoch's random choices from (seed, epoch)."""
+        self.batches.epoch = self.current_epoch
+        torch.manual_seed(1_000_003 * self.settings.train.seed + self.current_epoch)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
+        """Return the loss of one batch."""
+        features, targets = batch
+        logits = self.network(features)
+        loss = smoothed_cross_entropy(logits, targets)
+        hits = (logits.argmax(1) == targets.argmax(1)).sum().item()
+        self._accumulate("train", loss.item() * len(features), hits, len(features))
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
+        """Count losses and hits on validation segments."""
+        features, targets = batch
+        logits = self.network(features).float()
+        loss = torch.nn.functional.cross_entropy(logits, targets, reduction="sum").item()
+        self._accumulate("validation", loss, (logits.argmax(1) == targets).sum().item(), len(features))
+
+    def _accumulate(self, part: str, loss: float, hits: float, items: int) -> None:
+        sums = self._sums.setdefault(part, [0.0, 0.0, 0.0])
+        for index, value in enumerate((loss, hits, items)):
+            sums[index] += value
+
+    def on_validation_epoch_end(self) -> None:
+        """Publish validation accuracy, which checkpoints, stopping and the plateau schedule watch."""
+        loss, hits, items = self._sums.get("validation", [0.0, 0.0, 1.0])
+        self.log("validation_accuracy", hits / items, prog_bar=True)
+        self.log("validation_loss", loss / items)
+
+    def on_train_epoch_end(self) -> None:
+        """Add this epoch to the curves."""
+        row = {"epoch": float(self.current_epoch + 1), "learning_rate": self._rate()}
+        for part, (loss, hits, items) in self._sums.items():
+            row |= {f"{part}_loss": loss / items, f"{part}_accuracy": hits / items}
+        self.curves.append(row)
+        self._sums.clear()
+        self.on_epoch(row)
+
+    def _rate(self) -> float:
+        optimizer: Any = self.optimizers()
+        return float(optimizer.param_groups[0]["lr"])
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the curves with the weights."""
+        checkpoint["curves"] = self.curves
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the curves up where they were left."""
+        self.curves = list(checkpoint["curves"])
+
+    def configure_optimizers(self) -> Any:
+        """Build optimizer and schedule from the settings."""
+        settings = self.settings.optimizer
+        optimizer = _optimizer(self.network, self.settings)
+        if settings.schedule == "one-cycle":
+            steps = len(self.batches) * self.settings.train.epochs
+            peaks = [group["lr"] for group in optimizer.param_groups]
+            cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, peaks, total_steps=steps, pct_start=0.2)
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
+        if settings.schedule == "plateau":
+            plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
+                optimizer, mode="max", factor=settings.plateau_factor, patience=settings.plateau_patience
+            )
+            return {
+                "optimizer": optimizer,
+                "lr_scheduler": {"scheduler": plateau, "monitor": "validation_accuracy"},
+            }
+        return optimizer
+
+
+def _optimizer(network: Network, config: Config) -> torch.optim.Optimizer:
+    settings = config.optimizer
+    groups = _parameter_groups(network, settings)
+    if settings.name == "rmsprop":
+        # Keras' smoothing and epsilon, which the paper trained with.
+        return torch.optim.RMSprop(
+            groups, settings.learning_rate, alpha=0.9, eps=1e-7, weight_decay=settings.weight_decay
+        )
+    return torch.optim.AdamW(groups, settings.learning_rate, weight_decay=settings.weight_decay)
+
+
+def _parameter_groups(network: Network, settings: OptimizerConfig) -> list[dict[str, Any]]:
+    """Divide what moves: the network's own weights first, and a backbone's at a smaller rate."""
+    own: list[Tensor] = []
+    borrowed: list[Tensor] = []
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            (borrowed if name.startswith("backbone.") else own).append(parameter)
+    groups: list[dict[str, Any]] = [{"params": own, "lr": settings.learning_rate}]
+    if borrowed:
+        groups.append({"params": borrowed, "lr": settings.learning_rate * settings.backbone_lr_scale})
+    return groups

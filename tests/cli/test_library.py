@@ -1,0 +1,119 @@
+"""The library's commands, as a person types them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import soundfile
+from typer.testing import CliRunner
+
+from genrescope.cli.main import app
+from helpers.small_data import RATE, drone, hiss
+
+runner = CliRunner()
+
+
+@pytest.fixture(scope="module")
+def scanned(tmp_path_factory: pytest.TempPathFactory, little_model: Path) -> tuple[Path, Path]:
+    """Return a library of two songs and a broken file, and their folder."""
+    root = tmp_path_factory.mktemp("scanned")
+    music = root / "music"
+    music.mkdir()
+    for number, play in enumerate((drone, hiss)):
+        soundfile.write(music / f"{number}.wav", play(2.0, number), RATE)
+    (music / "broken.mp3").write_bytes(b"")
+    database = root / "library.db"
+    words = [str(music), "--db", str(database), "--model", str(little_model), "--workers", "1"]
+    done = runner.invoke(app, ["library", "scan", *words])
+    assert done.exit_code == 1
+    assert "2 classified, 1 failed" in done.stderr
+    assert "broken.mp3: empty" in done.stderr
+    again = runner.invoke(app, ["library", "scan", *words])
+    assert again.exit_code == 0
+    assert "3 unchanged" in again.stderr
+    return database, music
+
+
+def ask(database: Path, *words: str) -> str:
+    done = runner.invoke(app, ["library", *words, "--db", str(database)], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_show(scanned: tuple[Path, Path]) -> None:
+    database, music = scanned
+    rows = [json.loads(line) for line in ask(database, "show", "--under", str(music)).splitlines()]
+    assert [row.get("genre") for row in rows] == ["drone", "hiss", None]
+    assert rows[2]["error"]["code"] == "audio_empty"
+    (only,) = ask(database, "show", "--genre", "hiss").splitlines()
+    assert json.loads(only)["genre"] == "hiss"
+    assert len(ask(database, "show", "--limit", "1").splitlines()) == 1
+    assert len(ask(database, "show", "--errors").splitlines()) == 1
+    assert ask(database, "show", "--gone") == ""
+    assert "drone" in ask(database, "show", "--format", "table")
+
+
+def test_stats(scanned: tuple[Path, Path]) -> None:
+    counts = ask(scanned[0], "stats")
+    for word in ("genre (2)", "drone", "hiss", "wav", "audio_empty", "█"):
+        assert word in counts
+
+
+def test_export(scanned: tuple[Path, Path], tmp_path: Path) -> None:
+    database, _ = scanned
+    assert len(ask(database, "export", "-f", "csv").splitlines()) == 4
+    ask(database, "export", "-f", "jsonl", "-o", str(tmp_path / "rows.jsonl"), "--min-score", "0.1")
+    assert len((tmp_path / "rows.jsonl").read_text().splitlines()) == 2
+    ask(database, "export", "-f", "m3u8", "-o", str(tmp_path / "lists"))
+    assert sorted(path.name for path in (tmp_path / "lists").iterdir()) == ["drone.m3u8", "hiss.m3u8"]
+    ask(database, "export", "-f", "parquet", "-o", str(tmp_path / "rows.parquet"))
+    assert (tmp_path / "rows.parquet").read_bytes().startswith(b"PAR1")
+
+
+def test_report(scanned: tuple[Path, Path], tmp_path: Path) -> None:
+    ask(scanned[0], "report", str(tmp_path / "page.html"))
+    page = (tmp_path / "page.html").read_text()
+    assert "2 tracks" in page
+    assert "audio_empty" in page
+
+
+def test_a_playlist_needs_a_place(scanned: tuple[Path, Path]) -> None:
+    done = runner.invoke(app, ["library", "export", "-f", "m3u8", "--db", str(scanned[0])])
+    assert done.exit_code != 0
+    assert "needs a place" in str(done.exception)
+
+
+def test_a_library_that_is_not_there(tmp_path: Path) -> None:
+    done = runner.invoke(app, ["library", "show", "--db", str(tmp_path / "none.db")])
+    assert "no library is there" in str(done.exception)
+    assert not (tmp_path / "none.db").exists()
+
+
+def test_results_do_not_replace_music_or_the_library(scanned: tuple[Path, Path], tmp_path: Path) -> None:
+    database, music = scanned
+    song = music / "0.wav"
+    before = song.read_bytes(), database.read_bytes()
+    place = ["--db", str(database)]
+    for words in (
+        ["classify", str(song), "--report", str(song)],
+        ["library", "report", str(song), *place],
+        ["library", "export", "-f", "csv", "-o", str(song), *place],
+        ["library", "export", "-f", "jsonl", "-o", str(database), *place],
+    ):
+        done = runner.invoke(app, words)
+        assert "is there already" in str(done.exception), words
+    assert (song.read_bytes(), database.read_bytes()) == before
+
+
+def test_a_misspelt_genre_is_told(scanned: tuple[Path, Path]) -> None:
+    done = runner.invoke(app, ["library", "show", "--genre", "Hisss", "--db", str(scanned[0])])
+    assert "no genre or style is named 'Hisss'" in str(done.exception)
+    assert "hiss" in getattr(done.exception, "hint", "")
+
+
+def test_control_codes_in_names_are_shown_not_sent(tmp_path: Path) -> None:
+    from genrescope.cli.output import printable
+
+    assert printable("a\x1b[31mb\nc\udce9 é") == r"a\x1b[31mb\nc\udce9 é"

@@ -1,0 +1,134 @@
+"""Examples: the segments that training sees are those that the main road cuts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from genrescope.audio import loading as audio
+from genrescope.audio import segmentation as segments
+from genrescope.datasets.base import load_gtzan as read_gtzan
+from genrescope.datasets.segments import build_segments
+from genrescope.errors import AudioError, DataError
+from genrescope.features import extraction as features
+from genrescope.features.extraction import (
+    PAPER_LOG_MEL,
+    PAPER_MEANS,
+    PAPER_SEQUENCE,
+    SPECTROGRAM_LOG_MEL,
+    segment_frames,
+)
+from genrescope.types import Track
+from helpers.small_data import RATE, drone, hiss
+
+
+@pytest.fixture
+def song(tmp_path: Path) -> Track:
+    file = tmp_path / "song.wav"
+    soundfile.write(file, np.concatenate([drone(5.0, 1), hiss(6.0, 2)]), RATE)
+    return Track("song", file, "drone", "song")
+
+
+@pytest.mark.parametrize("spec", [PAPER_LOG_MEL, PAPER_SEQUENCE, PAPER_MEANS], ids=lambda spec: spec.kind)
+def test_windows_are_the_segments_of_the_main_road(spec: features.FeatureSpec, song: Track) -> None:
+    examples = build_segments([song], spec, seconds=4.5)
+    cut = segments.split(audio.load_audio(song.path, sample_rate=RATE), seconds=4.5)
+    direct = features.extract(cut.samples, RATE, spec)
+    gathered = examples.take(np.arange(len(examples)))
+    assert gathered.shape == direct.shape
+    np.testing.assert_allclose(examples.weights, cut.weights, atol=512 / RATE)
+    if spec.kind == "log_mel":
+        # Of whole tracks: the first segment agrees away from its right edge, where a cut meets silence.
+        np.testing.assert_allclose(gathered[0, :, :190], direct[0, :, :190], atol=0.01)
+    else:
+        np.testing.assert_allclose(gathered, direct, rtol=1e-5, atol=1e-5)
+    exact = build_segments([song], spec, seconds=4.5, per_segment=True)
+    np.testing.assert_array_equal(exact.take(np.arange(len(exact))), direct)
+
+
+def test_the_papers_segments(gtzan: Path) -> None:
+    tracks = read_gtzan(gtzan, "spectrogram").tracks[:3]
+    examples = build_segments(tracks, PAPER_LOG_MEL, seconds=4.5, limit=6)
+    assert examples.take(np.arange(len(examples))).shape == (18, 128, 194)
+    assert examples.start[:6].tolist() == [0, 194, 388, 581, 775, 969]
+
+
+def test_pictures_at_their_own_raster(gtzan: Path) -> None:
+    tracks = read_gtzan(gtzan, "spectrogram").tracks[:2]
+    examples = build_segments(tracks, SPECTROGRAM_LOG_MEL, seconds=5.3)
+    assert examples.spectrograms[0].shape == (128, 723)
+    assert examples.width == 128
+    last = examples.start[examples.track == 0][-1]
+    assert 722 <= last + examples.width <= 723
+
+
+def test_a_track_shorter_than_a_segment_is_repeated(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "short.wav", drone(2.0, 1), RATE)
+    short = Track("short", tmp_path / "short.wav", "drone", "short")
+    examples = build_segments([short], SPECTROGRAM_LOG_MEL, seconds=5.3)
+    window = examples.take(np.array([0]))[0]
+    assert window.shape == (128, 128)
+    width = examples.spectrograms[0].shape[1]
+    np.testing.assert_array_equal(window[:, width : 2 * width], window[:, :width])
+
+
+def test_tables_feed_the_baselines_only(gtzan: Path) -> None:
+    tracks = read_gtzan(gtzan, "table").tracks
+    examples = build_segments(tracks, PAPER_MEANS, seconds=30.0)
+    assert examples.take(np.arange(len(examples))).shape == (1000, 6)
+    with pytest.raises(DataError, match="table"):
+        build_segments(tracks, PAPER_LOG_MEL, seconds=4.5)
+
+
+def test_random_starts_fit(song: Track) -> None:
+    examples = build_segments([song], SPECTROGRAM_LOG_MEL, seconds=5.3)
+    starts = examples.random_starts(np.zeros(500, np.int64), np.random.default_rng(0))
+    room = examples.spectrograms[0].shape[1] - examples.width
+    assert starts.min() == 0
+    assert starts.max() == room
+
+
+def test_frames_of_an_efficientat_segment() -> None:
+    assert segment_frames(features.EFFICIENTAT, 10.0) == 1000
+
+
+@pytest.mark.parametrize(("seconds", "hop", "frames"), [(4.5, 512, 194), (29.5, 512, 1271), (5.3, 914, 128)])
+def test_frames_of_a_segment(seconds: float, hop: int, frames: int) -> None:
+    assert segment_frames(features.FeatureSpec("log_mel", hop_length=hop), seconds) == frames
+
+
+def test_what_cannot_be_read_is_left_out_and_told(song: Track, tmp_path: Path) -> None:
+    (tmp_path / "noise.wav").write_bytes(b"no sound")
+    bad = Track("bad", tmp_path / "noise.wav", "drone", "bad")
+    told: list[str] = []
+    examples = build_segments(
+        [bad, song],
+        SPECTROGRAM_LOG_MEL,
+        seconds=5.3,
+        on_failure=lambda track, failure: told.append(failure.code),
+    )
+    assert [track.id for track in examples.tracks] == ["song"]
+    assert told == ["audio_unreadable"]
+    with pytest.raises(AudioError):
+        build_segments([bad, song], SPECTROGRAM_LOG_MEL, seconds=5.3)
+    with pytest.raises(DataError, match="no track can be read"):
+        build_segments([bad], SPECTROGRAM_LOG_MEL, seconds=5.3, on_failure=lambda *_: None)
+
+
+def test_pictures_that_do_not_fit_are_refused(tmp_path: Path, gtzan: Path) -> None:
+    np.save(tmp_path / "small.npy", np.zeros((64, 200), np.float32))
+    small = Track("small", tmp_path / "small.npy", "drone", "small", "spectrogram")
+    with pytest.raises(DataError, match="64 bands"):
+        build_segments([small], SPECTROGRAM_LOG_MEL, seconds=5.3)
+    with pytest.raises(DataError, match="not fed with spectrograms"):
+        build_segments(read_gtzan(gtzan, "spectrogram").tracks[:2], PAPER_SEQUENCE, seconds=4.5)
+
+
+def test_arrays_have_the_models_raster(tmp_path: Path) -> None:
+    np.save(tmp_path / "own.npy", np.random.default_rng(0).normal(-40, 9, (128, 400)).astype(np.float32))
+    own = Track("own", tmp_path / "own.npy", "drone", "own", "spectrogram")
+    examples = build_segments([own], PAPER_LOG_MEL, seconds=4.5)
+    np.testing.assert_array_equal(examples.spectrograms[0], np.load(tmp_path / "own.npy"))

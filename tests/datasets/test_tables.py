@@ -1,0 +1,67 @@
+"""Tables of features: read as written, refused where damaged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from genrescope.datasets.tables import paper_means, read_table
+from genrescope.errors import DataError
+
+
+def write(path: Path, content: str) -> Path:
+    path.write_text(content, encoding="utf-8")
+    return path
+
+
+def test_values_labels_and_names(tmp_path: Path) -> None:
+    table = read_table(write(tmp_path / "t.csv", "filename,tempo,label,rms\na.b.wav,1.5,pop,-2e3\nc,0,,1\n"))
+    assert table.tracks == ("a.b", "c")
+    assert table.labels == ("pop", "")
+    assert table.columns == ("tempo", "rms")
+    np.testing.assert_array_equal(table.values, [[1.5, -2000], [0, 1]])
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("track,tempo\na,1", "no column filename"),
+        ("filename,tempo\na,1\nb,fast", "line 3: could not convert"),
+        ("filename,tempo\na,nan", "line 2: a value that is not finite"),
+        ("filename,tempo\na,", "line 2"),
+    ],
+)
+def test_damaged_tables_are_refused(tmp_path: Path, content: str, said: str) -> None:
+    with pytest.raises(DataError) as caught:
+        read_table(write(tmp_path / "t.csv", content))
+    assert caught.value.code == "dataset_invalid"
+    assert said in caught.value.message
+
+
+def test_paper_means_are_found_by_name_not_by_place(tmp_path: Path) -> None:
+    names = ["rolloff_mean", "zero_crossing_rate_mean", "chroma_stft_mean", "tempo"]
+    names += ["spectral_bandwidth_mean", "spectral_centroid_mean"]
+    names += [f"mfcc{number}_mean" for number in range(20, 0, -1)]
+    values = ["4", "5", "1", "99", "3", "2", *map(str, range(20))]
+    header = ",".join(["filename", *names])
+    table = read_table(write(tmp_path / "t.csv", f"{header}\na,{','.join(values)}\n"))
+    np.testing.assert_array_equal(paper_means(table), [[1, 2, 3, 4, 5, 9.5]])
+
+
+def test_paper_means_name_what_is_missing(tmp_path: Path) -> None:
+    table = read_table(write(tmp_path / "t.csv", "filename,rolloff_mean\na,1\n"))
+    with pytest.raises(DataError, match="chroma_stft_mean"):
+        paper_means(table)
+
+
+def test_shared_table(gtzan: Path) -> None:
+    table = read_table(gtzan / "features_30_sec.csv")
+    means = paper_means(table)
+    assert (len(table.tracks), means.shape) == (1000, (1000, 6))
+    assert table.tracks[0] == "blues.00000"
+    np.testing.assert_allclose(means[0, :2], [0.35008812, 1784.16585], rtol=1e-6)
+    # Half the sampling rate bounds every frequency, one bounds every share.
+    assert np.all((means[:, 1:4] > 0) & (means[:, 1:4] < 11_025))
+    assert np.all((means[:, [0, 4]] > 0) & (means[:, [0, 4]] < 1))

@@ -1,0 +1,109 @@
+"""Measuring a model file on labeled music, and saying so when it has heard that music before."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from genrescope.datasets import base as datasets
+from genrescope.datasets.gtzan import load_index
+from genrescope.datasets.segments import build_segments
+from genrescope.errors import ConfigError, DataError
+from genrescope.evaluation import evaluator as measure
+from genrescope.models.model import Model, load_model
+from genrescope.types import FloatArray, Track
+from helpers.small_data import RATE, drone, hiss
+
+
+def test_tracks_of_the_training_are_called_leaky(little_music: Path, little_model: Path) -> None:
+    evaluation = measure.evaluate_model(Model.read(little_model), datasets.load_dataset(little_music))
+    assert evaluation.leaky
+    assert "were in the model's training" in evaluation.protocol_note
+    assert evaluation.tracks is not None
+    assert evaluation.tracks.n == 24
+
+
+def test_the_test_part_of_the_models_own_protocol_is_clean(little_music: Path, little_model: Path) -> None:
+    evaluation = measure.evaluate_model(
+        Model.read(little_model), datasets.load_dataset(little_music), protocol="artist-grouped", folds=4
+    )
+    assert not evaluation.leaky
+    assert evaluation.tracks is not None
+    assert evaluation.tracks.n == 6
+
+
+def test_a_leaky_protocol_is_called_leaky_whatever_the_model_heard(
+    little_music: Path, little_model: Path
+) -> None:
+    evaluation = measure.evaluate_model(
+        Model.read(little_model), datasets.load_dataset(little_music), protocol="track-random"
+    )
+    assert evaluation.leaky
+
+
+def test_what_was_not_scored_is_noted(little_music: Path, little_model: Path, tmp_path: Path) -> None:
+    shutil.copytree(little_music, tmp_path / "music")
+    (tmp_path / "music" / "polka").mkdir()
+    soundfile.write(tmp_path / "music" / "polka" / "a.wav", drone(2.0, 1), RATE)
+    (tmp_path / "music" / "hiss" / "broken.wav").write_bytes(b"no sound")
+    evaluation = measure.evaluate_model(Model.read(little_model), datasets.load_dataset(tmp_path / "music"))
+    assert any("1 tracks of genres" in note for note in evaluation.notes)
+    assert any("broken.wav" in note for note in evaluation.notes)
+
+
+def test_a_part_of_the_published_test_is_noted(gtzan: Path) -> None:
+    evaluation = measure.evaluate_model(
+        load_model(), datasets.load_gtzan(gtzan, "audio"), protocol="fault-filtered"
+    )
+    assert evaluation.tracks is not None
+    assert evaluation.tracks.n == 95
+    assert not evaluation.leaky
+    assert any("95 of the 290" in note for note in evaluation.notes)
+
+
+def test_music_that_the_model_cannot_name_is_refused(little_model: Path, tmp_path: Path) -> None:
+    for genre, play in (("waltz", drone), ("polka", hiss)):
+        (tmp_path / genre).mkdir()
+        soundfile.write(tmp_path / genre / "a.wav", play(2.0, 1), RATE)
+    with pytest.raises(DataError) as caught:
+        measure.evaluate_model(Model.read(little_model), datasets.load_dataset(tmp_path))
+    assert "drone, hiss" in caught.value.hint
+
+
+def test_divided_tracks_are_no_test(little_music: Path, little_model: Path) -> None:
+    with pytest.raises(ConfigError, match="segment-random"):
+        measure.evaluate_model(
+            Model.read(little_model), datasets.load_dataset(little_music), protocol="segment-random"
+        )
+
+
+def test_the_default_model_hears_what_it_sees(gtzan: Path) -> None:
+    """The 95 test clips that are here as sound: at least 95 % have the top genre of their pictures."""
+    model = load_model()
+    pictures = {track.id: track for track in datasets.load_gtzan(gtzan, "spectrogram").tracks}
+    sides = load_index().fault_filtered
+    sounds = [track for track in datasets.load_gtzan(gtzan, "audio").tracks if sides.get(track.id) == "test"]
+    heard, seen = (
+        track_scores(model, tracks) for tracks in (sounds, [pictures[track.id] for track in sounds])
+    )
+    assert len(sounds) == 95
+    # A tie within a hundredth counts as the same answer: which side it falls on depends on the processor.
+    same = np.take_along_axis(seen, heard.argmax(1)[:, np.newaxis], 1)[:, 0] >= seen.max(1) - 0.01
+    assert np.mean(same) >= 0.95
+
+
+def track_scores(model: Model, tracks: Sequence[Track]) -> FloatArray:
+    """Return the weighted mean of each track's segment scores, shape (tracks, classes)."""
+    info = model.info
+    examples = build_segments(
+        tracks, info.features, seconds=info.segment_seconds, hop_seconds=info.hop_seconds, per_segment=True
+    )
+    scores = measure.predict_segments(model, examples, np.arange(len(examples)))
+    owners = [examples.track == owner for owner in range(len(tracks))]
+    means = [np.average(scores[own], axis=0, weights=examples.weights[own]) for own in owners]
+    return np.stack(means).astype(np.float32)

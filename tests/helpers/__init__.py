@@ -1,0 +1,1 @@
+"""What several tests share: made-up sounds, tagged files, reference values."""

@@ -1,0 +1,25 @@
+"""Random weights of the published shapes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def settled_weights(width: float, file: Path, *, rounds: int = 10, segments: int = 8) -> Path:
+    """Write random weights of EfficientAT, with batch normalization settled, so that signals get through."""
+    import torch
+
+    from genrescope.models.backbones.efficientat import EfficientAt
+    from genrescope.models.networks import initialize_weights
+
+    torch.manual_seed(0)
+    network = EfficientAt(width).train()
+    initialize_weights(network)
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.momentum = 0.5
+    with torch.no_grad():
+        for _ in range(rounds):
+            network(torch.randn(segments, 128, 100))
+    torch.save(network.state_dict(), file)
+    return file

@@ -1,0 +1,141 @@
+"""The main road: from a file to ranked genres, the same by every way in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from genrescope import Classifier
+from genrescope.datasets import base as datasets
+from genrescope.datasets.gtzan import load_index as gtzan_index
+from genrescope.datasets.segments import build_segments
+from genrescope.errors import AudioError, ConfigError, ModelError
+from genrescope.evaluation import evaluator as measure
+from genrescope.labels import STYLES
+from genrescope.models import model as models
+from helpers.small_data import RATE, drone, hiss
+
+
+@pytest.fixture(scope="module")
+def classifier(little_model: Path) -> Classifier:
+    return Classifier.load(little_model)
+
+
+@pytest.fixture
+def song(tmp_path: Path) -> Path:
+    file = tmp_path / "song.wav"
+    soundfile.write(file, drone(40.0, 5), RATE)
+    return file
+
+
+def test_it_names_what_it_hears(classifier: Classifier, song: Path) -> None:
+    answer = classifier.predict(song)
+    assert answer.genre == "drone"
+    assert list(answer.scores.values()) == sorted(answer.scores.values(), reverse=True)
+    assert sum(answer.scores.values()) == pytest.approx(1, abs=1e-5)
+    assert answer.seconds == pytest.approx(40)
+    assert answer.path == str(song)
+    assert answer.to_dict()["flags"] == []
+
+
+def test_bytes_and_path_give_the_same_numbers(classifier: Classifier, song: Path) -> None:
+    assert classifier.predict(song.read_bytes()).scores == classifier.predict(song).scores
+    assert classifier.predict(song).scores == classifier.predict(song).scores
+
+
+def test_the_answer_is_the_mean_weighted_by_seconds(classifier: Classifier, tmp_path: Path) -> None:
+    """Thirty seconds of one and six of the other: the last segment weighs six seconds."""
+    file = tmp_path / "both.wav"
+    soundfile.write(file, np.concatenate([drone(30.0, 1), hiss(6.0, 1)]), RATE)
+    answer = classifier.predict(file, timeline=True)
+    assert answer.timeline is not None
+    weighted = np.average(answer.timeline.scores, axis=0, weights=[30, 6])
+    assert [answer.scores[name] for name in ("drone", "hiss")] == pytest.approx(list(weighted), abs=1e-5)
+
+
+def test_the_timeline_covers_the_track(classifier: Classifier, song: Path) -> None:
+    course = classifier.timeline(song)
+    assert course.starts[0] == 0
+    assert course.ends[-1] == pytest.approx(40)
+    assert course.scores.shape == (2, 2)
+    assert [row["start"] for row in course.to_dicts()] == [0.0, 10.0]
+
+
+def test_rate_format_channels_and_gain_do_not_change_the_genre(
+    classifier: Classifier, song: Path, tmp_path: Path
+) -> None:
+    samples, rate = soundfile.read(song)
+    stereo = np.stack([samples, samples], axis=1)
+    variants = {"a.flac": (stereo, rate), "b.ogg": (samples, rate), "c.wav": (0.25 * samples, rate)}
+    for name, (sound, at) in variants.items():
+        soundfile.write(tmp_path / name, sound, at)
+        assert classifier.predict(tmp_path / name).genre == "drone"
+
+
+def test_truncated_files_are_flagged_or_refused(classifier: Classifier, song: Path, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.wav"
+    cut.write_bytes(song.read_bytes()[: song.stat().st_size // 2])
+    assert classifier.predict(cut).flags == ("truncated",)
+    with pytest.raises(AudioError) as caught:
+        classifier.predict(cut, strict=True)
+    assert caught.value.code == "audio_truncated"
+
+
+def test_the_default_is_as_good_as_it_says_on_a_sample_of_the_test_part(gtzan: Path) -> None:
+    """Every sixth published test track, as a picture: within the interval that the model file states."""
+    model = models.load_model()
+    sides = gtzan_index().fault_filtered
+    tracks = [
+        track for track in datasets.load_gtzan(gtzan, "spectrogram").tracks if sides.get(track.id) == "test"
+    ][::6]
+    info = model.info
+    examples = build_segments(
+        tracks, info.features, seconds=info.segment_seconds, hop_seconds=info.hop_seconds
+    )
+    scores, owners = measure.predict_tracks(model, examples, np.arange(len(examples)))
+    right = [
+        info.classes[top] == tracks[owner].label for top, owner in zip(scores.argmax(1), owners, strict=True)
+    ]
+    assert len(right) > 40
+    assert np.mean(right) >= info.scores["track_accuracy"]["low"]
+
+
+def test_answers_below_the_score_asked_for_are_unsure(little_model: Path, song: Path) -> None:
+    plain = Classifier.load(little_model).predict(song)
+    assert plain.threshold is None or not plain.is_uncertain
+    doubting = Classifier.load(little_model, threshold=1.0).predict(song)
+    assert doubting.is_uncertain
+    assert doubting.to_dict()["unsure"] is True
+    assert doubting.scores == plain.scores
+    assert not Classifier.load(little_model, threshold=0.0).predict(song).is_uncertain
+    with pytest.raises(ConfigError, match="min_score"):
+        Classifier.load(little_model, threshold=1.5)
+
+
+def test_the_default_names_styles_beside_the_genre(gtzan: Path) -> None:
+    """A style is a probability of its own: what is rock may be punk too, and they need not sum to one."""
+    answer = Classifier.load().predict(sorted(gtzan.glob("audio/metal/*.flac"))[0])
+    assert set(answer.styles) == set(STYLES)
+    assert list(answer.styles.values()) == sorted(answer.styles.values(), reverse=True)
+    assert next(iter(answer.styles)) in {"heavy metal", "rock", "punk rock", "grunge", "progressive rock"}
+    listed = answer.to_dict()["styles"]
+    assert listed == {name: chance for name, chance in answer.styles.items() if chance >= 0.1}
+
+
+def test_unknown_models_are_told() -> None:
+    with pytest.raises(ModelError):
+        Classifier.load("no such model")
+
+
+def test_the_default_model_hears_real_music(gtzan: Path) -> None:
+    """On the lossless clips: most top genres right, and identical numbers at every call."""
+    classifier = Classifier.load()
+    files = sorted(gtzan.glob("audio/*/*.flac"))
+    answers = [classifier.predict(file) for file in files]
+    hits = sum(answer.genre == file.parent.name for answer, file in zip(answers, files, strict=True))
+    assert len(files) == 10
+    assert hits >= 7
+    assert classifier.predict(files[0]).scores == answers[0].scores

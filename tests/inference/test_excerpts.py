@@ -1,0 +1,105 @@
+"""Where to listen, and when enough was heard."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from genrescope import Classifier
+from genrescope.audio import loading as audio
+from genrescope.inference import excerpts as sampling
+from helpers.small_data import RATE, drone, hiss
+from helpers.sounds import LOSSLESS, LOSSY, measure_tone
+
+WRITERS = {"flac": LOSSLESS["flac-16"], "wav": LOSSLESS["wav-16"], **LOSSY}
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 6, 24, 100])
+def test_every_piece_comes_once(pieces: int) -> None:
+    assert sorted(sampling.excerpt_order(pieces)) == list(range(pieces)) or pieces < sampling.MIN_EXCERPTS
+
+
+def test_the_first_few_are_in_order_and_spread() -> None:
+    first = list(islice(sampling.excerpt_order(100), 3))
+    assert first == sorted(first)
+    assert np.diff([0, *first, 99]).min() > 10
+    places = sorted(islice(sampling.excerpt_order(1000), 50))
+    assert np.diff([0, *places, 999]).max() < 40
+
+
+def test_a_clear_lead_is_enough_and_a_narrow_one_is_not() -> None:
+    clear = np.tile(np.float32([0.9, 0.1]), (3, 1))
+    assert not sampling.should_stop(clear[:2], 24)
+    assert sampling.should_stop(clear, 24)
+    narrow = np.tile(np.float32([0.51, 0.49]), (3, 1))
+    assert not sampling.should_stop(narrow, 24)
+    assert sampling.should_stop(np.tile(np.float32([0.51, 0.49]), (24, 1)), 24)
+    torn = np.float32([[0.9, 0.1], [0.1, 0.9], [0.9, 0.1]])
+    assert not sampling.should_stop(torn, 24)
+
+
+@pytest.fixture(scope="module")
+def classifier(little_model: Path) -> Classifier:
+    return Classifier.load(little_model)
+
+
+@pytest.mark.parametrize("kind", ["ogg", "mp3", "m4a", "opus", "flac"])
+def test_excerpts_agree_with_the_whole(classifier: Classifier, tmp_path: Path, kind: str) -> None:
+    samples = np.tile(drone(30.0, 3), 20)[:, None]
+    file = tmp_path / f"long.{kind}"
+    WRITERS[kind](file, samples, 24_000 if kind == "opus" else RATE)
+    whole = classifier.predict(file)
+    part = classifier.predict(file, excerpts=True, timeline=True)
+    assert part.genre == whole.genre
+    assert part.confidence == pytest.approx(whole.confidence, abs=0.05)
+    assert part.flags == ("excerpts",)
+    assert part.seconds == pytest.approx(whole.seconds, abs=0.1)
+    assert part.timeline is not None
+    assert len(part.timeline.starts) == 3
+
+
+@pytest.mark.parametrize("kind", ["flac", "wav", "mp3", "ogg", "m4a"])
+def test_places_are_read_in_any_order(tmp_path: Path, kind: str) -> None:
+    """A tone that rises: the pitch tells where an excerpt comes from."""
+    seconds = np.arange(60 * RATE) / RATE
+    file = tmp_path / f"rise.{kind}"
+    sound = (0.5 * np.sin(2 * np.pi * (500 * seconds + 10 * seconds**2))).astype(np.float32)[:, None]
+    WRITERS[kind](file, sound, RATE)
+    with audio.AudioFile(file) as recording:
+        for start in (30.0, 10.0, 50.0, 0.0, 20.0, 0.0):
+            clip = recording.excerpt(start=start, duration=2.0)
+            hertz, _ = measure_tone(clip.samples, RATE)
+            assert hertz == pytest.approx(500 + 20 * (start + 1), abs=25), start
+
+
+@pytest.mark.parametrize("kind", ["flac", "wav", "mp3", "ogg"])
+def test_a_cut_file_is_flagged_though_heard_in_excerpts(
+    classifier: Classifier, tmp_path: Path, kind: str
+) -> None:
+    file = tmp_path / f"cut.{kind}"
+    WRITERS[kind](file, np.tile(drone(30.0, 3), 10)[:, None], RATE)
+    file.write_bytes(file.read_bytes()[: int(0.9 * file.stat().st_size)])
+    answer = classifier.predict(file, excerpts=True)
+    assert "truncated" in answer.flags
+    assert answer.seconds < 290
+
+
+def test_a_torn_track_is_heard_on(classifier: Classifier, tmp_path: Path) -> None:
+    song = tmp_path / "torn.wav"
+    soundfile.write(song, np.concatenate([drone(300.0, 1), hiss(330.0, 1)]), RATE)
+    answer = classifier.predict(song, excerpts=True, timeline=True)
+    assert answer.timeline is not None
+    assert len(answer.timeline.starts) > sampling.MIN_EXCERPTS
+    assert answer.genre == "hiss"
+
+
+def test_short_silent_and_strict_are_heard_whole(classifier: Classifier, tmp_path: Path) -> None:
+    short, quiet = tmp_path / "short.wav", tmp_path / "quiet.wav"
+    soundfile.write(short, drone(40.0, 1), RATE)
+    soundfile.write(quiet, np.concatenate([np.zeros(200 * RATE, np.float32), drone(100.0, 1)]), RATE)
+    for song, options in ((short, {}), (quiet, {}), (quiet, {"strict": True})):
+        assert classifier.predict(song, excerpts=True, **options) == classifier.predict(song)

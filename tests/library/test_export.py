@@ -1,0 +1,89 @@
+"""Rows go out as tables and playlists, and come back as they were."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from genrescope.library import export as shelves
+from genrescope.reporting import library_report as survey
+
+
+def row(path: str, genre: str = "pop", **changes: Any) -> dict[str, Any]:
+    scores = {genre: 0.75, "blues": 0.25}
+    return {
+        "path": path, "genre": genre, "score": 0.75, "unsure": False, "scores": scores,
+        "styles": {"soul": 0.5, "ska": 0.25}, "seconds": 200.4, "format": "mp3", "codec": "mpeg_layer_iii",
+        "sample_rate": 44100, "channels": 2, "size": 10, "mtime_ns": 2**60, "hash": "00ff", "model": "ab",
+        "model_name": "student@ab", "excerpts": True, "flags": ["excerpts"],
+        "timeline": [{"start": 0.0, "end": 200.4, "genre": genre, "score": 0.75}],
+        "error": None, "message": None, "hint": None, "scanned": 1.5, "gone": False,
+    } | changes  # fmt: skip
+
+
+def failure(path: str) -> dict[str, Any]:
+    blank = dict.fromkeys(shelves.COLUMNS)
+    kept = {"path": path, "error": "audio_empty", "message": f"{path}: empty", "hint": "copy it again"}
+    return blank | kept | {"size": 0, "mtime_ns": 1, "model": "ab", "model_name": "student@ab", "gone": False}
+
+
+ROWS = [row("/m/a.mp3"), row("/m/b é.mp3", "rock"), failure("/m/c.mp3"), row("/m/caf\udce9.mp3")]
+
+
+def test_jsonl() -> None:
+    stream = io.StringIO()
+    shelves.write_jsonl(ROWS, stream)
+    assert [json.loads(line) for line in stream.getvalue().splitlines()] == ROWS
+
+
+def test_csv() -> None:
+    stream = io.StringIO()
+    shelves.write_csv(ROWS, stream)
+    first, _, failed, _ = csv.DictReader(io.StringIO(stream.getvalue()))
+    assert json.loads(first["scores"]) == ROWS[0]["scores"]
+    assert (first["genre"], first["score"], first["unsure"], first["mtime_ns"]) == (
+        "pop",
+        "0.75",
+        "0",
+        str(2**60),
+    )
+    assert (failed["genre"], failed["error"], failed["hint"]) == ("", "audio_empty", "copy it again")
+
+
+def test_parquet(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    shelves.write_parquet(ROWS, tmp_path / "rows.parquet")
+    first, second, failed, odd = parquet.read_table(tmp_path / "rows.parquet").to_pylist()
+    assert dict(first["scores"]) == ROWS[0]["scores"]
+    assert first["mtime_ns"] == 2**60
+    assert first["timeline"] == ROWS[0]["timeline"]
+    assert second["path"] == "/m/b é.mp3"
+    assert failed["genre"] is None
+    assert odd["path"] == "/m/caf\\xe9.mp3"
+
+
+def test_playlists(tmp_path: Path) -> None:
+    written = shelves.write_playlists([*ROWS, row("/m/two\nlines.mp3")], tmp_path)
+    assert [path.name for path in written] == ["pop.m3u8", "rock.m3u8"]
+    assert written[0].read_text() == "#EXTM3U\n#EXTINF:200,a\n/m/a.mp3\n"
+    by_style = shelves.write_playlists(ROWS, tmp_path, by="style")
+    assert [path.name for path in by_style] == ["ska.m3u8", "soul.m3u8"]
+    assert by_style[0].read_text().count("/m/") == 2
+
+
+def test_the_survey_page(tmp_path: Path) -> None:
+    doubtful = row("/m/<odd>.mp3", unsure=True, score=0.3)
+    page = survey.library_page([*ROWS, doubtful], title="Library")
+    assert "4 tracks" in page
+    assert "1 files could not be read" in page
+    assert "&lt;odd&gt;.mp3" in page
+    assert "<odd>" not in page
+    assert "audio_empty" in page
+    assert "http" not in page.replace("http-equiv", "")
+    (tmp_path / "page.html").write_text(page, "utf8", "backslashreplace")
+    assert "0 tracks" in survey.library_page([], title="Library")

@@ -1,0 +1,374 @@
+"""A library remembers: what is unchanged is not heard again, and no kill does harm."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from genrescope import Classifier
+from genrescope.datasets import base as datasets
+from genrescope.errors import DataError, ModelError
+from genrescope.library.database import Database, Filter
+from genrescope.library.library import Library, ScanOptions, as_answer, count_by
+from genrescope.training import config
+from genrescope.training import run as train
+from helpers.small_data import RATE, drone, hiss
+
+
+@pytest.fixture
+def music(tmp_path: Path) -> Path:
+    """Return a folder of four songs."""
+    folder = tmp_path / "music"
+    (folder / "album").mkdir(parents=True)
+    for number, play in enumerate((drone, hiss, drone, hiss)):
+        place = folder / "album" if number > 1 else folder
+        soundfile.write(place / f"{number}.wav", play(2.0, number), RATE)
+    return folder
+
+
+@pytest.fixture
+def plan(little_model: Path) -> ScanOptions:
+    return ScanOptions(model=str(little_model), workers=1)
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Iterator[Library]:
+    with Library(tmp_path / "data" / "library.db") as library:
+        yield library
+
+
+LEAST_ROW = {
+    "path": "a", "size": 1, "mtime_ns": 2, "model": "m", "model_name": "m", "excerpts": 0, "scanned": 0.0,
+}  # fmt: skip
+
+
+def outcomes(library: Library, music: Path, plan: ScanOptions) -> Counter[str]:
+    return Counter(one.status for one in library.scan([music], plan))
+
+
+def check_whole(path: Path) -> int:
+    """Return how many rows there are, after checking that the file is sound and no path stands twice."""
+    with sqlite3.connect(path) as link:
+        assert link.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        rows, paths = link.execute("SELECT count(*), count(DISTINCT path) FROM files").fetchone()
+    assert rows == paths
+    return int(rows)
+
+
+def test_rows_hold_what_classify_says(library: Library, music: Path, plan: ScanOptions) -> None:
+    assert outcomes(library, music, plan) == {"classified": 4}
+    classifier = Classifier.load(plan.model)
+    for row in library.rows():
+        assert as_answer(row) == classifier.predict(row["path"]).to_dict()
+        assert (row["format"], row["sample_rate"], row["channels"]) == ("wav", RATE, 1)
+        assert row["size"] == Path(row["path"]).stat().st_size
+        assert row["timeline"] == [
+            {"start": 0.0, "end": 2.0, "genre": row["genre"], "score": pytest.approx(row["score"], abs=1e-5)}
+        ]
+
+
+def test_a_second_scan_hears_nothing(library: Library, music: Path, plan: ScanOptions) -> None:
+    outcomes(library, music, plan)
+    before = list(library.rows())
+    assert outcomes(library, music, plan) == {"unchanged": 4}
+    assert list(library.rows()) == before
+
+
+def test_changed_moved_copied_touched_and_gone(library: Library, music: Path, plan: ScanOptions) -> None:
+    outcomes(library, music, plan)
+    soundfile.write(music / "0.wav", hiss(3.0, 9), RATE)
+    (music / "1.wav").rename(music / "album" / "moved.wav")
+    shutil.copy(music / "album" / "2.wav", music / "copy.wav")
+    os.utime(music / "album" / "3.wav")
+    assert outcomes(library, music, plan) == {"classified": 1, "moved": 1, "copied": 1, "unchanged": 2}
+    assert {Path(row["path"]).name for row in library.rows()} == {
+        "0.wav", "moved.wav", "copy.wav", "2.wav", "3.wav",
+    }  # fmt: skip
+    (music / "copy.wav").unlink()
+    outcomes(library, music, plan)
+    assert [Path(row["path"]).name for row in library.rows(Filter(missing=True))] == ["copy.wav"]
+    shutil.copy(music / "album" / "2.wav", music / "copy.wav")
+    outcomes(library, music, plan)
+    assert list(library.rows(Filter(missing=True))) == []
+
+
+def test_files_that_changed_places(library: Library, music: Path, plan: ScanOptions) -> None:
+    outcomes(library, music, plan)
+    before = {row["path"]: row["scores"] for row in library.rows()}
+    first, second = music / "0.wav", music / "1.wav"
+    assert first.stat().st_size == second.stat().st_size
+    first.rename(music / "x")
+    second.rename(first)
+    (music / "x").rename(second)
+    os.utime(first)
+    os.utime(second)
+    assert outcomes(library, music, plan)["failed"] == 0
+    after = {row["path"]: row["scores"] for row in library.rows()}
+    assert after[str(first)] == before[str(second)]
+    assert after[str(second)] == before[str(first)]
+
+
+def test_another_model_hears_all_again(
+    library: Library, music: Path, plan: ScanOptions, tmp_path: Path, little_music: Path
+) -> None:
+    outcomes(library, music, plan)
+    settings = ["split.protocol=artist-grouped", "split.folds=4", "model.inverse_regularization=0.01"]
+    other = train.train(
+        datasets.load_dataset(little_music),
+        config.load_config("logistic-regression", settings),
+        tmp_path / "run",
+    ).model
+    again = ScanOptions(model=str(other), workers=1)
+    assert outcomes(library, music, again) == {"classified": 4}
+    assert len({row["model"] for row in library.rows()}) == 1
+
+
+def test_excerpts_are_heard_again_in_full_but_not_the_other_way(
+    library: Library, tmp_path: Path, little_model: Path
+) -> None:
+    folder = tmp_path / "long"
+    folder.mkdir()
+    soundfile.write(folder / "long.wav", drone(300.0, 1), RATE)
+    short, full = (
+        ScanOptions(model=str(little_model), workers=1, excerpts=excerpts) for excerpts in (True, False)
+    )
+    assert outcomes(library, folder, short) == {"classified": 1}
+    (row,) = library.rows()
+    assert row["excerpts"]
+    assert row["flags"] == ["excerpts"]
+    assert outcomes(library, folder, full) == {"classified": 1}
+    assert outcomes(library, folder, short) == {"unchanged": 1}
+
+
+def test_what_cannot_be_heard_is_a_row_too(library: Library, music: Path, plan: ScanOptions) -> None:
+    (music / "empty.mp3").touch()
+    (music / "text.flac").write_text("no music")
+    (music / "cover.jpg").touch()
+    (music / "loop").symlink_to(music)
+    (music / "nowhere.mp3").symlink_to("nothing")
+    os.mkfifo(music / "pipe.ogg")
+    assert outcomes(library, music, plan) == {"classified": 4, "failed": 4, "other": 1}
+    failed = {Path(row["path"]).name: row["error"] for row in library.rows(Filter(failed=True))}
+    assert failed == {
+        "empty.mp3": "audio_empty", "text.flac": "audio_unreadable", "nowhere.mp3": "audio_missing",
+        "pipe.ogg": "audio_unreadable",
+    }  # fmt: skip
+    # What may pass without the file changing is tried again, the rest only when asked.
+    assert outcomes(library, music, plan) == {"unchanged": 7, "failed": 1, "other": 1}
+    assert outcomes(library, music, ScanOptions(plan.model, workers=1, retry_failed=True))["failed"] == 4
+
+
+def test_names_that_are_not_utf8(library: Library, tmp_path: Path, plan: ScanOptions) -> None:
+    folder = os.fsencode(tmp_path) + b"/odd"
+    os.mkdir(folder)  # noqa: PTH102
+    soundfile.write(tmp_path / "odd" / "plain.wav", drone(2.0, 1), RATE)
+    try:
+        os.rename(folder + b"/plain.wav", folder + b"/caf\xe9.wav")  # noqa: PTH104
+    except OSError:
+        pytest.skip("this file system takes no names that are not UTF-8")
+    odd = Path(os.fsdecode(folder))
+    Path(os.fsdecode(folder + b"/bad\xe9.mp3")).write_text("no music")
+    assert outcomes(library, odd, plan) == {"classified": 1, "failed": 1}
+    assert outcomes(library, odd, plan) == {"unchanged": 2}
+    (row,) = library.rows(Filter(folder=odd, failed=False))
+    assert os.fsencode(row["path"]).endswith(b"caf\xe9.wav")
+
+
+def test_a_folder_that_may_not_be_read(library: Library, music: Path, plan: ScanOptions) -> None:
+    if not hasattr(os, "geteuid") or os.geteuid() == 0:
+        pytest.skip("root may read everything")
+    (music / "secret").mkdir(mode=0)
+    assert outcomes(library, music, plan)["unreadable"] == 1
+
+
+def test_filters(library: Library, music: Path, plan: ScanOptions) -> None:
+    outcomes(library, music, plan)
+    rows = list(library.rows())
+    assert [row["path"] for row in rows] == sorted(row["path"] for row in rows)
+    assert {row["genre"] for row in library.rows(Filter(genres=("hiss",)))} == {"hiss"}
+    assert len(list(library.rows(Filter(folder=music / "album")))) == 2
+    assert len(list(library.rows(Filter(folder=music / "alb")))) == 0
+    middle = sorted(row["score"] for row in rows)[2]
+    assert len(list(library.rows(Filter(min_score=middle)))) == 2
+    assert len(list(library.rows(Filter(max_score=middle)))) == 3
+    assert list(library.rows(Filter(failed=True))) == []
+    assert count_by(library.rows())["genre"] == {"drone": 2, "hiss": 2}
+
+
+def test_wrong_paths_models_and_files(library: Library, music: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nothing is there"):
+        library.scan([music / "none"])
+    with pytest.raises(ModelError):
+        next(library.scan([music], ScanOptions(model="no-such-model")))
+    (tmp_path / "other.db").write_text("a diary, not a database, and long enough to be sure of it" * 9)
+    with pytest.raises(DataError, match="not a library"):
+        Library(tmp_path / "other.db")
+    with sqlite3.connect(tmp_path / "later.db") as link:
+        link.execute("CREATE TABLE files (path)")
+        link.execute("PRAGMA user_version = 99")
+    with pytest.raises(DataError, match="version is 99"):
+        Library(tmp_path / "later.db")
+
+
+CRASHING = """
+import os, signal
+from genrescope.audio import decoders, loading
+plain = decoders.open_decoder
+def open_decoder(file, name):
+    if name.endswith("1 crash.wav"):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return plain(file, name)
+decoders.open_decoder = loading.open_decoder = open_decoder
+"""
+
+
+def test_a_decoder_crash_costs_its_file_only(
+    library: Library, music: Path, plan: ScanOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(CRASHING)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    shutil.copy(music / "0.wav", music / "1 crash.wav")
+    assert outcomes(library, music, plan) == {"classified": 4, "failed": 1}
+    (row,) = library.rows(Filter(failed=True))
+    assert row["error"] == "worker_crashed"
+    assert row["path"].endswith("1 crash.wav")
+
+
+SCAN = (
+    "import sys; from genrescope.cli.main import main;"
+    " sys.argv = ['genrescope', 'library', 'scan', *{}]; main()"
+)
+
+
+def begin_scan(music: Path, database: Path, plan: ScanOptions) -> subprocess.Popen[bytes]:
+    words = [str(music), "--db", str(database), "--model", plan.model, "--workers", "2"]
+    return subprocess.Popen([sys.executable, "-c", SCAN.format(words)], stderr=subprocess.PIPE)
+
+
+def many_songs(folder: Path, number: int) -> Path:
+    folder.mkdir()
+    for place in range(number):
+        soundfile.write(folder / f"{place:03}.wav", (drone, hiss)[place % 2](1.5, place), RATE)
+    return folder
+
+
+def test_kills_at_any_moment_lose_nothing(tmp_path: Path, plan: ScanOptions) -> None:
+    songs, database = many_songs(tmp_path / "songs", 120), tmp_path / "library.db"
+    dice = random.Random(0)
+    counts = [0]
+    for number in range(12):
+        # Progress, not the clock, says when to kill: early runs before the first row, later ones among them.
+        enough = 0 if number < 3 else counts[-1] + dice.randint(1, 8)
+        with begin_scan(songs, database, plan) as scan:
+            while scan.poll() is None and _rows(database) < enough:
+                time.sleep(0.01)
+            time.sleep(dice.uniform(0, 0.1))
+            scan.send_signal(signal.SIGKILL)
+        if _rows(database):
+            counts.append(check_whole(database))
+    assert counts == sorted(counts)
+    assert any(0 < count < 120 for count in counts)  # some kill fell among the files
+    with begin_scan(songs, database, plan) as scan:
+        assert scan.wait() == 0
+    assert check_whole(database) == 120
+    with Library(database) as library:
+        assert outcomes(library, songs, plan) == {"unchanged": 120}
+
+
+def test_an_interrupt_ends_cleanly_and_soon(tmp_path: Path, plan: ScanOptions) -> None:
+    songs, database = many_songs(tmp_path / "songs", 200), tmp_path / "library.db"
+    with begin_scan(songs, database, plan) as scan:
+        while scan.poll() is None and not _rows(database):
+            time.sleep(0.05)
+        scan.send_signal(signal.SIGINT)
+        assert scan.wait(timeout=30) == 130
+        assert scan.stderr is not None
+        assert b"the same command goes on" in scan.stderr.read()
+    assert 0 < check_whole(database) < 200
+
+
+def _rows(database: Path) -> int:
+    try:
+        with sqlite3.connect(database) as link:
+            return int(link.execute("SELECT count(*) FROM files").fetchone()[0])
+    except sqlite3.OperationalError:
+        return 0
+
+
+def test_copies_leave_excerpts_too(library: Library, tmp_path: Path, little_model: Path) -> None:
+    folder = tmp_path / "long"
+    folder.mkdir()
+    soundfile.write(folder / "a.wav", drone(300.0, 1), RATE)
+    shutil.copy(folder / "a.wav", folder / "b.wav")
+    full = ScanOptions(model=str(little_model), workers=1, excerpts=False)
+    outcomes(library, folder, ScanOptions(model=str(little_model), workers=1))
+    list(library.scan([folder / "a.wav"], full))
+    outcomes(library, folder, full)
+    assert [row["excerpts"] for row in library.rows()] == [False, False]
+
+
+def test_what_became_a_folder_is_gone_and_what_may_be_unplugged_has_not_moved(
+    library: Library, music: Path, plan: ScanOptions, tmp_path: Path
+) -> None:
+    outcomes(library, music, plan)
+    (music / "0.wav").unlink()
+    (music / "0.wav").mkdir()
+    outcomes(library, music, plan)
+    assert [Path(row["path"]).name for row in library.rows(Filter(missing=True))] == ["0.wav"]
+    shutil.copytree(music / "album", tmp_path / "backup")
+    music.rename(tmp_path / "unplugged")
+    assert outcomes(library, tmp_path / "backup", plan) == {"copied": 2}
+
+
+def test_another_scan_may_have_moved_the_row_before(tmp_path: Path) -> None:
+    database = Database(tmp_path / "x.db")
+    database.upsert(LEAST_ROW)
+    for _ in range(2):
+        database.move("a", "b", size=1, mtime_ns=2)
+    assert [found["path"] for found in database.rows()] == ["b"]
+    database.close()
+
+
+def test_a_stranger_s_database_is_left_as_it_is(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "other.db") as link:
+        link.execute("CREATE TABLE songs (name)")
+        link.execute("PRAGMA user_version = 1")
+    before = (tmp_path / "other.db").read_bytes()
+    with pytest.raises(DataError):
+        Library(tmp_path / "other.db")
+    assert (tmp_path / "other.db").read_bytes() == before
+
+
+def test_a_library_is_read_while_it_is_written(tmp_path: Path, music: Path, plan: ScanOptions) -> None:
+    with Library(tmp_path / "one.db") as writing, Library(tmp_path / "one.db") as reading:
+        seen = [len(list(reading.rows())) for _ in writing.scan([music], plan)]
+    assert seen == [1, 2, 3, 4]
+
+
+def test_giving_up_a_scan_stops_it(library: Library, music: Path, plan: ScanOptions) -> None:
+    scan = library.scan([music], plan)
+    next(scan)
+    scan.close()
+    assert 1 <= len(list(library.rows())) < 4
+    assert sum(outcomes(library, music, plan).values()) == 4
+
+
+def test_put_replaces(tmp_path: Path) -> None:
+    database = Database(tmp_path / "x.db")
+    database.upsert(LEAST_ROW | {"styles": {"pop": 0.5}})
+    database.upsert(LEAST_ROW | {"size": 3})
+    assert [(found["size"], found["styles"]) for found in database.rows()] == [(3, {"pop": 0.5})]
+    database.close()

@@ -1,0 +1,154 @@
+"""A library's genres in the files' tags: a dry run, the change, the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from genrescope.cli.main import app
+from genrescope.errors import DataError
+from genrescope.library.library import Library, ScanOptions, TagOptions
+from genrescope.tagging import writer as tags
+from helpers.small_data import RATE, drone, hiss
+from helpers.sounds import MP3, encode, write
+
+
+@pytest.fixture
+def music(tmp_path: Path) -> Path:
+    """Return three songs, one of which has a genre."""
+    folder = tmp_path / "music"
+    folder.mkdir()
+    write(folder / "a.flac", drone(2.0, 1)[:, None], RATE, kind="FLAC", coding="PCM_16")
+    encode(folder / "b.m4a", hiss(2.0, 1)[:, None], RATE, codec="aac", container="ipod")
+    MP3(folder / "c.mp3", drone(2.0, 2)[:, None], RATE)
+    tags.write_genres(folder / "c.mp3", ["Own Choice"])
+    return folder
+
+
+@pytest.fixture
+def plan(little_model: Path) -> ScanOptions:
+    return ScanOptions(model=str(little_model), workers=1)
+
+
+@pytest.fixture
+def library(tmp_path: Path, music: Path, plan: ScanOptions) -> Iterator[Library]:
+    with Library(tmp_path / "library.db") as library:
+        assert [one.status for one in library.scan([music], plan)] == ["classified"] * 3
+        yield library
+
+
+def contents(music: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in music.iterdir()}
+
+
+def test_there_and_back(library: Library, music: Path, plan: ScanOptions) -> None:
+    before = contents(music)
+    dry = list(library.tag())
+    assert {Path(one.path).name: one.plan and one.plan.after for one in dry} == {
+        "a.flac": ("Drone",), "b.m4a": ("Hiss",),
+    }  # fmt: skip
+    assert contents(music) == before
+    assert len(list(library.tag(write=True))) == 2
+    assert tags.read_genres(music / "a.flac") == ("Drone",)
+    assert tags.read_genres(music / "c.mp3") == ("Own Choice",)
+    assert list(library.tag(write=True)) == []
+    assert {one.status for one in library.scan([music], plan)} == {"unchanged"}
+    assert [one.done and one.done.how for one in library.untag()] == ["bytes", "bytes"]
+    assert contents(music) == before
+    assert {one.status for one in library.scan([music], plan)} == {"unchanged"}
+    assert list(library.untag()) == []
+
+
+def test_several_changes_are_undone_latest_first(library: Library, music: Path, tmp_path: Path) -> None:
+    before = contents(music)
+    words = tmp_path / "words.toml"
+    words.write_text('[words]\ndrone = "Ambient > Drone"\nhiss = "Noise"\n')
+    list(library.tag(write=True))
+    list(library.tag(wording=TagOptions(vocabulary=words), write=True, overwrite=True))
+    assert tags.read_genres(music / "b.m4a") == ("Noise",)
+    assert tags.read_genres(music / "c.mp3") == ("Drone",)
+    assert len(list(library.untag())) == 4
+    assert contents(music) == before
+
+
+def test_a_moved_file_is_undone_where_it_lies(library: Library, music: Path, plan: ScanOptions) -> None:
+    before = contents(music)
+    list(library.tag(write=True))
+    (music / "a.flac").rename(music / "z.flac")
+    assert {one.status for one in library.scan([music], plan)} == {"unchanged", "moved"}
+    assert [one.done and one.done.how for one in library.untag()] == ["bytes", "bytes"]
+    assert (music / "z.flac").read_bytes() == before["a.flac"]
+
+
+def test_an_edited_file_gets_its_values_back(library: Library, music: Path) -> None:
+    list(library.tag(write=True))
+    import mutagen.flac
+
+    edited = mutagen.flac.FLAC(music / "a.flac")
+    edited["title"] = "a title"
+    edited.save()
+    done = {Path(one.path).name: one.done and one.done.how for one in library.untag()}
+    assert done == {"a.flac": "values", "b.m4a": "bytes"}
+    assert tags.read_genres(music / "a.flac") == ()
+    assert mutagen.flac.FLAC(music / "a.flac")["title"] == ["a title"]
+
+
+def test_a_failed_undo_keeps_what_lies_behind_it(
+    library: Library, music: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = contents(music)
+    list(library.tag(write=True))
+    list(library.tag(wording=TagOptions(genre_threshold=0.0), write=True, overwrite=True))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise DataError("dataset_not_found", "not now", "later")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("genrescope.library.tagging.tagging.undo", refuse)
+        assert len([one for one in library.untag() if one.error]) == 3  # one for each file
+    assert all(one.error is None for one in library.untag())
+    assert contents(music) == before
+
+
+def test_a_file_that_is_gone_is_an_error_and_the_rest_goes_on(library: Library, music: Path) -> None:
+    (music / "a.flac").unlink()
+    ends = {Path(one.path).name: one.error and one.error.code for one in library.tag(write=True)}
+    assert ends == {"a.flac": "audio_missing", "b.m4a": None}
+
+
+def test_a_kill_between_journal_and_file_is_harmless(
+    library: Library, music: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = contents(music)
+
+    def killed(*args: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", killed)
+    monkeypatch.setattr("os.replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        list(library.tag(write=True))
+    monkeypatch.undo()
+    assert contents(music) == before
+    assert [one.done and one.done.how for one in library.untag()] == ["already"]
+    assert contents(music) == before
+
+
+def test_the_commands(library: Library, music: Path) -> None:
+    before = contents(music)
+    place = ["--db", str(library.database.path)]
+    runner = CliRunner()
+    dry = runner.invoke(app, ["library", "tag", *place])
+    assert dry.exit_code == 0
+    assert "no genre -> Drone" in dry.stdout
+    assert "2 files would change; --write does it" in dry.stderr
+    assert contents(music) == before
+    done = runner.invoke(app, ["library", "tag", "--write", "--genre", "hiss", *place])
+    assert "1 files changed" in done.stderr
+    assert tags.read_genres(music / "b.m4a") == ("Hiss",)
+    back = runner.invoke(app, ["library", "untag", *place])
+    assert "(bytes)" in back.stdout
+    assert contents(music) == before

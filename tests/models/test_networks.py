@@ -1,0 +1,98 @@
+"""The networks: the paper's shapes, normalization that generalizes, gain that does not matter."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from genrescope.errors import ConfigError
+from genrescope.models import networks
+
+BANDS, FRAMES = 128, 194
+
+
+def spectrograms(items: int = 3, frames: int = FRAMES) -> torch.Tensor:
+    """Return log-mel-like noise between -80 and 0 dB."""
+    return -80 * torch.rand(items, BANDS, frames, generator=torch.Generator().manual_seed(0))
+
+
+def test_the_parallel_network_has_the_papers_shapes() -> None:
+    network = networks.ParallelCnnRnn(BANDS, FRAMES, 10)
+    picture, sequence = network.branches(network.normalizer(spectrograms()))
+    assert picture.shape == (3, 384)
+    assert sequence.shape == (3, 128)
+    assert network.output.in_features == 512
+    kernels = [layer for layer in network.convolutions if isinstance(layer, torch.nn.Conv2d)]
+    assert [layer.out_channels for layer in kernels] == [16, 32, 64, 64, 64]
+    assert {layer.kernel_size for layer in kernels} == {(3, 1)}
+
+
+def test_the_lstm_has_the_papers_layers() -> None:
+    network = networks.Lstm(40, 10)
+    assert (network.first.input_size, network.first.hidden_size) == (40, 128)
+    assert (network.second.hidden_size, network.output.out_features) == (64, 10)
+
+
+@pytest.mark.parametrize("name", networks.NETWORK_FAMILIES)
+def test_every_family_scores_segments_one_by_one_as_in_a_batch(name: str) -> None:
+    torch.manual_seed(0)
+    sequence = networks.NETWORK_FAMILIES[name].input == "sequence"
+    network = networks.build_network(
+        name, features=40 if sequence else BANDS, frames=FRAMES, classes=7, dropout=0.5
+    ).eval()
+    # In float64, so that the tolerance speaks of the network and not of the processor's rounding.
+    network, batch = network.double(), (torch.randn(4, FRAMES, 40) if sequence else spectrograms(4)).double()
+    with torch.no_grad():
+        together, alone = network(batch), torch.cat([network(item[None]) for item in batch])
+    assert together.shape == (4, 7)
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, family in networks.NETWORK_FAMILIES.items() if family.input == "log_mel"]
+)
+def test_gain_does_not_change_the_answer(name: str) -> None:
+    torch.manual_seed(0)
+    network = networks.build_network(name, features=BANDS, frames=FRAMES, classes=10, dropout=0.0).eval()
+    network, batch = network.double(), spectrograms().double()
+    with torch.no_grad():
+        torch.testing.assert_close(network(batch), network(batch - 23.0), atol=1e-6, rtol=1e-6)
+
+
+def test_normalization_centers_what_it_was_fitted_on() -> None:
+    layer = networks.Standardize(5)
+    batch = torch.randn(100, 8, 5) * torch.tensor([1.0, 10, 100, 0.1, 0]) + 7
+    layer.fit(batch)
+    flat = layer(batch).reshape(-1, 5)
+    torch.testing.assert_close(flat.mean(0), torch.zeros(5), atol=1e-3, rtol=0)
+    torch.testing.assert_close(flat.std(0)[:4], torch.ones(4), atol=1e-3, rtol=0)
+    assert flat.isfinite().all()  # the last feature is constant
+
+
+def test_normalization_travels_with_the_weights() -> None:
+    first, second = networks.Lstm(4, 2), networks.Lstm(4, 2)
+    first.normalizer.fit(torch.randn(10, 3, 4) * 5 + 2)
+    second.load_state_dict(first.state_dict())
+    batch = torch.randn(2, 3, 4)
+    torch.testing.assert_close(first.eval()(batch), second.eval()(batch))
+
+
+def test_forget_gates_start_open_and_recurrences_orthogonal() -> None:
+    layer = networks.Lstm(4, 2).first
+    gate = layer.weight_hh_l0.detach()[:128]
+    torch.testing.assert_close(gate @ gate.T, torch.eye(128), atol=1e-4, rtol=0)
+    assert (layer.bias_ih_l0 + layer.bias_hh_l0)[128:256].eq(1).all()
+
+
+def test_soft_targets_give_cross_entropy() -> None:
+    logits = torch.randn(5, 3)
+    hard = torch.eye(3)[torch.tensor([0, 1, 2, 1, 0])]
+    expected = torch.nn.functional.cross_entropy(logits, hard.argmax(1))
+    torch.testing.assert_close(networks.smoothed_cross_entropy(logits, hard), expected)
+
+
+def test_unknown_names_and_short_segments_are_refused() -> None:
+    with pytest.raises(ConfigError, match="transformer"):
+        networks.build_network("transformer", features=128, frames=100, classes=2, dropout=0.0)
+    with pytest.raises(ConfigError, match="too few"):
+        networks.build_network("parallel", features=128, frames=8, classes=2, dropout=0.0)

@@ -1,0 +1,153 @@
+"""Models on a pre-trained backbone: their shapes, what moves, and one file that needs no torch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from genrescope import Classifier
+from genrescope.datasets import base as datasets
+from genrescope.errors import ConfigError
+from genrescope.labels import STYLES
+from genrescope.models import pretrained as transfer
+from genrescope.models.backbones import registry as backbones
+from genrescope.models.backbones.efficientat import WIDTHS, EfficientAt
+from genrescope.models.model import Model
+from genrescope.training import config
+from genrescope.training import run as training
+from helpers.small_data import LITTLE
+from helpers.weights import settled_weights
+
+SMALL = (
+    "model.backbone=mn01",
+    "data.segment_seconds=2.0",
+    "split.protocol=artist-grouped",
+    "augment.crops_per_track=0",
+)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return random weights for mn01."""
+    return settled_weights(WIDTHS["mn01"], tmp_path_factory.mktemp("weights") / "mn01.pt")
+
+
+def settings(name: str, weights: Path, *overrides: str) -> config.Config:
+    return config.load_config(name, [*LITTLE, *SMALL, f"model.weights={weights}", *overrides])
+
+
+def test_the_branches_of_mn04_are_as_wide_as_the_papers() -> None:
+    backbone = backbones.Backbone(backbones.BACKBONES["mn04"].info, EfficientAt(WIDTHS["mn04"]))
+    network = transfer.build_pretrained(
+        "parallel-pretrained", backbone, mels=128, classes=10, dropout=0.0, frozen=False
+    )
+    assert isinstance(network, transfer.ParallelPretrained)
+    assert network.output.in_features == 384 + 128
+    assert network(torch.randn(2, 128, 200)).shape == (2, 10)
+
+
+@pytest.mark.parametrize("name", ["frozen", "parallel-pretrained", "student"])
+def test_it_learns_and_classifies_from_one_file(
+    name: str, weights: Path, little_music: Path, tmp_path: Path
+) -> None:
+    chosen = settings(
+        name, weights, "train.epochs=3", "augment.mixup_alpha=0", "model.inverse_regularization=1e6"
+    )
+    run = training.train(datasets.load_dataset(little_music), chosen, tmp_path / "run")
+    assert run.evaluation.tracks is not None
+    assert run.evaluation.tracks.accuracy.value > 0.8
+    classifier = Classifier.load(run.model)
+    assert classifier.model.info.features.sample_rate == 32000
+    assert classifier.model.info.styles == STYLES
+    song = next((little_music / "hiss").rglob("*.wav"))
+    assert classifier.predict(song).genre == "hiss"
+
+
+def test_temperature_and_doubt_come_from_validation_or_the_settings(
+    weights: Path, little_music: Path, tmp_path: Path
+) -> None:
+    whole = datasets.load_dataset(little_music)
+    wrong = {track.id: {"drone": "hiss", "hiss": "drone"}[track.label] for track in whole.tracks[::3]}
+    mixed = tuple(replace(track, label=wrong.get(track.id, track.label)) for track in whole.tracks)
+    music = replace(whole, tracks=mixed)
+    parts = (
+        "model.inverse_regularization=0.01",
+        "split.protocol=track-random",
+        "split.validation_fraction=0.5",
+    )
+    fitted = training.train(music, settings("frozen", weights, *parts), tmp_path / "fitted")
+    given = training.train(
+        music,
+        settings("frozen", weights, *parts, "calibration.temperature=2", "calibration.threshold=0.7"),
+        tmp_path / "given",
+    )
+    one, other = (Model.read(run.model).info for run in (fitted, given))
+    assert 0 < one.provenance["temperature"] != 1
+    assert other.provenance["temperature"] == 2
+    assert other.threshold == 0.7
+    assert given.evaluation.tracks is not None
+    assert given.evaluation.tracks.calibration is not None
+    assert given.evaluation.tracks.calibration.model_threshold is not None
+    assert given.evaluation.tracks.calibration.model_threshold.score == 0.7
+
+
+def test_the_gru_beside_a_backbone_in_decibels_sees_levels(little_music: Path) -> None:
+    network = transfer.build_pretrained(
+        "parallel-pretrained",
+        backbones.load_backbone("student"),
+        mels=128,
+        classes=2,
+        dropout=0.0,
+        frozen=True,
+    ).eval()
+    batch = torch.randn(6, 128, 60) * 10 - 40
+    network.fit(batch)
+    with torch.inference_mode():
+        torch.testing.assert_close(network(batch), network(batch - 20), atol=1e-3, rtol=1e-3)
+
+
+def test_a_frozen_backbone_does_not_move(weights: Path, little_music: Path, tmp_path: Path) -> None:
+    chosen = settings("parallel-pretrained", weights, "optimizer.backbone_lr_scale=0", "train.epochs=1")
+    training.train(datasets.load_dataset(little_music), chosen, tmp_path / "run")
+    kept = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    for name, before in torch.load(weights, weights_only=True).items():
+        torch.testing.assert_close(kept[f"network.backbone.network.{name}"], before)
+
+
+def test_a_backbone_moves_at_its_own_rate(weights: Path) -> None:
+    from genrescope.training.module import _parameter_groups
+
+    backbone = backbones.load_backbone("mn01", weights=weights)
+    network = transfer.build_pretrained(
+        "parallel-pretrained", backbone, mels=128, classes=2, dropout=0.0, frozen=False
+    )
+    own, borrowed = _parameter_groups(
+        network, config.load_config(None, ["optimizer.backbone_lr_scale=0.1"]).optimizer
+    )
+    assert borrowed["lr"] == pytest.approx(0.1 * own["lr"])
+    assert len(borrowed["params"]) == len(list(backbone.parameters()))
+
+
+def test_unknown_backbones_are_refused(little_music: Path, tmp_path: Path) -> None:
+    chosen = config.load_config("frozen", ["model.backbone=mn03"])
+    with pytest.raises(ConfigError, match="mn03"):
+        training.train(datasets.load_dataset(little_music), chosen, tmp_path / "run")
+
+
+def test_two_classes_make_a_softmax() -> None:
+    from genrescope.models import classical
+
+    generator = np.random.default_rng(0)
+    inputs = np.concatenate([generator.normal(-1, 1, (40, 3)), generator.normal(1, 1, (40, 3))]).astype(
+        np.float32
+    )
+    targets = np.repeat([0, 1], 40)
+    weights, biases = classical.fit_linear(inputs, targets, c=1.0, seed=0)
+    logits = inputs @ weights.T + biases
+    expected = 1 / (1 + np.exp(-(logits[:, 1] - logits[:, 0])))
+    assert weights.shape == (2, 3)
+    assert ((expected > 0.5) == targets).mean() > 0.9

@@ -1,0 +1,390 @@
+"""Reports and figures: whole, readable, self-contained, and honest about leaky protocols."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from genrescope.errors import EnvironmentFailure
+from genrescope.evaluation.calibration import CalibrationBin, Threshold
+from genrescope.evaluation.results import Evaluation, evaluate_scores
+from genrescope.experiments.comparison import compare_with_paper, paper_f1
+from genrescope.experiments.paper import LEAKY_NOTE, NOTES
+from genrescope.labels import GTZAN_GENRES as GENRES
+from genrescope.reporting import figures as plots
+from genrescope.reporting.document import Figure, Paragraph, Section, Table, html, inline_svg, markdown
+from genrescope.reporting.evaluation_report import (
+    EvaluationReport,
+    ReportPaths,
+    write_report,
+)
+from genrescope.reporting.figures import Curve
+from genrescope.reporting.theme import SERIES
+
+VOID = {"meta", "img", "br", "link", "input", "use", "path"}
+CURVE = Curve((1, 2), (2.0, 1.0), (2.1, 1.5), (0.2, 0.6), (0.1, 0.5), (0.01, 0.005))
+NASTY = "<script>alert('x')</script> & $a$ | `b`"
+
+
+class Checker(HTMLParser):
+    """Keeps what a page holds, and fails on elements that do not close."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(page)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def evaluation(model: str, protocol: str, leaky: bool, **changes: Any) -> Evaluation:
+    generator = np.random.default_rng(4)
+    truth = np.repeat(np.arange(60) % 10, 2)
+    scores = generator.dirichlet(np.ones(10), 120) + 0.5 * np.eye(10)[truth]
+    tracks = np.arange(120) // 2
+    given = {"classes": GENRES, "tracks": tracks, "groups": tracks, "train_truth": truth, "data": "GTZAN"}
+    given |= {"scores": scores / scores.sum(1, keepdims=True), "truth": truth}
+    return evaluate_scores(**given | {"model": model, "protocol": protocol, "leaky": leaky} | changes)
+
+
+@pytest.fixture(scope="module")
+def report() -> EvaluationReport:
+    evaluations = (
+        evaluation("parallel", "segment-random", True),
+        evaluation("parallel", "fault-filtered", False, notes=[NASTY]),
+    )
+    pictures = (Figure("dot", b"\x89PNG fake", "A dot."),)
+    curves = {"parallel, segment-random": CURVE}
+    provenance = {"data": NASTY, "seed": 0}
+    published = compare_with_paper(evaluations)
+    return EvaluationReport(
+        f"GTZAN {NASTY}",
+        evaluations,
+        curves,
+        pictures,
+        published,
+        paper_f1(),
+        (LEAKY_NOTE, *NOTES),
+        provenance,
+    )
+
+
+@pytest.fixture(scope="module")
+def paths(report: EvaluationReport, tmp_path_factory: pytest.TempPathFactory) -> ReportPaths:
+    return write_report(report, tmp_path_factory.mktemp("report") / "new")
+
+
+@pytest.fixture(scope="module")
+def page(paths: ReportPaths) -> str:
+    return paths.html.read_text(encoding="utf8")
+
+
+def fetched(page: str) -> list[str]:
+    """Return every address that a browser would fetch."""
+    attributes = [
+        value or ""
+        for tag, given in Checker(page).seen
+        for name, value in given.items()
+        if name in {"src", "srcset", "data", "poster", "action", "xlink:href"}
+        or (name, tag) == ("href", "link")
+    ]
+    return attributes + re.findall(r"url\(([^)]*)\)", page) + re.findall(r"@import", page)
+
+
+def test_the_page_parses_and_fetches_nothing(page: str) -> None:
+    assert all(address.strip("'\" ").startswith(("#", "data:")) for address in fetched(page))
+    assert "http" not in page
+
+
+def test_the_page_serves_readers_of_every_kind(page: str) -> None:
+    seen = Checker(page).seen
+    assert "prefers-color-scheme: dark" in page
+    assert any(given.get("name") == "viewport" for _, given in seen)
+    assert all(given.get("alt") for tag, given in seen if tag == "img")
+    assert all(given.get("aria-label") for tag, given in seen if tag == "svg")
+    assert all(given.get("scope") for tag, given in seen if tag == "th")
+    ids = [given["id"] for _, given in seen if "id" in given]
+    assert len(ids) == len(set(ids))
+    links = {given["href"] for tag, given in seen if tag == "a"}
+    assert links <= {f"#{one}" for one in ids}
+
+
+def test_figures_take_the_pages_colors(page: str) -> None:
+    body = page.partition("</style>")[2]
+    for color in ("ink", "accent", "s0", "s1"):
+        assert f"var(--{color})" in body
+    assert "#000000" not in body
+
+
+def test_text_is_escaped(page: str, paths: ReportPaths) -> None:
+    text = paths.markdown.read_text(encoding="utf8")
+    assert "<script" not in page + text
+    assert NASTY in "".join(Checker(page).words)
+    assert "\\|" in text
+
+
+def test_leaky_numbers_are_marked_in_every_row_heading_and_figure(page: str, paths: ReportPaths) -> None:
+    text = paths.markdown.read_text(encoding="utf8")
+    for document in (page, text):
+        for line in document.splitlines():
+            if "segment-random" in line and "var(--" not in line:
+                assert "leaky" in line, line
+    marked = [given for tag, given in Checker(page).seen if tag == "tr" and given.get("class") == "marked"]
+    assert len(marked) == 1 + 1 + 4 + 10
+    assert all("leaky" in text for text in texts(page) if "segment-random" in text)
+    assert sum("segment-random (leaky)" in text for text in texts(page)) >= 4
+    figures = [given["aria-label"] or "" for tag, given in Checker(page).seen if tag == "svg"]
+    assert sum("segment-random (leaky)" in figure for figure in figures) >= 4
+    assert not any("segment-random" in figure.replace("segment-random (leaky)", "") for figure in figures)
+
+
+def test_json_marks_leaky_numbers_and_keeps_all(report: EvaluationReport, paths: ReportPaths) -> None:
+    content = json.loads(paths.json.read_text(encoding="utf8"))
+    assert [row["leaky"] for row in content["evaluations"]] == [True, False]
+    assert content["evaluations"][0]["title"] == "parallel, segment-random (leaky)"
+    assert content["curves"]["parallel, segment-random"]["leaky"] is True
+    assert tuple(map(Evaluation.from_json, content["evaluations"])) == report.evaluations
+    assert content["provenance"]["seed"] == 0
+    best = content["published"][-1]
+    assert (best["paper"], best["replicated"]["leaky"], best["clean"]["leaky"]) == (72.5, True, False)
+
+
+def test_markdown_holds_tables_and_links_to_figures_that_exist(paths: ReportPaths) -> None:
+    text = paths.markdown.read_text(encoding="utf8")
+    links = re.findall(r"\]\((.*?)\)", text)
+    assert len(links) > 5
+    assert all((paths.markdown.parent / link).is_file() for link in links)
+    for table in re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE):
+        widths = {len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}
+        assert len(widths) == 1
+
+
+def test_the_same_report_gives_the_same_bytes(
+    report: EvaluationReport, paths: ReportPaths, tmp_path: Path
+) -> None:
+    again = write_report(report, tmp_path)
+    assert [path.read_bytes() for path in again] == [path.read_bytes() for path in paths]
+
+
+def test_repeated_runs_keep_apart(tmp_path: Path) -> None:
+    two = {"classes": ("a", "b"), "scores": np.eye(2), "truth": [0, 1], "tracks": [0, 1], "groups": [0, 1]}
+    two |= {"train_truth": None}
+    twins = tuple(evaluation("svm", "fault-filtered", False, seed=seed, **two) for seed in (1, 2, 2))
+    text = write_report(EvaluationReport("Seeds", twins), tmp_path).markdown.read_text(encoding="utf8")
+    headings = re.findall(r"^## (svm.*)$", text, flags=re.MULTILINE)
+    assert len(set(headings)) == 3
+
+
+def test_a_failing_write_leaves_no_half_file(tmp_path: Path) -> None:
+    (tmp_path / "report.html").mkdir()
+    (tmp_path / "report.html" / "mine").touch()
+    with pytest.raises(EnvironmentFailure) as failure:
+        write_report(EvaluationReport("Nothing yet", ()), tmp_path)
+    assert failure.value.code == "write_failed"
+    assert not [path for path in tmp_path.rglob("*") if path.name.endswith(".part")]
+    json.loads((tmp_path / "report.json").read_text(encoding="utf8"))
+
+
+def test_a_report_that_cannot_be_drawn_touches_nothing(
+    report: EvaluationReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(EnvironmentFailure, match="matplotlib") as failure:
+        write_report(report, tmp_path / "new")
+    assert failure.value.code == "missing_dependency"
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_paper_is_matched_by_model_and_protocol_in_a_row_each() -> None:
+    ours = (
+        evaluation("lstm", "track-random", True),
+        evaluation("svm", "track-random", True),
+        evaluation("logistic-regression", "fault-filtered", False),
+        evaluation("parallel", "segment-random", True, notes=["improved"]),
+        evaluation("parallel-paper", "segment-random", True, truth=np.zeros(120, int)),
+    )
+    rows = {row.model: row for row in compare_with_paper(ours)}
+    matched = {row.model: (row.replicated is not None, row.clean is not None) for row in rows.values()}
+    assert matched["SVM"] == (True, False)
+    assert matched["logistic regression"] == (False, True)
+    assert matched["vanilla LSTM"] == (False, False)
+    literal = rows["parallel CNN and RNN (parallel-paper)"].replicated
+    improved = rows["parallel CNN and RNN (parallel)"].replicated
+    assert literal is not None
+    assert improved is not None
+    assert literal.accuracy == ours[4].levels[0].accuracy
+    assert improved.accuracy == ours[3].levels[0].accuracy != literal.accuracy
+
+
+def test_trust_and_doubt_stand_in_the_report(tmp_path: Path) -> None:
+    trusted = evaluation("cnn", "fault-filtered", False, min_score=0.3)
+    leaky = evaluation("svm", "track-random", True)
+    level = trusted.levels[0]
+    assert level.calibration is not None
+    assert level.calibration.best_threshold is not None
+    assert level.calibration.model_threshold is not None
+    paths = write_report(EvaluationReport("Trust", (trusted, leaky)), tmp_path)
+    text = paths.markdown.read_text(encoding="utf8")
+    first, second = re.findall(r"^\| (?:cnn|svm) \| .* right.*$", text, flags=re.MULTILINE)
+    assert f"{level.calibration_error:.3f} | {level.calibration.expected_ece:.3f}" in first
+    assert f"{100 * level.calibration.model_threshold.coverage:.1f} % from 0.30, " in first
+    assert (
+        f"{100 * level.calibration.best_threshold.coverage:.1f} %"
+        f" from {level.calibration.best_threshold.score:.2f}, "
+    ) in first
+    assert "leaky" in second
+    assert second.endswith("| – |")
+    assert "With its own threshold, 0.30," in text
+    assert {path.name for path in tmp_path.glob("figures/*cnn*")} == {
+        f"{kind}-cnn-fault-filtered-by-track.svg" for kind in ("confusion", "coverage", "reliability")
+    } | {"confusion-cnn-fault-filtered-by-segment.svg"}
+    page = paths.html.read_text(encoding="utf8")
+    assert "class=marked" in page.partition("Trust and doubt, by track</caption>")[2].partition("</table>")[0]
+
+
+def test_evaluations_of_older_reports_are_drawn_without_doubt(tmp_path: Path) -> None:
+    row = evaluation("cnn", "fault-filtered", False).to_json()
+    del row["tracks"]["calibration"]
+    text = write_report(EvaluationReport("Old", (Evaluation.from_json(row),)), tmp_path).markdown
+    assert "Trust" not in text.read_text(encoding="utf8")
+    assert not list(tmp_path.glob("figures/reliability*"))
+
+
+# Figures
+
+
+def texts(svg: str) -> list[str]:
+    return [re.sub(r"<[^>]+>", "", text) for text in re.findall(r"<text.*?</text>", svg, flags=re.DOTALL)]
+
+
+def test_the_confusion_figure_shows_every_count_and_shades_by_share() -> None:
+    svg = plots.confusion_figure([[8, 2], [0, 5]], ["a", "b"], "T")
+    assert {"8", "2", "5", "a", "b", "T", "true", "predicted"} <= {text.strip() for text in texts(svg)}
+    shades = sorted(float(value) for value in re.findall(r"fill: #1f6fb2; opacity: ([\d.]+)", svg))
+    assert shades == [0, 0.2, 0.8] or shades == [0.2, 0.8]
+
+
+def test_the_reliability_figure_counts_every_bin() -> None:
+    bins = (CalibrationBin(0.3, 0.4, 17, 0.36, 0.2), CalibrationBin(0.9, 1.0, 42, 0.97, 0.9))
+    words = {text.strip() for text in texts(plots.reliability_figure(bins, "T"))}
+    assert {"17", "42", "T", "share right", "score of the answer", "tracks"} <= words
+
+
+def test_the_coverage_figure_names_its_marks_and_shows_the_lowest_point() -> None:
+    curve = (Threshold(0.9, 0.1, 1.0), Threshold(0.2, 1.0, 0.31))
+    words = [
+        text.strip() for text in texts(plots.coverage_figure(curve, "T", asked=0.9, marks={"own": curve[0]}))
+    ]
+    assert {"T", "own", "share of tracks answered", "0.3"} <= set(words)
+    assert "own" not in texts(plots.coverage_figure(curve, "T", asked=0.9, marks={}))
+
+
+def test_figures_are_the_same_every_time_and_leave_matplotlib_as_it_was() -> None:
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    first, second = (plots.curves_figure(CURVE, "T") for _ in range(2))
+    assert first == second
+    assert dict(matplotlib.rcParams) == before
+    assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
+
+
+@pytest.mark.parametrize("title", ["$x", "a $b$ c", "日本語", "<b>&"])
+def test_titles_are_taken_as_they_are(title: str) -> None:
+    svg = plots.comparison_figure({"m": [0.5, 0.2]}, ["a", "b"], title)
+    escaped = title.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    assert escaped in "".join(texts(svg))
+
+
+def test_a_model_has_one_color_in_all_comparisons() -> None:
+    alone = plots.comparison_figure({"b": [0.5]}, ["x"], "T", order=["a", "b"])
+    assert SERIES[1] in alone
+    assert SERIES[0] not in alone
+
+
+def test_spectrograms_span_their_seconds() -> None:
+    mel = np.linspace(-80, 0, 128 * 50).reshape(128, 50)
+    svg = plots.mel_figure([("blues", mel, 0.2), ("jazz", mel, 0.2), ("rock", mel, 0.2)])
+    words = {text.strip() for text in texts(svg)}
+    assert {"blues", "jazz", "rock", "seconds", "10", "dB"} <= words
+    assert "12" not in words
+    assert "0.0" not in words
+    assert "image/png;base64" in svg
+    assert "coefficient" in plots.mfcc_figure(np.zeros((20, 30)), 0.1, "M")
+
+
+def test_features_stand_one_below_the_other_and_frequencies_together() -> None:
+    frames = np.linspace(0, 1, 40)
+    features = {
+        "waveform": np.sin(np.arange(5000)),
+        "log_mel": np.zeros((128, 40)),
+        "spectral_centroid": 1000 * frames,
+        "spectral_rolloff": (4000 * frames)[None],
+        "rms": frames,
+    }
+    titles = "|".join(texts(plots.features_figure(features, 3.0, "F")))
+    assert "spectral centroid · spectral rolloff" in titles
+    assert titles.count("seconds") == 1
+
+
+def test_a_diverged_training_can_be_written_and_drawn() -> None:
+    nan = float("nan")
+    curve = Curve((1, 2), (2.0, nan), (2.0, float("inf")), (0.1, 0.1), ())
+    assert curve.to_json()["train_loss"] == [2.0, None]
+    json.dumps(curve.to_json(), allow_nan=False)
+    assert "validation" in "".join(texts(plots.curves_figure(curve, "T")))
+
+
+# Documents
+
+
+def test_a_foreign_svg_loses_what_does_not_belong_in_a_page() -> None:
+    svg = '<?xml version="1.0"?>\n<svg xmlns="http://w3" width="9pt" viewBox="0 0 300 9"><g id="a"/></svg>'
+    inline = inline_svg(svg, 'say "x"')
+    assert inline.startswith("<svg viewBox=")
+    assert 'aria-label="say &quot;x&quot;"' in inline
+    assert "width:400px" in inline
+    assert "http" not in inline
+    assert "id=" not in inline
+
+
+def test_blocks_come_out_in_both_languages() -> None:
+    table = Table("Cap", ("A", "B"), (("x", "1"), ("y", "2")), frozenset({1}))
+    inner = Section("More", (Paragraph("text"),), folded=True)
+    sections = [Section("One", (table, Paragraph("look out", warning=True), inner))]
+    page, text = html("T", "lead", sections), markdown("T", "lead", sections)
+    Checker(page)
+    assert '<tr class=marked><th scope="row">y</th>' in page
+    assert "<details><summary>More</summary>" in page
+    assert text.splitlines()[:3] == ["# T", "", "lead"]
+    assert "| x | 1 |" in text
+    assert "### More" in text
+
+
+def test_long_features_that_share_a_panel_keep_their_names_and_colors() -> None:
+    many = np.linspace(0, 1, 5000)
+    svg = plots.features_figure({"spectral_centroid": many, "spectral_rolloff": many + 1}, 60.0, "long")
+    assert {"spectral centroid", "spectral rolloff"} <= {text.strip() for text in texts(svg)}

@@ -1,0 +1,26 @@
+"""Importing the package is cheap: large libraries are loaded when they are used."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+
+def heavy_modules_after(statement: str) -> set[str]:
+    """Return which heavy libraries a fresh interpreter has loaded after ``statement``."""
+    heavy = "torch sklearn lightning matplotlib onnx librosa ray fastapi uvicorn onnxruntime av mutagen beets"
+    code = f"import sys; {statement}; print(*(set('{heavy}'.split()) & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_import_is_light() -> None:
+    assert heavy_modules_after("import genrescope; genrescope.__version__") == set()
+
+
+def test_a_classifier_needs_no_training_libraries(little_music: Path) -> None:
+    song = next(little_music.rglob("*.wav"))
+    statement = f"import genrescope; genrescope.Classifier.load().predict({str(song)!r})"
+    assert heavy_modules_after(statement) == {"onnxruntime"}
+    assert heavy_modules_after("import genrescope.cli.main, genrescope.tagging") == set()

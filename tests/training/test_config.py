@@ -1,0 +1,80 @@
+"""Settings: defaults, TOML, overrides, and a clear refusal of what does not exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from genrescope.errors import ConfigError
+from genrescope.training import config
+
+
+def test_overrides_beat_the_file_and_the_file_beats_defaults(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text("[train]\nepochs = 7\nseed = 3\n")
+    settings = config.load_config(file, ["train.epochs=9", "model.name=svm", "optimizer.learning_rate=1"])
+    assert (settings.train.epochs, settings.train.seed, settings.train.batch_size) == (9, 3, 64)
+    assert settings.model.name == "svm"
+    assert settings.optimizer.learning_rate == 1.0
+    assert isinstance(settings.optimizer.learning_rate, float)
+
+
+@pytest.mark.parametrize("name", config.packaged_configs())
+def test_every_shipped_configuration_loads_and_survives_json(name: str) -> None:
+    settings = config.load_config(name)
+    assert config.config_from_json(settings.to_json()) == settings
+
+
+def test_the_papers_settings_are_the_papers() -> None:
+    paper = config.load_config("paper-parallel")
+    assert (paper.optimizer.name, paper.optimizer.learning_rate, paper.train.epochs) == ("rmsprop", 0.005, 50)
+    assert (paper.data.segment_seconds, paper.data.segments_per_track) == (4.5, 6)
+    assert (paper.augment.mixup_alpha, paper.augment.spec_augment_masks, paper.train.label_smoothing) == (
+        0,
+        0,
+        0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("train.epoch=3", "epochs"),
+        ("trian.epochs=3", "train"),
+        ("train.epochs=many", "must be int"),
+        ("train.epochs=0", "at least 1"),
+        ("model.dropout=1.5", "from 0 to 0.99"),
+        ("augment.mixup_alpha=-1", "at least 0"),
+        ("optimizer.plateau_factor=2", "0.01 to 0.99"),
+        ("data.segments_per_track=-1", "at least 0"),
+        ("data.hop_seconds=9", "longer than a segment"),
+        ("optimizer.schedule=nothing", "plateau"),
+        ("optimizer.name=sgd", "adamw"),
+        ("epochs=3", "section.key=value"),
+        ("train.epochs", "section.key=value"),
+        ("train.seed=true", "must be int"),
+    ],
+)
+def test_what_does_not_exist_is_refused_with_the_way_out(override: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.load_config(None, [override])
+    assert caught.value.code == "invalid_config"
+    assert re.search(said, f"{caught.value.message} {caught.value.hint}")
+
+
+def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.toml"
+    broken.write_text("[train\n")
+    section = tmp_path / "section.toml"
+    section.write_text("train = 3\n")
+    for source in (broken, section, tmp_path / "absent.toml", "parralel"):
+        with pytest.raises(ConfigError):
+            config.load_config(source)
+
+
+def test_the_nearest_configuration_is_named() -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.load_config("parralel")
+    assert "parallel" in caught.value.hint

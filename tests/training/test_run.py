@@ -1,0 +1,261 @@
+"""Training: a run is repeatable, survives a kill, and refuses what makes no sense."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from genrescope.datasets import base as datasets
+from genrescope.errors import ConfigError, DataError, EnvironmentFailure, GenrescopeError
+from genrescope.evaluation.evaluator import predict_segments
+from genrescope.models import export
+from genrescope.models.model import Model
+from genrescope.training import config
+from genrescope.training import run as training
+from genrescope.training import trainer as fitting
+from genrescope.training.task import prepare_task
+from helpers.small_data import LITTLE
+
+
+def settings(name: str, *overrides: str) -> config.Config:
+    return config.load_config(name, [*LITTLE, "split.protocol=artist-grouped", *overrides])
+
+
+@pytest.mark.parametrize("name", ["lstm", "crnn", "parallel", "cnn"])
+def test_every_network_learns_noise_from_tones(name: str, little_music: Path, tmp_path: Path) -> None:
+    chosen = settings(
+        name,
+        "data.segment_seconds=1.5",
+        "train.epochs=4",
+        "optimizer.schedule=constant",
+        "augment.mixup_alpha=0",
+    )
+    run = training.train(datasets.load_dataset(little_music), chosen, tmp_path / "run")
+    assert run.evaluation.tracks is not None
+    assert run.evaluation.tracks.accuracy.value == 1.0
+    assert len(run.curves) == 4
+    assert run.curves[-1]["train_loss"] < run.curves[0]["train_loss"]
+
+
+@pytest.mark.parametrize("name", ["logistic-regression", "svm"])
+def test_every_classifier_learns_noise_from_tones(name: str, little_music: Path, tmp_path: Path) -> None:
+    run = training.train(datasets.load_dataset(little_music), settings(name), tmp_path / "run")
+    assert run.evaluation.tracks is not None
+    assert run.evaluation.tracks.accuracy.value == 1.0
+
+
+def test_the_same_command_gives_the_same_model(little_music: Path, tmp_path: Path) -> None:
+    dataset = datasets.load_dataset(little_music)
+    first, second = (training.train(dataset, settings("cnn"), tmp_path / name) for name in ("a", "b"))
+    assert first.model.read_bytes() == second.model.read_bytes()
+    other = training.train(dataset, settings("cnn", "train.seed=1"), tmp_path / "c")
+    assert other.model.read_bytes() != first.model.read_bytes()
+
+
+def test_the_model_file_tells_where_it_comes_from(little_music: Path, tmp_path: Path) -> None:
+    dataset = datasets.load_dataset(little_music)
+    run = training.train(dataset, settings("cnn"), tmp_path / "run")
+    info = Model.read(run.model).info
+    split = json.loads((tmp_path / "run" / "split.json").read_text())
+    assert info.classes == ("drone", "hiss")
+    assert info.provenance["protocol"] == "artist-grouped"
+    assert len(info.provenance["heard"]) == len(split["train"]) + len(split["validation"])
+    assert info.scores["track_accuracy"]["value"] == 1.0
+    assert info.scores["leaky"] is False
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from genrescope import datasets, training
+chosen = training.load_config("cnn", sys.argv[3:])
+def watch(line):
+    if line.startswith("epoch 2/"):
+        os.kill(os.getpid(), signal.SIGKILL)
+training.train(datasets.load_dataset(Path(sys.argv[1])), chosen, Path(sys.argv[2]), on_progress=watch)
+"""
+
+
+@pytest.mark.parametrize("schedule", ["one-cycle", "plateau"])
+def test_killed_and_resumed_is_as_never_killed(schedule: str, little_music: Path, tmp_path: Path) -> None:
+    overrides = [*LITTLE, "split.protocol=artist-grouped", "train.epochs=4", f"optimizer.schedule={schedule}"]
+    arguments = [str(little_music), str(tmp_path / "killed"), *overrides]
+    killed = subprocess.run([sys.executable, "-c", KILLED, *arguments], capture_output=True)
+    assert killed.returncode == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "model.onnx").exists()
+    before = json.loads((tmp_path / "killed" / "split.json").read_text())
+
+    lines: list[str] = []
+    dataset, chosen = datasets.load_dataset(little_music), config.load_config("cnn", overrides)
+    resumed = training.train(dataset, chosen, tmp_path / "killed", on_progress=lines.append)
+    whole = training.train(dataset, chosen, tmp_path / "whole")
+
+    assert json.loads((tmp_path / "killed" / "split.json").read_text()) == before
+    assert not any(line.startswith("epoch 1/") for line in lines)
+    assert resumed.curves == whole.curves
+    assert resumed.model.read_bytes() == whole.model.read_bytes()
+
+
+def test_a_folder_holds_one_run(little_music: Path, tmp_path: Path) -> None:
+    dataset = datasets.load_dataset(little_music)
+    training.train(dataset, settings("svm"), tmp_path / "run")
+    with pytest.raises(ConfigError, match="finished"):
+        training.train(dataset, settings("svm"), tmp_path / "run")
+    (tmp_path / "run" / "evaluation.json").unlink()
+    with pytest.raises(ConfigError, match="other data or settings"):
+        training.train(dataset, settings("svm", "model.inverse_regularization=3.0"), tmp_path / "run")
+
+
+def test_a_finished_run_is_found_only_for_its_own_settings(little_music: Path, tmp_path: Path) -> None:
+    dataset = datasets.load_dataset(little_music)
+    run = training.train(dataset, settings("svm"), tmp_path / "run")
+    found = training.load_finished(tmp_path / "run", dataset, settings("svm"))
+    assert found is not None
+    assert found.evaluation == run.evaluation
+    assert training.load_finished(tmp_path / "run", dataset, settings("svm", "train.seed=5")) is None
+
+
+def test_plateau_without_validation_is_refused() -> None:
+    with pytest.raises(ConfigError, match="plateau"):
+        settings("cnn", "optimizer.schedule=plateau", "split.validation_fraction=0")
+
+
+def test_more_folds_than_artists_is_refused(little_music: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        training.train(
+            datasets.load_dataset(little_music), settings("svm", "split.folds=9"), tmp_path / "run"
+        )
+    assert caught.value.code == "dataset_too_small"
+    assert "folds" in caught.value.hint
+
+
+def test_a_loss_that_is_no_number_ends_the_run(little_music: Path, tmp_path: Path) -> None:
+    chosen = settings("cnn", "optimizer.learning_rate=1e30", "optimizer.schedule=constant", "train.epochs=5")
+    with pytest.raises(GenrescopeError) as caught:
+        training.train(datasets.load_dataset(little_music), chosen, tmp_path / "run")
+    assert caught.value.code == "training_failed"
+    assert "learning_rate" in caught.value.hint
+
+
+def test_joined_validation_is_trained_on(little_music: Path) -> None:
+    dataset = datasets.load_dataset(little_music)
+    apart = prepare_task(dataset, settings("cnn"))
+    joined = prepare_task(dataset, settings("cnn", "split.train_on_validation=true"))
+    assert len(joined.split.validation) == 0
+    assert set(joined.split.train) == {*apart.split.train, *apart.split.validation}
+    np.testing.assert_array_equal(joined.split.test, apart.split.test)
+
+
+def test_the_exported_graph_is_the_network(little_music: Path, tmp_path: Path) -> None:
+    """Trained weights, every segment: ONNX against torch within 1e-4."""
+    import torch
+
+    dataset, chosen = datasets.load_dataset(little_music), settings("parallel", "data.segment_seconds=1.5")
+    run = training.train(dataset, chosen, tmp_path / "run")
+    from genrescope.models import networks
+
+    task = prepare_task(dataset, chosen)
+    network = networks.build_network(
+        "parallel", features=128, frames=task.examples.width, classes=2, dropout=0.3
+    )
+    kept = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
+    network.load_state_dict({name.removeprefix("network."): value for name, value in kept.items()})
+    everything = np.arange(len(task.examples))
+    with torch.no_grad():
+        expected = network.eval()(torch.from_numpy(task.examples.take(everything))).softmax(1).numpy()
+    np.testing.assert_allclose(
+        predict_segments(Model.read(run.model), task.examples, everything), expected, atol=1e-4
+    )
+
+
+def test_an_export_that_differs_is_not_written(
+    little_music: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(export, "TOLERANCE", -1.0)
+    with pytest.raises(GenrescopeError) as caught:
+        training.train(datasets.load_dataset(little_music), settings("svm"), tmp_path / "run")
+    assert caught.value.code == "model_export_failed"
+    assert not (tmp_path / "run" / "model.onnx").exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes anywhere")
+def test_a_folder_that_cannot_be_written_is_told(little_music: Path, tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(EnvironmentFailure):
+        training.train(datasets.load_dataset(little_music), settings("svm"), tmp_path / "run")
+
+
+def test_precision_follows_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fitting, "has_bfloat16", lambda: False)
+    assert fitting.precision(config.load_config(None)) == "32-true"
+    monkeypatch.setattr(fitting, "has_bfloat16", lambda: True)
+    assert fitting.precision(config.load_config(None)) == "bf16-mixed"
+    forced = replace(
+        config.load_config(None), train=replace(config.load_config(None).train, precision="float32")
+    )
+    assert fitting.precision(forced) == "32-true"
+
+
+@pytest.mark.parametrize("override", ["augment.crops_per_track=2", "data.hop_seconds=0.5"])
+def test_segment_random_never_trains_on_the_test_segments(
+    override: str, little_music: Path, tmp_path: Path
+) -> None:
+    chosen = settings("cnn", "split.protocol=segment-random", override)
+    with pytest.raises(ConfigError, match="test part itself"):
+        training.train(datasets.load_dataset(little_music), chosen, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_resumed_run_keeps_its_split(little_music: Path, tmp_path: Path) -> None:
+    """A file that became unreadable would move others between the parts."""
+    music = tmp_path / "music"
+    shutil.copytree(little_music, music)
+    arguments = [
+        str(music),
+        str(tmp_path / "run"),
+        *LITTLE,
+        "split.protocol=artist-grouped",
+        "train.epochs=4",
+    ]
+    subprocess.run([sys.executable, "-c", KILLED, *arguments], capture_output=True)
+    next((music / "hiss").rglob("*.wav")).write_bytes(b"no longer sound")
+    with pytest.raises(DataError, match="another split"):
+        training.train(
+            datasets.load_dataset(music), config.load_config("cnn", arguments[2:]), tmp_path / "run"
+        )
+
+
+def test_without_torch_training_says_what_to_install(little_music: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from genrescope.cli.main import main\n"
+        f"sys.argv = ['genrescope', 'train', {str(little_music)!r}, '--run', {str(tmp_path / 'run')!r}]\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "genrescope[train]" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_full_disk_while_checkpointing_is_told(little_music: Path, tmp_path: Path) -> None:
+    """A limit on the size of files stands in for a disk that fills."""
+    arguments = " ".join(f"--set {override}" for override in LITTLE)
+    command = (
+        f"ulimit -f 200; exec {sys.executable} -m genrescope train '{little_music}' --run run {arguments}"
+    )
+    command += " --set split.protocol=artist-grouped"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run" / "model.onnx").exists()

@@ -1,0 +1,273 @@
+"""The page, in a real browser against a real server: what a person sees and does."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import WebDriverWait
+
+from helpers.server import serving
+from helpers.small_data import RATE, drone, hiss
+
+PATIENCE = 20
+FLAGS = """
+--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
+--disable-component-update --disable-sync --disable-dev-shm-usage --window-size=1200,1000
+--autoplay-policy=no-user-gesture-required --use-fake-device-for-media-stream --use-fake-ui-for-media-stream
+"""
+# A drop as the browser makes it, with the files that the page's own field holds.
+DROP = """
+const carried = new DataTransfer();
+for (const file of document.getElementById("files").files) carried.items.add(file);
+document.getElementById("drop").dispatchEvent(
+  new DragEvent("drop", { dataTransfer: carried, bubbles: true, cancelable: true }));
+"""
+# Keeps the page from seeing that its field was filled, once.
+HOLD_CHANGE = """
+window.addEventListener("change", (event) => event.stopImmediatePropagation(), { capture: true, once: true });
+"""
+
+
+class Page:
+    """The page in a browser, with the few moves that the tests need."""
+
+    def __init__(self, driver: webdriver.Chrome, address: str) -> None:
+        self.driver = driver
+        driver.get(address)
+        self.wait_for("limits", "MiB")
+
+    def find(self, name: str) -> WebElement:
+        return self.driver.find_element(By.ID, name)
+
+    def wait_for(self, name: str, text: str) -> str:
+        """Wait until an element that is seen holds a text, and return all that it says."""
+        WebDriverWait(self.driver, PATIENCE).until(
+            lambda _: self.find(name).is_displayed() and text in self.find(name).text,
+            f"#{name} never said {text!r}, but {self.find(name).text!r}",
+        )
+        return self.find(name).text
+
+    def choose(self, *files: Path) -> None:
+        self.find("files").send_keys("\n".join(map(str, files)))
+
+    def position(self) -> float:
+        return float(self.find("seek").get_attribute("aria-valuenow") or -1)
+
+    def wait_until(self, condition: str) -> None:
+        """Wait until an expression of JavaScript is true."""
+        WebDriverWait(self.driver, PATIENCE).until(
+            lambda driver: driver.execute_script(f"return {condition}"), f"never: {condition}"
+        )
+
+    def complaints(self) -> list[str]:
+        """Return what the browser held against the page: policy violations, errors, failed requests."""
+        return [entry["message"] for entry in self.driver.get_log("browser")]
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    """Start Debian's chromium; skip where there is none, fail in CI."""
+    browser, helper = shutil.which("chromium"), shutil.which("chromedriver")
+    if browser is None or helper is None:
+        what = "no browser to test the page in: apt-get install chromium chromium-driver"
+        (pytest.fail if os.environ.get("GENRESCOPE_REQUIRE_BROWSER") else pytest.skip)(what)
+    options = webdriver.ChromeOptions()
+    options.binary_location = browser
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    for flag in (*FLAGS.split(), f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    chrome = webdriver.Chrome(options, webdriver.ChromeService(helper))
+    yield chrome
+    chrome.quit()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with serving("--max-megabytes", "2", "--rate", "0") as (address, _):
+        yield address
+
+
+@pytest.fixture
+def page(driver: webdriver.Chrome, server: str) -> Iterator[Page]:
+    page = Page(driver, server)
+    yield page
+    assert page.complaints() == []
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sounds")
+    soundfile.write(folder / "one & <b>two.wav", drone(12.0, 1), RATE)
+    soundfile.write(folder / "noise.flac", hiss(4.0, 1), RATE)
+    pulse = np.arange(4 * RATE) % (RATE // 4) < RATE // 10
+    soundfile.write(folder / "pulses.wav", drone(4.0, 1) * pulse, RATE)
+    (folder / "words.mp3").write_text("no sound")
+    (folder / "large.wav").write_bytes(bytes(3 * 2**20))
+    return folder
+
+
+def test_a_real_clip_dropped(page: Page, gtzan: Path) -> None:
+    clip = gtzan / "audio" / "blues" / "blues.00000.ogg"
+    page.driver.execute_script(HOLD_CHANGE)
+    page.choose(clip)
+    page.driver.execute_script(DROP)
+    assert "blues" in page.wait_for("verdict", "%")
+    assert page.find("title").text == "blues.00000.ogg"
+    ranked = [row.text for row in page.find("answers").find_elements(By.CSS_SELECTOR, "table:first-child tr")]
+    shares = [float(row.split()[-2]) for row in ranked]
+    assert ranked[0].startswith("blues")
+    assert len(ranked) == 10
+    assert shares == sorted(shares, reverse=True)
+    assert len(page.find("course").find_elements(By.TAG_NAME, "path")) == 10
+    assert page.find("axis").text.split() == ["0:00", "0:10", "0:20", "0:30"]
+    assert "blues" in (page.find("course").get_attribute("aria-label") or "")
+    page.wait_until("document.getElementById('spectrogram').width === 900")
+    assert "blues.00000.ogg: blues" in (page.find("say").get_attribute("textContent") or "")
+    levels = (
+        "new Set(document.getElementById('spectrogram').getContext('2d').getImageData(0,0,900,96).data).size"
+    )
+    assert page.driver.execute_script(f"return {levels}") > 100
+
+
+def test_play_pause_and_seek_by_keyboard(page: Page, sounds: Path) -> None:
+    page.choose(sounds / "one & <b>two.wav")
+    page.wait_for("verdict", "%")
+    assert page.find("title").text == "one & <b>two.wav"
+    page.wait_until("document.getElementById('audio').readyState >= 2")
+    page.find("play").click()
+    page.wait_for("play", "Pause")
+    page.wait_until("document.getElementById('audio').currentTime > 0.5")
+    assert page.position() > 0.3
+    assert float((page.find("head").get_attribute("style") or "").split("left: ")[1].split("%")[0]) > 2
+    page.find("play").click()
+    page.wait_for("play", "Play")
+    bar = page.find("seek")
+    bar.send_keys(Keys.HOME)
+    assert page.position() == 0
+    bar.send_keys(Keys.ARROW_RIGHT)
+    assert page.position() == 5
+    assert "0:05 of 0:12, " in (bar.get_attribute("aria-valuetext") or "")
+    bar.click()
+    assert page.position() == pytest.approx(6, abs=0.2)
+    bar.send_keys(Keys.END)
+    assert page.position() == pytest.approx(11.95, abs=0.1)
+
+
+def test_doubt_and_styles_are_shown(page: Page, sounds: Path) -> None:
+    page.choose(sounds / "pulses.wav")
+    assert page.wait_for("verdict", "%").endswith("unsure")
+    assert "electronic" in page.find("answers").find_elements(By.TAG_NAME, "table")[1].text
+    assert (page.find("say").get_attribute("textContent") or "").endswith(", unsure")
+
+
+def test_several_files_make_a_list(page: Page, sounds: Path) -> None:
+    page.choose(*(sounds / name for name in ("one & <b>two.wav", "words.mp3", "noise.flac")))
+    page.wait_until("document.querySelectorAll('#list button').length === 3")
+    page.wait_until("!/waiting|listening/.test(document.getElementById('list').textContent)")
+    states = [
+        button.text.split("\n")[-1] for button in page.find("list").find_elements(By.TAG_NAME, "button")
+    ]
+    assert states[1] == "failed"
+    assert "%" in states[0]
+    assert "%" in states[2]
+    page.find("list").find_elements(By.TAG_NAME, "button")[1].send_keys(Keys.ENTER)
+    said = page.wait_for("failure", "words.mp3")
+    assert "audio_unreadable" in said
+    assert "What to do: check that it plays" in said
+    assert not page.find("stage").is_displayed()
+    assert any("415" in line for line in page.complaints())  # the browser notes the refusal, once
+
+
+def test_a_file_too_large_is_not_even_sent(page: Page, sounds: Path) -> None:
+    page.choose(sounds / "large.wav")
+    said = page.wait_for("failure", "large.wav")
+    assert "3.0 MiB; this server takes 2.0 MiB" in said
+    assert "upload_too_large" in said
+
+
+def test_the_microphone(page: Page) -> None:
+    page.find("record").click()
+    page.wait_for("record", "Stop 0:02")
+    page.find("record").click()
+    page.wait_for("verdict", "%")
+    assert page.find("title").text == "recording 1.wav"
+
+
+def test_what_only_the_browser_can_decode_is_sent_as_wav(page: Page, sounds: Path) -> None:
+    """The server refuses what is no WAV, as one without ffmpeg would refuse much."""
+    page.driver.execute_script("""
+      const honest = window.fetch;
+      const body = JSON.stringify({ code: "audio_unreadable", detail: "unknown", hint: "convert it" });
+      window.fetch = async (address, request) => {
+        const head = request.body && await request.body.get("file").slice(0, 4).text();
+        return head && head !== "RIFF" ? new Response(body, { status: 415 }) : honest(address, request);
+      };
+    """)
+    page.choose(sounds / "noise.flac")
+    page.wait_for("verdict", "%")
+    assert "decoded by your browser" in page.find("facts").text
+    assert page.find("title").text == "noise.flac"
+
+
+def test_a_server_that_is_gone(driver: webdriver.Chrome, sounds: Path) -> None:
+    with serving() as (address, process):
+        page = Page(driver, address)
+        process.terminate()
+        process.wait()
+        page.choose(sounds / "noise.flac")
+        said = page.wait_for("failure", "cannot be reached")
+    assert "genrescope serve" in said
+    assert page.find("failure").find_element(By.TAG_NAME, "button").text == "Try again"
+    assert page.complaints()  # the browser's own words for it
+
+
+def test_a_token_is_asked_for(driver: webdriver.Chrome, sounds: Path) -> None:
+    with serving("--token", "open sesame") as (address, _):
+        driver.get(address)
+        page = Page.__new__(Page)
+        page.driver = driver
+        page.wait_for("door", "token")
+        page.find("token").send_keys("wrong", Keys.ENTER)
+        page.wait_for("door-note", "That is not it")
+        page.find("token").clear()
+        page.find("token").send_keys("open sesame", Keys.ENTER)
+        page.wait_for("limits", "MiB")
+        assert not page.find("door").is_displayed()
+        page.choose(sounds / "noise.flac")
+        page.wait_for("verdict", "%")
+        page.complaints()
+
+
+def test_a_busy_server_is_asked_again(driver: webdriver.Chrome, sounds: Path) -> None:
+    with serving("--burst", "1") as (address, _):
+        page = Page(driver, address)
+        page.choose(sounds / "noise.flac", sounds / "noise.flac")
+        page.wait_for("list", "the server is busy")
+        page.wait_until("document.getElementById('list').textContent.split('%').length === 3")
+    assert any("429" in line for line in page.complaints())
+
+
+def test_the_manual_has_its_style(page: Page) -> None:
+    page.driver.get(page.driver.current_url + "docs")
+    assert "POST /v1/classify" in page.driver.find_element(By.TAG_NAME, "main").text
+    page.wait_until("getComputedStyle(document.body).marginTop === '0px'")
+
+
+def test_a_phone_shows_all_of_it(page: Page, sounds: Path) -> None:
+    page.driver.set_window_size(360, 800)
+    try:
+        page.choose(*(sounds / name for name in ("one & <b>two.wav", "noise.flac")))
+        page.wait_for("verdict", "%")
+        page.wait_until("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    finally:
+        page.driver.set_window_size(1200, 1000)

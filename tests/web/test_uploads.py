@@ -1,0 +1,104 @@
+"""Uploads: counted while they are read, refused in time, and taken back when their client leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from fastapi import Request
+from starlette.requests import ClientDisconnect
+
+from genrescope.errors import GenrescopeError
+from genrescope.web.app import Options, Service
+from genrescope.web.settings import Settings
+from genrescope.web.uploads import Upload, received
+
+PART = b'--b\r\ncontent-disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
+
+
+def arriving(chunks: Callable[[], Any], headers: dict[bytes, bytes] | None = None) -> Request:
+    """Return a request whose body is what ``chunks()`` gives, one at a time."""
+
+    async def receive() -> dict[str, Any]:
+        chunk = chunks()
+        if chunk is None:
+            await asyncio.sleep(60)
+        return {"type": "http.request", "body": chunk, "more_body": True}
+
+    return Request({"type": "http", "method": "POST", "headers": list((headers or {}).items())}, receive)
+
+
+async def refusal(request: Request, settings: Settings) -> str:
+    with pytest.raises(GenrescopeError) as caught:
+        async with received(request, settings):
+            pass
+    return caught.value.code
+
+
+@pytest.mark.parametrize("kind", [b"audio/wav", b"multipart/form-data; boundary=b"])
+def test_bytes_are_counted_while_reading(kind: bytes) -> None:
+    sent = [PART]
+
+    def endless() -> bytes:
+        sent.append(bytes(2**16))
+        return sent[-2]
+
+    request = arriving(endless, {b"content-type": kind})
+    assert asyncio.run(refusal(request, Settings(max_megabytes=1))) == "upload_too_large"
+    assert sum(map(len, sent)) < 1.2 * 2**20
+
+
+def test_a_declared_length_over_the_limit_is_not_read() -> None:
+    request = arriving(lambda: 1 / 0, {b"content-length": str(2**21).encode()})
+    assert asyncio.run(refusal(request, Settings(max_megabytes=1))) == "upload_too_large"
+
+
+def test_an_upload_that_does_not_arrive() -> None:
+    request = arriving(lambda: None)
+    assert asyncio.run(refusal(request, Settings(upload_seconds=0.05))) == "upload_timeout"
+
+
+def test_a_full_disk() -> None:
+    limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({2**18}, {2**18}))"
+    code = f"import signal, asyncio, test_uploads; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); {limit}\n"
+    code += "request = test_uploads.arriving(lambda: bytes(2**16))\n"
+    code += "print(asyncio.run(test_uploads.refusal(request, test_uploads.Settings())))"
+    surroundings = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=surroundings)
+    assert done.stdout.strip() == "write_failed", done.stderr
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_who_leaves_the_queue_is_taken_out_of_it(
+    begun: bool, little_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job: Future[Any] = Future()
+
+    def submit(order: dict[str, Any]) -> Future[Any]:
+        if begun:
+            job.set_running_or_notify_cancel()
+            threading.Timer(0.2, job.set_result, [{"path": order["name"]}]).start()
+        return job
+
+    async def leave() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    service = Service(Settings((str(little_model),), workers=1))
+    monkeypatch.setattr(Service, "jobs", SimpleNamespace(submit=submit))
+    request = Request({"type": "http", "method": "POST", "headers": []}, leave)
+    answer = service._row(request, Upload("song.wav", "/proc/0/fd/0", 1), Options())
+    if begun:  # its file must not be closed under the worker, nor its place given away
+        assert asyncio.run(answer) == {"path": "song.wav"}
+    else:
+        with pytest.raises(ClientDisconnect):
+            asyncio.run(answer)
+        assert job.cancelled()
