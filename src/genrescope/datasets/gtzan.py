@@ -1,6 +1,6 @@
 """What the literature knows of GTZAN: artists, replicas, published splits.
 
-The facts lie in ``datasets/data/gtzan.json``, with their sources; ``tools/build_gtzan_index.py`` rebuilds
+The facts lie in ``datasets/data/gtzan.json``, with their sources; ``scripts/build_gtzan_index.py`` rebuilds
 them.
 """
 

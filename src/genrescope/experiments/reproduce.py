@@ -161,11 +161,13 @@ def _subset(dataset: Dataset) -> Dataset:
 def _settings(experiment: Experiment, protocol: str, seed: int, quick: bool) -> Config:
     overrides = (*experiment.overrides, *(experiment.clean if protocol == CLEAN else ()))
     settings = training.load_config(experiment.config, overrides)
-    return replace(
-        settings,
-        data=replace(settings.data, input=experiment.input),
-        split=replace(settings.split, protocol=protocol),
-        train=replace(settings.train, seed=seed, epochs=QUICK_EPOCHS if quick else settings.train.epochs),
+    epochs = QUICK_EPOCHS if quick else settings.train.epochs
+    return settings.model_copy(
+        update={
+            "data": settings.data.model_copy(update={"input": experiment.input}),
+            "split": settings.split.model_copy(update={"protocol": protocol}),
+            "train": settings.train.model_copy(update={"seed": seed, "epochs": epochs}),
+        }
     )
 
 

@@ -211,7 +211,8 @@ def _info(task: Task) -> ModelInfo:
 
 def _portable(settings: Config) -> Config:
     """Return the settings without the folder that weights lay in: it is nobody else's."""
-    return replace(settings, model=replace(settings.model, weights=Path(settings.model.weights).name))
+    model = settings.model.model_copy(update={"weights": Path(settings.model.weights).name})
+    return settings.model_copy(update={"model": model})
 
 
 def _commit() -> str:
