@@ -24,8 +24,8 @@ except ImportError:  # pydantic comes with the extras ``train`` and ``web``
 
 
 class _Section(BaseModel):
-    # Strict, because a quoted number or a ``true`` where a number belongs is a mistake in the file; an integer
-    # is still taken for a float. Values that are not finite have no meaning for any setting.
+    # Strict, because a quoted number or a ``true`` where a number belongs is a mistake in the file; an
+    # integer is still taken for a float. Values that are not finite have no meaning for any setting.
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
@@ -33,61 +33,70 @@ class DataConfig(_Section):
     """What is read, and how recordings are cut into segments."""
 
     input: Literal["auto", "audio", "spectrogram", "table"] = Field(
-        "auto", description="Kind of the data set; `auto` finds out from the files."
+        default="auto", description="Kind of the data set; `auto` finds out from the files."
     )
-    segment_seconds: float = Field(5.3, ge=0.1, le=3600, description="Length of a segment in seconds.")
+    segment_seconds: float = Field(
+        default=5.3, ge=0.1, le=3600, description="Length of a segment in seconds."
+    )
     hop_seconds: float = Field(
-        0.0,
+        default=0.0,
         ge=0,
         le=3600,
         description="Distance between the starts of two segments in seconds, at most the length of one; "
         "0: end to end.",
     )
-    hop_length: int = Field(914, ge=1, le=1 << 20, description="Hop of the mel spectrogram in samples.")
+    hop_length: int = Field(
+        default=914, ge=1, le=1 << 20, description="Hop of the mel spectrogram in samples."
+    )
     segments_per_track: int = Field(
-        0, ge=0, description="Largest number of segments per track; 0: all that fit."
+        default=0, ge=0, description="Largest number of segments per track; 0: all that fit."
     )
 
 
 class SplitConfig(_Section):
     """Which tracks train, validate and test the model."""
 
-    protocol: str = Field("artist-grouped", description="Name of the split protocol.")
-    test_fraction: float = Field(0.2, ge=0, le=0.99, description="Share of the tracks in the test part.")
-    validation_fraction: float = Field(
-        0.1, ge=0, le=0.99, description="Share of the tracks in the validation part."
+    protocol: str = Field(default="artist-grouped", description="Name of the split protocol.")
+    test_fraction: float = Field(
+        default=0.2, ge=0, le=0.99, description="Share of the tracks in the test part."
     )
-    folds: int = Field(5, ge=2, description="Number of folds of protocols with cross-validation.")
-    fold: int = Field(0, ge=0, description="The fold that is the test part, counted from 0.")
+    validation_fraction: float = Field(
+        default=0.1, ge=0, le=0.99, description="Share of the tracks in the validation part."
+    )
+    folds: int = Field(default=5, ge=2, description="Number of folds of protocols with cross-validation.")
+    fold: int = Field(default=0, ge=0, description="The fold that is the test part, counted from 0.")
     train_on_validation: bool = Field(
-        False,
+        default=False,
         description="Train on the validation part too, for a final run whose settings are already chosen.",
     )
     evaluate_on: Literal["test", "validation"] = Field(
-        "test",
-        description="Part that the model is measured on: `validation` while settings are being chosen, so that "
-        "the test part is used once.",
+        default="test",
+        description="Part that the model is measured on: `validation` while settings are being chosen, so "
+        "that the test part is used once.",
     )
 
 
 class ModelConfig(_Section):
     """Which network or classifier is trained, and its regularization."""
 
-    name: str = Field("cnn", description="Model family.")
-    dropout: float = Field(0.3, ge=0, le=0.99, description="Dropout probability of networks.")
+    name: str = Field(default="cnn", description="Model family.")
+    dropout: float = Field(default=0.3, ge=0, le=0.99, description="Dropout probability of networks.")
     inverse_regularization: float = Field(
-        1.0, ge=1e-12, description="Inverse strength of regularization (C) of logistic regression and SVM."
+        default=1.0,
+        ge=1e-12,
+        description="Inverse strength of regularization (C) of logistic regression and SVM.",
     )
-    backbone: str = Field("mn04", description="Pre-trained network below the families that need one.")
+    backbone: str = Field(default="mn04", description="Pre-trained network below the families that need one.")
     weights: str = Field(
-        "", description="File with the weights of the backbone; empty: the published ones, downloaded."
+        default="",
+        description="File with the weights of the backbone; empty: the published ones, downloaded.",
     )
     weight_interpolation: float = Field(
-        0.0,
+        default=0.0,
         ge=0,
         le=1,
-        description="How far the weights of a fine-tuned network are moved back to those it started from: 0 not "
-        "at all, 1 all the way (Wortsman et al., CVPR 2022).",
+        description="How far the weights of a fine-tuned network are moved back to those it started from: 0 "
+        "not at all, 1 all the way (Wortsman et al., CVPR 2022).",
     )
 
 
@@ -95,82 +104,98 @@ class AugmentConfig(_Section):
     """Random changes to the training data."""
 
     mixup_alpha: float = Field(
-        0.3,
+        default=0.3,
         ge=0,
         description="Parameter of mixup's beta distribution (Zhang et al., ICLR 2018); 0: no mixup.",
     )
     spec_augment_masks: int = Field(
-        2, ge=0, description="Number of SpecAugment masks (Park et al., Interspeech 2019); 0: none."
+        default=2, ge=0, description="Number of SpecAugment masks (Park et al., Interspeech 2019); 0: none."
     )
-    spec_augment_max_bands: int = Field(20, ge=0, description="Largest height of a mask in mel bands.")
-    spec_augment_max_seconds: float = Field(0.8, ge=0, description="Largest width of a mask in seconds.")
+    spec_augment_max_bands: int = Field(
+        default=20, ge=0, description="Largest height of a mask in mel bands."
+    )
+    spec_augment_max_seconds: float = Field(
+        default=0.8, ge=0, description="Largest width of a mask in seconds."
+    )
     crops_per_track: int = Field(
-        4, ge=0, description="Random crops per track and epoch; 0: the fixed segments instead."
+        default=4, ge=0, description="Random crops per track and epoch; 0: the fixed segments instead."
     )
     random_eq_db: float = Field(
-        0.0,
+        default=0.0,
         ge=0,
         description="Strength of random equalizers and noise floors, as codecs cause, in dB; 0: none.",
     )
     lowpass_probability: float = Field(
-        0.0, ge=0, le=1, description="Share of crops that lose their highest bands, as at a low sample rate."
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Share of crops that lose their highest bands, as at a low sample rate.",
     )
 
 
 class OptimizerConfig(_Section):
     """The optimizer, its learning rate, and how the rate changes."""
 
-    name: Literal["adamw", "rmsprop"] = Field("adamw", description="The optimizer.")
-    learning_rate: float = Field(0.003, ge=1e-12, description="Learning rate; of one-cycle its peak.")
-    weight_decay: float = Field(0.02, ge=0, description="Weight decay.")
+    name: Literal["adamw", "rmsprop"] = Field(default="adamw", description="The optimizer.")
+    learning_rate: float = Field(default=0.003, ge=1e-12, description="Learning rate; of one-cycle its peak.")
+    weight_decay: float = Field(default=0.02, ge=0, description="Weight decay.")
     backbone_lr_scale: float = Field(
-        0.1, ge=0, description="Factor on the learning rate of a pre-trained backbone; 0 freezes it."
+        default=0.1, ge=0, description="Factor on the learning rate of a pre-trained backbone; 0 freezes it."
     )
     schedule: Literal["plateau", "one-cycle", "constant"] = Field(
-        "one-cycle",
-        description="Learning rate schedule: `plateau` multiplies the rate by `plateau_factor` when validation "
-        "accuracy has not risen for `plateau_patience` epochs, `one-cycle` is that of Smith and Topin (2017).",
+        default="one-cycle",
+        description="Learning rate schedule: `plateau` multiplies the rate by `plateau_factor` when "
+        "validation accuracy has not risen for `plateau_patience` epochs, "
+        "`one-cycle` is that of Smith and Topin (2017).",
     )
-    plateau_factor: float = Field(0.5, ge=0.01, le=0.99, description="Factor of the `plateau` schedule.")
-    plateau_patience: int = Field(10, ge=0, description="Epochs that the `plateau` schedule waits.")
+    plateau_factor: float = Field(
+        default=0.5, ge=0.01, le=0.99, description="Factor of the `plateau` schedule."
+    )
+    plateau_patience: int = Field(default=10, ge=0, description="Epochs that the `plateau` schedule waits.")
 
 
 class TrainConfig(_Section):
     """The run itself."""
 
-    seed: int = Field(0, ge=0, le=(1 << 32) - 1, description="Seed of all random numbers.")
-    epochs: int = Field(40, ge=1, description="Number of epochs.")
-    batch_size: int = Field(64, ge=1, description="Segments per step.")
-    label_smoothing: float = Field(0.1, ge=0, le=0.99, description="Label smoothing.")
+    seed: int = Field(default=0, ge=0, le=(1 << 32) - 1, description="Seed of all random numbers.")
+    epochs: int = Field(default=40, ge=1, description="Number of epochs.")
+    batch_size: int = Field(default=64, ge=1, description="Segments per step.")
+    label_smoothing: float = Field(default=0.1, ge=0, le=0.99, description="Label smoothing.")
     early_stopping_patience: int = Field(
-        0, ge=0, description="Stop when validation accuracy has not risen for so many epochs; 0: never."
+        default=0,
+        ge=0,
+        description="Stop when validation accuracy has not risen for so many epochs; 0: never.",
     )
     checkpoint: Literal["best", "last"] = Field(
-        "best", description="Epoch that becomes the model: the best on the validation part, or the last."
+        default="best",
+        description="Epoch that becomes the model: the best on the validation part, or the last.",
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="Number format of training; `auto`: what the processor does fastest."
+        default="auto", description="Number format of training; `auto`: what the processor does fastest."
     )
-    threads: int = Field(0, ge=0, le=1024, description="Threads of torch; 0: torch's default.")
+    threads: int = Field(default=0, ge=0, le=1024, description="Threads of torch; 0: torch's default.")
 
 
 class CalibrationConfig(_Section):
-    """How scores become probabilities; a value of 0 is estimated on the validation part, where there is one."""
+    """Calibration of the scores; a value of 0 is estimated on the validation part, where there is one."""
 
     temperature: float = Field(
-        1.0,
+        default=1.0,
         ge=0,
         le=100,
         description="Divisor of the logits (Guo et al., ICML 2017); 1: unchanged; 0: estimated.",
     )
     threshold: float = Field(
-        0.0,
+        default=0.0,
         ge=0,
         le=1,
         description="Score below which an answer is marked unsure; 0: from `target_accuracy`.",
     )
     target_accuracy: float = Field(
-        0.9, ge=0.01, le=1, description="Accuracy that answers above an estimated threshold must reach."
+        default=0.9,
+        ge=0.01,
+        le=1,
+        description="Accuracy that answers above an estimated threshold must reach.",
     )
 
 
@@ -252,9 +277,9 @@ def config_reference() -> str:
     lines = [
         "# Training settings",
         "",
-        "A run takes the defaults below, then a TOML file (`genrescope train --config FILE`, or the name of a",
-        "configuration that comes with the package), then `--set section.key=value`; later values replace earlier",
-        "ones. Unknown keys, values of the wrong type and values out of range are errors.",
+        "A run takes the defaults below, then a TOML file (`genrescope train --config FILE`, or the name of",
+        "a configuration in the package), then `--set section.key=value`; later values replace earlier ones.",
+        "Unknown keys, values of the wrong type and values out of range are errors.",
         "",
         "Configurations in the package: " + ", ".join(f"`{name}`" for name in packaged_configs()) + ".",
         "",
@@ -378,7 +403,8 @@ def _check_combinations(config: Config) -> None:
     if config.data.hop_seconds > config.data.segment_seconds:
         raise ConfigError(
             "invalid_config",
-            f"data.hop_seconds is {config.data.hop_seconds:g}, longer than a segment: audio between segments would be skipped",
+            f"data.hop_seconds is {config.data.hop_seconds:g}, longer than a segment: "
+            "audio between segments would be skipped",
             "set data.hop_seconds=0 for segments end to end",
         )
     unvalidated = config.split.train_on_validation or (
