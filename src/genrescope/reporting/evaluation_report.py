@@ -311,7 +311,7 @@ def _paper_comparison(report: EvaluationReport) -> Iterator[Block]:
         return
     headers = (
         *("Model", "Setting in the paper", "Literature", "Paper"),
-        *("Here, paper's protocol", "Here, not leaky"),
+        *("Measured, paper's protocol", "Measured, not leaky"),
     )
     rows = tuple(
         (

@@ -117,6 +117,7 @@ export function drawLegend(list, layers, shades = {}) {
 
 /** Return a cell with a bar for a share from 0 to 1. */
 function barCell(share, color) {
+  if (!share) return make("td", {}, make("div", { className: "track" }));
   const bar = make("span");
   bar.style.width = `${100 * Math.max(0, Math.min(1, share))}%`;
   bar.style.background = color;
