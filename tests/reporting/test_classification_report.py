@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import shutil
-import subprocess
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -23,15 +19,9 @@ from genrescope.reporting import classification_report as pages
 from genrescope.reporting.classification_report import classification_page
 from genrescope.reporting.formatting import format_clock
 from genrescope.types import Prediction, Timeline
+from helpers.pages import SCRIPTS, chart_data, drawn
 
 NASTY = "</article><script>x</script> & \"'.mp3"
-
-
-SCRIPTS = ['<script type="application/json" id="charts">', '<script type="module">']
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-    " --disable-component-update --disable-sync --disable-dev-shm-usage"
-)
 
 
 def answer(path: str, scores: dict[str, float], **changes: Any) -> dict[str, Any]:
@@ -67,14 +57,6 @@ def words(page: str) -> str:
     return " ".join(" ".join(found).split())
 
 
-def chart_data(page: str) -> dict[str, Any]:
-    """Return the JSON block of a page."""
-    block = re.search(re.escape(SCRIPTS[0]) + "(.*?)</script>", page, flags=re.DOTALL)
-    assert block is not None
-    data: dict[str, Any] = json.loads(block[1])
-    return data
-
-
 def areas(page: str) -> dict[str, np.ndarray]:
     """Return each genre's height over the track of the first file, in percent, from the data of the page."""
     chart = chart_data(page)["timeline-0"]
@@ -91,27 +73,6 @@ def drawn_areas(page: str) -> dict[str, np.ndarray]:
         np.testing.assert_allclose(top[:, 0], bottom[::-1, 0])
         found[name] = bottom[::-1, 1] - top[:, 1]
     return found
-
-
-def drawn(page: str, folder: Path) -> str:
-    """Return a page as Chromium has it after the scripts; skip where there is no browser, fail in CI."""
-    browser = shutil.which("chromium")
-    if browser is None:
-        if os.environ.get("CI"):
-            pytest.fail("no browser to draw the page in: apt-get install chromium")
-        pytest.skip("no browser to draw the page in: apt-get install chromium")
-    file = folder / "page.html"
-    file.write_text(page, encoding="utf8")
-    flags = [*FLAGS.split(), f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=5000"]
-    done = subprocess.run(
-        [browser, *flags, "--dump-dom", file.as_uri()],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    )
-    return done.stdout
 
 
 def test_every_answer_and_every_failure_is_on_the_page() -> None:

@@ -221,14 +221,14 @@ def test_a_report_that_cannot_be_drawn_writes_nothing(
 
 
 def test_paper_accuracies_are_matched_by_model_and_protocol() -> None:
-    ours = (
+    measured = (
         evaluation("lstm", "track-random", True),
         evaluation("svm", "track-random", True),
         evaluation("logistic-regression", "fault-filtered", False),
         evaluation("parallel", "segment-random", True, notes=["improved"]),
         evaluation("parallel-paper", "segment-random", True, truth=np.zeros(120, int)),
     )
-    rows = {row.model: row for row in compare_with_paper(ours)}
+    rows = {row.model: row for row in compare_with_paper(measured)}
     matched = {row.model: (row.replicated is not None, row.clean is not None) for row in rows.values()}
     assert matched["SVM"] == (True, False)
     assert matched["logistic regression"] == (False, True)
@@ -237,8 +237,8 @@ def test_paper_accuracies_are_matched_by_model_and_protocol() -> None:
     improved = rows["parallel CNN and RNN (parallel)"].replicated
     assert literal is not None
     assert improved is not None
-    assert literal.accuracy == ours[4].levels[0].accuracy
-    assert improved.accuracy == ours[3].levels[0].accuracy != literal.accuracy
+    assert literal.accuracy == measured[4].levels[0].accuracy
+    assert improved.accuracy == measured[3].levels[0].accuracy != literal.accuracy
 
 
 def test_calibration_and_coverage_are_in_the_report(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def classification_page(rows: Sequence[Row], *, title: str, model: str) -> str:
     ----------
     rows : sequence of mapping
         As from `genrescope.types.Prediction.to_dict`, or ``{"path", "error": {code, message, hint}}``.
-        Beyond `MAX_CARDS` files the rest stand in a table.
+        Beyond `MAX_CARDS` files the rest are listed in a table.
     title : str
         The page's heading.
     model : str

@@ -155,6 +155,7 @@ def write_report(report: EvaluationReport, folder: str | Path) -> ReportPaths:
     Parameters
     ----------
     report : EvaluationReport
+        The content.
     folder : str or Path
         Created where it does not exist.
 

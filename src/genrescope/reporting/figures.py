@@ -83,7 +83,9 @@ def confusion_figure(confusion: npt.ArrayLike, classes: Sequence[str], title: st
     confusion : array_like of int, shape (classes, classes)
         Rows are the truth, columns the prediction.
     classes : sequence of str
+        The names of the genres.
     title : str
+        Printed above.
 
     Returns
     -------
@@ -115,7 +117,9 @@ def curves_figure(curve: Curve, title: str) -> str:
     Parameters
     ----------
     curve : Curve
+        The values of each epoch.
     title : str
+        Printed above.
 
     Returns
     -------
@@ -145,7 +149,9 @@ def comparison_figure(
     scores : mapping of str to sequence of float
         F1 of each model, from 0 to 1, one value per class.
     classes : sequence of str
+        The names of the genres.
     title : str
+        Printed above.
     order : sequence of str
         All names of several figures, so that a model has the same color in each.
 
@@ -182,6 +188,7 @@ def intervals_figure(
     values : mapping of str to (float, float, float)
         Value, lower and upper bound of each name, from 0 to 1.
     title : str
+        Printed above.
     hollow : sequence of str
         The names whose points are not filled.
 
@@ -211,7 +218,9 @@ def reliability_figure(bins: Sequence[CalibrationBin], title: str) -> str:
     Parameters
     ----------
     bins : sequence of CalibrationBin
+        As from a `genrescope.evaluation.CalibrationReport`.
     title : str
+        Printed above.
 
     Returns
     -------
@@ -247,6 +256,7 @@ def coverage_figure(
     curve : sequence of Threshold
         By rising coverage.
     title : str
+        Printed above.
     target_accuracy : float
         From 0 to 1, drawn as a dashed line.
     marks : mapping of str to Threshold
@@ -280,6 +290,7 @@ def mel_figure(samples: Sequence[tuple[str, Array, float]], title: str = "Mel sp
     samples : sequence of (name, log_mel, hop_seconds)
         ``log_mel`` in dB, shape (mels, frames), lowest band first; ``hop_seconds`` from frame to frame.
     title : str
+        Printed above.
 
     Returns
     -------
@@ -307,9 +318,11 @@ def mfcc_figure(mfcc: Array, hop_seconds: float, title: str) -> str:
     Parameters
     ----------
     mfcc : ndarray, shape (coefficients, frames)
+        The coefficients, lowest first.
     hop_seconds : float
         From frame to frame.
     title : str
+        Printed above.
 
     Returns
     -------
@@ -335,7 +348,9 @@ def features_figure(values: Mapping[str, Array], seconds: float, title: str) -> 
         The last axis spans the ``seconds``, however many values it has. Rows become a picture, a single row a
         line. Centroid, bandwidth and roll-off share a panel.
     seconds : float
+        Length of the recording.
     title : str
+        Printed above.
 
     Returns
     -------

@@ -13,6 +13,7 @@ def format_clock(seconds: float) -> str:
     Parameters
     ----------
     seconds : float
+        Rounded to whole seconds.
 
     Returns
     -------

@@ -17,6 +17,7 @@ def render_markdown(title: str, lead: str, sections: Sequence[Section], *, figur
     title, lead : str
         The heading and the line below it.
     sections : sequence of Section
+        The content.
     figures : str
         The folder, relative to the Markdown file, that holds a file named `Figure.file_name` for each figure.
 

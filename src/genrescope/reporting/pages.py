@@ -31,6 +31,7 @@ def render_sections(title: str, lead: str, sections: Sequence[Section], *, foote
     title, lead : str
         The heading and the line below it.
     sections : sequence of Section
+        The content.
     footer : str
         The last line.
 
