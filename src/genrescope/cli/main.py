@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -25,6 +28,18 @@ app = typer.Typer(
 
 
 app.add_typer(library.app, name="library")
+
+
+@contextmanager
+def _log_to_stderr() -> Iterator[None]:
+    """Print the progress that the package logs at the level INFO."""
+    logger, handler = logging.getLogger("genrescope"), logging.StreamHandler()
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 class Format(StrEnum):
@@ -218,9 +233,8 @@ def reproduce(
     """Train all models of the paper, and set its numbers beside ours."""
     from genrescope import experiments
 
-    paths = experiments.reproduce_paper(
-        data, output, quick=quick, say=lambda line: typer.echo(line, err=True)
-    )
+    with _log_to_stderr():
+        paths = experiments.reproduce_paper(data, output, quick=quick)
     typer.echo(f"report: {paths.html}")
 
 
