@@ -32,7 +32,7 @@ class Command(Protocol):
 
 
 def find_command(words: Sequence[str]) -> Command:
-    command = cast(Command, typer.main.get_group(app))
+    command = cast(Command, typer.main.get_command(app))
     for word in words:
         command = command.commands[word]
     return command

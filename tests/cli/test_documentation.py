@@ -76,7 +76,7 @@ def split_commands(line: str) -> Iterator[list[str]]:
 
 def problem(words: Sequence[str]) -> str | None:
     """Say which word or option of a command line does not exist."""
-    command = cast(Command, typer.main.get_group(app))
+    command = cast(Command, typer.main.get_command(app))
     rest = list(words)
     # "library scan|list" names two commands; it is split above, so the first is checked.
     while (commands := cast("Mapping[str, Command] | None", getattr(command, "commands", None))) and rest:
@@ -121,7 +121,7 @@ def test_every_command_is_in_the_readme() -> None:
 def commands() -> dict[str, Command]:
     """Return all commands that are no groups, by their words."""
     found: dict[str, Command] = {}
-    stack = [("", cast(Command, typer.main.get_group(app)))]
+    stack = [("", cast(Command, typer.main.get_command(app)))]
     while stack:
         words, command = stack.pop()
         children = cast("Mapping[str, Command] | None", getattr(command, "commands", None))
