@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol, cast
@@ -134,3 +135,20 @@ def commands() -> dict[str, Command]:
 
 def option_names(command: Command) -> list[str]:
     return [name for option in command.params for name in [*option.opts, *option.secondary_opts]]
+
+
+def test_the_import_figure_of_contributing_is_the_checked_rule() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf8")
+    (figure,) = re.findall(r"^```text\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))["tool"]["importlinter"]
+    (layers,) = [rule["layers"] for rule in settings["contracts"] if rule["type"] == "layers"]
+    shorter = [
+        line.replace("beetsplug.genrescope", "beetsplug").replace("genrescope.", "") for line in layers
+    ]
+    assert figure.splitlines() == shorter
+
+
+def test_contributing_has_a_line_on_every_package() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf8")
+    packages = [path.parent.name for path in (ROOT / "src" / "genrescope").glob("*/__init__.py")]
+    assert [name for name in packages if f"\n| `{name}` |" not in text] == []
