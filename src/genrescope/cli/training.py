@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -36,14 +39,15 @@ def train(
     for issue in dataset.issues:
         typer.echo(f"note: {issue.message}", err=True)
     run_name = f"{dataset.name}-{chosen.model.name}-{chosen.split.protocol}-{chosen.train.seed}"
-    result = training.train(
-        dataset,
-        chosen,
-        run_dir or Path("runs") / run_name,
-        cache=utils.cache_folder("features"),
-        on_progress=_print_progress,
-        progress_bar=sys.stderr.isatty(),
-    )
+    with _log_on_stderr():
+        result = training.train(
+            dataset,
+            chosen,
+            run_dir or Path("runs") / run_name,
+            cache=utils.cache_folder("features"),
+            on_progress=_print_progress,
+            progress_bar=sys.stderr.isatty(),
+        )
     output.render_evaluation(result.evaluation)
     typer.echo(f"model: {result.model}")
 
@@ -107,7 +111,8 @@ def distill(
 
     settings = training.DistillConfig(weights, shards, epochs, workers, seed)
     tracks = training.select_tracks(music[0], music[1:], protocol=protocol, seed=seed)
-    student = training.distill(tracks, settings, run_dir, say=_print_progress)
+    with _log_on_stderr():
+        student = training.distill(tracks, settings, run_dir, say=_print_progress)
     typer.echo(f"student: {student}")
 
 
@@ -127,9 +132,24 @@ def reproduce(
     """Train the paper's models, and compare the results."""
     from genrescope import experiments
 
-    paths = experiments.reproduce_paper(data, output, quick=quick, say=_print_progress)
+    with _log_on_stderr():
+        paths = experiments.reproduce_paper(data, output, quick=quick, say=_print_progress)
     typer.echo(f"report: {paths.html}")
 
 
 def _print_progress(line: str) -> None:
     typer.echo(line, err=True)
+
+
+@contextmanager
+def _log_on_stderr() -> Iterator[None]:
+    """Print what the package logs at level INFO, the progress of long commands, on standard error."""
+    logger, handler = logging.getLogger("genrescope"), logging.StreamHandler()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
