@@ -13,6 +13,7 @@ import typer
 from genrescope import __version__
 from genrescope.cli import library
 from genrescope.errors import GenrescopeError
+from genrescope.web import Settings as ServerSettings
 
 app = typer.Typer(
     help="Tell, or teach a machine, the genre of music.",
@@ -255,55 +256,90 @@ def fetch(
     typer.echo(f"model: {models.assemble(name, weights=weights)}")
 
 
-@app.command()
+# Options of 'serve' that were renamed after version 0.1; the old names go with the next release.
+_RENAMED_SERVE_OPTIONS = {
+    "queue": "max-queue",
+    "max-megabytes": "max-upload-mb",
+    "max-seconds": "max-audio-seconds",
+    "upload-seconds": "upload-timeout",
+    "job-seconds": "job-timeout",
+    "job-megabytes": "job-memory-mb",
+    "rate": "rate-limit",
+    "behind-proxy": "proxy-headers",
+}
+
+
+def _current_serve_option(name: str) -> str:
+    """Translate the old name of an option, with a notice; click asks this of every option that it meets."""
+    current = _RENAMED_SERVE_OPTIONS.get(name)
+    if current is None:
+        return name
+    typer.echo(f"note: --{name} is now --{current}; the old name goes with the next release", err=True)
+    return current
+
+
+@app.command(context_settings={"token_normalize_func": _current_serve_option})
 def serve(
     host: Annotated[
-        str, typer.Option(help="Address to listen at; the default is open to this machine only.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8000,
+        str, typer.Option(help="Address to listen at; the default is reachable from this machine only.")
+    ] = ServerSettings.host,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = ServerSettings.port,
     model: Annotated[
         list[str] | None,
         typer.Option("--model", "-m", help="Model to serve; repeatable, the first is the default."),
     ] = None,
     token: Annotated[
-        str | None, typer.Option(envvar="GENRESCOPE_TOKEN", help="A secret that requests must show.")
-    ] = None,
-    behind_proxy: Annotated[
-        bool, typer.Option("--behind-proxy", help="Believe X-Forwarded-For from a proxy on this machine.")
-    ] = False,
+        str | None, typer.Option(envvar="GENRESCOPE_TOKEN", help="A secret that requests must send.")
+    ] = ServerSettings.token,
+    proxy_headers: Annotated[
+        bool, typer.Option("--proxy-headers", help="Trust X-Forwarded-For from a proxy on this machine.")
+    ] = ServerSettings.proxy_headers,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Files at a time. Default: one per core.")
     ] = None,
-    queue: Annotated[int, typer.Option(min=0, help="Further requests that may upload or wait.")] = 16,
-    max_megabytes: Annotated[float, typer.Option(help="Size of one upload, in MiB.")] = 64,
-    max_seconds: Annotated[float, typer.Option(help="Length of the sound in one upload.")] = 1800,
-    upload_seconds: Annotated[float, typer.Option(help="How long one upload may take.")] = 60,
-    job_seconds: Annotated[float, typer.Option(help="How long the work on one file may take.")] = 60,
-    job_megabytes: Annotated[int, typer.Option(help="Memory that one file may need, in MiB.")] = 512,
-    rate: Annotated[float, typer.Option(help="Requests a minute of one client; 0: any number.")] = 60,
-    burst: Annotated[int, typer.Option(help="How many of them may come at once.")] = 30,
+    max_queue: Annotated[
+        int, typer.Option(min=0, help="Further requests that may upload or wait.")
+    ] = ServerSettings.max_queue,
+    max_upload_mb: Annotated[
+        float, typer.Option(help="Largest upload, in MiB.")
+    ] = ServerSettings.max_upload_mb,
+    max_audio_seconds: Annotated[
+        float, typer.Option(help="Longest audio of one upload, in seconds.")
+    ] = ServerSettings.max_audio_seconds,
+    upload_timeout: Annotated[
+        float, typer.Option(help="Seconds that one upload may take.")
+    ] = ServerSettings.upload_timeout,
+    job_timeout: Annotated[
+        float, typer.Option(help="Seconds that the work on one file may take.")
+    ] = ServerSettings.job_timeout,
+    job_memory_mb: Annotated[
+        int, typer.Option(help="Memory that one file may need, in MiB.")
+    ] = ServerSettings.job_memory_mb,
+    rate_limit: Annotated[
+        float, typer.Option(help="Requests a minute of one client; 0: no limit.")
+    ] = ServerSettings.rate_limit,
+    burst: Annotated[int, typer.Option(help="How many of them may come at once.")] = ServerSettings.burst,
 ) -> None:
     """Serve a page to drop music on, and an API to build on."""
-    import os
-
     from genrescope import web
 
-    settings = web.Settings(
-        models=tuple(model or (DEFAULT_MODEL,)),
+    settings = ServerSettings(
+        models=tuple(model or ServerSettings.models),
         token=token,
-        max_megabytes=max_megabytes,
-        max_seconds=max_seconds,
-        upload_seconds=upload_seconds,
-        job_seconds=job_seconds,
-        job_megabytes=job_megabytes,
-        workers=workers or os.cpu_count() or 1,
-        queue_length=queue,
-        requests_per_minute=rate,
+        host=host,
+        port=port,
+        proxy_headers=proxy_headers,
+        workers=workers or web.default_workers(),
+        max_queue=max_queue,
+        max_upload_mb=max_upload_mb,
+        max_audio_seconds=max_audio_seconds,
+        upload_timeout=upload_timeout,
+        job_timeout=job_timeout,
+        job_memory_mb=job_memory_mb,
+        rate_limit=rate_limit,
         burst=burst,
     )
-    web.serve(
-        settings, host=host, port=port, behind_proxy=behind_proxy, say=lambda line: typer.echo(line, err=True)
-    )
+    web.serve(settings, echo=lambda line: typer.echo(line, err=True))
 
 
 @app.command()
