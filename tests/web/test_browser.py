@@ -50,7 +50,7 @@ class Page:
         return self.driver.find_element(By.ID, name)
 
     def wait_for(self, name: str, text: str) -> str:
-        """Wait until an element that is seen holds a text, and return all that it says."""
+        """Wait until an element is visible and contains a text, and return its whole text."""
         WebDriverWait(self.driver, TIMEOUT_SECONDS).until(
             lambda _: self.find(name).is_displayed() and text in self.find(name).text,
             f"#{name} never text {text!r}, but {self.find(name).text!r}",
