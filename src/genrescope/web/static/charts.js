@@ -1,11 +1,11 @@
-// Charts of an answer: stacked areas over time, bars, and the same as text.
+// Pictures of an answer: stacked areas over time, bars, and the same in words.
 
 const SERIES = 10;
 const OTHER = "other";
-const MAX_BARS = 10;
-const MAX_POINTS = 400;
-const MAX_SPANS = 40;
-const MAX_TICKS = 6;
+const MOST_BARS = 10;
+const MOST_POINTS = 400;
+const MOST_SPANS = 40;
+const MOST_TICKS = 6;
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400];
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -18,20 +18,20 @@ export function clock(seconds) {
   return hours ? `${hours}:${two(minutes)}:${two(rest)}` : `${minutes}:${two(rest)}`;
 }
 
-/** Make an element; strings become text nodes, never markup. */
+/** Make an element; text becomes text, never markup. */
 export function make(tag, properties = {}, ...children) {
   const element = Object.assign(document.createElement(tag), properties);
   element.append(...children);
   return element;
 }
 
-/** Return a color for each class, the same for every file that a model classifies. */
+/** Give each class its color, the same for every file that a model answers. */
 export function colors(classes) {
   const sorted = [...classes].sort();
   return Object.fromEntries(sorted.map((name, i) => [name, `var(--s${Math.min(i, SERIES - 1)})`]));
 }
 
-/** Return genres by falling mean, and their share in each segment; more than ten are summed up in the last. */
+/** Return genres by falling mean, and their share in each segment; beyond ten, the rest is one. */
 export function stack(timeline) {
   const mean = (name) => timeline.reduce((sum, piece) => sum + piece.scores[name], 0) / timeline.length;
   const ranked = Object.keys(timeline[0].scores)
@@ -48,7 +48,7 @@ export function stack(timeline) {
 
 /** Fill an SVG of 1000 by 100 with one area for each layer. */
 export function drawAreas(svg, timeline, layers, seconds, shades) {
-  const step = Math.ceil(timeline.length / MAX_POINTS);
+  const step = Math.ceil(timeline.length / MOST_POINTS);
   const groups = [];
   for (let i = 0; i < timeline.length; i += step) groups.push([i, Math.min(i + step, timeline.length)]);
   const middles = groups.map(([from, to]) => (timeline[from].start + timeline[to - 1].end) / 2 / seconds);
@@ -73,7 +73,7 @@ export function drawAreas(svg, timeline, layers, seconds, shades) {
 }
 
 export function drawAxis(axis, seconds) {
-  const step = STEPS.find((one) => seconds / one <= MAX_TICKS) ?? 86400;
+  const step = STEPS.find((one) => seconds / one <= MOST_TICKS) ?? 86400;
   const marks = [];
   for (let tick = 0; tick <= seconds; tick += step) {
     const mark = make("span", {}, clock(tick));
@@ -86,9 +86,9 @@ export function drawAxis(axis, seconds) {
 }
 
 export function drawLegend(list, layers, shades) {
-  const visible = layers.filter((layer) => layer.share >= 0.005);
+  const seen = layers.filter((layer) => layer.share >= 0.005);
   list.replaceChildren(
-    ...visible.map((layer) => {
+    ...seen.map((layer) => {
       const swatch = make("i");
       swatch.style.background = shades[layer.name] ?? `var(--s${SERIES - 1})`;
       return make("li", {}, swatch, `${layer.name} ${percent(layer.share)}`);
@@ -99,7 +99,7 @@ export function drawLegend(list, layers, shades) {
 /** Return ranked shares as a table of bars. */
 export function bars(caption, shares, shade) {
   const rows = Object.entries(shares)
-    .slice(0, MAX_BARS)
+    .slice(0, MOST_BARS)
     .map(([name, share]) => {
       const bar = make("span");
       bar.style.width = `${100 * Math.max(0, Math.min(1, share))}%`;
@@ -113,7 +113,7 @@ export function bars(caption, shares, shade) {
 
 export const leader = (scores) => Object.entries(scores).reduce((best, one) => (one[1] > best[1] ? one : best));
 
-/** Return, as lines of text, which genre has the highest score from when to when. */
+/** Say which genre leads from when to when. */
 export function spans(timeline) {
   const turns = [];
   timeline.forEach((piece) => {
@@ -123,6 +123,6 @@ export function spans(timeline) {
   const lines = turns.map(({ name, start }, i) => {
     return `${clock(start)} to ${clock(turns[i + 1]?.start ?? timeline.at(-1).end)} ${name}`;
   });
-  const more = lines.length - MAX_SPANS;
-  return more > 0 ? [...lines.slice(0, MAX_SPANS), `and ${more} more`] : lines;
+  const more = lines.length - MOST_SPANS;
+  return more > 0 ? [...lines.slice(0, MOST_SPANS), `and ${more} more`] : lines;
 }
