@@ -80,7 +80,7 @@ def test_the_assembled_model_is_the_trained_one(
 ) -> None:
     with pytest.raises(ModelError, match="backbone") as caught:
         models.load_model("little")
-    assert "genrescope fetch little" in caught.value.hint
+    assert "genrescope models download little" in caught.value.hint
     assert assembly.assemble("little", weights=weights) == shipped.path
     song = tmp_path / "song.wav"
     soundfile.write(song, drone(5.0, 1), RATE)

@@ -238,7 +238,7 @@ def test_without_torch_training_says_what_to_install(little_music: Path, tmp_pat
     code = (
         "import sys; sys.modules['torch'] = None\n"
         "from genrescope.cli.main import main\n"
-        f"sys.argv = ['genrescope', 'train', {str(little_music)!r}, '--run', {str(tmp_path / 'run')!r}]\n"
+        f"sys.argv = ['genrescope', 'train', {str(little_music)!r}, '--run-dir', {str(tmp_path / 'run')!r}]\n"
         "main()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -251,7 +251,7 @@ def test_a_full_disk_while_checkpointing_is_told(little_music: Path, tmp_path: P
     """A limit on the size of files stands in for a disk that fills."""
     arguments = " ".join(f"--set {override}" for override in LITTLE)
     command = (
-        f"ulimit -f 200; exec {sys.executable} -m genrescope train '{little_music}' --run run {arguments}"
+        f"ulimit -f 200; exec {sys.executable} -m genrescope train '{little_music}' --run-dir run {arguments}"
     )
     command += " --set split.protocol=artist-grouped"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=tmp_path)

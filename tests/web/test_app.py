@@ -72,7 +72,7 @@ def problem(response: Response) -> dict[str, Any]:
 
 @pytest.mark.parametrize("file", ["song.wav", "noise.flac", "cut.wav"])
 def test_answer_equals_the_command_lines(client: TestClient, sounds: Path, file: str) -> None:
-    command = [sys.executable, "-m", "genrescope", "classify", file, "--timeline", "--min-score", "0.9"]
+    command = [sys.executable, "-m", "genrescope", "classify", file, "--timeline", "--threshold", "0.9"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=sounds, check=True)
     content = (sounds / file).read_bytes()
     options = {"timeline": "true", "threshold": "0.9"}

@@ -168,7 +168,7 @@ def test_old_option_names_are_taken_with_a_notice(monkeypatch: pytest.MonkeyPatc
         "--behind-proxy": "--proxy-headers"
     }
     assert [line.split("; ")[0] for line in notices.splitlines()] == [
-        f"note: {option} is now {name}" for option, name in names.items()
+        f"genrescope: {option!r} is now {name!r}" for option, name in names.items()
     ]
     assert not any(
         option in CliRunner().invoke(app, ["serve", "--help"]).output for option in ("--queue", "--rate ")

@@ -137,7 +137,7 @@ class Model:
             raise ModelError(
                 "model_not_found",
                 f"{path}: cannot be read: {reason.strerror}",
-                "check the path, or see: genrescope models",
+                "check the path, or see: genrescope models list",
             ) from None
         return cls(graph, str(path), threads=threads)
 
@@ -216,7 +216,7 @@ def resolve(name: str | Path) -> Path:
             raise ModelError(
                 "model_not_found",
                 f"the model {shipped.name} stands on a backbone that is not here yet",
-                f"run once: genrescope fetch {shipped.name}",
+                f"run once: genrescope models download {shipped.name}",
             )
         return shipped.path
     if Path(name).suffix == ".onnx" or Path(name).exists():
@@ -274,7 +274,7 @@ def _open(graph: bytes, source: str, threads: int) -> Any:
         raise ModelError(
             "model_corrupt",
             f"{source}: not a readable ONNX model ({str(reason).splitlines()[0][:120]})",
-            "give a .onnx file written by genrescope train, or a name from: genrescope models",
+            "give a .onnx file written by genrescope train, or a name from: genrescope models list",
         ) from None
 
 
