@@ -22,6 +22,16 @@ OPTIONS: Mapping[tuple[str, ...], Mapping[str, str]] = {
     ("train",): {"--run": "--run-dir"},
     ("distill",): {"--run": "--run-dir", "--files": "--shards"},
     ("evaluate",): {"--kind": "--input"},
+    ("serve",): {
+        "--queue": "--max-queue",
+        "--max-megabytes": "--max-upload-mb",
+        "--max-seconds": "--max-audio-seconds",
+        "--upload-seconds": "--upload-timeout",
+        "--job-seconds": "--job-timeout",
+        "--job-megabytes": "--job-memory-mb",
+        "--rate": "--rate-limit",
+        "--behind-proxy": "--proxy-headers",
+    },
 }
 
 _MODELS_COMMANDS = ("list", "show", "download")

@@ -133,7 +133,7 @@ def reproduce(
     from genrescope import experiments
 
     with _log_on_stderr():
-        paths = experiments.reproduce_paper(data, output, quick=quick, say=_print_progress)
+        paths = experiments.reproduce_paper(data, output, quick=quick)
     typer.echo(f"report: {paths.html}")
 
 
