@@ -16,7 +16,7 @@ import pytest
 import soundfile
 from httpx2 import Response
 
-from genrescope.errors import EnvironmentFailure
+from genrescope.errors import MissingDependencyError
 from genrescope.web import server
 from genrescope.web.settings import Settings
 from helpers.server import serving
@@ -123,7 +123,7 @@ def test_an_open_door_is_warned_of(
 
 def test_the_extra_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    with pytest.raises(EnvironmentFailure) as caught:
+    with pytest.raises(MissingDependencyError) as caught:
         server.serve(Settings(), host="127.0.0.1", port=0, say=print)
     assert caught.value.code == "missing_dependency"
     assert "genrescope[web]" in caught.value.hint

@@ -8,15 +8,13 @@ from os import PathLike
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from genrescope import audio, features, models
 from genrescope.errors import AudioError, ConfigError
 from genrescope.inference import excerpts
 from genrescope.models import Model, ModelOutput
-from genrescope.types import FloatArray, Prediction, Segments, Timeline, label_scores
+from genrescope.types import Float64Array, FloatArray, Prediction, Segments, Timeline, label_scores
 
-Float64Array = npt.NDArray[np.float64]
 # How far before its stated end a file must still have sound to be taken for whole.
 _END_SECONDS = 1.0
 Source = str | PathLike[str] | bytes

@@ -21,7 +21,7 @@ def plot_features(path: Path) -> str:
     ------
     AudioError
         The file cannot be decoded; see ``audio.load``.
-    EnvironmentFailure
+    MissingDependencyError
         ``missing_dependency`` without matplotlib.
     """
     clip = audio.load_audio(path, sample_rate=22050, duration=MOST_SECONDS)

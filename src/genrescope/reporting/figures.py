@@ -75,7 +75,7 @@ def confusion_figure(confusion: npt.ArrayLike, classes: Sequence[str], title: st
 
     Raises
     ------
-    EnvironmentFailure
+    MissingDependencyError
         ``missing_dependency`` without matplotlib; so do all functions here.
     """
     counts = np.asarray(confusion)

@@ -8,7 +8,6 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +19,7 @@ from starlette.requests import ClientDisconnect
 from genrescope import models
 from genrescope.errors import FILE_CODES, ConfigError, GenrescopeError, ModelError
 from genrescope.reporting import style_sheet
+from genrescope.utils import did_you_mean
 from genrescope.web import errors, metrics, schemas
 from genrescope.web.middleware import SecurityHeaders
 from genrescope.web.settings import FairShare, Settings, TokenBucket
@@ -278,8 +278,7 @@ def _client(request: Request) -> str:
 
 
 def _not_served(name: str, names: list[str]) -> ModelError:
-    close = get_close_matches(name, names, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"choose from: {', '.join(names)}"
+    hint = did_you_mean(name[:80], names)
     return ModelError("model_not_found", f"no model named {name[:80]!r} is served here", hint)
 
 

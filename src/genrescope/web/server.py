@@ -6,7 +6,7 @@ import ipaddress
 import socket
 from collections.abc import Callable
 
-from genrescope.errors import EnvironmentFailure, missing_extra
+from genrescope.errors import ServerError, missing_extra
 from genrescope.web.settings import Settings
 
 _MOST_CONNECTIONS = 1000
@@ -30,7 +30,7 @@ def serve(
 
     Raises
     ------
-    EnvironmentFailure
+    ServerError
         ``missing_dependency``, ``bind_failed``.
     """
     try:
@@ -73,7 +73,7 @@ def _listening(host: str, port: int) -> socket.socket:
             raise
         return listener
     except OSError as reason:
-        raise EnvironmentFailure(
+        raise ServerError(
             "bind_failed",
             f"cannot listen at {host}, port {port}: {reason.strerror}",
             "choose another --port, or end the program that has this one",

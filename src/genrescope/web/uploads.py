@@ -15,7 +15,7 @@ from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from genrescope.errors import EnvironmentFailure, GenrescopeError
+from genrescope.errors import WriteError, GenrescopeError
 from genrescope.web.settings import Settings
 
 FIELD = "file"
@@ -209,8 +209,8 @@ def _broken(what: str) -> GenrescopeError:
     return GenrescopeError("upload_malformed", what, _AS_FORM)
 
 
-def _cannot_keep(reason: OSError) -> EnvironmentFailure:
-    return EnvironmentFailure(
+def _cannot_keep(reason: OSError) -> WriteError:
+    return WriteError(
         "write_failed",
         f"the server cannot keep the upload: {os.strerror(reason.errno or 0)}",
         "try again later; if it fails again, tell whoever runs the server",

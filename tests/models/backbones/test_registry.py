@@ -19,7 +19,7 @@ from genrescope.features import extraction as features
 from genrescope.models.backbones import registry as backbones
 from genrescope.models.backbones.efficientat import WIDTHS, EfficientAt, divisible
 from genrescope.types import FloatArray
-from genrescope.utils.files import package_data
+from genrescope.utils import package_data
 
 # In millions, as counted by others: mn01 in a public wrapper of it, the rest in the authors' README.
 MILLIONS = {

@@ -203,7 +203,7 @@ def load_backbone(name: str, *, weights: Path | None = None, cache: Path | None 
     ModelError
         ``model_not_found``, ``model_corrupt``: no file there, or one that holds no weights or not the
         published ones; ``model_incompatible``: weights of another network.
-    EnvironmentFailure
+    DownloadError, MissingDependencyError, WriteError
         ``download_failed``: no network; ``missing_dependency``: torchvision or transformers is missing or
         does not load; ``write_failed``.
     """
