@@ -155,10 +155,6 @@ class WorkerError(GenrescopeError):
     """
 
 
-class TrainingError(GenrescopeError):
-    """A training run that cannot go on, such as one whose loss is not finite: ``training_failed``."""
-
-
 def missing_extra(extra: str, package: str) -> MissingDependencyError:
     """Build the error for an optional dependency that is not installed.
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from genrescope.datasets import base as datasets
-from genrescope.errors import ConfigError, DataError, WriteError, GenrescopeError
+from genrescope import datasets
+from genrescope.errors import ConfigError, DataError, GenrescopeError, WriteError
 from genrescope.evaluation.evaluator import predict_segments
 from genrescope.models import export
 from genrescope.models.model import Model

@@ -16,9 +16,7 @@ from genrescope.errors import AudioError, DataError
 from genrescope.features import FeatureCache, FeatureSpec, segment_frames
 from genrescope.types import Float64Array, FloatArray, IntArray, Track
 
-Layout = tuple[
-    FloatArray, IntArray, Float64Array
-]  # a track's features, segment starts and weights
+Layout = tuple[FloatArray, IntArray, Float64Array]  # a track's features, segment starts and weights
 
 
 @dataclass(frozen=True)
@@ -200,9 +198,7 @@ def _read_segments(track: Track, spec: FeatureSpec, seconds: float, hop_seconds:
 
 def _read_picture(track: Track, spec: FeatureSpec, cache: Path | None) -> FloatArray:
     if track.kind == "audio":
-        return FeatureCache(cache).get_or_compute(
-            track.path, spec, lambda: _compute_whole(track, spec)
-        )
+        return FeatureCache(cache).get_or_compute(track.path, spec, lambda: _compute_whole(track, spec))
     if track.kind != "spectrogram" or spec.kind != "log_mel":
         raise DataError(
             "dataset_invalid",

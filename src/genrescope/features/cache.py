@@ -35,9 +35,7 @@ class FeatureCache:
 
     folder: Path | None
 
-    def get_or_compute(
-        self, path: Path, spec: FeatureSpec, compute: Callable[[], FloatArray]
-    ) -> FloatArray:
+    def get_or_compute(self, path: Path, spec: FeatureSpec, compute: Callable[[], FloatArray]) -> FloatArray:
         """Return the kept features of a file, or compute and keep them.
 
         Parameters

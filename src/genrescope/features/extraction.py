@@ -147,8 +147,7 @@ def _sequence(samples: FloatArray, spec: FeatureSpec) -> FloatArray:
 def _vector(samples: FloatArray, spec: FeatureSpec) -> FloatArray:
     """Pool every feature over its frames: row after row, of each all statistics.
 
-    Sums run in float64: in float32, the mean over the 1300 frames of a clip would depend on NumPy's order of
-    summation, and thereby on the processor.
+    Sums run in float64: in float32, rounding would depend on the order in which NumPy adds.
     """
     axis = None if spec.pool_bins else 1
     columns = [

@@ -255,8 +255,7 @@ def _foreign(what: str) -> ModelError:
     )
 
 
-# The paper's features (sections 3 and 4); then those of the published spectrograms of GTZAN, whose 660,000
-# samples a hop of 914 divides into their columns, and those that EfficientAT's networks were trained on.
+# The paper's features (sections 3 and 4), those with the hop of GTZAN's published spectrograms, and EfficientAT's.
 PAPER_MEANS = FeatureSpec(
     "vector",
     features=(

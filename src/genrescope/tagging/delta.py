@@ -22,7 +22,6 @@ from genrescope.errors import TagError
 from genrescope.types import UInt8Array
 from genrescope.utils import sha256_stream
 
-
 MOST_BYTES: Final = 4 << 20
 PIECE: Final = 1 << 20
 

@@ -119,7 +119,11 @@ def _retrieve(url: str, target: Path, sha256: str) -> None:
     for attempt in range(1, ATTEMPTS + 1):
         try:
             pooch.retrieve(
-                url, known_hash=f"sha256:{sha256}", fname=target.name, path=target.parent, downloader=downloader
+                url,
+                known_hash=f"sha256:{sha256}",
+                fname=target.name,
+                path=target.parent,
+                downloader=downloader,
             )
             return
         # RequestException is an OSError, and some of its subclasses are ValueErrors: it comes first.

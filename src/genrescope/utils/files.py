@@ -131,7 +131,9 @@ def _writable(target: Path) -> os.stat_result:
         raise OSError(errno.EINVAL, "not a regular file")
     # Replacing needs the folder's permission only; a file marked read-only is meant to stay as it is.
     if not os.access(target, os.W_OK):
-        raise _not_replaced(target, "it is read-only", "if its content may change, make it writable (chmod u+w)")
+        raise _not_replaced(
+            target, "it is read-only", "if its content may change, make it writable (chmod u+w)"
+        )
     return status
 
 
@@ -142,7 +144,9 @@ def _copy_attributes(temporary: Path, target: Path, old: os.stat_result, mtime_n
         try:
             os.chown(temporary, old.st_uid, old.st_gid)
         except OSError:
-            raise _not_replaced(target, "its owner could not be kept", "run as the owner of the file") from None
+            raise _not_replaced(
+                target, "its owner could not be kept", "run as the owner of the file"
+            ) from None
     # Not every file system has modes, flags and attributes; what counts is checked below.
     with contextlib.suppress(OSError):
         shutil.copystat(target, temporary)

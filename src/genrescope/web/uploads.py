@@ -15,7 +15,7 @@ from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from genrescope.errors import WriteError, GenrescopeError
+from genrescope.errors import GenrescopeError, WriteError
 from genrescope.web.settings import Settings
 
 FIELD = "file"

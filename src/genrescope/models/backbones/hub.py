@@ -12,7 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from genrescope.errors import DownloadError, GenrescopeError, MissingDependencyError, ModelError, missing_extra
+from genrescope.errors import (
+    DownloadError,
+    GenrescopeError,
+    MissingDependencyError,
+    ModelError,
+    missing_extra,
+)
 
 PROBE_SECONDS = 1.0
 

@@ -35,7 +35,6 @@ STRENGTHS = (0.0, 0.5, 1.0, 1.5)
 LOUDEST_DB = 32.0
 
 
-
 class TeacherTargets(NamedTuple):
     """What the student sees and what the teacher said, row by row.
 
