@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -49,4 +51,4 @@ def test_spans_follow_each_other_without_gaps(most: int) -> None:
     assert 1 <= len(spans) <= most
     assert spans[0].start == 0.0
     assert spans[-1].end == 80.0
-    assert all(one.end == other.start for one, other in zip(spans, spans[1:], strict=False))
+    assert all(one.end == other.start for one, other in itertools.pairwise(spans))

@@ -187,7 +187,7 @@ class Timeline:
         ----------
         max_spans : int, optional
             The most spans to return, at least 1: while there are more, the one with the fewest segments joins
-            the span before it, and the genre with the highest mean score leads the joined span. None: no limit.
+            the span before it, and the genre with the highest mean score leads it then. None: no limit.
 
         Returns
         -------

@@ -144,7 +144,7 @@ def test_an_unknown_length_is_no_obstacle(server: Server, target: Path) -> None:
 
 
 def test_addresses_other_than_https_are_refused(target: Path) -> None:
-    with pytest.raises(ConfigError, match="http://example.org/weights.pt") as caught:
+    with pytest.raises(ConfigError, match=r"http://example\.org/weights\.pt") as caught:
         download_file("http://example.org/weights.pt", target, sha256=SHA256)
     assert caught.value.code == "invalid_argument"
 

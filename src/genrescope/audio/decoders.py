@@ -3,8 +3,8 @@
 libsndfile (through soundfile) comes first. FFmpeg (through PyAV) takes what libsndfile cannot open, and the
 files whose length libsndfile would have to guess, because it stops reading at its guess.
 
-FFmpeg knows packets and time stamps, no sample positions. `FFmpegDecoder` gets from one to the other in a chain
-of generators, each of which does one thing and holds a few frames at most::
+FFmpeg knows packets and time stamps, no sample positions. `FFmpegDecoder` gets from one to the other in
+a chain of generators, each of which does one thing and holds a few frames at most::
 
     _frames             packets to frames; a packet that cannot be decoded is left out
     _with_positions     seeks, and gives each frame its position in samples
@@ -33,8 +33,8 @@ _TOLERANCE_FRAMES = 2304
 # Containers round their length to packets, and count the encoder's delay, which a decoder drops.
 _TOLERANCE_SECONDS = 0.5
 # What a lossy decoder must have decoded before an excerpt for its output to be that of a continuous decoding:
-# the transforms of neighboring frames overlap, and MP3 frames borrow bits from earlier ones. A few packets are
-# enough (RFC 7845, section 4.6, asks for 80 ms of Opus), but for WMA, whose packets may hold a second.
+# the transforms of neighboring frames overlap, and MP3 frames borrow bits from earlier ones. A few packets
+# are enough (RFC 7845, section 4.6, asks for 80 ms of Opus), but for WMA, whose packets may hold a second.
 _PREROLL_SECONDS = 0.25
 _LONG_PREROLL = {"asf": 1.0}
 # Beyond these a header is damaged, and converting the rate could fill the memory.
@@ -200,7 +200,7 @@ class SoundFileDecoder:
     def _seek(self, start: int) -> int | None:
         """Go to a sample; None where the file cannot be read from there."""
         try:
-            # A new handle is at the start already, and a seek is one more thing that can fail in a damaged file.
+            # A new handle is at the start already, and in a damaged file a seek can fail.
             moved, self._moved = self._moved, True
             return int(self._file.seek(min(start, self._frames))) if start or moved else 0
         except self._error:

@@ -1,8 +1,8 @@
 """What the headers of audio files say about length and completeness, without decoding.
 
 Decoders stop quietly where a file ends. Whether it was meant to end there, only its container can tell: by a
-size field (ASF, CAF), by a page that is marked as the last (Ogg), or by the notes that libsndfile takes on chunk
-sizes (WAV, AIFF and the like).
+size field (ASF, CAF), by a page that is marked as the last (Ogg), or by the notes that libsndfile takes on
+chunk sizes (WAV, AIFF and the like).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """From a path or bytes to mono samples at any rate, or to an error that says what to do.
 
-`AudioFile` opens a file and its decoder once, and gives its header, its info, excerpts, and a stream of all of
-it. Everything is processed in one way, block by block: decode, mix to mono, check, resample.
+`AudioFile` opens a file and its decoder once, and gives its header, its info, excerpts, and a stream of all
+of it. Everything is processed in one way, block by block: decode, mix to mono, check, resample.
 `load_audio` joins the blocks of a stream, so that a stream and loaded audio hold the same numbers.
 """
 

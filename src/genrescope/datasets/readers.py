@@ -117,7 +117,7 @@ def _files_by_genre(
 ) -> list[list[Path]]:
     """Return the files below each genre's folder; symbolic links are followed as in a scan, each folder once.
 
-    A link to the folder of a genre, or of the whole data set, is not followed: its files belong to that genre.
+    A link to a genre's folder, or to the whole data set, is not followed: its files belong to that genre.
     """
     suffixes = AUDIO_SUFFIXES if kind == "audio" else SPECTROGRAM_SUFFIXES
     files: dict[str, list[Path]] = {genre.name: [] for genre in genres}

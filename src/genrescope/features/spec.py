@@ -255,7 +255,8 @@ def _foreign(what: str) -> ModelError:
     )
 
 
-# The paper's features (sections 3 and 4), those with the hop of GTZAN's published spectrograms, and EfficientAT's.
+# The paper's features (sections 3 and 4), those with the hop of GTZAN's published spectrograms, and
+# EfficientAT's.
 PAPER_MEANS = FeatureSpec(
     "vector",
     features=(

@@ -94,8 +94,8 @@ class Classifier:
         strict : bool
             Refuse truncated files instead of flagging them.
         excerpts : bool
-            Classify some excerpts of a long track, and more where they disagree, instead of all of it: several
-            times faster. The result is then flagged ``excerpts``.
+            Classify some excerpts of a long track, and more where they disagree, instead of all of it:
+            several times faster. The result is then flagged ``excerpts``.
         max_seconds : float, optional
             Refuse longer audio, as soon as so much of it was decoded: no header is believed.
 
@@ -174,7 +174,7 @@ class Classifier:
         )
 
     def _predict_excerpts(self, file: audio.AudioFile) -> _ScoredSegments | None:
-        """Score excerpts; None where that would be no gain, or where only all of the file tells what is wrong."""
+        """Score excerpts; None where that is no gain, or where only all of the file tells what is wrong."""
         length = self.model.info.segment_seconds
         seconds = file.info.seconds or 0.0
         count = int(seconds / length)
@@ -225,8 +225,8 @@ class Classifier:
 class _ScoredSegments(NamedTuple):
     """The segments of a track that were scored.
 
-    ``starts`` in seconds and ``weights``, shape (segments,); the model's ``outputs`` for each of them; the length
-    of the track in seconds; the flags of the result.
+    ``starts`` in seconds and ``weights``, shape (segments,); the model's ``outputs`` for each of them; the
+    length of the track in seconds; the flags of the result.
     """
 
     starts: Float64Array

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 
 def sha256_file(path: Path) -> str:
@@ -29,7 +29,7 @@ def sha256_file(path: Path) -> str:
         return sha256_stream(stream)
 
 
-def sha256_stream(stream: BinaryIO) -> str:
+def sha256_stream(stream: BufferedReader) -> str:
     """Return the SHA-256 of an open file, from its first byte on.
 
     Parameters

@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-# The least similarity, from 0 to 1, at which a name is suggested (Ratcliff and Obershelp's measure, as difflib
-# has it). Below 0.5 the suggestions have little to do with what was typed.
+# The least similarity, from 0 to 1, at which a name is suggested (Ratcliff and Obershelp's measure, by
+# difflib). Below 0.5 the suggestions have little to do with what was typed.
 _MIN_SIMILARITY = 0.5
 
 
