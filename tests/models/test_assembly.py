@@ -10,8 +10,7 @@ import pytest
 import soundfile
 import torch
 
-from genrescope import Classifier
-from genrescope.datasets import base as datasets
+from genrescope import Classifier, datasets
 from genrescope.errors import ConfigError, ModelError
 from genrescope.labels import STYLES
 from genrescope.models import assembly

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from genrescope.errors import EnvironmentFailure
+from genrescope.errors import MissingDependencyError, WriteError
 from genrescope.evaluation.calibration import CalibrationBin, Threshold
 from genrescope.evaluation.results import Evaluation, evaluate_scores
 from genrescope.experiments.comparison import compare_with_paper, paper_f1
@@ -203,7 +203,7 @@ def test_repeated_runs_are_named_differently(tmp_path: Path) -> None:
 def test_a_failing_write_leaves_no_partial_file(tmp_path: Path) -> None:
     (tmp_path / "report.html").mkdir()
     (tmp_path / "report.html" / "mine").touch()
-    with pytest.raises(EnvironmentFailure) as failure:
+    with pytest.raises(WriteError) as failure:
         write_report(EvaluationReport("Nothing yet", ()), tmp_path)
     assert failure.value.code == "write_failed"
     assert not [path for path in tmp_path.rglob("*") if path.name.endswith(".part")]
@@ -214,7 +214,7 @@ def test_a_report_that_cannot_be_drawn_writes_nothing(
     report: EvaluationReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(EnvironmentFailure, match="matplotlib") as failure:
+    with pytest.raises(MissingDependencyError, match="matplotlib") as failure:
         write_report(report, tmp_path / "new")
     assert failure.value.code == "missing_dependency"
     assert not (tmp_path / "new").exists()

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from genrescope.datasets import base as datasets
-from genrescope.errors import ConfigError, DataError, EnvironmentFailure, GenrescopeError
+from genrescope import datasets
+from genrescope.errors import ConfigError, DataError, GenrescopeError, WriteError
 from genrescope.evaluation.evaluator import predict_segments
 from genrescope.models import export
 from genrescope.models.model import Model
@@ -190,7 +190,7 @@ def test_an_export_that_differs_is_not_written(
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes anywhere")
 def test_a_folder_that_cannot_be_written_is_told(little_music: Path, tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    with pytest.raises(EnvironmentFailure):
+    with pytest.raises(WriteError):
         training.train(datasets.load_dataset(little_music), settings("svm"), tmp_path / "run")
 
 

@@ -18,7 +18,7 @@ from httpx2 import Response
 from typer.testing import CliRunner
 
 from genrescope.cli.main import app
-from genrescope.errors import EnvironmentFailure
+from genrescope.errors import MissingDependencyError
 from genrescope.web import server
 from genrescope.web.settings import Settings
 from helpers.server import serving
@@ -125,7 +125,7 @@ def test_unprotected_host_is_warned_of(
 
 def test_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    with pytest.raises(EnvironmentFailure) as caught:
+    with pytest.raises(MissingDependencyError) as caught:
         server.serve(Settings(port=0), echo=print)
     assert caught.value.code == "missing_dependency"
     assert "genrescope[web]" in caught.value.hint

@@ -166,7 +166,7 @@ def write_report(report: EvaluationReport, folder: str | Path) -> ReportPaths:
 
     Raises
     ------
-    EnvironmentFailure
+    WriteError, MissingDependencyError
         ``write_failed``; ``missing_dependency`` without matplotlib.
     """
     target = Path(folder)

@@ -94,7 +94,7 @@ def confusion_figure(confusion: npt.ArrayLike, classes: Sequence[str], title: st
 
     Raises
     ------
-    EnvironmentFailure
+    MissingDependencyError
         ``missing_dependency`` without matplotlib; so do all functions here.
     """
     counts = np.asarray(confusion)
@@ -385,7 +385,7 @@ def plot_features(path: Path) -> str:
     ------
     AudioError
         The file cannot be decoded; see `genrescope.audio.load_audio`.
-    EnvironmentFailure
+    MissingDependencyError
         ``missing_dependency`` without matplotlib.
     """
     loaded = audio.load_audio(path, sample_rate=22050, duration=MAX_PLOTTED_SECONDS)

@@ -5,7 +5,6 @@ Precedence, lowest first: the defaults written here, the TOML file, ``--set sect
 
 from __future__ import annotations
 
-import difflib
 import math
 import tomllib
 import types
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from genrescope.errors import ConfigError
-from genrescope.utils import package_data
+from genrescope.utils import did_you_mean, package_data
 
 
 @dataclass(frozen=True)
@@ -346,5 +345,4 @@ def _names(target: Any) -> list[str]:
 
 
 def _nearest(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else "choose one of: " + ", ".join(known)
+    return did_you_mean(name, known)

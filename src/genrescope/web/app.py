@@ -8,7 +8,6 @@ import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,6 +20,7 @@ from starlette.requests import ClientDisconnect
 from genrescope import __version__, models
 from genrescope.errors import FILE_CODES, ConfigError, GenrescopeError, ModelError
 from genrescope.reporting import chart_script, style_sheet
+from genrescope.utils import did_you_mean
 from genrescope.web import errors, metrics, schemas
 from genrescope.web.api_docs import api_docs_page
 from genrescope.web.middleware import RequestMetrics, SecurityHeaders
@@ -347,8 +347,7 @@ def _client(request: Request) -> str:
 
 
 def _unknown_model(name: str, names: Sequence[str]) -> ModelError:
-    close = get_close_matches(name, names, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"choose from: {', '.join(names)}"
+    hint = did_you_mean(name[:80], names)
     return ModelError("model_not_found", f"no model named {name[:80]!r} is served here", hint)
 
 

@@ -6,7 +6,7 @@ import ipaddress
 import socket
 from collections.abc import Callable
 
-from genrescope.errors import EnvironmentFailure, missing_extra
+from genrescope.errors import ServerError, missing_extra
 from genrescope.web.settings import Settings
 
 _MAX_CONNECTIONS = 1000
@@ -26,7 +26,7 @@ def serve(settings: Settings, *, echo: Callable[[str], None]) -> None:
 
     Raises
     ------
-    EnvironmentFailure
+    ServerError
         ``missing_dependency``, ``bind_failed``.
     ModelError
         A model cannot be found or opened.
@@ -73,7 +73,7 @@ def _listen(host: str, port: int) -> socket.socket:
             raise
         return listener
     except OSError as reason:
-        raise EnvironmentFailure(
+        raise ServerError(
             "bind_failed",
             f"cannot listen at {host}, port {port}: {reason.strerror}",
             "choose another --port, or end the program that uses this one",

@@ -15,7 +15,7 @@ from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from genrescope.errors import EnvironmentFailure, GenrescopeError
+from genrescope.errors import GenrescopeError, WriteError
 from genrescope.web.settings import Settings
 
 UPLOAD_FIELD = "file"
@@ -235,8 +235,8 @@ def _malformed(message: str) -> GenrescopeError:
     return GenrescopeError("upload_malformed", message, _FORM_HINT)
 
 
-def _write_failed(reason: OSError) -> EnvironmentFailure:
-    return EnvironmentFailure(
+def _write_failed(reason: OSError) -> WriteError:
+    return WriteError(
         "write_failed",
         f"the server cannot store the upload: {os.strerror(reason.errno or 0)}",
         "try again later; if it fails again, tell the operator of the server",
