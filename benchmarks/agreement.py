@@ -12,8 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from genrescope import Classifier
-from genrescope.datasets import base as datasets
+from genrescope import Classifier, datasets
 from genrescope.datasets import gtzan
 from genrescope.datasets.segments import build_segments
 from genrescope.evaluation import evaluator as measure

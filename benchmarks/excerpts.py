@@ -16,8 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from genrescope import Classifier
-from genrescope.datasets import base as datasets
+from genrescope import Classifier, datasets
 from genrescope.inference import excerpts as sampling
 from genrescope.types import FloatArray
 

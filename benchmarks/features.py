@@ -23,8 +23,8 @@ from functools import partial
 import librosa
 import numpy as np
 
+from genrescope.features import PAPER_LOG_MEL, SPECTROGRAM_LOG_MEL, extract
 from genrescope.features import spectral as ours
-from genrescope.features.extraction import PAPER_LOG_MEL, SPECTROGRAM_LOG_MEL, extract
 from genrescope.types import FloatArray
 
 RATE, SECONDS, RUNS = 22050, 30, 15

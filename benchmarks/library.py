@@ -33,9 +33,8 @@ import librosa
 import numpy as np
 import soundfile
 
-from genrescope import Classifier
+from genrescope import Classifier, datasets
 from genrescope.audio import loading as audio
-from genrescope.datasets import base as datasets
 from genrescope.library.library import Library, ScanOptions
 from genrescope.library.scan_worker import content_hash
 from genrescope.types import FloatArray

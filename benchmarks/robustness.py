@@ -18,9 +18,8 @@ import numpy as np
 import soundfile
 import soxr
 
-from genrescope import Classifier
+from genrescope import Classifier, datasets
 from genrescope.audio import loading as audio
-from genrescope.datasets import base as datasets
 from genrescope.datasets import gtzan
 from genrescope.types import Audio, FloatArray
 

@@ -3,8 +3,8 @@
 Run: python benchmarks/serve.py CLIP... [--workers 2] [--requests 200] [--soak 1000]
 
 Prints requests a second, p50 and p99 at 1, 8 and 64 clients; then what an overloaded server answers, how
-fast, and whether it recovers; with ``--soak``, what so many good and broken uploads leave behind. Clients and
-server share the machine.
+fast, and whether it recovers; with ``--soak``, memory, open files and processes after so many good and broken
+uploads. Clients and server share the machine.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ Answer = tuple[int, float]
 @contextlib.contextmanager
 def serving(temporary: str, *options: str) -> Iterator[tuple[str, int]]:
     command = [sys.executable, "-m", "genrescope", "serve", "--port", "0", *options]
-    surroundings = os.environ | {"TMPDIR": temporary}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=surroundings) as process:
+    environment = os.environ | {"TMPDIR": temporary}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
         try:
             yield process.stderr.readline().split(" at ")[1].split()[0], process.pid
         finally:
@@ -45,7 +45,7 @@ def serving(temporary: str, *options: str) -> Iterator[tuple[str, int]]:
             process.stderr.read()
 
 
-async def ask(client: httpx2.AsyncClient, content: bytes, path: str = ADDRESS) -> Answer:
+async def post(client: httpx2.AsyncClient, content: bytes, path: str = ADDRESS) -> Answer:
     start = time.perf_counter()
     response = await client.post(path, content=content)
     return response.status_code, time.perf_counter() - start
@@ -54,9 +54,9 @@ async def ask(client: httpx2.AsyncClient, content: bytes, path: str = ADDRESS) -
 async def load(
     address: str, contents: list[bytes], clients: int, *, pause: float = 0
 ) -> tuple[list[Answer], float]:
-    """Send all contents, so many at a time; return the answers and how long it took.
+    """Send all contents from so many clients at a time; return the answers and the seconds that it took.
 
-    Who was refused waits for ``pause`` seconds before the next.
+    A client that was refused waits for ``pause`` seconds before its next request.
     """
     limits = httpx2.Limits(max_connections=clients)
     waiting = iter(contents)
@@ -65,7 +65,7 @@ async def load(
         async def one() -> list[Answer]:
             answers = []
             for content in waiting:
-                answers.append(await ask(client, content))
+                answers.append(await post(client, content))
                 await asyncio.sleep(pause if answers[-1][0] in (429, 503) else 0)
             return answers
 
@@ -89,7 +89,7 @@ def summary(answers: list[Answer], seconds: float) -> str:
     return f"{speed}, {times}; {statuses}"
 
 
-def in_one_process(clips: list[bytes], number: int) -> float:
+def sequential_rate(clips: list[bytes], number: int) -> float:
     classifier = Classifier.load()
     classifier.predict(clips[0])
     start = time.perf_counter()
@@ -100,18 +100,21 @@ def in_one_process(clips: list[bytes], number: int) -> float:
 
 def measure_throughput(clips: list[bytes], workers: int, number: int, temporary: str) -> None:
     contents = [clips[place % len(clips)] for place in range(number)]
-    options = ("--workers", str(workers), "--rate", "0", "--queue", "128")
+    options = ("--workers", str(workers), "--rate-limit", "0", "--max-queue", "128")
     with serving(temporary, *options) as (address, _):
         asyncio.run(load(address, contents[: 4 * workers], workers))
         for clients in CLIENTS:
-            alone = in_one_process(clips, number // 2)
+            alone = sequential_rate(clips, number // 2)
             answers, seconds = asyncio.run(load(address, contents, clients))
             print(f"{clients:3} clients: {summary(answers, seconds)}")
             print(f"  one process {alone:.1f} a second, ratio {len(answers) / seconds / alone:.2f}")
 
 
 def measure_overload(clips: list[bytes], workers: int, temporary: str) -> None:
-    with serving(temporary, "--workers", str(workers), "--rate", "0", "--queue", "4") as (address, _):
+    with serving(temporary, "--workers", str(workers), "--rate-limit", "0", "--max-queue", "4") as (
+        address,
+        _,
+    ):
         asyncio.run(load(address, clips[:1] * 4, 1))
         answers, seconds = asyncio.run(load(address, clips[:1] * 1000, 64, pause=1))
         refused = [answer for answer in answers if answer[0] == 503]
@@ -122,11 +125,11 @@ def measure_overload(clips: list[bytes], workers: int, temporary: str) -> None:
         print(f"  right after: {summary(*asyncio.run(load(address, clips[:1] * 10, 1)))}")
     with serving(temporary, "--workers", str(workers)) as (address, _):
         answers, seconds = asyncio.run(load(address, clips[:1] * 100, 4))
-        print(f"one client past its rate: {summary(answers, seconds)}")
+        print(f"one client beyond its rate limit: {summary(answers, seconds)}")
 
 
 def broken(clip: bytes, generator: random.Random) -> bytes:
-    """Return a clip as the world may send it: whole, cut, damaged, no sound, or nothing."""
+    """Return a clip as clients may send it: whole, cut, damaged, not audio, empty, or too large."""
     kind = generator.randrange(6)
     if kind == 0:
         return clip[: generator.randrange(len(clip))]
@@ -166,8 +169,8 @@ def state(pid: int, temporary: str) -> dict[str, Any]:
     }
 
 
-async def leave(address: str, clip: bytes) -> None:
-    """Begin an upload and go away."""
+async def disconnect(address: str, clip: bytes) -> None:
+    """Begin an upload and close the connection."""
     host, port = address.removeprefix("http://").split(":")
     _, writer = await asyncio.open_connection(host, int(port))
     head = f"POST {ADDRESS} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(clip)}\r\n\r\n"
@@ -177,15 +180,15 @@ async def leave(address: str, clip: bytes) -> None:
     await writer.wait_closed()
 
 
-async def soak_round(address: str, contents: list[bytes], leavers: int) -> list[Answer]:
-    for _ in range(leavers):
-        await leave(address, contents[0])
+async def soak_round(address: str, contents: list[bytes], disconnects: int) -> list[Answer]:
+    for _ in range(disconnects):
+        await disconnect(address, contents[0])
     return (await load(address, contents, 8))[0]
 
 
 def soak(clips: list[bytes], workers: int, number: int, temporary: str) -> None:
     generator = random.Random(0)
-    options = ("--workers", str(workers), "--rate", "0", "--max-megabytes", "2", "--queue", "32")
+    options = ("--workers", str(workers), "--rate-limit", "0", "--max-upload-mb", "2", "--max-queue", "32")
     with serving(temporary, *options) as (address, pid):
         for part in range(5):
             contents = [broken(generator.choice(clips), generator) for _ in range(number // 5)]
@@ -212,7 +215,7 @@ def main() -> None:
         measure_throughput(clips, options.workers, options.requests, temporary)
         measure_overload(clips, options.workers, temporary)
         if options.soak:
-            print(f"soak: {options.soak} uploads, two in three of them broken, and others broken off")
+            print(f"soak: {options.soak} uploads, two in three of them broken, and others disconnected")
             soak(clips, options.workers, options.soak, temporary)
 
 

@@ -18,12 +18,10 @@ import numpy as np
 import torch
 from sklearn.metrics import average_precision_score
 
-from genrescope import Classifier
+from genrescope import Classifier, datasets, features
 from genrescope.audio import loading as audio
 from genrescope.audio import segmentation as segments
-from genrescope.datasets import base as datasets
 from genrescope.datasets import gtzan
-from genrescope.features import extraction as features
 from genrescope.labels import STYLES
 from genrescope.models.backbones import registry as backbones
 from genrescope.types import Prediction, Track

@@ -17,7 +17,7 @@ from pathlib import Path
 from genrescope.models import assembly, export
 from genrescope.models.backbones.registry import STUDENT_FILE
 from genrescope.models.model import Model
-from genrescope.utils.files import package_data, write_atomic
+from genrescope.utils import package_data, write_atomic
 
 LICENSE = "MIT for the weights; trained on GTZAN, research data whose recordings have no copyright clearance"
 

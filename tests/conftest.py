@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from genrescope.datasets import base as datasets
+from genrescope import datasets
 from genrescope.training import config
 from genrescope.training import run as train
 from helpers.small_data import GENRES, RATE, drone, hiss

@@ -18,7 +18,7 @@ import soundfile
 from scipy.signal import resample_poly
 
 from genrescope.errors import GenrescopeError
-from genrescope.utils.files import write_atomic
+from genrescope.utils import write_atomic
 from signals import RATE, Samples
 from styles import STYLES, Style
 
@@ -45,7 +45,7 @@ def encode(style: Style, music: Samples) -> bytes:
 
 
 def write(style: Style, folder: Path, seconds: float | None = None) -> Path:
-    """Render a piece into ``folder`` and return its path; EnvironmentFailure when it cannot be written."""
+    """Render a piece into ``folder`` and return its path; WriteError when it cannot be written."""
     path = folder / f"{style.name}.{style.suffix}"
     write_atomic(path, encode(style, render(style, seconds)))
     return path

@@ -4,9 +4,15 @@ from .audio import load_audio as load_audio
 from .errors import AudioError as AudioError
 from .errors import ConfigError as ConfigError
 from .errors import DataError as DataError
+from .errors import DownloadError as DownloadError
 from .errors import GenrescopeError as GenrescopeError
+from .errors import MissingDependencyError as MissingDependencyError
 from .errors import ModelError as ModelError
+from .errors import ServerError as ServerError
 from .errors import TagError as TagError
+from .errors import WorkerError as WorkerError
+from .errors import WriteError as WriteError
+from .features import extract_features as extract_features
 from .inference import Classifier as Classifier
 from .library import Library as Library
 from .models import list_models as list_models

@@ -131,22 +131,58 @@ class ModelError(GenrescopeError):
     """A model file that cannot be found, trusted or written."""
 
 
-class EnvironmentFailure(GenrescopeError):
-    """Something around the program: a missing extra, a full disk."""
+class MissingDependencyError(GenrescopeError):
+    """An optional library that is not installed, or does not load: ``missing_dependency``."""
 
 
-def missing_extra(extra: str, package: str) -> EnvironmentFailure:
-    """Build the error for an optional dependency that is not installed."""
-    return EnvironmentFailure(
+class WriteError(GenrescopeError):
+    """A file that cannot be written: ``write_failed``, or ``file_changed`` by another program meanwhile."""
+
+
+class DownloadError(GenrescopeError):
+    """A file that cannot be fetched from the network: ``download_failed``."""
+
+
+class ServerError(GenrescopeError):
+    """A web server that cannot start: ``bind_failed``."""
+
+
+class WorkerError(GenrescopeError):
+    """A worker process that cannot do its work.
+
+    ``worker_failed`` and ``overloaded`` concern the pool; ``worker_crashed``, ``timeout`` and
+    ``memory_limit`` concern one task.
+    """
+
+
+def missing_extra(extra: str, package: str) -> MissingDependencyError:
+    """Build the error for an optional dependency that is not installed.
+
+    Parameters
+    ----------
+    extra : str
+        The extra of genrescope that brings it, such as ``train``.
+    package : str
+        Name of the missing library.
+    """
+    return MissingDependencyError(
         "missing_dependency",
         f"this needs the package {package!r}, which is not installed",
         f"pip install 'genrescope[{extra}]'",
     )
 
 
-def write_failed(path: Path, reason: OSError) -> EnvironmentFailure:
-    """Build the error for a file that could not be written, whole or at all."""
-    return EnvironmentFailure(
+def write_failed(path: Path, reason: OSError) -> WriteError:
+    """Build the error for a file that could not be written, whole or at all.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    reason : OSError
+        What the system said.
+    """
+    return WriteError(
         "write_failed",
         f"{path}: cannot be written: {reason.strerror or reason}",
         "free some space or choose another folder; nothing half-written was left behind",

@@ -1,9 +1,10 @@
-"""The nouns that travel between rooms: frozen, typed, and free of behavior that needs a library."""
+"""Types that several packages share: arrays, and frozen data classes that need no library but NumPy."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,8 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float32]
+Float64Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+UInt8Array = npt.NDArray[np.uint8]
+BoolArray = npt.NDArray[np.bool_]
 
+# The probability from which on a style is part of a row.
 STYLE_THRESHOLD = 0.1
 
 TrackKind = Literal["audio", "spectrogram", "table"]
@@ -39,7 +44,7 @@ class Track:
     label : str
         The genre.
     group : str
-        Artist, or the recording itself where the artist is unknown: never divided by an honest split.
+        Artist, or the recording itself where the artist is unknown; a grouped split never divides a group.
     kind : {"audio", "spectrogram", "table"}
         What ``path`` leads to.
     """
@@ -53,9 +58,18 @@ class Track:
 
 @dataclass(frozen=True)
 class Audio:
-    """Decoded audio: ``samples`` float32 mono, shape (n,), at ``sample_rate`` Hz.
+    """Decoded audio.
 
-    ``flags`` names what is odd about it: ``truncated``, ``clipped``.
+    Attributes
+    ----------
+    samples : ndarray, shape (n,), float32
+        Mono.
+    sample_rate : int
+        In Hz.
+    source : str
+        The path, ``<bytes>``, or empty for samples that come from no file.
+    flags : tuple of str
+        ``truncated``, where the file holds less than it declares.
     """
 
     samples: FloatArray
@@ -70,8 +84,30 @@ class Audio:
 
 
 @dataclass(frozen=True)
+class AudioInfo:
+    """What a file says about itself.
+
+    Attributes
+    ----------
+    format, codec : str
+        Container and coding, such as ``wav`` and ``pcm_16``, in the words of the library that decodes it.
+    sample_rate : int
+        In Hz.
+    channels : int
+    seconds : float or None
+        Length; None where only decoding the whole file could tell.
+    """
+
+    format: str
+    codec: str
+    sample_rate: int
+    channels: int
+    seconds: float | None
+
+
+@dataclass(frozen=True)
 class Segments:
-    """Pieces of a clip, all of one length.
+    """Segments of a clip, all of one length.
 
     Attributes
     ----------
@@ -79,34 +115,62 @@ class Segments:
     sample_rate : int
         In Hz.
     starts : ndarray, shape (segments,), seconds
-        Where each piece begins in its clip.
+        Where each segment begins in its clip.
     weights : ndarray, shape (segments,), seconds
-        How much of the clip each piece adds to those before it; they sum to the clip's length.
+        How much of the clip each segment adds to those before it; they sum to the clip's length.
     """
 
     samples: FloatArray
     sample_rate: int
-    starts: npt.NDArray[np.float64]
-    weights: npt.NDArray[np.float64]
+    starts: Float64Array
+    weights: Float64Array
 
     def __len__(self) -> int:
         return len(self.starts)
 
 
 @dataclass(frozen=True)
-class Timeline:
-    """The course of the genres over a track.
+class LeadingSpan:
+    """A stretch of a track over which one genre has the highest score.
 
-    ``starts`` and ``ends`` in seconds, shape (segments,); ``scores``, shape (segments, classes).
+    Attributes
+    ----------
+    genre : str
+    start, end : float
+        In seconds.
+    score : float
+        Mean score of the genre over the segments of the span.
+    peak : float
+        Its highest score in one of them.
+    """
+
+    genre: str
+    start: float
+    end: float
+    score: float
+    peak: float
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The scores of the genres over the course of a track.
+
+    Attributes
+    ----------
+    classes : tuple of str
+        The genres.
+    starts, ends : ndarray, shape (segments,), seconds
+        Where each segment begins and ends.
+    scores : ndarray, shape (segments, classes), float32
     """
 
     classes: tuple[str, ...]
-    starts: npt.NDArray[np.float64]
-    ends: npt.NDArray[np.float64]
+    starts: Float64Array
+    ends: Float64Array
     scores: FloatArray
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """Return one JSON-ready row per segment."""
+        """Return one JSON-ready row per segment: ``start``, ``end``, and ``scores`` by genre."""
         return [
             {
                 "start": round(float(start), 3),
@@ -116,13 +180,66 @@ class Timeline:
             for start, end, scores in zip(self.starts, self.ends, self.scores, strict=True)
         ]
 
+    def leading_spans(self, max_spans: int | None = None) -> list[LeadingSpan]:
+        """Return which genre leads from when to when: runs of segments with the same highest score.
+
+        Parameters
+        ----------
+        max_spans : int, optional
+            The most spans to return, at least 1: while there are more, the one with the fewest segments joins
+            the span before it, and the genre with the highest mean score leads it then. None: no limit.
+
+        Returns
+        -------
+        list of LeadingSpan
+            In order of time; where two genres have the same score, the first of ``classes`` leads.
+        """
+        leaders = self.scores.argmax(axis=1).tolist()
+        spans = [list(run) for _, run in groupby(range(len(leaders)), key=leaders.__getitem__)]
+        while max_spans is not None and len(spans) > max(1, max_spans):
+            shortest = min(range(len(spans)), key=lambda place: (len(spans[place]), place))
+            # The first span has none before it, and joins the second.
+            first = max(0, shortest - 1)
+            spans[first : first + 2] = [spans[first] + spans[first + 1]]
+        return [self._span(segments) for segments in spans]
+
+    def _span(self, segments: Sequence[int]) -> LeadingSpan:
+        scores = self.scores[segments]
+        mean = scores.mean(axis=0)
+        leader = int(mean.argmax())
+        return LeadingSpan(
+            genre=self.classes[leader],
+            start=float(self.starts[segments[0]]),
+            end=float(self.ends[segments[-1]]),
+            score=float(mean[leader]),
+            peak=float(scores[:, leader].max()),
+        )
+
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one track: genres by falling score, styles by falling probability.
+    """The result for one track: genres by falling score, styles by falling probability.
 
-    ``scores`` sum to one; ``styles`` do not exclude each other, and may be empty. ``min_score`` is the score
-    below which the genre is doubtful; None: no doubt is spoken of.
+    Attributes
+    ----------
+    path : str
+        The file, or ``<bytes>``.
+    scores : dict of str to float
+        By genre; they sum to one.
+    seconds : float
+        Length of the track.
+    model : str
+        Name of the model.
+    styles : dict of str to float
+        Probabilities by style; they do not exclude each other, and there may be none.
+    threshold : float or None
+        The score below which the genre is uncertain; None: it is never called uncertain.
+    flags : tuple of str
+        What is to be known of the result: ``truncated``, ``excerpts``.
+    timeline : Timeline or None
+        The scores of every segment, where they were asked for.
+    audio : AudioInfo or None
+        What the file says about itself.
     """
 
     path: str
@@ -133,6 +250,7 @@ class Prediction:
     threshold: float | None = None
     flags: tuple[str, ...] = ()
     timeline: Timeline | None = field(default=None, repr=False, compare=False)
+    audio: AudioInfo | None = field(default=None, repr=False, compare=False)
 
     @property
     def genre(self) -> str:
@@ -150,9 +268,9 @@ class Prediction:
         return self.threshold is not None and self.confidence < self.threshold
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the answer as a JSON-ready row, as ``classify --format jsonl`` prints it.
+        """Return the result as a JSON-ready row, as ``classify --format jsonl`` prints it.
 
-        Of the styles it has those of `LIKELY_STYLE` or more.
+        Of the styles it has those with a probability of at least `STYLE_THRESHOLD`.
         """
         row: dict[str, Any] = {
             "path": self.path,
@@ -171,5 +289,12 @@ class Prediction:
 
 
 def label_scores(classes: Sequence[str], scores: FloatArray) -> dict[str, float]:
-    """Pair ``classes`` with ``scores``, to six decimals."""
+    """Return scores by class, rounded to six decimals.
+
+    Parameters
+    ----------
+    classes : sequence of str
+        Names, in the order of ``scores``.
+    scores : ndarray, shape (classes,), float32
+    """
     return {name: round(float(score), 6) for name, score in zip(classes, scores, strict=True)}

@@ -1,4 +1,4 @@
-"""The command line, as a shell sees it: output, exit status, one clear line for what fails."""
+"""The command line as a process: output, exit status, one clear line for what fails."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 import soundfile
+import typer
 
+from genrescope.cli.main import app
 from helpers.small_data import LITTLE, RATE, drone, hiss
 
 
@@ -25,7 +27,7 @@ def genrescope(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Co
 
 @pytest.fixture(scope="module")
 def album(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with two songs, and a text file that says it is one."""
+    """Return a folder with two songs."""
     folder = tmp_path_factory.mktemp("album")
     soundfile.write(folder / "a [live].wav", drone(5.0, 1), RATE)
     soundfile.write(folder / "b.flac", hiss(5.0, 1), RATE)
@@ -73,7 +75,7 @@ def test_rows_as_csv(album: Path, broken: Path, little_model: Path) -> None:
     assert done.returncode == 1
 
 
-def test_a_table_for_people(album: Path, broken: Path, little_model: Path) -> None:
+def test_rows_as_a_table(album: Path, broken: Path, little_model: Path) -> None:
     done = genrescope("classify", album, broken, "-m", little_model, "--format", "table", "--timeline")
     assert "a [live].wav" in done.stdout
     assert "0:00 to 0:05" in done.stdout
@@ -81,7 +83,9 @@ def test_a_table_for_people(album: Path, broken: Path, little_model: Path) -> No
     assert done.returncode == 1
 
 
-def test_what_fails_is_a_row_and_the_rest_goes_on(album: Path, broken: Path, little_model: Path) -> None:
+def test_a_failed_file_is_an_error_row_and_the_rest_is_classified(
+    album: Path, broken: Path, little_model: Path
+) -> None:
     done = genrescope("classify", broken, album / "absent.wav", album / "b.flac", "-m", little_model)
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row.get("error", {}).get("code") for row in rows] == ["audio_unreadable", "audio_missing", None]
@@ -89,7 +93,7 @@ def test_what_fails_is_a_row_and_the_rest_goes_on(album: Path, broken: Path, lit
     assert done.returncode == 1
 
 
-def test_a_page_with_all_answers(album: Path, little_model: Path, tmp_path: Path) -> None:
+def test_a_page_with_all_results(album: Path, little_model: Path, tmp_path: Path) -> None:
     page = tmp_path / "new folder" / "page.html"
     done = genrescope("classify", album, "-m", little_model, "--report", page)
     assert done.returncode == 0
@@ -99,9 +103,9 @@ def test_a_page_with_all_answers(album: Path, little_model: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
-        (["classify"], "PATHS"),
+        (["classify"], "PATH"),
         (["classify", "{empty}"], "no audio files"),
         (["classify", "x.wav", "-m", "defualt"], "default"),
         (["classify", "x.wav", "-m", "{broken}"], "not a readable ONNX model"),
@@ -124,31 +128,31 @@ def test_a_page_with_all_answers(album: Path, little_model: Path, tmp_path: Path
         ),
         (["evaluate", "{model}", "{empty}"], "genre"),
         (["evaluate", "{model}", "{music}", "--protocol", "artist-groupd"], "artist-grouped"),
-        (["models", "nothing"], "no model"),
-        (["features", "absent.wav"], "absent.wav"),
+        (["models", "show", "nothing"], "no model"),
+        (["plot-features", "absent.wav"], "absent.wav"),
         (["reproduce", "{empty}"], ""),
         (["nonsense"], "nonsense"),
     ],
 )
-def test_bad_use_is_one_clear_line(
-    arguments: list[str], said: str, little_music: Path, little_model: Path, broken: Path, tmp_path: Path
+def test_invalid_arguments_give_one_clear_line(
+    arguments: list[str], message: str, little_music: Path, little_model: Path, broken: Path, tmp_path: Path
 ) -> None:
     empty, one_genre = tmp_path / "empty", tmp_path / "one"
     empty.mkdir()
     (one_genre / "drone").mkdir(parents=True)
     soundfile.write(one_genre / "drone" / "a.wav", drone(2.0, 1), RATE)
-    places = {
+    values = {
         "empty": empty,
         "one_genre": one_genre,
         "music": little_music,
         "model": little_model,
         "broken": broken,
     }
-    done = genrescope(*(argument.format(**places) for argument in arguments), cwd=tmp_path)
-    assert not list(tmp_path.glob("runs/*/*"))  # nothing half-made
+    done = genrescope(*(argument.format(**values) for argument in arguments), cwd=tmp_path)
+    assert not list(tmp_path.glob("runs/*/*"))  # no incomplete run is left
     assert done.returncode in (1, 2)
     assert done.stdout == ""
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stderr.strip()
 
@@ -160,7 +164,7 @@ def test_train_and_evaluate(little_music: Path, tmp_path: Path) -> None:
         little_music,
         "-c",
         "svm",
-        "--run",
+        "--run-dir",
         tmp_path / "run",
         *settings,
         "--set",
@@ -181,21 +185,21 @@ def test_train_and_evaluate(little_music: Path, tmp_path: Path) -> None:
 
 
 def test_models_and_version() -> None:
-    listed = genrescope("models")
+    listed = genrescope("models", "list")
     assert listed.returncode == 0
     assert listed.stdout.startswith("default")
-    described = genrescope("models", "default")
+    described = genrescope("models", "show", "default")
     assert json.loads(described.stdout)["classes"][0] == "blues"
     assert genrescope("--version").stdout.startswith("genrescope 0.")
 
 
-def test_features_are_drawn(album: Path, tmp_path: Path) -> None:
-    done = genrescope("features", album / "b.flac", "--output", tmp_path / "plot.svg")
+def test_features_are_plotted(album: Path, tmp_path: Path) -> None:
+    done = genrescope("plot-features", album / "b.flac", "--output", tmp_path / "plot.svg")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "plot.svg").read_text().startswith("<?xml")
 
 
-def test_names_in_any_alphabet_and_none(little_model: Path, tmp_path: Path) -> None:
+def test_file_names_in_any_encoding(little_model: Path, tmp_path: Path) -> None:
     """A pipe of another encoding, a name that is not UTF-8: rows are UTF-8 JSON all the same."""
     names = ["日本.wav".encode(), b"caf\xe9 [r&b].wav"]
     for name in names:
@@ -210,30 +214,52 @@ def test_names_in_any_alphabet_and_none(little_model: Path, tmp_path: Path) -> N
     assert "日本.wav" in (tmp_path / "page.html").read_text(encoding="utf8")
 
 
-def test_an_empty_folder_among_others_is_told(album: Path, little_model: Path, tmp_path: Path) -> None:
+def test_an_empty_folder_among_files_is_an_error_row(album: Path, little_model: Path, tmp_path: Path) -> None:
     done = genrescope("classify", album / "b.flac", tmp_path, "-m", little_model)
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row.get("error", {}).get("code") for row in rows] == [None, "audio_is_directory"]
     assert done.returncode == 1
 
 
-def test_a_reader_that_leaves_is_no_error(album: Path, little_model: Path) -> None:
+def test_a_closed_pipe_is_no_error(album: Path, little_model: Path) -> None:
     command = f"{sys.executable} -m genrescope classify '{album}' -m '{little_model}' | head -c 10"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
     assert "Traceback" not in done.stderr
 
 
-def test_every_command_is_in_the_readme() -> None:
-    from genrescope.cli.main import app
+def test_help_lists_the_commands_under_headings() -> None:
+    done = genrescope("--help")
+    lines = done.stdout.splitlines()
+    headings = ["Classify:", "Library:", "Models and training:", "Serve:"]
+    assert [line for line in lines if line in headings] == headings
+    section = lines[lines.index("Models and training:") + 1 : lines.index("Serve:") - 1]
+    assert {line.split()[0] for line in section} == {"train", "evaluate", "distill", "reproduce", "models"}
+    assert done.returncode == 0
 
-    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf8")
-    names = [
-        command.name or command.callback.__name__ for command in app.registered_commands if command.callback
-    ]
-    names += [
-        f"{group.name} {command.callback.__name__}"
-        for group in app.registered_groups
-        for command in group.typer_instance.registered_commands
-        if command.callback
-    ]
-    assert [name for name in names if f"genrescope {name}" not in text] == []
+
+def test_every_command_stands_under_a_heading() -> None:
+    listed = {line.split()[0] for line in genrescope("--help").stdout.splitlines() if line.startswith("  ")}
+    assert {
+        name for name, command in typer.main.get_group(app).commands.items() if not command.hidden
+    } <= listed
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shell_completion(shell: str) -> None:
+    shown = genrescope("--show-completion", shell)
+    assert shown.returncode == 0
+    assert "_COMPLETE" in shown.stdout
+
+
+def test_completion_offers_new_names_only() -> None:
+    asked = {"_GENRESCOPE_COMPLETE": "complete_bash", "COMP_WORDS": "genrescope ", "COMP_CWORD": "1"}
+    code = "import sys; sys.argv = ['genrescope']; from genrescope.cli import main; main()"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | asked, timeout=60)
+    assert set(done.stdout.split()) == set(typer.main.get_group(app).commands)
+
+
+def test_a_threshold_marks_uncertain_results(album: Path, little_model: Path) -> None:
+    for threshold, expected in (("0", False), ("1", True)):
+        done = genrescope("classify", album / "b.flac", "-m", little_model, "--threshold", threshold)
+        assert json.loads(done.stdout)["unsure"] is expected

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from genrescope.datasets import base as datasets
-from genrescope.datasets import gtzan
-from genrescope.datasets.base import Dataset, load_dataset
+from genrescope import datasets
+from genrescope.audio import audio_files
+from genrescope.datasets import Dataset, gtzan, load_dataset
 from genrescope.errors import ConfigError, DataError
 
 Build = Callable[[Path], Path]
@@ -299,3 +299,23 @@ def test_shared_gtzan_files_are_known_by_name(gtzan: Path) -> None:
     found = load_dataset(gtzan / "logmel")
     assert found.name == "gtzan"
     assert found.tracks == load_dataset(gtzan, kind="spectrogram").tracks
+
+
+def test_linked_folders_are_followed_each_once(tmp_path: Path) -> None:
+    """The rule of `audio.discover`, by which a scan finds the same files."""
+    folders(tmp_path / "set")
+    write(tmp_path / "elsewhere" / "Miles" / "1.wav", "one")
+    write(tmp_path / "elsewhere" / "Miles" / "album" / "2.wav", "two")
+    (tmp_path / "set" / "jazz" / "Miles").symlink_to(tmp_path / "elsewhere" / "Miles")
+    (tmp_path / "set" / "rock" / "again").symlink_to(tmp_path / "elsewhere" / "Miles")
+    (tmp_path / "set" / "rock" / "loop").symlink_to(tmp_path / "set")
+    (tmp_path / "set" / "rock" / "jazz").symlink_to(tmp_path / "set" / "jazz")
+    (tmp_path / "set" / "Chanson française" / "z").symlink_to(tmp_path / "set" / "rock")
+    found = load_dataset(tmp_path / "set")
+    linked = {track.id: (track.label, track.group) for track in found.tracks if "Miles" in track.id}
+    assert linked == {
+        "jazz/Miles/1.wav": ("jazz", "Miles"),
+        "jazz/Miles/album/2.wav": ("jazz", "Miles"),
+    }
+    scanned = [str(path.resolve()) for path in audio_files([tmp_path / "set"])]
+    assert sorted(scanned) == sorted(str(track.path.resolve()) for track in found.tracks)

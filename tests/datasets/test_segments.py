@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import soundfile
 
+from genrescope import features
 from genrescope.audio import loading as audio
 from genrescope.audio import segmentation as segments
-from genrescope.datasets.base import load_gtzan as read_gtzan
+from genrescope.datasets import load_gtzan as read_gtzan
 from genrescope.datasets.segments import build_segments
 from genrescope.errors import AudioError, DataError
-from genrescope.features import extraction as features
-from genrescope.features.extraction import (
+from genrescope.features import (
     PAPER_LOG_MEL,
     PAPER_MEANS,
     PAPER_SEQUENCE,

@@ -12,7 +12,7 @@ import soundfile
 from PIL import Image
 
 from genrescope.datasets.spectrograms import column_frames, interpolate_columns, load_spectrogram
-from genrescope.errors import ConfigError, DataError, EnvironmentFailure
+from genrescope.errors import ConfigError, DataError, MissingDependencyError
 from helpers import librosa_reference
 
 
@@ -69,7 +69,7 @@ def test_missing_file_and_missing_pillow(tmp_path: Path, monkeypatch: pytest.Mon
     assert caught.value.code == "dataset_not_found"
     picture = save(tmp_path / "a.png", np.zeros((2, 2), np.uint8))
     monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(EnvironmentFailure) as failure:
+    with pytest.raises(MissingDependencyError) as failure:
         load_spectrogram(picture)
     assert failure.value.code == "missing_dependency"
 

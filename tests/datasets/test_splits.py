@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
-from genrescope.datasets import base as datasets
+from genrescope import datasets
 from genrescope.datasets import gtzan
 from genrescope.datasets.splits import PROTOCOLS, Split, get_protocol, split_dataset
 from genrescope.errors import ConfigError, DataError

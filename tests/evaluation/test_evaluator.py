@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from genrescope.datasets import base as datasets
+from genrescope import datasets
 from genrescope.datasets.gtzan import load_index
 from genrescope.datasets.segments import build_segments
 from genrescope.errors import ConfigError, DataError

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from genrescope.features import cache as store
-from genrescope.features.extraction import PAPER_LOG_MEL
+from genrescope.features import PAPER_LOG_MEL, FeatureCache
 from genrescope.types import FloatArray
 
 
@@ -33,34 +32,34 @@ class Computation:
 
 def test_kept_features_are_found_even_when_the_file_moves(song: Path, tmp_path: Path) -> None:
     compute = Computation()
-    first = store.get_or_compute(tmp_path / "cache", song, PAPER_LOG_MEL, compute)
+    first = FeatureCache(tmp_path / "cache").get_or_compute(song, PAPER_LOG_MEL, compute)
     moved = song.rename(tmp_path / "moved.wav")
-    second = store.get_or_compute(tmp_path / "cache", moved, PAPER_LOG_MEL, compute)
+    second = FeatureCache(tmp_path / "cache").get_or_compute(moved, PAPER_LOG_MEL, compute)
     np.testing.assert_array_equal(first, second)
     assert compute.times == 1
 
 
 def test_other_content_and_other_specs_are_computed(song: Path, tmp_path: Path) -> None:
     compute = Computation()
-    store.get_or_compute(tmp_path / "cache", song, PAPER_LOG_MEL, compute)
-    store.get_or_compute(tmp_path / "cache", song, replace(PAPER_LOG_MEL, hop_length=256), compute)
+    FeatureCache(tmp_path / "cache").get_or_compute(song, PAPER_LOG_MEL, compute)
+    FeatureCache(tmp_path / "cache").get_or_compute(song, replace(PAPER_LOG_MEL, hop_length=256), compute)
     song.write_bytes(b"other sound")
-    store.get_or_compute(tmp_path / "cache", song, PAPER_LOG_MEL, compute)
+    FeatureCache(tmp_path / "cache").get_or_compute(song, PAPER_LOG_MEL, compute)
     assert compute.times == 3
 
 
 def test_a_damaged_entry_is_computed_anew(song: Path, tmp_path: Path) -> None:
     compute = Computation()
-    store.get_or_compute(tmp_path / "cache", song, PAPER_LOG_MEL, compute)
+    FeatureCache(tmp_path / "cache").get_or_compute(song, PAPER_LOG_MEL, compute)
     (entry,) = (tmp_path / "cache").rglob("*.npy")
     entry.write_bytes(entry.read_bytes()[:40])
     np.testing.assert_array_equal(
-        store.get_or_compute(tmp_path / "cache", song, PAPER_LOG_MEL, compute), compute()
+        FeatureCache(tmp_path / "cache").get_or_compute(song, PAPER_LOG_MEL, compute), compute()
     )
 
 
 def test_without_a_folder_nothing_is_kept(song: Path, tmp_path: Path) -> None:
     compute = Computation()
     for _ in range(2):
-        store.get_or_compute(None, song, PAPER_LOG_MEL, compute)
+        FeatureCache(None).get_or_compute(song, PAPER_LOG_MEL, compute)
     assert compute.times == 2

@@ -15,19 +15,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genrescope.errors import AudioError, ConfigError, ModelError
-from genrescope.features.extraction import (
+from genrescope.features import (
     EFFICIENTAT,
     FEATURES,
     PAPER_LOG_MEL,
     PAPER_MEANS,
     PAPER_SEQUENCE,
     SPECTROGRAM_LOG_MEL,
-    STATISTICS,
     FeatureSpec,
     extract,
     feature_dimension,
     feature_names,
 )
+from genrescope.features.spec import STATISTICS
 from genrescope.types import FloatArray
 
 ALL_STATISTICS = FeatureSpec("vector", features=FEATURES, statistics=tuple(STATISTICS))

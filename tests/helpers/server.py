@@ -13,9 +13,9 @@ from collections.abc import Iterator
 def serving(*options: str, **environment: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """Run ``genrescope serve`` with one worker on a free port; yield its address and process."""
     command = [sys.executable, "-m", "genrescope", "serve", "--port", "0", "--workers", "1", *options]
-    surroundings = os.environ | {"OMP_NUM_THREADS": "1"} | environment
-    surroundings.pop("ORT_DISABLE_TELEMETRY", None)  # tests have set it; the server must do so itself
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=surroundings) as process:
+    variables = os.environ | {"OMP_NUM_THREADS": "1"} | environment
+    variables.pop("ORT_DISABLE_TELEMETRY", None)  # tests have set it; the server must do so itself
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=variables) as process:
         assert process.stderr is not None
         said = process.stderr.readline()
         try:

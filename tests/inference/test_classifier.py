@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from genrescope import Classifier
-from genrescope.datasets import base as datasets
+from genrescope import Classifier, datasets
 from genrescope.datasets.gtzan import load_index as gtzan_index
 from genrescope.datasets.segments import build_segments
 from genrescope.errors import AudioError, ConfigError, ModelError

@@ -17,8 +17,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from genrescope import Classifier
-from genrescope.datasets import base as datasets
+from genrescope import Classifier, datasets
 from genrescope.errors import DataError, ModelError
 from genrescope.library.database import Database, Filter
 from genrescope.library.library import Library, ScanOptions, as_answer, count_by
@@ -226,10 +225,10 @@ CRASHING = """
 import os, signal
 from genrescope.audio import decoders, loading
 plain = decoders.open_decoder
-def open_decoder(file, name):
+def open_decoder(file, name, *header):
     if name.endswith("1 crash.wav"):
         os.kill(os.getpid(), signal.SIGSEGV)
-    return plain(file, name)
+    return plain(file, name, *header)
 decoders.open_decoder = loading.open_decoder = open_decoder
 """
 

@@ -10,8 +10,7 @@ import pytest
 import soundfile
 import torch
 
-from genrescope import Classifier
-from genrescope.datasets import base as datasets
+from genrescope import Classifier, datasets
 from genrescope.errors import ConfigError, ModelError
 from genrescope.labels import STYLES
 from genrescope.models import assembly
@@ -80,7 +79,7 @@ def test_the_assembled_model_is_the_trained_one(
 ) -> None:
     with pytest.raises(ModelError, match="backbone") as caught:
         models.load_model("little")
-    assert "genrescope fetch little" in caught.value.hint
+    assert "genrescope models download little" in caught.value.hint
     assert assembly.assemble("little", weights=weights) == shipped.path
     song = tmp_path / "song.wav"
     soundfile.write(song, drone(5.0, 1), RATE)

@@ -19,7 +19,7 @@ from genrescope.labels import STYLES
 from genrescope.models import model as models
 from genrescope.models.assembly import ModelHead
 from genrescope.models.model import Model, ModelInfo
-from genrescope.utils.files import package_data
+from genrescope.utils import package_data
 
 
 def described(model: Path, change: Callable[[dict[str, Any]], object], target: Path) -> Path:

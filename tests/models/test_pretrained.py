@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from genrescope import Classifier
-from genrescope.datasets import base as datasets
+from genrescope import Classifier, datasets
 from genrescope.errors import ConfigError
 from genrescope.labels import STYLES
 from genrescope.models import pretrained as transfer

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from genrescope.datasets import base as datasets
+from genrescope import datasets, features
 from genrescope.errors import ConfigError, DataError
-from genrescope.features import extraction as features
 from genrescope.labels import STYLE_INDICES, STYLES
 from genrescope.models import student
 from genrescope.models.backbones import registry as backbones

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from genrescope.datasets import base as datasets
-from genrescope.errors import ConfigError, DataError, EnvironmentFailure, GenrescopeError
+from genrescope import datasets
+from genrescope.errors import ConfigError, DataError, GenrescopeError, WriteError
 from genrescope.evaluation.evaluator import predict_segments
 from genrescope.models import export
 from genrescope.models.model import Model
@@ -189,7 +189,7 @@ def test_an_export_that_differs_is_not_written(
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes anywhere")
 def test_a_folder_that_cannot_be_written_is_told(little_music: Path, tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    with pytest.raises(EnvironmentFailure):
+    with pytest.raises(WriteError):
         training.train(datasets.load_dataset(little_music), settings("svm"), tmp_path / "run")
 
 
@@ -235,7 +235,7 @@ def test_without_torch_training_says_what_to_install(little_music: Path, tmp_pat
     code = (
         "import sys; sys.modules['torch'] = None\n"
         "from genrescope.cli.main import main\n"
-        f"sys.argv = ['genrescope', 'train', {str(little_music)!r}, '--run', {str(tmp_path / 'run')!r}]\n"
+        f"sys.argv = ['genrescope', 'train', {str(little_music)!r}, '--run-dir', {str(tmp_path / 'run')!r}]\n"
         "main()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -248,7 +248,7 @@ def test_a_full_disk_while_checkpointing_is_told(little_music: Path, tmp_path: P
     """A limit on the size of files stands in for a disk that fills."""
     arguments = " ".join(f"--set {override}" for override in LITTLE)
     command = (
-        f"ulimit -f 200; exec {sys.executable} -m genrescope train '{little_music}' --run run {arguments}"
+        f"ulimit -f 200; exec {sys.executable} -m genrescope train '{little_music}' --run-dir run {arguments}"
     )
     command += " --set split.protocol=artist-grouped"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=tmp_path)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
-from genrescope.errors import EnvironmentFailure
-from genrescope.utils.files import cache_folder, write_atomic
+from genrescope.errors import WriteError
+from genrescope.utils import cache_folder, data_folder, write_atomic
 
 
 def test_text_and_bytes_arrive(tmp_path: Path) -> None:
@@ -35,7 +36,7 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(EnvironmentFailure, match="No space left") as caught:
+    with pytest.raises(WriteError, match="No space left") as caught:
         write_atomic(target, "new")
     assert caught.value.code == "write_failed"
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
@@ -44,7 +45,7 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(
 
 def test_a_really_full_disk() -> None:
     """/dev/full's folder cannot take files, and a file cannot be a folder: both are one clear error."""
-    with pytest.raises(EnvironmentFailure):
+    with pytest.raises(WriteError):
         write_atomic(Path("/dev/full/model.onnx"), "new")
 
 
@@ -64,3 +65,16 @@ def test_the_cache_folder_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.delenv("GENRESCOPE_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", "/elsewhere")
     assert cache_folder("weights") == Path("/elsewhere/genrescope/weights")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="where folders are depends on the system")
+def test_the_folders_on_linux(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("GENRESCOPE_CACHE", "GENRESCOPE_DATA", "XDG_CACHE_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder("models") == tmp_path / ".cache" / "genrescope" / "models"
+    assert data_folder() == tmp_path / ".local" / "share" / "genrescope"
+    monkeypatch.setenv("XDG_DATA_HOME", "/elsewhere")
+    assert data_folder() == Path("/elsewhere/genrescope")
+    monkeypatch.setenv("GENRESCOPE_DATA", "/somewhere")
+    assert data_folder() == Path("/somewhere")

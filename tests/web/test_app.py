@@ -1,4 +1,4 @@
-"""The API: the command line's own answer over HTTP, and no harm from whoever asks."""
+"""The API: the same answers as the command line's over HTTP, and limits that hold against hostile clients."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from genrescope.errors import ConfigError
-from genrescope.web import middleware as guard
-from genrescope.web import server, uploads
+from genrescope.web import middleware, schemas, server, uploads
 from genrescope.web.app import create_app
-from genrescope.web.settings import FairShare, Settings, TokenBucket
+from genrescope.web.rate_limit import FairShare, TokenBucket
+from genrescope.web.settings import Settings
 from helpers.small_data import RATE, drone, hiss
 
 STATIC = Path(server.__file__).parent / "static"
-ANYONE: dict[str, Any] = {"requests_per_minute": 0, "workers": 1}
+UNLIMITED: dict[str, Any] = {"rate_limit": 0, "workers": 1}
 CLASSIFY = "/v1/classify"
 
 
@@ -49,33 +49,33 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def client(little_model: Path) -> Iterator[TestClient]:
     """Return a client of a server with two models, the shipped one first."""
-    settings = Settings(("default", str(little_model)), max_megabytes=1, max_seconds=20, **ANYONE)
+    settings = Settings(("default", str(little_model)), max_upload_mb=1, max_audio_seconds=20, **UNLIMITED)
     with TestClient(create_app(settings)) as client:
         yield client
 
 
 def client_of(little_model: Path, **settings: Any) -> TestClient:
-    return TestClient(create_app(Settings((str(little_model),), **(ANYONE | settings))))
+    return TestClient(create_app(Settings((str(little_model),), **(UNLIMITED | settings))))
 
 
 def problem(response: Response) -> dict[str, Any]:
-    """Return a failure, checked for form, with the status in it."""
+    """Return a failure's body after checking that it is a problem."""
     assert response.headers["content-type"] == "application/problem+json"
-    said: dict[str, Any] = response.json()
-    assert said["status"] == response.status_code
-    assert all(said[name] for name in ("title", "detail", "code", "hint"))
-    return said
+    body: dict[str, Any] = response.json()
+    assert body["status"] == response.status_code
+    assert all(body[name] for name in ("title", "detail", "code", "hint"))
+    return body
 
 
 # The answer
 
 
 @pytest.mark.parametrize("file", ["song.wav", "noise.flac", "cut.wav"])
-def test_the_answer_is_the_line_of_the_command_line(client: TestClient, sounds: Path, file: str) -> None:
-    command = [sys.executable, "-m", "genrescope", "classify", file, "--timeline", "--min-score", "0.9"]
+def test_answer_equals_the_command_lines(client: TestClient, sounds: Path, file: str) -> None:
+    command = [sys.executable, "-m", "genrescope", "classify", file, "--timeline", "--threshold", "0.9"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=sounds, check=True)
     content = (sounds / file).read_bytes()
-    options = {"timeline": "true", "min_score": "0.9"}
+    options = {"timeline": "true", "threshold": "0.9"}
     form = client.post(CLASSIFY, files={"file": (file, content)}, params=options)
     raw = client.post(CLASSIFY, content=content, params=options | {"name": file})
     assert form.text == raw.text == done.stdout.rstrip("\n")
@@ -83,16 +83,28 @@ def test_the_answer_is_the_line_of_the_command_line(client: TestClient, sounds: 
 
 def test_a_model_by_name(client: TestClient, sounds: Path) -> None:
     content = (sounds / "song.wav").read_bytes()
-    offer = client.get("/v1/models").json()
-    assert [model["name"] for model in offer["models"]] == [offer["default"], "model"]
+    served = client.get("/v1/models").json()
+    assert [model["name"] for model in served["models"]] == [served["default"], "model"]
     rows = [
         client.post(CLASSIFY, content=content, params={"model": name}).json() for name in ("default", "model")
     ]
-    assert [row["model"] for row in rows] == [model["model"] for model in offer["models"]]
+    assert [row["model"] for row in rows] == [model["model"] for model in served["models"]]
     assert rows[1]["genre"] == "drone"
     assert rows[0]["path"] == "<upload>"
-    said = problem(client.post(CLASSIFY, content=content, params={"model": "modle"}))
-    assert (said["code"], said["status"], said["hint"]) == ("model_not_found", 404, "did you mean 'model'?")
+    body = problem(client.post(CLASSIFY, content=content, params={"model": "modle"}))
+    assert (body["code"], body["status"], body["hint"]) == (
+        "model_not_found",
+        404,
+        "did you mean 'model'?",
+    )
+
+
+def test_old_name_of_the_threshold(client: TestClient, sounds: Path) -> None:
+    content = (sounds / "song.wav").read_bytes()
+    for options in ({"min_score": "1"}, {"threshold": "1", "min_score": "0"}, {"threshold": "1"}):
+        assert client.post(CLASSIFY, content=content, params=options).json()["unsure"] is True
+    for options in ({"min_score": "0"}, {"threshold": "0", "min_score": "1"}):
+        assert client.post(CLASSIFY, content=content, params=options).json()["unsure"] is False
 
 
 @pytest.mark.parametrize("model", ["/etc/passwd", "../model.onnx", "student-gtzan-1"])
@@ -100,7 +112,7 @@ def test_only_served_models_answer(client: TestClient, model: str) -> None:
     assert problem(client.post(CLASSIFY, content=b"x", params={"model": model}))["code"] == "model_not_found"
 
 
-# Sound that cannot be used
+# Audio that cannot be used
 
 
 @pytest.mark.parametrize(
@@ -114,15 +126,15 @@ def test_only_served_models_answer(client: TestClient, model: str) -> None:
         ("cut.wav", {"strict": "true"}, "audio_truncated", 422),
     ],
 )
-def test_unusable_sound(
+def test_unusable_audio(
     client: TestClient, sounds: Path, file: str, options: dict[str, str], code: str, status: int
 ) -> None:
-    said = problem(
+    body = problem(
         client.post(CLASSIFY, files={"file": (file, (sounds / file).read_bytes())}, params=options)
     )
-    assert (said["code"], said["status"]) == (code, status)
-    assert said["detail"].startswith(f"{file}: ")
-    assert "/proc" not in said["detail"]
+    assert (body["code"], body["status"]) == (code, status)
+    assert body["detail"].startswith(f"{file}: ")
+    assert "/proc" not in body["detail"]
 
 
 def test_seconds_are_counted_while_decoding(client: TestClient, sounds: Path) -> None:
@@ -136,19 +148,19 @@ def test_seconds_are_counted_while_decoding(client: TestClient, sounds: Path) ->
 
 def test_a_job_past_its_time_or_memory(little_model: Path, sounds: Path) -> None:
     content = (sounds / "song.wav").read_bytes()
-    with client_of(little_model, job_seconds=0.001) as hurried:
-        assert problem(hurried.post(CLASSIFY, content=content))["code"] == "timeout"
-    with client_of(little_model, job_megabytes=1) as narrow:
-        said = problem(narrow.post(CLASSIFY, content=content))
-        assert (said["code"], said["status"]) == ("memory_limit", 413)
-        assert narrow.get("/healthz").json() == {"status": "ok"}
+    with client_of(little_model, job_timeout=0.001) as slow:
+        assert problem(slow.post(CLASSIFY, content=content))["code"] == "timeout"
+    with client_of(little_model, job_memory_mb=1) as small:
+        body = problem(small.post(CLASSIFY, content=content))
+        assert (body["code"], body["status"]) == ("memory_limit", 413)
+        assert small.get("/healthz").json() == {"status": "ok"}
 
 
-def test_a_fault_of_the_server_keeps_its_details_to_itself(
+def test_internal_error_does_not_reveal_details(
     little_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     model = Path(shutil.copy(little_model, tmp_path / "secret.onnx"))
-    app = create_app(Settings((str(model),), **ANYONE))
+    app = create_app(Settings((str(model),), **UNLIMITED))
     model.unlink()
     with TestClient(app) as broken:
         response = broken.post(CLASSIFY, content=b"x")
@@ -157,16 +169,16 @@ def test_a_fault_of_the_server_keeps_its_details_to_itself(
     assert "secret" in caplog.text
 
 
-def test_an_unforeseen_failure_is_a_problem_too(little_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unexpected_failure_is_a_problem_too(little_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TokenBucket, "take", lambda *_: 1 / 0)
-    app = create_app(Settings((str(little_model),), **ANYONE))
+    app = create_app(Settings((str(little_model),), **UNLIMITED))
     with TestClient(app, raise_server_exceptions=False) as broken:
         response = broken.post(CLASSIFY, content=b"x")
     assert problem(response)["status"] == 500
     assert response.headers["x-content-type-options"] == "nosniff"
 
 
-# What is sent
+# Uploads
 
 
 @pytest.mark.parametrize(
@@ -180,10 +192,10 @@ def test_an_unforeseen_failure_is_a_problem_too(little_model: Path, monkeypatch:
         ("näme ☃.ogg", "näme ☃.ogg"),
     ],
 )
-def test_a_name_is_only_ever_shown(client: TestClient, name: str, shown: str) -> None:
-    said = problem(client.post(CLASSIFY, content=b"no sound", params={"name": name}))
-    assert said["code"] == "audio_unreadable"
-    assert said["detail"].startswith(f"{shown}: ")
+def test_name_is_displayed_and_never_used_as_path(client: TestClient, name: str, shown: str) -> None:
+    body = problem(client.post(CLASSIFY, content=b"no sound", params={"name": name}))
+    assert body["code"] == "audio_unreadable"
+    assert body["detail"].startswith(f"{shown}: ")
 
 
 FORM = {"content-type": "multipart/form-data; boundary=b"}
@@ -191,7 +203,7 @@ PART = b'--b\r\ncontent-disposition: form-data; name="file"; filename="a.wav"\r\
 
 
 @pytest.mark.parametrize(
-    ("headers", "body", "said"),
+    ("headers", "body", "message"),
     [
         ({"content-type": "multipart/form-data"}, PART, "boundary"),
         ({"content-type": f"multipart/form-data; boundary={'b' * 300}"}, PART, "boundary"),
@@ -206,33 +218,35 @@ PART = b'--b\r\ncontent-disposition: form-data; name="file"; filename="a.wav"\r\
         (FORM, b"--b\r\n\r\nx\r\n--b--\r\n", "field ''"),
     ],
 )
-def test_broken_forms(client: TestClient, headers: dict[str, str], body: bytes, said: str) -> None:
+def test_broken_forms(client: TestClient, headers: dict[str, str], body: bytes, message: str) -> None:
     answer = problem(client.post(CLASSIFY, content=body, headers=headers))
     assert (answer["code"], answer["status"]) == ("upload_malformed", 400)
-    assert said in answer["detail"]
+    assert message in answer["detail"]
     assert "curl -F file=@" in answer["hint"]
 
 
 @pytest.mark.parametrize(
-    ("query", "said"),
+    ("query", "message"),
     [
         ("timline=true", "no option is named 'timline'"),
         ("timeline=perhaps", "timeline: "),
+        ("threshold=2", "threshold: "),
+        ("threshold=nan", "threshold: "),
         ("min_score=2", "min_score: "),
         ("min_score=nan", "min_score: "),
         (f"name={'x' * 256}", "name: "),
     ],
 )
-def test_options_that_make_no_sense(client: TestClient, query: str, said: str) -> None:
+def test_invalid_options(client: TestClient, query: str, message: str) -> None:
     answer = problem(client.post(f"{CLASSIFY}?{query}", content=b"x"))
     assert (answer["code"], answer["status"]) == ("invalid_argument", 400)
-    assert said in answer["detail"]
+    assert message in answer["detail"]
 
 
-def test_where_files_need_a_name_it_is_taken_away(
+def test_named_temporary_files_are_removed(
     client: TestClient, sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(uploads, "_nameless_is_enough", lambda: False)
+    monkeypatch.setattr(uploads, "_supports_unnamed_files", lambda: False)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     for file, status in (("song.wav", 200), ("words.mp3", 415)):
         response = client.post(CLASSIFY, content=(sounds / file).read_bytes())
@@ -241,10 +255,10 @@ def test_where_files_need_a_name_it_is_taken_away(
     assert list(tmp_path.iterdir()) == []
 
 
-# Who may ask, and how often
+# Token and rate limit
 
 
-def test_a_token(little_model: Path) -> None:
+def test_token(little_model: Path) -> None:
     with client_of(little_model, token="söme secret") as client:
         for path in ("/v1/models", "/metrics"):
             refused = client.get(path)
@@ -259,8 +273,8 @@ def test_a_token(little_model: Path) -> None:
         assert [client.get(path).status_code for path in ("/", "/healthz", "/docs")] == [200] * 3
 
 
-def test_each_client_has_its_rate(little_model: Path) -> None:
-    with client_of(little_model, requests_per_minute=1, burst=2) as client:
+def test_rate_limit_per_client(little_model: Path) -> None:
+    with client_of(little_model, rate_limit=1, burst=2) as client:
         codes = [client.post(CLASSIFY, content=b"x").status_code for _ in range(2)]
         refused = client.post(CLASSIFY, content=b"x")
     assert codes == [415, 415]
@@ -268,12 +282,12 @@ def test_each_client_has_its_rate(little_model: Path) -> None:
     assert 50 < int(refused.headers["retry-after"]) <= 60
 
 
-def test_guessing_a_token_uses_up_the_rate(little_model: Path) -> None:
-    with client_of(little_model, token="secret", requests_per_minute=1, burst=3) as client:
+def test_wrong_tokens_count_towards_the_rate_limit(little_model: Path) -> None:
+    with client_of(little_model, token="secret", rate_limit=1, burst=3) as client:
         assert [client.get("/v1/models").status_code for _ in range(4)] == [401, 401, 401, 429]
 
 
-def test_one_client_takes_half_of_the_places_at_most() -> None:
+def test_one_client_takes_half_of_the_capacity_at_most() -> None:
     shares = FairShare(6, limited=True)
     with contextlib.ExitStack() as held:
         had = [held.enter_context(shares.acquire("::ffff:10.0.0.1")) for _ in range(4)]
@@ -299,7 +313,7 @@ def test_buckets_refill_and_forget() -> None:
     assert buckets.take("2001:db8:0:1::1") == 0
     for number in range(20_000):
         buckets.take(f"10.0.{number // 256}.{number % 256}")
-    assert len(buckets._levels) == 10_000
+    assert len(buckets._buckets) == 10_000
 
 
 @pytest.mark.parametrize(
@@ -307,12 +321,12 @@ def test_buckets_refill_and_forget() -> None:
     [
         {"models": ()},
         {"token": " "},
-        {"max_megabytes": 0},
-        {"job_seconds": float("nan")},
-        {"queue_length": -1},
+        {"max_upload_mb": 0},
+        {"job_timeout": float("nan")},
+        {"max_queue": -1},
     ],
 )
-def test_limits_that_make_no_sense(wrong: dict[str, Any]) -> None:
+def test_invalid_limits(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         Settings(**wrong)
 
@@ -322,20 +336,20 @@ def test_two_models_of_one_name(little_model: Path) -> None:
         create_app(Settings((str(little_model), str(little_model))))
 
 
-# Pages, headers, numbers
+# Pages, headers, metrics
 
 
-def test_every_answer_carries_the_security_headers(client: TestClient) -> None:
-    paths = ("/", "/static/app.js", "/static/house.css", "/docs", "/v1/models", "/healthz", "/nothing")
+def test_every_response_has_the_security_headers(client: TestClient) -> None:
+    paths = ("/", "/static/app.js", "/static/base.css", "/docs", "/v1/models", "/healthz", "/nothing")
     for path in paths:
         headers = client.get(path).headers
-        assert all(name in headers for name in guard.HEADERS)
+        assert all(name in headers for name in middleware.HEADERS)
         assert headers["x-content-type-options"] == "nosniff"
         assert "default-src 'none'" in headers["content-security-policy"]
         assert "unsafe" not in headers["content-security-policy"]
 
 
-def test_the_page_needs_nothing_from_elsewhere(client: TestClient) -> None:
+def test_page_loads_nothing_from_other_origins(client: TestClient) -> None:
     for file in STATIC.iterdir():
         text = file.read_text(encoding="utf8").replace("http://www.w3.org/2000/svg", "")
         assert "//" not in re.sub(r"^\s*//.*$|\s// .*$", "", text, flags=re.MULTILINE), file.name
@@ -382,13 +396,27 @@ def test_metrics(little_model: Path, sounds: Path) -> None:
     assert (samples["workers",], samples["places_taken",], samples["places",]) == (1, 0, 17)
 
 
-def test_the_document_describes_the_api(client: TestClient) -> None:
+def test_openapi_document_describes_the_api(client: TestClient) -> None:
     spec = client.get("/openapi.json").json()
     assert set(spec["paths"]) == {CLASSIFY, "/v1/models", "/healthz", "/metrics"}
     operation = spec["paths"][CLASSIFY]["post"]
     assert set(operation["requestBody"]["content"]) == {"multipart/form-data", "application/octet-stream"}
     options = {one["name"]: one["schema"] for one in operation["parameters"]}
     assert options["model"]["enum"] == ["default", "model"]
-    manual = client.get("/docs").text
-    assert all(name in manual for name in (*options, "audio_too_long", "timeline"))
+    page = client.get("/docs").text
+    assert all(name in page for name in (*options, "audio_too_long", "timeline"))
     assert json.dumps(spec) == json.dumps(client.get("/openapi.json").json())
+    assert {one["name"] for one in operation["parameters"] if one.get("deprecated")} == {"min_score"}
+    assert set(operation["responses"]["503"]["content"]) == {"application/problem+json"}
+    assert "security" not in operation
+
+
+def test_answers_are_of_the_declared_models(client: TestClient, sounds: Path) -> None:
+    content = (sounds / "song.wav").read_bytes()
+    for timeline in ("true", "false"):
+        response = client.post(CLASSIFY, content=content, params={"timeline": timeline})
+        row = schemas.Classification.model_validate_json(response.text, strict=True)
+        assert row.model_dump(exclude_unset=True) == response.json()
+    served = schemas.ModelList.model_validate_json(client.get("/v1/models").text, strict=True)
+    assert served.limits.max_bytes == 2**20
+    schemas.Problem.model_validate_json(client.get("/nothing").text, strict=True)

@@ -1,4 +1,4 @@
-"""The page, in a real browser against a real server: what a person sees and does."""
+"""The page in chromium against a running server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 from helpers.server import serving
 from helpers.small_data import RATE, drone, hiss
 
-PATIENCE = 20
+TIMEOUT_SECONDS = 20
 FLAGS = """
 --headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
 --disable-component-update --disable-sync --disable-dev-shm-usage --window-size=1200,1000
@@ -50,10 +50,10 @@ class Page:
         return self.driver.find_element(By.ID, name)
 
     def wait_for(self, name: str, text: str) -> str:
-        """Wait until an element that is seen holds a text, and return all that it says."""
-        WebDriverWait(self.driver, PATIENCE).until(
+        """Wait until an element is visible and contains a text, and return its whole text."""
+        WebDriverWait(self.driver, TIMEOUT_SECONDS).until(
             lambda _: self.find(name).is_displayed() and text in self.find(name).text,
-            f"#{name} never said {text!r}, but {self.find(name).text!r}",
+            f"#{name} does not show {text!r}",
         )
         return self.find(name).text
 
@@ -65,20 +65,20 @@ class Page:
 
     def wait_until(self, condition: str) -> None:
         """Wait until an expression of JavaScript is true."""
-        WebDriverWait(self.driver, PATIENCE).until(
+        WebDriverWait(self.driver, TIMEOUT_SECONDS).until(
             lambda driver: driver.execute_script(f"return {condition}"), f"never: {condition}"
         )
 
-    def complaints(self) -> list[str]:
-        """Return what the browser held against the page: policy violations, errors, failed requests."""
+    def browser_errors(self) -> list[str]:
+        """Return what the browser logged: policy violations, errors, failed requests."""
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
 
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
     """Start Debian's chromium; skip where there is none, fail in CI."""
-    browser, helper = shutil.which("chromium"), shutil.which("chromedriver")
-    if browser is None or helper is None:
+    browser, driver_path = shutil.which("chromium"), shutil.which("chromedriver")
+    if browser is None or driver_path is None:
         what = "no browser to test the page in: apt-get install chromium chromium-driver"
         (pytest.fail if os.environ.get("GENRESCOPE_REQUIRE_BROWSER") else pytest.skip)(what)
     options = webdriver.ChromeOptions()
@@ -86,14 +86,14 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrom
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     for flag in (*FLAGS.split(), f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
         options.add_argument(flag)
-    chrome = webdriver.Chrome(options, webdriver.ChromeService(helper))
+    chrome = webdriver.Chrome(options, webdriver.ChromeService(driver_path))
     yield chrome
     chrome.quit()
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    with serving("--max-megabytes", "2", "--rate", "0") as (address, _):
+    with serving("--max-upload-mb", "2", "--rate-limit", "0") as (address, _):
         yield address
 
 
@@ -101,7 +101,7 @@ def server() -> Iterator[str]:
 def page(driver: webdriver.Chrome, server: str) -> Iterator[Page]:
     page = Page(driver, server)
     yield page
-    assert page.complaints() == []
+    assert page.browser_errors() == []
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_real_clip_dropped(page: Page, gtzan: Path) -> None:
+def test_dropped_clip_is_classified(page: Page, gtzan: Path) -> None:
     clip = gtzan / "audio" / "blues" / "blues.00000.ogg"
     page.driver.execute_script(HOLD_CHANGE)
     page.choose(clip)
@@ -132,7 +132,7 @@ def test_a_real_clip_dropped(page: Page, gtzan: Path) -> None:
     assert page.find("axis").text.split() == ["0:00", "0:10", "0:20", "0:30"]
     assert "blues" in (page.find("course").get_attribute("aria-label") or "")
     page.wait_until("document.getElementById('spectrogram').width === 900")
-    assert "blues.00000.ogg: blues" in (page.find("say").get_attribute("textContent") or "")
+    assert "blues.00000.ogg: blues" in (page.find("status").get_attribute("textContent") or "")
     levels = (
         "new Set(document.getElementById('spectrogram').getContext('2d').getImageData(0,0,900,96).data).size"
     )
@@ -163,17 +163,17 @@ def test_play_pause_and_seek_by_keyboard(page: Page, sounds: Path) -> None:
     assert page.position() == pytest.approx(11.95, abs=0.1)
 
 
-def test_doubt_and_styles_are_shown(page: Page, sounds: Path) -> None:
+def test_uncertainty_and_styles_are_shown(page: Page, sounds: Path) -> None:
     page.choose(sounds / "pulses.wav")
     assert page.wait_for("verdict", "%").endswith("unsure")
     assert "electronic" in page.find("answers").find_elements(By.TAG_NAME, "table")[1].text
-    assert (page.find("say").get_attribute("textContent") or "").endswith(", unsure")
+    assert (page.find("status").get_attribute("textContent") or "").endswith(", unsure")
 
 
 def test_several_files_make_a_list(page: Page, sounds: Path) -> None:
     page.choose(*(sounds / name for name in ("one & <b>two.wav", "words.mp3", "noise.flac")))
     page.wait_until("document.querySelectorAll('#list button').length === 3")
-    page.wait_until("!/waiting|listening/.test(document.getElementById('list').textContent)")
+    page.wait_until("!/waiting|analyzing/.test(document.getElementById('list').textContent)")
     states = [
         button.text.split("\n")[-1] for button in page.find("list").find_elements(By.TAG_NAME, "button")
     ]
@@ -181,21 +181,21 @@ def test_several_files_make_a_list(page: Page, sounds: Path) -> None:
     assert "%" in states[0]
     assert "%" in states[2]
     page.find("list").find_elements(By.TAG_NAME, "button")[1].send_keys(Keys.ENTER)
-    said = page.wait_for("failure", "words.mp3")
-    assert "audio_unreadable" in said
-    assert "What to do: check that it plays" in said
+    text = page.wait_for("failure", "words.mp3")
+    assert "audio_unreadable" in text
+    assert "What to do: check that it plays" in text
     assert not page.find("stage").is_displayed()
-    assert any("415" in line for line in page.complaints())  # the browser notes the refusal, once
+    assert any("415" in line for line in page.browser_errors())  # the browser notes the refusal, once
 
 
-def test_a_file_too_large_is_not_even_sent(page: Page, sounds: Path) -> None:
+def test_too_large_file_is_not_sent(page: Page, sounds: Path) -> None:
     page.choose(sounds / "large.wav")
-    said = page.wait_for("failure", "large.wav")
-    assert "3.0 MiB; this server takes 2.0 MiB" in said
-    assert "upload_too_large" in said
+    text = page.wait_for("failure", "large.wav")
+    assert "3.0 MiB; this server takes 2.0 MiB" in text
+    assert "upload_too_large" in text
 
 
-def test_the_microphone(page: Page) -> None:
+def test_recording_from_the_microphone(page: Page) -> None:
     page.find("record").click()
     page.wait_for("record", "Stop 0:02")
     page.find("record").click()
@@ -206,11 +206,12 @@ def test_the_microphone(page: Page) -> None:
 def test_what_only_the_browser_can_decode_is_sent_as_wav(page: Page, sounds: Path) -> None:
     """The server refuses what is no WAV, as one without ffmpeg would refuse much."""
     page.driver.execute_script("""
-      const honest = window.fetch;
+      const originalFetch = window.fetch;
       const body = JSON.stringify({ code: "audio_unreadable", detail: "unknown", hint: "convert it" });
       window.fetch = async (address, request) => {
         const head = request.body && await request.body.get("file").slice(0, 4).text();
-        return head && head !== "RIFF" ? new Response(body, { status: 415 }) : honest(address, request);
+        if (head && head !== "RIFF") return new Response(body, { status: 415 });
+        return originalFetch(address, request);
       };
     """)
     page.choose(sounds / "noise.flac")
@@ -219,51 +220,52 @@ def test_what_only_the_browser_can_decode_is_sent_as_wav(page: Page, sounds: Pat
     assert page.find("title").text == "noise.flac"
 
 
-def test_a_server_that_is_gone(driver: webdriver.Chrome, sounds: Path) -> None:
+def test_server_that_has_ended(driver: webdriver.Chrome, sounds: Path) -> None:
     with serving() as (address, process):
         page = Page(driver, address)
         process.terminate()
         process.wait()
         page.choose(sounds / "noise.flac")
-        said = page.wait_for("failure", "cannot be reached")
-    assert "genrescope serve" in said
+        text = page.wait_for("failure", "cannot be reached")
+    assert "genrescope serve" in text
     assert page.find("failure").find_element(By.TAG_NAME, "button").text == "Try again"
-    assert page.complaints()  # the browser's own words for it
+    assert page.browser_errors()  # the browser's own words for it
 
 
-def test_a_token_is_asked_for(driver: webdriver.Chrome, sounds: Path) -> None:
-    with serving("--token", "open sesame") as (address, _):
+def test_token_is_asked_for(driver: webdriver.Chrome, sounds: Path) -> None:
+    with serving("--token", "correct token") as (address, _):
         driver.get(address)
         page = Page.__new__(Page)
         page.driver = driver
-        page.wait_for("door", "token")
+        page.wait_for("login", "token")
         page.find("token").send_keys("wrong", Keys.ENTER)
-        page.wait_for("door-note", "That is not it")
+        page.wait_for("login-note", "That token is wrong")
         page.find("token").clear()
-        page.find("token").send_keys("open sesame", Keys.ENTER)
+        page.find("token").send_keys("correct token", Keys.ENTER)
         page.wait_for("limits", "MiB")
-        assert not page.find("door").is_displayed()
+        assert not page.find("login").is_displayed()
         page.choose(sounds / "noise.flac")
         page.wait_for("verdict", "%")
-        page.complaints()
+        page.browser_errors()
 
 
-def test_a_busy_server_is_asked_again(driver: webdriver.Chrome, sounds: Path) -> None:
-    with serving("--burst", "1") as (address, _):
+def test_busy_server_is_asked_again(driver: webdriver.Chrome, sounds: Path) -> None:
+    # The second request is refused unless the first takes longer than the 6 s in which the bucket refills.
+    with serving("--burst", "1", "--rate-limit", "10") as (address, _):
         page = Page(driver, address)
         page.choose(sounds / "noise.flac", sounds / "noise.flac")
         page.wait_for("list", "the server is busy")
         page.wait_until("document.getElementById('list').textContent.split('%').length === 3")
-    assert any("429" in line for line in page.complaints())
+    assert any("429" in line for line in page.browser_errors())
 
 
-def test_the_manual_has_its_style(page: Page) -> None:
+def test_api_docs_page_has_its_style(page: Page) -> None:
     page.driver.get(page.driver.current_url + "docs")
     assert "POST /v1/classify" in page.driver.find_element(By.TAG_NAME, "main").text
     page.wait_until("getComputedStyle(document.body).marginTop === '0px'")
 
 
-def test_a_phone_shows_all_of_it(page: Page, sounds: Path) -> None:
+def test_page_fits_a_phone(page: Page, sounds: Path) -> None:
     page.driver.set_window_size(360, 800)
     try:
         page.choose(*(sounds / name for name in ("one & <b>two.wav", "noise.flac")))

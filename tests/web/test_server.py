@@ -1,4 +1,4 @@
-"""The server as a process: a full house, an address that is taken, an open door, a missing package."""
+"""The server as a process: full queue, address in use, unprotected host, missing package, renamed options."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ import httpx2
 import pytest
 import soundfile
 from httpx2 import Response
+from typer.testing import CliRunner
 
-from genrescope.errors import EnvironmentFailure
+from genrescope.cli.main import app
+from genrescope.errors import MissingDependencyError
 from genrescope.web import server
 from genrescope.web.settings import Settings
 from helpers.server import serving
@@ -25,9 +27,9 @@ from helpers.small_data import RATE, hiss
 CLASSIFY = "/v1/classify"
 
 
-def test_a_full_house_refuses_at_once_and_recovers(tmp_path: Path) -> None:
+def test_full_queue_refuses_at_once_and_recovers(tmp_path: Path) -> None:
     content = sound()
-    with serving("--queue", "0", "--rate", "0", TMPDIR=str(tmp_path), HOME=str(tmp_path)) as (
+    with serving("--max-queue", "0", "--rate-limit", "0", TMPDIR=str(tmp_path), HOME=str(tmp_path)) as (
         address,
         process,
     ):
@@ -40,8 +42,8 @@ def test_a_full_house_refuses_at_once_and_recovers(tmp_path: Path) -> None:
             assert list(tmp_path.iterdir()) == []  # the upload has no name that could be left behind
             slow.sendall(content[1000:])
             assert slow.recv(15) == b"HTTP/1.1 200 OK"
-        with socket.create_connection((host, int(port))) as leaver:
-            leaver.sendall(head + content[:1000])
+        with socket.create_connection((host, int(port))) as disconnecting:
+            disconnecting.sendall(head + content[:1000])
             until(lambda: post(address, b"x"), 503)
         assert until(lambda: post(address, b"x"), 415) == "audio_unreadable"
         workers = children(process.pid)
@@ -89,15 +91,15 @@ def alive(pid: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize(("options", "statuses"), [((), [415, 429]), (("--behind-proxy",), [415, 415])])
-def test_whose_rate_it_is_behind_a_proxy(options: tuple[str, ...], statuses: list[int]) -> None:
-    with serving("--rate", "0.001", "--burst", "1", *options) as (address, _):
+@pytest.mark.parametrize(("options", "statuses"), [((), [415, 429]), (("--proxy-headers",), [415, 415])])
+def test_rate_limit_behind_a_proxy(options: tuple[str, ...], statuses: list[int]) -> None:
+    with serving("--rate-limit", "0.001", "--burst", "1", *options) as (address, _):
         clients = [{"X-Forwarded-For": f"192.0.2.{number}"} for number in range(2)]
         asked = [httpx2.post(address + CLASSIFY, content=b"x", headers=one, timeout=30) for one in clients]
     assert [response.status_code for response in asked] == statuses
 
 
-def test_an_address_that_is_taken() -> None:
+def test_address_in_use() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         command = [sys.executable, "-m", "genrescope", "serve", "--port", port]
@@ -111,19 +113,63 @@ def test_an_address_that_is_taken() -> None:
     ("host", "token", "warned"),
     [("127.0.0.1", None, False), ("0.0.0.0", None, True), ("0.0.0.0", "secret", False)],
 )
-def test_an_open_door_is_warned_of(
+def test_unprotected_host_is_warned_of(
     host: str, token: str | None, warned: bool, little_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("uvicorn.Server.run", lambda *_, **__: None)
-    said: list[str] = []
-    server.serve(Settings((str(little_model),), token), host=host, port=0, say=said.append)
-    assert said[0].startswith("warning: 0.0.0.0 can be reached by others") is warned
-    assert re.search(r"http://[\d.]+:\d+ ", said[-1])
+    lines: list[str] = []
+    server.serve(Settings((str(little_model),), token, host=host, port=0), echo=lines.append)
+    assert lines[0].startswith("warning: 0.0.0.0 can be reached by others") is warned
+    assert re.search(r"http://[\d.]+:\d+ ", lines[-1])
 
 
-def test_the_extra_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    with pytest.raises(EnvironmentFailure) as caught:
-        server.serve(Settings(), host="127.0.0.1", port=0, say=print)
+    with pytest.raises(MissingDependencyError) as caught:
+        server.serve(Settings(port=0), echo=print)
     assert caught.value.code == "missing_dependency"
     assert "genrescope[web]" in caught.value.hint
+
+
+OLD_OPTIONS = {
+    "--queue": ("--max-queue", "max_queue", 3),
+    "--max-megabytes": ("--max-upload-mb", "max_upload_mb", 4.0),
+    "--max-seconds": ("--max-audio-seconds", "max_audio_seconds", 5.0),
+    "--upload-seconds": ("--upload-timeout", "upload_timeout", 6.0),
+    "--job-seconds": ("--job-timeout", "job_timeout", 7.0),
+    "--job-megabytes": ("--job-memory-mb", "job_memory_mb", 8),
+    "--rate": ("--rate-limit", "rate_limit", 9.0),
+}
+
+
+def served_settings(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> tuple[Settings, str]:
+    """Return the settings that ``genrescope serve`` makes of its arguments, and what it prints."""
+    served: list[Settings] = []
+    monkeypatch.setattr("genrescope.web.serve", lambda settings, **_: served.append(settings), raising=False)
+    result = CliRunner().invoke(app, ["serve", *arguments])
+    assert result.exit_code == 0, result.output
+    return served[0], result.output
+
+
+def test_defaults_of_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert served_settings([], monkeypatch) == (Settings(), "")
+
+
+def test_old_option_names_are_taken_with_a_notice(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = [f"{option}={value}" for option, (_, _, value) in OLD_OPTIONS.items()] + ["--behind-proxy"]
+    new = [part for name, _, value in OLD_OPTIONS.values() for part in (name, str(value))] + [
+        "--proxy-headers"
+    ]
+    settings, notices = served_settings(old, monkeypatch)
+    expected = Settings(proxy_headers=True, **{field: value for _, field, value in OLD_OPTIONS.values()})
+    assert settings == expected
+    assert served_settings(new, monkeypatch) == (expected, "")
+    names = {option: name for option, (name, _, _) in OLD_OPTIONS.items()} | {
+        "--behind-proxy": "--proxy-headers"
+    }
+    assert [line.split("; ")[0] for line in notices.splitlines()] == [
+        f"genrescope: {option!r} is now {name!r}" for option, name in names.items()
+    ]
+    assert not any(
+        option in CliRunner().invoke(app, ["serve", "--help"]).output for option in ("--queue", "--rate ")
+    )

@@ -1,20 +1,34 @@
 """Audio files: finding, opening, decoding, resampling and cutting them into segments."""
 
 from genrescope.audio.discovery import FoundFile, audio_files, discover, find_audio
-from genrescope.audio.loading import AudioFile, AudioStream, import_decoders, info, load_audio, open_stream
+from genrescope.audio.header import HeaderInfo, inspect_header
+from genrescope.audio.loading import (
+    AudioFile,
+    AudioStream,
+    Source,
+    import_decoders,
+    info,
+    load_audio,
+    open_stream,
+    resample,
+)
 from genrescope.audio.segmentation import segment_grid, split, split_stream
 
 __all__ = [
     "AudioFile",
     "AudioStream",
     "FoundFile",
+    "HeaderInfo",
+    "Source",
     "audio_files",
     "discover",
     "find_audio",
     "import_decoders",
     "info",
+    "inspect_header",
     "load_audio",
     "open_stream",
+    "resample",
     "segment_grid",
     "split",
     "split_stream",

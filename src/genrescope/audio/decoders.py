@@ -1,7 +1,17 @@
-"""Two decoders, libsndfile and FFmpeg, behind one face: blocks of mono samples at the file's own rate.
+"""Two decoders, libsndfile and FFmpeg, behind one protocol: blocks of mono samples at the file's own rate.
 
 libsndfile (through soundfile) comes first. FFmpeg (through PyAV) takes what libsndfile cannot open, and the
 files whose length libsndfile would have to guess, because it stops reading at its guess.
+
+FFmpeg knows packets and time stamps, no sample positions. `FFmpegDecoder` gets from one to the other in
+a chain of generators, each of which does one thing and holds a few frames at most::
+
+    _frames             packets to frames; a packet that cannot be decoded is left out
+    _with_positions     seeks, and gives each frame its position in samples
+    _trim               drops what lies before the start of an excerpt, and notices an early end
+    iter_blocks         collects frames to blocks of the size asked for, and converts them to mono
+
+A consumer that stops early closes the chain; the next call begins a new one on the same open container.
 """
 
 from __future__ import annotations
@@ -14,20 +24,21 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from genrescope.audio import header
+from genrescope.audio.header import HeaderInfo, inspect_header, log_reports_truncation
 from genrescope.errors import AudioError
 from genrescope.types import FloatArray
 
 # Two MPEG frames: encoders disagree about whether the frame that states the length counts itself.
-_FRAMES_OF_SLACK = 2304
-# Containers round their length to packets and count the encoder's run-up, which a decoder drops.
-_SECONDS_OF_SLACK = 0.5
-# Before an excerpt, what a lossy decoder must have seen for its output to be as in the middle of the file: a
-# few packets, but for WMA, whose packets may hold a second.
-_RUN_UP_SECONDS = 0.25
-_LONG_RUN_UP = {"asf": 1.0}
+_TOLERANCE_FRAMES = 2304
+# Containers round their length to packets, and count the encoder's delay, which a decoder drops.
+_TOLERANCE_SECONDS = 0.5
+# What a lossy decoder must have decoded before an excerpt for its output to be that of a continuous decoding:
+# the transforms of neighboring frames overlap, and MP3 frames borrow bits from earlier ones. A few packets
+# are enough (RFC 7845, section 4.6, asks for 80 ms of Opus), but for WMA, whose packets may hold a second.
+_PREROLL_SECONDS = 0.25
+_LONG_PREROLL = {"asf": 1.0}
 # Beyond these a header is damaged, and converting the rate could fill the memory.
-_LOWEST_RATE, _HIGHEST_RATE = 1_000, 10_000_000
+_MIN_RATE, _MAX_RATE = 1_000, 10_000_000
 
 # FFmpeg may open nothing else: playlists and the like would make it fetch further files or addresses.
 _CONTAINERS = (
@@ -44,8 +55,17 @@ _DTYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl"
 class Decoder(Protocol):
     """What both decoders offer.
 
-    ``seconds`` is the length that the file states, or None where it states none; ``truncated`` turns true
-    when less than that is found.
+    Attributes
+    ----------
+    format, codec : str
+        Container and coding, in the words of the library.
+    sample_rate : int
+        In Hz.
+    channels : int
+    seconds : float or None
+        The length that the file states; None where it states none.
+    truncated : bool
+        Turns true when less than that is found.
     """
 
     format: str
@@ -56,18 +76,25 @@ class Decoder(Protocol):
     truncated: bool
 
     def iter_blocks(self, start: int, size: int) -> Iterator[FloatArray]:
-        """Yield mono samples from frame ``start`` on, about ``size`` at a time, each array a fresh one.
+        """Yield mono samples, each array a new one.
 
-        May be asked for again, for another place, when the iteration before is given up.
+        May be called again, for another start, when the iteration before is given up.
+
+        Parameters
+        ----------
+        start : int
+            First sample of a channel, counted from 0.
+        size : int
+            About how many samples a block is to have.
         """
         ...
 
     def close(self) -> None:
-        """Let go of the library's handles; the file stays open."""
+        """Release the library's handles; the file stays open."""
         ...
 
 
-def open_decoder(file: BinaryIO, name: str) -> Decoder:
+def open_decoder(file: BinaryIO, name: str, header: HeaderInfo | None = None) -> Decoder:
     """Choose the decoder for an open file, by trying.
 
     Parameters
@@ -75,35 +102,41 @@ def open_decoder(file: BinaryIO, name: str) -> Decoder:
     file : binary file, seekable
     name : str
         What to call it in an error.
+    header : HeaderInfo, optional
+        Of this file, where it was inspected already.
+
+    Returns
+    -------
+    Decoder
 
     Raises
     ------
     AudioError
-        ``audio_unreadable`` when neither library knows the format.
+        ``audio_unreadable`` when neither library knows the format, or the header makes no sense.
     """
-    cut = header.ends_early(file)
-    decoder = _first_able(file, name)
-    if not _LOWEST_RATE <= decoder.sample_rate <= _HIGHEST_RATE or not decoder.channels:
+    header = header or inspect_header(file)
+    decoder = _first_able(file, name, header)
+    if not _MIN_RATE <= decoder.sample_rate <= _MAX_RATE or not decoder.channels:
         decoder.close()
         raise _unreadable(name, f"{decoder.channels} channels at {decoder.sample_rate} Hz, says its header")
-    decoder.truncated |= cut
-    if header.is_chained(file):
+    decoder.truncated |= header.truncated
+    if header.chained:
         decoder.seconds = None
     return decoder
 
 
-def _first_able(file: BinaryIO, name: str) -> Decoder:
+def _first_able(file: BinaryIO, name: str, header: HeaderInfo) -> Decoder:
     file.seek(0)
-    sound = _by_libsndfile(file)
+    by_libsndfile = _open_with_libsndfile(file, header)
     # In Ogg, libsndfile takes half as long again as FFmpeg for Vorbis, and four times as long for Opus.
-    if sound is not None and sound.knows_length and sound.format != "ogg":
-        return sound
+    if by_libsndfile is not None and by_libsndfile.knows_length and by_libsndfile.format != "ogg":
+        return by_libsndfile
     file.seek(0)
     try:
         return FFmpegDecoder(file)
     except _ffmpeg_errors() as error:
-        if sound is not None:
-            return sound
+        if by_libsndfile is not None:
+            return by_libsndfile
         raise _unreadable(name, _reason(error)) from error
 
 
@@ -115,20 +148,27 @@ def _unreadable(name: str, why: str) -> AudioError:
     )
 
 
-def _by_libsndfile(file: BinaryIO) -> SoundFileDecoder | None:
+def _open_with_libsndfile(file: BinaryIO, header: HeaderInfo) -> SoundFileDecoder | None:
     import soundfile
 
     try:
-        return SoundFileDecoder(file)
+        return SoundFileDecoder(file, header)
     # TypeError: soundfile refuses names that end in .raw, whatever the file holds.
     except (soundfile.LibsndfileError, TypeError):
         return None
 
 
 class SoundFileDecoder:
-    """libsndfile: wav, flac, ogg, opus, mp3, aiff, au and their relatives."""
+    """libsndfile: wav, flac, ogg, opus, mp3, aiff, au and their relatives.
 
-    def __init__(self, file: BinaryIO) -> None:
+    Parameters
+    ----------
+    file : binary file, seekable
+    header : HeaderInfo
+        Of this file.
+    """
+
+    def __init__(self, file: BinaryIO, header: HeaderInfo) -> None:
         import soundfile
 
         self._error = soundfile.LibsndfileError
@@ -139,28 +179,28 @@ class SoundFileDecoder:
         self.channels = int(self._file.channels)
         self._frames = int(self._file.frames)
         self._moved = False
-        self.truncated = header.log_tells_cut(self._file.extra_info)
-        here = file.tell()
-        self.knows_length = 0 < self._frames < 2**62 and (
-            self.format != "mp3" or header.mp3_states_length(file)
-        )
-        file.seek(here)
+        self.truncated = log_reports_truncation(self._file.extra_info)
+        # libsndfile gives 2**63 - 1 frames where the file does not say; of an MP3 file without a count of its
+        # frames it gives what the first frames let it guess.
+        self.knows_length = 0 < self._frames < 2**62 and (self.format != "mp3" or header.counts_mp3_frames)
         self.seconds = self._frames / self.sample_rate if self.knows_length else None
 
     def iter_blocks(self, start: int, size: int) -> Iterator[FloatArray]:
-        """Yield mono samples from frame ``start`` on, ``size`` at a time."""
+        """Yield mono samples from ``start`` on, ``size`` at a time; see `Decoder`."""
         position = self._seek(start)
         while position is not None and position < self._frames:
             buffer = np.empty((size, self.channels), dtype=np.float32)
             found = self._read(buffer, position)
             if not found:
-                self.truncated |= position < self._frames - _FRAMES_OF_SLACK
+                self.truncated |= position < self._frames - _TOLERANCE_FRAMES
                 return
             position += found
             yield downmix(buffer[:found].T)
 
     def _seek(self, start: int) -> int | None:
+        """Go to a sample; None where the file cannot be read from there."""
         try:
+            # A new handle is at the start already, and in a damaged file a seek can fail.
             moved, self._moved = self._moved, True
             return int(self._file.seek(min(start, self._frames))) if start or moved else 0
         except self._error:
@@ -190,7 +230,17 @@ def _descriptor(file: BinaryIO) -> int | None:
 
 
 class FFmpegDecoder:
-    """FFmpeg: m4a, wma, webm, mp4 and whatever else it knows of the formats allowed here."""
+    """FFmpeg: m4a, wma, webm, mp4 and whatever else it knows of the formats allowed here.
+
+    Parameters
+    ----------
+    file : binary file, seekable
+
+    Raises
+    ------
+    av.error.FFmpegError, ValueError
+        FFmpeg does not know the format, or the file has no audio stream.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         import av
@@ -198,7 +248,7 @@ class FFmpegDecoder:
         self._error = av.error.FFmpegError
         options = {"format_whitelist": _CONTAINERS}
         self._container: Any = av.open(file, mode="r", options=options, metadata_errors="ignore")
-        # A stream without context is one that FFmpeg has no decoder for.
+        # FFmpeg has no decoder for a stream that has no context.
         able = [stream for stream in self._container.streams.audio if stream.codec_context is not None]
         if not able:
             self._container.close()
@@ -210,6 +260,7 @@ class FFmpegDecoder:
         self.channels = int(self._stream.codec_context.channels)
         self.seconds = self._stated_seconds()
         self._packer = av.AudioResampler(format="flt")
+        # Time stamps count from the stream's first one, which need not be 0; known once a frame was decoded.
         self._begun = False
         self._origin: int | None = None
         self.truncated = False
@@ -220,17 +271,18 @@ class FFmpegDecoder:
         if self._stream.duration:
             return float(self._stream.duration * self._stream.time_base)
         # The container's length is the longest stream's, which need not be this one's.
-        alone = len(self._container.streams) == 1
-        return self._container.duration / 1e6 if alone and self._container.duration else None
+        is_only_stream = len(self._container.streams) == 1
+        return self._container.duration / 1e6 if is_only_stream and self._container.duration else None
 
     def iter_blocks(self, start: int, size: int) -> Iterator[FloatArray]:
-        """Yield mono samples from frame ``start`` on, at least ``size`` at a time but for the last."""
+        """Yield mono samples from ``start`` on, at least ``size`` at a time; see `Decoder`."""
         gathered: list[Any] = []
         held = skipped = 0
         kind = None
         for frame, before in self._trim(start):
             former, kind = kind, (frame.format.name, frame.layout.nb_channels)
-            # Converted many at a time: a call per frame costs more than decoding it.
+            # Frames are converted many at a time: a conversion per frame costs more than decoding it. Only
+            # frames of one sample format and number of channels can be joined; both may change within a file.
             if gathered and (held >= size or kind != former):
                 yield self._mono(gathered)[skipped:]
                 gathered, held = [], 0
@@ -242,34 +294,45 @@ class FFmpegDecoder:
             yield self._mono(gathered)[skipped:]
 
     def _trim(self, start: int) -> Iterator[tuple[Any, int]]:
-        """Yield the frames from ``start`` on, each with how many of its samples lie before."""
+        """Yield the frames from ``start`` on, each with how many of its samples lie before it.
+
+        Only an iteration that is not given up reaches the end of the file, and can compare it with the length
+        that the container states.
+        """
         end = 0
         for position, frame in self._with_positions(start):
             end = position + frame.samples
             if end > start:
                 yield frame, max(0, start - position)
         if end and self.seconds is not None:
-            self.truncated |= end / self.sample_rate < self.seconds - _SECONDS_OF_SLACK
+            self.truncated |= end / self.sample_rate < self.seconds - _TOLERANCE_SECONDS
 
     def _with_positions(self, start: int) -> Iterator[tuple[int, Any]]:
-        """Yield the decoded frames, each with its place in the track, from some way before ``start`` on."""
+        """Yield the decoded frames with their positions in samples, from some way before ``start`` on.
+
+        There are three ways to the first frame: a container that was not read yet is read on from where it is
+        opened; one that was read is rewound; and one with reliable time stamps is sought in, to a little
+        before ``start``. Only then does the time stamp of the first frame tell its position. In all other
+        cases positions are counted from 0, because time stamps are rounded, and counting is exact.
+        """
         fresh, frames = not self._begun, self._frames()
         if fresh:
             first = next(frames, None)
             if first is None:
                 return
+            # The first frame is decoded before any seek, since only it tells where time stamps begin.
             self._begun, self._origin = True, first.pts
             frames = chain([first], frames)
-        run_up = start / self.sample_rate - _LONG_RUN_UP.get(self.format, _RUN_UP_SECONDS)
-        jumps = run_up > 0 and self.format in _TIMED and self._origin is not None
+        preroll_start = start / self.sample_rate - _LONG_PREROLL.get(self.format, _PREROLL_SECONDS)
+        jumps = preroll_start > 0 and self.format in _TIMED and self._origin is not None
         if jumps or not fresh:
-            ticks = int(run_up / self._stream.time_base) if jumps else 0
+            ticks = int(preroll_start / self._stream.time_base) if jumps else 0
             self._container.seek((self._origin or 0) + ticks, stream=self._stream)
             frames = self._frames()
         position = None if jumps else 0
         for frame in frames:
             if position is None:
-                if frame.pts is None:
+                if frame.pts is None:  # after a seek, a frame without time stamp may come from anywhere
                     return
                 position = round(float((frame.pts - self._origin) * frame.time_base) * self.sample_rate)
             yield position, frame
@@ -289,6 +352,7 @@ class FFmpegDecoder:
         except self._error:
             self.truncated = True
             return []
+        # Frames of another rate than the file's cannot be joined with the others.
         usable = [frame for frame in frames if frame.sample_rate == self.sample_rate]
         self.truncated |= len(usable) < len(frames)
         return usable
@@ -320,10 +384,20 @@ class FFmpegDecoder:
 
 
 def downmix(planes: FloatArray | Sequence[FloatArray]) -> FloatArray:
-    """Return the mean of channels: ``planes``, shape (channels, n), to shape (n,)."""
+    """Return the mean of channels.
+
+    Parameters
+    ----------
+    planes : ndarray, shape (channels, n), float32, or sequence of ndarray, shape (n,)
+
+    Returns
+    -------
+    ndarray, shape (n,), float32
+        A single channel is returned itself, not a copy.
+    """
     if len(planes) == 1:
-        alone: FloatArray = planes[0]
-        return alone
+        only: FloatArray = planes[0]
+        return only
     # Infinities are for the caller to find and report, not for numpy to warn about.
     with np.errstate(over="ignore", invalid="ignore"):
         total: FloatArray = planes[0] + planes[1]

@@ -1,4 +1,7 @@
-"""What lies in folders: audio files, other files, and folders that may not be read."""
+"""The one walk through folders, for classifying, scanning and reading data sets, and its one rule for links.
+
+Symbolic links to files and folders are followed, and a folder is entered once, however many links lead to it.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,22 @@ from genrescope.errors import DataError
 from genrescope.types import AUDIO_SUFFIXES
 
 Kind = Literal["audio", "other", "unreadable"]
-_Seen = set[tuple[int, int]]
+_Identities = set[tuple[int, int]]
 
 
 class FoundFile(NamedTuple):
-    """A thing found: ``size`` in bytes and ``mtime_ns`` are those of audio files, 0 where unknown."""
+    """What was found at a path.
+
+    Attributes
+    ----------
+    path : str
+    kind : {"audio", "other", "unreadable"}
+        A file with one of the suffixes looked for, another file, or a folder that may not be read.
+    size : int
+        In bytes, of audio files; 0 where unknown.
+    mtime_ns : int
+        Time of modification in nanoseconds since 1970, of audio files; 0 where unknown.
+    """
 
     path: str
     kind: Kind
@@ -24,19 +38,31 @@ class FoundFile(NamedTuple):
 
 
 def discover(
-    paths: Iterable[str | os.PathLike[str]], suffixes: Iterable[str] = AUDIO_SUFFIXES
+    paths: Iterable[str | os.PathLike[str]],
+    suffixes: Iterable[str] = AUDIO_SUFFIXES,
+    *,
+    reserved: Iterable[str | os.PathLike[str]] = (),
 ) -> Iterator[FoundFile]:
     """Yield what ``paths`` lead to.
 
     Files count as audio as given, whatever their suffix, and so do paths that do not exist: decoding them
-    then gives the typed error. Folders are walked in sorted order; files with one of ``suffixes`` (lower
-    case, with the dot) are audio, names that begin with a dot are passed over, and a folder is entered once,
-    however many symbolic links lead to it.
+    then gives the typed error. Folders are walked in sorted order. Names that begin with a dot are ignored.
+    Symbolic links are followed, and a folder is entered once, however many of them lead to it.
+
+    Parameters
+    ----------
+    paths : iterable of str or PathLike
+        Files and folders.
+    suffixes : iterable of str
+        Endings of the names of audio files, lower case, with the dot.
+    reserved : iterable of str or PathLike
+        Folders that are entered only where ``paths`` name them, not by a link from another folder.
     """
-    wanted, seen = frozenset(suffixes), _Seen()
+    wanted, seen = frozenset(suffixes), _Identities()
+    closed = {_identity(os.stat(path)) for path in reserved}  # noqa: PTH116
     for path in (os.fspath(path) for path in paths):
         if os.path.isdir(path):  # noqa: PTH112
-            yield from _folder(path, wanted, seen)
+            yield from _folder(path, wanted, seen, closed)
         else:
             yield _audio(path)
 
@@ -44,12 +70,29 @@ def discover(
 def audio_files(
     paths: Iterable[str | os.PathLike[str]], *, suffixes: Iterable[str] = AUDIO_SUFFIXES
 ) -> Iterator[Path]:
-    """Yield the audio files among what ``walk`` finds, and the folders that may not be read."""
+    """Yield the audio files that `discover` finds, and the folders that may not be read.
+
+    Parameters
+    ----------
+    paths : iterable of str or PathLike
+        Files and folders.
+    suffixes : iterable of str
+        Endings of the names of audio files, lower case, with the dot.
+    """
     return (Path(entry.path) for entry in discover(paths, suffixes) if entry.kind != "other")
 
 
 def find_audio(paths: Iterable[Path]) -> list[Path]:
-    """Return the audio files at ``paths``: files as named, folders searched through.
+    """Return the audio files at paths: files as named, folders searched through.
+
+    Parameters
+    ----------
+    paths : iterable of Path
+        Files and folders. A folder without audio files is returned itself: classifying it gives an error row.
+
+    Returns
+    -------
+    list of Path
 
     Raises
     ------
@@ -64,15 +107,20 @@ def find_audio(paths: Iterable[Path]) -> list[Path]:
         raise DataError(
             "dataset_empty", f"{names}: no audio files there", f"files are known by their suffix: {suffixes}"
         )
-    # An empty folder beside others stands for itself: it becomes an error row.
     return [file for path, files in zip(paths, found, strict=True) for file in files or [path]]
 
 
-def _folder(top: str, suffixes: frozenset[str], seen: _Seen) -> Iterator[FoundFile]:
-    """Walk without recursion, which depth could exhaust: what is still to come lies on a stack."""
-    ahead = [(top, True)]
-    while ahead:
-        path, is_folder = ahead.pop()
+def _folder(
+    top: str, suffixes: frozenset[str], seen: _Identities, closed: _Identities
+) -> Iterator[FoundFile]:
+    """Yield what lies below a folder.
+
+    The paths still to visit are kept on a list instead of in recursive calls: folders can be nested deeper
+    than Python recurses.
+    """
+    pending = [(top, True)]
+    while pending:
+        path, is_folder = pending.pop()
         if not is_folder:
             known = os.path.splitext(path)[1].lower() in suffixes  # noqa: PTH122
             yield _audio(path) if known else FoundFile(path, "other")
@@ -84,9 +132,15 @@ def _folder(top: str, suffixes: frozenset[str], seen: _Seen) -> Iterator[FoundFi
         except OSError:
             yield FoundFile(path, "unreadable")
             continue
-        if (status.st_dev, status.st_ino) not in seen:
-            seen.add((status.st_dev, status.st_ino))
-            ahead += reversed(within)
+        identity = _identity(status)
+        if identity not in seen and (path == top or identity not in closed):
+            seen.add(identity)
+            pending += reversed(within)
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    """Return what tells a folder from all others, by whatever path it was reached."""
+    return status.st_dev, status.st_ino
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -1,7 +1,8 @@
-"""From a path or bytes to mono samples at a rate of one's choice, or to an error that says what to do.
+"""From a path or bytes to mono samples at any rate, or to an error that says what to do.
 
-Everything passes through one road, block by block: decode, mix to mono, check, resample. ``load`` is that
-road walked to its end, so a stream and a loaded clip hold the same numbers.
+`AudioFile` opens a file and its decoder once, and gives its header, its info, excerpts, and a stream of all
+of it. Everything is processed in one way, block by block: decode, mix to mono, check, resample.
+`load_audio` joins the blocks of a stream, so that a stream and loaded audio hold the same numbers.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import importlib
 import math
 import os
 import sys
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -21,12 +22,13 @@ from typing import BinaryIO
 import numpy as np
 
 from genrescope.audio.decoders import Decoder, open_decoder
+from genrescope.audio.header import inspect_header
 from genrescope.errors import AudioError, ConfigError
-from genrescope.types import Audio, FloatArray
+from genrescope.types import Audio, AudioInfo, FloatArray
 
 Source = str | os.PathLike[str] | bytes
 
-SHORTEST_SECONDS = 1.0
+MIN_SECONDS = 1.0
 # -90 dBFS: the last bit of 16-bit audio flickers at -90.3 dBFS, and that is still silence.
 SILENCE_PEAK = 10 ** (-90 / 20)
 # 16 MiB of decoded samples, so that no header can ask for a block that fills the memory.
@@ -39,7 +41,7 @@ _HINTS = {
     "audio_empty": "copy or download it again; it has 0 bytes",
     "audio_unreadable": "name a regular file with sound in it",
     "audio_no_samples": "copy, download or export it again; its header is followed by no sound",
-    "audio_too_short": f"give at least {SHORTEST_SECONDS:g} s of sound",
+    "audio_too_short": f"give at least {MIN_SECONDS:g} s of sound",
     "audio_not_finite": "export it again; a NaN or infinite sample is the mark of a broken export or effect",
     "audio_silent": "check that it is not muted, and that its channels do not cancel each other in mono",
     "audio_truncated": "copy or download it again, or leave strict mode to use what is there",
@@ -48,28 +50,6 @@ _HINTS = {
 
 def _failure(code: str, source: str, what: str) -> AudioError:
     return AudioError(code, f"{source}: {what}", _HINTS[code])
-
-
-@dataclass(frozen=True)
-class AudioInfo:
-    """What a file says about itself.
-
-    Attributes
-    ----------
-    format, codec : str
-        Container and coding, such as ``wav`` and ``pcm_16``, in the words of the library that decodes it.
-    sample_rate : int
-        In Hz.
-    channels : int
-    seconds : float or None
-        Length; None where only decoding the whole file could tell.
-    """
-
-    format: str
-    codec: str
-    sample_rate: int
-    channels: int
-    seconds: float | None
 
 
 @dataclass(frozen=True)
@@ -116,11 +96,9 @@ class AudioStream:
         Complete once the iteration has ended: ``truncated`` when the file holds less than it declares.
     """
 
-    def __init__(
-        self, file: BinaryIO, source: str, request: _Request, decoder: Decoder | None = None
-    ) -> None:
-        self._file = file
-        self._decoder = decoder or open_decoder(file, source)
+    def __init__(self, decoder: Decoder, source: str, request: _Request, close: Callable[[], None]) -> None:
+        self._decoder = decoder
+        self._close = close
         self._request = request
         self.source = source
         self.info = _info(self._decoder)
@@ -148,10 +126,9 @@ class AudioStream:
         self.close()
 
     def close(self) -> None:
-        """Close the decoder and the file."""
+        """End the iteration; close the file, where the stream opened it."""
         self._blocks.close()
-        self._decoder.close()
-        self._file.close()
+        self._close()
 
     def _run(self) -> Generator[FloatArray, None, None]:
         for block in _resampled(self._native(), self.info.sample_rate, self.sample_rate):
@@ -159,7 +136,7 @@ class AudioStream:
             yield block
         if self._decoder.truncated:
             self.flags = ("truncated",)
-        self._judge()
+        self._check_whole()
 
     def _native(self) -> Iterator[FloatArray]:
         """Yield the excerpt asked for, at the file's own rate, each block checked."""
@@ -167,10 +144,10 @@ class AudioStream:
         size = min(round(self._request.block_seconds * rate), _BLOCK_VALUES // self.info.channels)
         wanted = sys.maxsize if duration is None else max(1, round(duration * rate))
         for block in self._decoder.iter_blocks(round(self._request.start * rate), max(1, size)):
-            piece = block[: wanted - self._decoded]
-            self._check(piece)
-            self._decoded += len(piece)
-            yield piece
+            part = block[: wanted - self._decoded]
+            self._check(part)
+            self._decoded += len(part)
+            yield part
             if self._decoded >= wanted:
                 return
 
@@ -183,18 +160,18 @@ class AudioStream:
             raise _failure("audio_not_finite", self.source, f"a sample at {at:.3f} s is not a finite number")
         self._peak = max(self._peak, peak)
 
-    def _judge(self) -> None:
-        """Raise what only the whole sound can tell."""
+    def _check_whole(self) -> None:
+        """Raise what only all of the samples together can tell."""
         start, duration = self._request.start, self._request.duration
         found = self._decoded / self.info.sample_rate
-        needed = SHORTEST_SECONDS if duration is None else min(SHORTEST_SECONDS, duration)
+        needed = MIN_SECONDS if duration is None else min(MIN_SECONDS, duration)
         if self._request.strict and self.flags:
             raise _failure("audio_truncated", self.source, f"truncated: {found:.2f} s could be decoded")
         if not self._decoded and not start:
             raise _failure("audio_no_samples", self.source, "holds no samples")
         if self._decoded < round(needed * self.info.sample_rate):
-            place = f" from {start:g} s on" if start else ""
-            raise _failure("audio_too_short", self.source, f"only {found:.3f} s of sound{place}")
+            where = f" from {start:g} s on" if start else ""
+            raise _failure("audio_too_short", self.source, f"only {found:.3f} s of sound{where}")
         if self._peak < SILENCE_PEAK:
             raise _failure("audio_silent", self.source, "silent throughout (mono peak below -90 dBFS)")
 
@@ -227,7 +204,8 @@ def open_stream(
 
     Returns
     -------
-    Stream
+    AudioStream
+        To be used in ``with``.
 
     Raises
     ------
@@ -239,12 +217,8 @@ def open_stream(
         ``invalid_argument`` for a rate, time or length that makes no sense.
     """
     request = _Request(sample_rate, start, duration, strict, block_seconds)
-    file, name = _opened(source)
-    try:
-        return AudioStream(file, name, request)
-    except BaseException:
-        file.close()
-        raise
+    file = AudioFile(source)
+    return file.stream_request(request, close=file.close)
 
 
 def load_audio(
@@ -256,7 +230,36 @@ def load_audio(
     strict: bool = False,
     block_seconds: float = 2.0,
 ) -> Audio:
-    """Decode audio into memory: the blocks of ``open_stream``, joined. Same parameters, same errors."""
+    """Decode audio into memory: the blocks of `open_stream`, joined.
+
+    Parameters
+    ----------
+    source : str, PathLike or bytes
+        A path, or a whole file in memory.
+    sample_rate : int, optional
+        In Hz; None keeps the file's own.
+    start, duration : float
+        The excerpt, in seconds; ``duration`` None reads to the end.
+    strict : bool
+        Refuse a truncated file instead of flagging it.
+    block_seconds : float
+        About how much sound to decode at a time.
+
+    Returns
+    -------
+    Audio
+        Mono samples, float32, shape (n,), with their rate.
+
+    Raises
+    ------
+    AudioError, ConfigError
+        As `open_stream`, at once and while iterating.
+
+    Examples
+    --------
+    >>> from genrescope import load_audio
+    >>> clip = load_audio("song.mp3", sample_rate=22050, duration=30.0)
+    """
     with open_stream(
         source,
         sample_rate=sample_rate,
@@ -271,22 +274,39 @@ def load_audio(
 
 
 class AudioFile:
-    """An open file of which excerpts are read, in any order: for ``with``.
+    """An open audio file: opened once, its header inspected once, its decoder chosen once. For ``with``.
+
+    Excerpts can be read in any order, and all of it as a stream, one at a time.
+
+    Parameters
+    ----------
+    source : str, PathLike or bytes
+        A path, or a whole file in memory.
 
     Attributes
     ----------
     source : str
+        The path, or ``<bytes>``.
+    header : HeaderInfo
+        What the file says about its length and its end.
     info : AudioInfo
+        What the file says about itself.
+
+    Raises
+    ------
+    AudioError
+        As `open_stream` at once.
     """
 
     def __init__(self, source: Source) -> None:
-        """Open ``source``; raises as ``open_stream`` at once."""
-        self._file, self.source = _opened(source)
+        self._file, self.source = _open(source)
         try:
-            self._decoder = open_decoder(self._file, self.source)
+            self.header = inspect_header(self._file)
+            self._decoder = open_decoder(self._file, self.source, self.header)
         except BaseException:
             self._file.close()
             raise
+        self._decoder_used = False
         self.info = _info(self._decoder)
 
     @property
@@ -295,11 +315,66 @@ class AudioFile:
         return self._decoder.truncated
 
     def excerpt(self, *, start: float, duration: float, sample_rate: int | None = None) -> Audio:
-        """Decode an excerpt; same parameters, same errors as ``load``."""
+        """Decode an excerpt into memory.
+
+        Parameters
+        ----------
+        start, duration : float
+            In seconds.
+        sample_rate : int, optional
+            In Hz; None keeps the file's own.
+
+        Returns
+        -------
+        Audio
+            A resampler may give a sample more or less than ``duration * sample_rate``.
+
+        Raises
+        ------
+        AudioError, ConfigError
+            As `load_audio`.
+        """
         request = _Request(sample_rate, start, duration, strict=False, block_seconds=duration)
-        stream = AudioStream(self._file, self.source, request, self._decoder)
+        self._decoder_used = True
+        stream = AudioStream(self._decoder, self.source, request, _do_nothing)
         blocks = list(stream)
         return Audio(np.concatenate(blocks), stream.sample_rate, source=self.source, flags=stream.flags)
+
+    def stream(
+        self, *, sample_rate: int | None = None, strict: bool = False, block_seconds: float = 2.0
+    ) -> AudioStream:
+        """Decode all of the file in blocks, from its start; the file stays open afterwards.
+
+        Parameters
+        ----------
+        sample_rate : int, optional
+            In Hz; None keeps the file's own.
+        strict : bool
+            Refuse a truncated file instead of flagging it.
+        block_seconds : float
+            About how much sound to decode at a time.
+
+        Returns
+        -------
+        AudioStream
+            As `open_stream` gives it, with the same errors while iterating.
+        """
+        return self.stream_request(_Request(sample_rate, 0.0, None, strict, block_seconds), close=_do_nothing)
+
+    def stream_request(self, request: _Request, *, close: Callable[[], None]) -> AudioStream:
+        """Return the stream of a request; ``close`` is called when the stream is closed."""
+        if self._decoder_used:
+            # After seeks, a lossy decoder need not give the same numbers from the start again, and excerpts
+            # that failed have marked it as truncated: a full decoding begins with a new decoder.
+            self._decoder.close()
+            self._decoder = open_decoder(self._file, self.source, self.header)
+        self._decoder_used = True
+        return AudioStream(self._decoder, self.source, request, close)
+
+    def close(self) -> None:
+        """Close the decoder and the file."""
+        self._decoder.close()
+        self._file.close()
 
     def __enter__(self) -> AudioFile:
         return self
@@ -307,29 +382,37 @@ class AudioFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._decoder.close()
-        self._file.close()
+        self.close()
+
+
+def _do_nothing() -> None:
+    """Leave a file open, since the stream that ends is not its owner."""
 
 
 def import_decoders() -> None:
-    """Load the libraries that decode and resample, before memory is bounded or time is taken."""
+    """Import the libraries that decode and resample, before memory is limited or time is measured."""
     for name in ("av", "soundfile", "soxr"):
         importlib.import_module(name)
 
 
 def info(source: Source) -> AudioInfo:
-    """Read what a file says about itself, decoding none of its sound.
+    """Read what a file says about itself, decoding none of its audio.
+
+    Parameters
+    ----------
+    source : str, PathLike or bytes
+        A path, or a whole file in memory.
 
     Raises
     ------
     AudioError
         As ``open_stream`` at once.
     """
-    with AudioFile(source) as recording:
-        return recording.info
+    with AudioFile(source) as file:
+        return file.info
 
 
-def _opened(source: Source) -> tuple[BinaryIO, str]:
+def _open(source: Source) -> tuple[BinaryIO, str]:
     """Return an open file and its name, or raise why there is none."""
     if isinstance(source, bytes):
         if not source:
@@ -358,6 +441,33 @@ def _check_file(path: Path, name: str) -> None:
         raise _failure("audio_unreadable", name, "a device, pipe or socket, not a regular file")
     if status.st_size == 0:
         raise _failure("audio_empty", name, "empty")
+
+
+def resample(audio: Audio, sample_rate: int) -> Audio:
+    """Convert the rate of decoded audio, as decoding it at that rate does.
+
+    Parameters
+    ----------
+    audio : Audio
+    sample_rate : int
+        In Hz.
+
+    Returns
+    -------
+    Audio
+        The same object where the rate is the same.
+
+    Raises
+    ------
+    ConfigError
+        ``invalid_argument`` for a rate that makes no sense.
+    """
+    _Request(sample_rate, 0.0, None, strict=False, block_seconds=1.0)
+    if sample_rate == audio.sample_rate:
+        return audio
+    blocks = list(_resampled([audio.samples], audio.sample_rate, sample_rate))
+    samples = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
+    return Audio(samples, sample_rate, audio.source, audio.flags)
 
 
 def _resampled(blocks: Iterable[FloatArray], rate: int, wanted: int) -> Iterator[FloatArray]:

@@ -13,10 +13,9 @@ import math
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-import numpy.typing as npt
 
 from genrescope.errors import AudioError, ConfigError
-from genrescope.types import Audio, FloatArray, IntArray, Segments
+from genrescope.types import Audio, Float64Array, FloatArray, IntArray, Segments
 
 NEGLIGIBLE_SHARE = 0.05
 NEGLIGIBLE_SECONDS = 0.25
@@ -58,7 +57,7 @@ def split(clip: Audio, *, seconds: float, hop_seconds: float | None = None) -> S
 
 def segment_grid(
     total_seconds: float, *, seconds: float, hop_seconds: float | None = None
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+) -> tuple[Float64Array, Float64Array]:
     """Lay out segments where there are no samples to cut, only a length; the rule of ``cut``.
 
     Returns
@@ -206,7 +205,7 @@ def _gather(
         pieces = samples[starts[0] : starts[-1] + length].reshape(-1, length)
     else:
         pieces = np.stack([samples[start : start + length] for start in starts])
-    reached: npt.NDArray[np.int64] = np.diff(base + ends, prepend=covered)
+    reached: IntArray = np.diff(base + ends, prepend=covered)
     return Segments(
         samples=pieces.astype(np.float32, copy=False),
         sample_rate=sample_rate,

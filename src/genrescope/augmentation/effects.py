@@ -21,7 +21,7 @@ import soxr
 from scipy import fft, ndimage, signal
 
 from genrescope.errors import ConfigError
-from genrescope.types import FloatArray
+from genrescope.types import Float64Array, FloatArray, IntArray
 
 NoiseColor = Literal["white", "pink", "brown"]
 Codec = Literal["mp3", "aac", "opus"]
@@ -251,7 +251,7 @@ def codec_roundtrip(
     return _fit(_resample(decoded, frames[0].sample_rate, sample_rate), len(samples))
 
 
-def _biquad(band: EqualizerBand, share: float) -> npt.NDArray[np.float64]:
+def _biquad(band: EqualizerBand, share: float) -> Float64Array:
     """Return one filter's coefficients b0 b1 b2 a0 a1 a2, a0 = 1; ``share`` is its place below Nyquist."""
     cosine, width = math.cos(math.pi * share), math.sin(math.pi * share) / (2 * _positive("q", band.q))
     root = 10 ** (band.gain_db / 40)
@@ -276,12 +276,12 @@ def _biquad(band: EqualizerBand, share: float) -> npt.NDArray[np.float64]:
     return _normalized(shelf)
 
 
-def _normalized(section: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _normalized(section: Float64Array) -> Float64Array:
     a0 = float(section[3])
     return section / a0
 
 
-def _filter(samples: FloatArray, sections: npt.NDArray[np.float64]) -> FloatArray:
+def _filter(samples: FloatArray, sections: Float64Array) -> FloatArray:
     """Apply second-order sections in double precision: low bands are not stable in single."""
     filtered: FloatArray = signal.sosfilt(sections, samples).astype(np.float32)
     return filtered
@@ -289,7 +289,7 @@ def _filter(samples: FloatArray, sections: npt.NDArray[np.float64]) -> FloatArra
 
 def _splices(
     samples: FloatArray, aims: npt.NDArray[np.floating[Any]], body: int, fade: int, seek: int, step: int
-) -> npt.NDArray[np.int64]:
+) -> IntArray:
     """Choose where each piece starts: near its aim, where it goes on best from the piece before.
 
     A coarse search on every ``step``-th sample (of block means), then a fine one round what it found.

@@ -79,7 +79,7 @@ def scan(
     paths: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders, or files.")],
     db: Db = None,
     model: Annotated[
-        str, typer.Option("--model", "-m", help="A name from 'genrescope models', or a .onnx file.")
+        str, typer.Option("--model", "-m", help="A name from 'genrescope models list', or a .onnx file.")
     ] = "default",
     excerpts: Annotated[
         bool,
@@ -218,7 +218,7 @@ def report(
     db: Db = None,
     under: Under = None,
 ) -> None:
-    """Write one page: charts, doubtful tracks, and what could not be read."""
+    """Write one page: charts, uncertain tracks, and what could not be read."""
     from genrescope import reporting, utils
 
     utils.check_output(output, ".html", ".htm")

@@ -1,4 +1,4 @@
-"""Result rows on paper: a table for people, JSON lines and CSV for programs."""
+"""What the commands print: tables on a terminal, JSON lines and CSV for programs."""
 
 from __future__ import annotations
 
@@ -9,120 +9,191 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from genrescope.evaluation import Evaluation, Interval
-from genrescope.library import TagResult, UntagResult
 from genrescope.reporting import format_clock
 
+if TYPE_CHECKING:
+    # For annotations only: these packages need a tenth of a second, which a classification would wait for.
+    from genrescope.evaluation import Evaluation, Interval
+    from genrescope.library import TagResult, UntagResult
+
+# A result row: `Prediction.to_dict()`, or ``{"path": ..., "error": {"code", "message", "hint"}}``.
 Row = dict[str, Any]
-MOST_STYLES = 2
-_WIDE = 100
+
+MAX_RUNNERS_UP = 2
+MAX_STYLES = 2
 ERROR_COLUMNS = ("error", "message", "hint")
+# Consoles of fewer columns than this get one runner-up and one style, so that file names stay readable.
+_WIDE = 100
 
 
 def render_jsonl(rows: Iterable[Row], stream: TextIO) -> None:
-    """Print one JSON object per line, each as soon as it is known."""
+    """Print one JSON object per line, each as soon as it is known.
+
+    Parameters
+    ----------
+    rows : iterable of dict
+        Result rows.
+    stream : text stream
+        What is written to; flushed after every line.
+    """
     for row in rows:
         stream.write(json.dumps(row, ensure_ascii=False) + "\n")
         stream.flush()
 
 
 def render_csv(rows: Iterable[Row], classes: Sequence[str], stream: TextIO) -> None:
-    """Print a header and one line per row: scores in one column per genre, errors in the last three."""
+    """Print a header and one line per row: scores in one column per genre, errors in the last three.
+
+    Parameters
+    ----------
+    rows : iterable of dict
+        Result rows, each printed as soon as it is known.
+    classes : sequence of str
+        The model's genres, in the order of their columns.
+    stream : text stream
+        What is written to; flushed after every line.
+    """
     writer = csv.writer(stream, lineterminator="\n")
-    head = ["path", "genre", "score", "unsure", *classes, "styles", "seconds", "model", "flags"]
-    writer.writerow([*head, *ERROR_COLUMNS])
+    header = ["path", "genre", "score", "unsure", *classes, "styles", "seconds", "model", "flags"]
+    writer.writerow([*header, *ERROR_COLUMNS])
     for row in rows:
-        writer.writerow(_cells(row, classes))
+        writer.writerow(_csv_cells(row, classes))
         stream.flush()
 
 
-def _cells(row: Row, classes: Sequence[str]) -> list[Any]:
+def _csv_cells(row: Row, classes: Sequence[str]) -> list[object]:
     if "error" in row:
         error = row["error"]
         blanks = [""] * (len(classes) + 7)
         return [row["path"], *blanks, error["code"], error["message"], error["hint"]]
     scores = [row["scores"][name] for name in classes]
-    styles = "; ".join(f"{name} {chance:.2f}" for name, chance in row["styles"].items())
-    answer = [row["path"], row["genre"], row["score"], int(row["unsure"]), *scores, styles]
-    return [*answer, row["seconds"], row["model"], " ".join(row["flags"]), "", "", ""]
+    styles = "; ".join(f"{name} {probability:.2f}" for name, probability in row["styles"].items())
+    result = [row["path"], row["genre"], row["score"], int(row["unsure"]), *scores, styles]
+    return [*result, row["seconds"], row["model"], " ".join(row["flags"]), "", "", ""]
 
 
-def render_table(rows: Iterable[Row], console: Console, *, runners_up: int = 2) -> None:
-    """Print a table: file, genre, score, the next genres, styles, length; then what failed, and why."""
+def render_table(rows: Iterable[Row], console: Console) -> None:
+    """Print a table: file, genre, score, the next genres, styles, length; then what failed, and why.
+
+    Parameters
+    ----------
+    rows : iterable of dict
+        Result rows. All of them are read before the table is printed. Where a row has a timeline, the spans
+        of time follow in which one genre has the highest score.
+    console : rich.console.Console
+        What is printed to; its width decides how many runners-up and styles there are.
+    """
+    results: list[Row] = []
+    failures: list[Row] = []
+    for row in rows:
+        (failures if "error" in row else results).append(row)
+    if results:
+        console.print(_result_table(results, console.width))
+    for row in failures:
+        message, hint = _escape(row["error"]["message"]), _escape(row["error"]["hint"])
+        console.print(f"[red]failed[/red] {message}\n       {hint}")
+
+
+def _result_table(results: Sequence[Row], width: int) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    # On a narrow terminal what comes second gives way, not the names of files.
-    few = console.width < _WIDE
-    table.add_column("file", overflow="fold", min_width=min(32, console.width // 5))
+    table.add_column("file", overflow="fold", min_width=min(32, width // 5))
     table.add_column("genre", style="cyan", no_wrap=True)
     table.add_column("score", justify="right", no_wrap=True, min_width=5)
     table.add_column("then", style="dim")
     table.add_column("styles")
     table.add_column("length", justify="right", no_wrap=True, min_width=6)
-    answers: list[Row] = []
-    failures: list[Row] = []
-    for row in rows:
-        (failures if "error" in row else answers).append(row)
-    for row, file in zip(answers, _short([row["path"] for row in answers]), strict=True):
+    max_runners_up, max_styles = (MAX_RUNNERS_UP, MAX_STYLES) if width >= _WIDE else (1, 1)
+    for row, file in zip(results, _relative_paths([row["path"] for row in results]), strict=True):
         flags = f" [{', '.join(row['flags'])}]" if row["flags"] else ""
-        followers = list(row["scores"].items())[1 : 2 if few else 1 + runners_up]
-        styles = list(row["styles"].items())[: 1 if few else MOST_STYLES]
-        then, others = (
-            _plain(", ".join(f"{name} {share:.0%}" for name, share in pairs)) for pairs in (followers, styles)
+        genre = _escape(row["genre"]) + (" [yellow]unsure[/yellow]" if row["unsure"] else "")
+        runners_up = list(row["scores"].items())[1 : 1 + max_runners_up]
+        styles = list(row["styles"].items())[:max_styles]
+        table.add_row(
+            _escape(file + flags),
+            genre,
+            f"{row['score']:.0%}",
+            _percentages(runners_up),
+            _percentages(styles),
+            format_clock(row["seconds"]),
         )
-        genre = _plain(row["genre"]) + (" [yellow]unsure[/yellow]" if row["unsure"] else "")
-        length = format_clock(row["seconds"])
-        table.add_row(_plain(file + flags), genre, f"{row['score']:.0%}", then, others, length)
-        for line in _course(row.get("timeline", ())):
+        for line in _leading_genres(row.get("timeline", ())):
             table.add_row(*line)
-    if table.row_count:
-        console.print(table)
-    for row in failures:
-        console.print(
-            f"[red]failed[/red] {_plain(row['error']['message'])}\n       {_plain(row['error']['hint'])}"
-        )
+    return table
 
 
-def _short(paths: Sequence[str]) -> list[str]:
+def _percentages(scores: Iterable[tuple[str, float]]) -> str:
+    return _escape(", ".join(f"{name} {score:.0%}" for name, score in scores))
+
+
+def _relative_paths(paths: Sequence[str]) -> list[str]:
     """Leave out the folder that all paths share."""
     try:
         shared = Path(os.path.commonpath([Path(path).parent for path in paths]))
         return [str(Path(path).relative_to(shared)) for path in paths]
-    except ValueError:  # absolute beside relative ones, or two drives
+    except ValueError:  # absolute paths beside relative ones, or two drives
         return list(paths)
 
 
-def _course(timeline: Sequence[Row]) -> Iterator[tuple[str, str, str]]:
-    """Join neighboring segments of one top genre into lines of the table."""
+def _leading_genres(timeline: Sequence[Row]) -> Iterator[tuple[str, str, str]]:
+    """Join neighboring segments of one top genre into lines of the table: time span, genre, best score."""
     tops = [max(segment["scores"].items(), key=lambda item: item[1]) for segment in timeline]
     starts = [segment["start"] for segment in timeline]
-    ends = [*starts[1:], *[segment["end"] for segment in timeline[-1:]]]  # windows may overlap
+    # Segments may overlap, so that one ends where the next begins.
+    ends = [*starts[1:], *[segment["end"] for segment in timeline[-1:]]]
     for genre, run in groupby(range(len(tops)), key=lambda index: tops[index][0]):
-        places = list(run)
-        span = f"  {format_clock(starts[places[0]])} to {format_clock(ends[places[-1]])}"
-        yield span, f"  {_plain(genre)}", f"{max(tops[index][1] for index in places):.0%}"
+        indices = list(run)
+        span = f"  {format_clock(starts[indices[0]])} to {format_clock(ends[indices[-1]])}"
+        yield span, f"  {_escape(genre)}", f"{max(tops[index][1] for index in indices):.0%}"
 
 
-def _plain(text: str) -> str:
-    """Keep rich from reading brackets as markup, and odd bytes or control codes from the terminal."""
+def _escape(text: str) -> str:
+    """Keep rich from reading brackets as markup, and control characters from the terminal."""
     return escape(printable(text))
 
 
 def printable(text: str) -> str:
-    """Return text of one line with bytes that are no UTF-8, and control characters, written out."""
-    known = text.encode("utf8", "backslashreplace").decode()
+    """Make a text safe for one line of a terminal.
+
+    Parameters
+    ----------
+    text : str
+        Such as a path of any bytes, as `os.fsdecode` gives it.
+
+    Returns
+    -------
+    str
+        The text, with bytes that are not UTF-8 and control characters as escape sequences.
+    """
+    decoded = text.encode("utf8", "backslashreplace").decode()
     return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in known
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in decoded
     )
 
 
 def with_progress(rows: Iterable[Row], total: int, console: Console) -> Iterator[Row]:
-    """Pass rows on, with a progress bar on a terminal."""
+    """Pass rows on, with a progress bar where the console is a terminal.
+
+    Parameters
+    ----------
+    rows : iterable of dict
+        Result rows.
+    total : int
+        How many there will be.
+    console : rich.console.Console
+        Where the bar is drawn.
+
+    Yields
+    ------
+    dict
+        The rows.
+    """
     if not console.is_terminal or total < 2:
         yield from rows
         return
@@ -137,7 +208,24 @@ def with_progress(rows: Iterable[Row], total: int, console: Console) -> Iterator
 
 
 class ResultCollector:
-    """Passes rows on, counts failures, and keeps the rows if a report wants them; may hide timelines."""
+    """Passes rows on while it counts failures and keeps what a report needs.
+
+    Parameters
+    ----------
+    rows : iterable of dict
+        Result rows.
+    timelines : bool
+        Whether rows are passed on with their timelines. Kept rows have them in any case.
+    keep : bool
+        Whether to keep all rows in `all`.
+
+    Attributes
+    ----------
+    all : list of dict
+        The rows so far, if they are kept.
+    failed : int
+        How many of them are errors.
+    """
 
     def __init__(self, rows: Iterable[Row], *, timelines: bool, keep: bool) -> None:
         self._rows = rows
@@ -155,7 +243,15 @@ class ResultCollector:
 
 
 def render_counts(counts: Mapping[str, Counter[str]], console: Console) -> None:
-    """Print one bar chart for each kind of count, the most frequent first."""
+    """Print one bar chart for each kind of count, the most frequent value first.
+
+    Parameters
+    ----------
+    counts : mapping of str to Counter
+        Kind, such as ``genre``, to the number of tracks of each of its values.
+    console : rich.console.Console
+        What is printed to.
+    """
     width = max(10, min(60, console.width - 40))
     for kind, counter in counts.items():
         if not counter:
@@ -164,44 +260,78 @@ def render_counts(counts: Mapping[str, Counter[str]], console: Console) -> None:
         most = max(counter.values())
         for name, number in counter.most_common():
             bar = "█" * max(1, round(width * number / most))
-            console.print(f"  {_plain(name):20} {number:7}  [cyan]{bar}[/cyan]", highlight=False)
+            console.print(f"  {_escape(name):20} {number:7}  [cyan]{bar}[/cyan]", highlight=False)
 
 
 def render_tagged(found: Iterable[TagResult], console: Console) -> tuple[int, int]:
-    """Print one line for each file that changes, or cannot; return how many of each."""
+    """Print one line for each file whose tags change, or cannot be changed.
+
+    Parameters
+    ----------
+    found : iterable of TagResult
+        What the library changes, or would change.
+    console : rich.console.Console
+        What is printed to.
+
+    Returns
+    -------
+    changed, failed : int
+        How many files there were of each kind.
+    """
     changed = failed = 0
     for path, plan, _, error in found:
         if plan is None:
             failed += 1
-            console.print(f"[red]{_plain(str(error))}[/red]", highlight=False)
+            console.print(f"[red]{_escape(str(error))}[/red]", highlight=False)
             continue
         changed += 1
         before = ", ".join(plan.before) or "no genre"
         links = f" [dim](one of {plan.links} names of this file)[/dim]" if plan.links > 1 else ""
-        arrow = f"{_plain(before)} -> [cyan]{_plain(', '.join(plan.after))}[/cyan]"
-        console.print(f"{_plain(path)}: {arrow}{links}", highlight=False)
+        arrow = f"{_escape(before)} -> [cyan]{_escape(', '.join(plan.after))}[/cyan]"
+        console.print(f"{_escape(path)}: {arrow}{links}", highlight=False)
     return changed, failed
 
 
 def render_untagged(found: Iterable[UntagResult], console: Console) -> tuple[int, int]:
-    """Print one line for each change that is taken back, or cannot be; return how many of each."""
+    """Print one line for each change of tags that is undone, or cannot be.
+
+    Parameters
+    ----------
+    found : iterable of UntagResult
+        What the library undoes.
+    console : rich.console.Console
+        What is printed to.
+
+    Returns
+    -------
+    done, failed : int
+        How many changes there were of each kind.
+    """
     done = failed = 0
     for path, undone, error in found:
         if undone is None:
             failed += 1
-            console.print(f"[red]{_plain(str(error))}[/red]", highlight=False)
+            console.print(f"[red]{_escape(str(error))}[/red]", highlight=False)
             continue
         done += 1
         genres = ", ".join(undone.genres) or "no genre"
-        console.print(f"{_plain(path)}: {_plain(genres)} [dim]({undone.how})[/dim]", highlight=False)
+        console.print(f"{_escape(path)}: {_escape(genres)} [dim]({undone.how})[/dim]", highlight=False)
     return done, failed
 
 
 def render_evaluation(evaluation: Evaluation, console: Console | None = None) -> None:
-    """Print accuracy and macro F1 with their intervals, and precision, recall, F1 per genre."""
+    """Print accuracy and macro F1 with their intervals, and precision, recall and F1 per genre.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+        Scores of one model under one protocol.
+    console : rich.console.Console, optional
+        What is printed to; standard output by default.
+    """
     console = console or Console()
     console.print(
-        f"[bold]{_plain(evaluation.title)}[/bold]: {_plain(evaluation.protocol_note)}", highlight=False
+        f"[bold]{_escape(evaluation.title)}[/bold]: {_escape(evaluation.protocol_note)}", highlight=False
     )
     for level in evaluation.levels:
         baseline = (
@@ -218,10 +348,10 @@ def render_evaluation(evaluation: Evaluation, console: Console | None = None) ->
         table.add_column(name, justify="right")
     for genre in evaluation.levels[0].per_genre:
         shares = (f"{value:.2f}" for value in (genre.precision, genre.recall, genre.f1))
-        table.add_row(_plain(genre.genre), *shares, str(genre.support))
+        table.add_row(_escape(genre.genre), *shares, str(genre.support))
     console.print(table)
     for note in evaluation.notes:
-        console.print(f"note: {_plain(note)}", highlight=False)
+        console.print(f"note: {_escape(note)}", highlight=False)
 
 
 def _interval(interval: Interval) -> str:

@@ -1,7 +1,8 @@
 """Labeled music: reading data sets, splitting them, and their segments as arrays."""
 
-from genrescope.datasets.base import Dataset, dataset_fingerprint, load_dataset, load_gtzan, track_digest
-from genrescope.datasets.gtzan import load_index
+from genrescope.datasets.base import Dataset, DatasetIssue, dataset_fingerprint, track_digest
+from genrescope.datasets.gtzan import load_gtzan, load_index
+from genrescope.datasets.readers import load_dataset
 from genrescope.datasets.segments import SegmentDataset, build_segments
 from genrescope.datasets.spectrograms import decode_db, encode_db, load_spectrogram
 from genrescope.datasets.splits import PROTOCOLS, Split, get_protocol, split_dataset
@@ -9,6 +10,7 @@ from genrescope.datasets.splits import PROTOCOLS, Split, get_protocol, split_dat
 __all__ = [
     "PROTOCOLS",
     "Dataset",
+    "DatasetIssue",
     "SegmentDataset",
     "Split",
     "build_segments",

@@ -1,19 +1,31 @@
-"""What the literature knows of GTZAN: artists, replicas, published splits.
+"""GTZAN: its layouts on disk, and what the literature knows of it (artists, replicas, published splits).
 
-The facts lie in ``datasets/data/gtzan.json``, with their sources; ``scripts/build_gtzan_index.py`` rebuilds
-them.
+The index lies in ``datasets/data/gtzan.json``, with its sources; ``scripts/build_gtzan_index.py`` rebuilds it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
+from pathlib import Path
 
+from genrescope.datasets.base import (
+    Dataset,
+    DatasetIssue,
+    build_dataset,
+    checked_kind,
+    keep_present,
+    replica_issue,
+)
+from genrescope.datasets.tables import read_rows, read_table, table_header
+from genrescope.errors import DataError
+from genrescope.types import Track, TrackKind
 from genrescope.utils import package_data
 
+_TABLE = "features_30_sec.csv"
+_COLUMNS: Mapping[TrackKind, str] = {"audio": "audio", "spectrogram": "logmel"}
 _SIDES = {"r": "train", "v": "validation", "t": "test"}
 
 
@@ -26,7 +38,7 @@ class GtzanIndex:
     groups : mapping of track to group
         All 1000 tracks. One group per artist; where the artist is unknown, the published artist group.
         Byte-identical tracks share a group. Stricter than the published groups, which divide 23 artists.
-    sides : mapping of track to {"train", "validation", "test"}
+    fault_filtered : mapping of track to {"train", "validation", "test"}
         The fault-filtered split of Kereliuk, Sturm and Larsen (2015): 443, 197, 290; 70 tracks removed.
     folds : mapping of track to {"1", "2", "3"}
         The artist-filtered folds of Foleiss and Tavares, as published; 52 tracks removed.
@@ -34,6 +46,8 @@ class GtzanIndex:
         The byte-identical partner of 28 tracks.
     corrupt : frozenset of tracks
         Damaged in the copies that circulate.
+    citations : tuple of str
+        The publications that these facts are from.
     """
 
     groups: Mapping[str, str]
@@ -44,7 +58,18 @@ class GtzanIndex:
     citations: tuple[str, ...]
 
     def canonical_id(self, name: str) -> str | None:
-        """Return the track that ``name`` is, or is a numbered piece of (``blues.00000.3``); else None."""
+        """Return the track that a name stands for.
+
+        Parameters
+        ----------
+        name : str
+            ``blues.00000``, or a numbered segment of it, such as ``blues.00000.3``.
+
+        Returns
+        -------
+        str or None
+            The name of the track; None for names that are not GTZAN's.
+        """
         if name in self.groups:
             return name
         track, _, piece = name.rpartition(".")
@@ -77,6 +102,131 @@ def _expand(runs: str) -> list[str]:
     return [f"gtzan-{int(group):03d}" for group, length in pairs for _ in range(int(length))]
 
 
-def _partners(pairs: list[Any]) -> dict[str, str]:
+def _partners(pairs: list[list[str]]) -> dict[str, str]:
     """Map each track of a pair to the other."""
     return {track: other for first, second in pairs for track, other in ((first, second), (second, first))}
+
+
+def load_gtzan(folder: Path, kind: TrackKind = "audio") -> Dataset:
+    """Read GTZAN from a folder with ``tracks.csv``, ``audio``, ``logmel`` and ``features_30_sec.csv``.
+
+    ``tracks.csv`` says, in columns ``audio`` and ``logmel``, which files there are; a folder may hold some.
+
+    Parameters
+    ----------
+    folder : Path
+    kind : {"audio", "spectrogram", "table"}
+        Which of the three to read.
+
+    Raises
+    ------
+    DataError
+        As `load_dataset`.
+    """
+    kind = checked_kind(kind) or "audio"
+    if kind == "table":
+        return load_table(folder / _TABLE)
+    column = _COLUMNS[kind]
+    rows = [row.values for row in read_rows(folder / "tracks.csv", ("track", "genre", column))]
+    tracks = [
+        Track(row["track"], folder / row[column], row["genre"], row["track"], kind)
+        for row in rows
+        if row[column]
+    ]
+    issues = _not_here([row["track"] for row in rows if not row[column]], len(rows), folder / column)
+    return build_gtzan(tracks, issues, folder)
+
+
+def is_indexed_gtzan(folder: Path) -> bool:
+    """Return whether a folder has the layout that `load_gtzan` reads."""
+    index = folder / "tracks.csv"
+    return index.is_file() and {"track", "genre", "audio", "logmel"} <= set(table_header(index))
+
+
+def _not_here(absent: list[str], total: int, folder: Path) -> list[DatasetIssue]:
+    corrupt = load_index().corrupt
+    issues = [corrupt_issue(track, folder) for track in absent if track in corrupt]
+    if len(absent) > len(issues):
+        message = f"{len(absent)} of {total} tracks have no file here"
+        issues.append(DatasetIssue("not_here", "", str(folder), message))
+    return issues
+
+
+def corrupt_issue(track: str, path: Path) -> DatasetIssue:
+    """Return the issue for a track that is left out because all known copies of it are damaged."""
+    return DatasetIssue("known_corrupt", track, str(path), "left out: damaged in the copies that circulate")
+
+
+def build_gtzan(tracks: Iterable[Track], issues: Iterable[DatasetIssue], source: Path) -> Dataset:
+    """Build the data set of tracks with GTZAN's names: with artists as groups, and the published splits.
+
+    Parameters
+    ----------
+    tracks : iterable of Track
+        Their ids are GTZAN's names.
+    issues : iterable of DatasetIssue
+        What was found odd so far.
+    source : Path
+        For error messages.
+    """
+    index = load_index()
+    kept, faults = keep_present(tracks)
+    grouped = [replace(track, group=_gtzan_group(track)) for track in kept]
+    paths = {track.id: str(track.path) for track in grouped}
+    replicas = [
+        replica_issue(track, paths[track], index.replicas[track])
+        for track in sorted(paths)
+        if index.replicas.get(track) in paths
+    ]
+    canonical = {track: index.canonical_id(track) for track in paths}
+    splits = {
+        name: {
+            track: part[track_id] for track, track_id in canonical.items() if track_id and track_id in part
+        }
+        for name, part in (("fault-filtered", index.fault_filtered), ("artist-folds", index.folds))
+    }
+    return build_dataset("gtzan", grouped, [*issues, *faults, *replicas], source, splits)
+
+
+def _gtzan_group(track: Track) -> str:
+    track_id = load_index().canonical_id(track.id)
+    return load_index().groups[track_id] if track_id else track.group
+
+
+def has_gtzan_names(tracks: Iterable[Track], name: Callable[[Track], str]) -> bool:
+    """Return whether all tracks are GTZAN's.
+
+    Parameters
+    ----------
+    tracks : iterable of Track
+    name : callable
+        Returns the name of a track, which must be one of GTZAN's and agree with the track's label.
+    """
+    index = load_index()
+    canonical = [(index.canonical_id(name(track)), track.label) for track in tracks]
+    return all(track_id is not None and track_id.startswith(f"{label}.") for track_id, label in canonical)
+
+
+def load_table(path: Path) -> Dataset:
+    """Read a table of features with the columns ``filename`` and ``label``, as GTZAN's is distributed.
+
+    Parameters
+    ----------
+    path : Path
+        A CSV file; tracks with GTZAN's names get its artists as groups.
+
+    Raises
+    ------
+    DataError
+        As `load_dataset`.
+    """
+    table = read_table(path)
+    if "" in table.labels:
+        raise DataError("dataset_invalid", f"{path}: rows without a label", "fill in the column label")
+    tracks = [
+        Track(name, path, label, name, "table")
+        for name, label in zip(table.tracks, table.labels, strict=True)
+    ]
+    if has_gtzan_names(tracks, lambda track: track.id):
+        return build_gtzan(tracks, [], path)
+    return build_dataset(path.stem, tracks, [], path)

@@ -9,17 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from genrescope import audio, features
 from genrescope.datasets import spectrograms, tables
 from genrescope.errors import AudioError, DataError
-from genrescope.features import FeatureSpec, segment_frames
-from genrescope.types import FloatArray, IntArray, Track
+from genrescope.features import FeatureCache, FeatureSpec, segment_frames
+from genrescope.types import Float64Array, FloatArray, IntArray, Track
 
-Layout = tuple[
-    FloatArray, IntArray, npt.NDArray[np.float64]
-]  # a track's features, segment starts and weights
+Layout = tuple[FloatArray, IntArray, Float64Array]  # a track's features, segment starts and weights
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,7 @@ class SegmentDataset:
     width: int
     track: IntArray
     start: IntArray
-    weights: npt.NDArray[np.float64]
+    weights: Float64Array
 
     def __len__(self) -> int:
         return len(self.track)
@@ -201,7 +198,7 @@ def _read_segments(track: Track, spec: FeatureSpec, seconds: float, hop_seconds:
 
 def _read_picture(track: Track, spec: FeatureSpec, cache: Path | None) -> FloatArray:
     if track.kind == "audio":
-        return features.get_or_compute(cache, track.path, spec, lambda: _compute_whole(track, spec))
+        return FeatureCache(cache).get_or_compute(track.path, spec, lambda: _compute_whole(track, spec))
     if track.kind != "spectrogram" or spec.kind != "log_mel":
         raise DataError(
             "dataset_invalid",

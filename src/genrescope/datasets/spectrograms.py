@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from genrescope.errors import ConfigError, DataError, missing_extra
-from genrescope.types import FloatArray, IntArray
+from genrescope.types import Float64Array, FloatArray, IntArray, UInt8Array
 
 SPECTROGRAM_SUFFIXES: Final = frozenset({".png", ".npy"})
 
@@ -39,7 +39,7 @@ def load_spectrogram(path: Path) -> FloatArray:
     ------
     DataError
         ``dataset_not_found``, or ``dataset_invalid`` for color plots, damaged files, wrong shapes, NaN.
-    EnvironmentFailure
+    MissingDependencyError
         ``missing_dependency`` where Pillow is not installed.
     """
     if not path.is_file():
@@ -49,12 +49,12 @@ def load_spectrogram(path: Path) -> FloatArray:
     return _checked(decode_db(_read_image(path)[::-1]), path)
 
 
-def decode_db(picture: npt.NDArray[np.uint8]) -> FloatArray:
+def decode_db(picture: UInt8Array) -> FloatArray:
     """Turn the gray values of pictures into decibels: 0 is -80 dB, 255 is 0 dB."""
     return picture.astype(np.float32) / np.float32(255) * np.float32(80) - np.float32(80)
 
 
-def encode_db(decibels: FloatArray) -> npt.NDArray[np.uint8]:
+def encode_db(decibels: FloatArray) -> UInt8Array:
     """Turn decibels into gray values, in steps of 0.31 dB; what is out of -80 to 0 dB goes to the ends."""
     return np.round(np.clip(decibels / 80 + 1, 0, 1) * 255).astype(np.uint8)
 
@@ -117,11 +117,11 @@ def interpolate_columns(spectrogram: FloatArray, frames: int) -> FloatArray:
     return np.asarray(mixed, dtype=np.float32)
 
 
-def _positions(columns: int, frames: int) -> npt.NDArray[np.float64]:
+def _positions(columns: int, frames: int) -> Float64Array:
     return (1.78522 * np.arange(columns) + 2.80027) * frames / 1293
 
 
-def _read_image(path: Path) -> npt.NDArray[np.uint8]:
+def _read_image(path: Path) -> UInt8Array:
     try:
         from PIL import Image
     except ImportError:

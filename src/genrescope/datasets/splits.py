@@ -5,21 +5,19 @@ A split is made of units: tracks, or for ``segment-random`` single segments. Not
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from genrescope.datasets import gtzan
 from genrescope.errors import ConfigError, DataError
-from genrescope.types import IntArray, Track
+from genrescope.types import Float64Array, IntArray, Track
+from genrescope.utils import did_you_mean
 
 _PASSES = 5
 
-Numbers = npt.NDArray[np.float64]
 SplitParts = tuple[IntArray, IntArray, IntArray]
 
 
@@ -104,9 +102,9 @@ def get_protocol(protocol: str) -> Protocol:
         ``invalid_argument`` for a name that is none.
     """
     if protocol not in PROTOCOLS:
-        near = difflib.get_close_matches(protocol, PROTOCOLS, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(PROTOCOLS)}"
-        raise ConfigError("invalid_argument", f"no protocol is named {protocol!r}", hint)
+        raise ConfigError(
+            "invalid_argument", f"no protocol is named {protocol!r}", did_you_mean(protocol, PROTOCOLS)
+        )
     return PROTOCOLS[protocol]
 
 
@@ -249,7 +247,7 @@ def _look_up(tracks: Sequence[Track]) -> SplitParts:
     return train, validation, test
 
 
-def _allot(counts: Numbers, shares: Numbers, generator: np.random.Generator) -> IntArray:
+def _allot(counts: Float64Array, shares: Float64Array, generator: np.random.Generator) -> IntArray:
     """Allot groups to parts of the given shares, as evenly over genres as groups allow.
 
     The cost is the chi-square distance between tracks per part and genre, and those wanted. Large groups
@@ -316,7 +314,7 @@ def _check_options(test: float, validation: float, folds: int, fold: int, seed: 
         raise _bad_use(f"seed is {seed}", "give 0 or more")
 
 
-def _check_groups(counts: Numbers, folds: int, names: list[str]) -> None:
+def _check_groups(counts: Float64Array, folds: int, names: list[str]) -> None:
     artists = np.count_nonzero(counts, axis=0)
     fewest = int(artists.min())
     if fewest < folds:

@@ -10,9 +10,9 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from genrescope.errors import DataError
+from genrescope.types import Float64Array
 
 _MEANS = (
     "chroma_stft_mean",
@@ -42,7 +42,7 @@ class Table:
     tracks: tuple[str, ...]
     labels: tuple[str, ...]
     columns: tuple[str, ...]
-    values: npt.NDArray[np.float64]
+    values: Float64Array
 
 
 def read_rows(path: Path, required: Sequence[str]) -> list[Row]:
@@ -93,7 +93,7 @@ def read_table(path: Path) -> Table:
     )
 
 
-def paper_means(table: Table) -> npt.NDArray[np.float64]:
+def paper_means(table: Table) -> Float64Array:
     """Return the six means that the paper's SVM and logistic regression see, shape (tracks, 6).
 
     Chroma, spectral centroid, spectral bandwidth, roll-off, zero-crossing rate, and the mean of MFCC 1 to 20.

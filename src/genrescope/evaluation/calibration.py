@@ -14,8 +14,6 @@ import numpy.typing as npt
 
 from genrescope.errors import ConfigError
 from genrescope.evaluation.metrics import (
-    Float64Array,
-    IntArray,
     Labels,
     bin_indices,
     checked_labels,
@@ -26,6 +24,7 @@ from genrescope.evaluation.metrics import (
     expected_ece,
     top_classes,
 )
+from genrescope.types import Float64Array, IntArray
 
 BOUNDS = (0.05, 20.0)
 MIN_ANSWERS = 20

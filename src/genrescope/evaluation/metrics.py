@@ -15,10 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from genrescope.errors import ConfigError, DataError
+from genrescope.types import BoolArray, Float64Array, IntArray
 
-Float64Array = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 Labels = npt.ArrayLike
 
 # Draws held in memory at a time.

@@ -16,8 +16,6 @@ import numpy.typing as npt
 from genrescope.errors import DataError
 from genrescope.evaluation.calibration import CalibrationReport, calibration_report
 from genrescope.evaluation.metrics import (
-    Float64Array,
-    IntArray,
     Interval,
     Labels,
     accuracy,
@@ -36,6 +34,7 @@ from genrescope.evaluation.metrics import (
     precision_recall_f1,
     weighted_means,
 )
+from genrescope.types import Float64Array, IntArray
 
 __all__ = [
     "ClassMetrics",

@@ -1,7 +1,8 @@
 """Features of audio segments: their specification, extraction and cache."""
 
-from genrescope.features.cache import get_or_compute
-from genrescope.features.extraction import (
+from genrescope.features.cache import FeatureCache
+from genrescope.features.extraction import extract, extract_features
+from genrescope.features.spec import (
     EFFICIENTAT,
     FEATURES,
     PAPER_LOG_MEL,
@@ -9,8 +10,8 @@ from genrescope.features.extraction import (
     PAPER_SEQUENCE,
     SPECTROGRAM_LOG_MEL,
     FeatureSpec,
-    extract,
     feature_dimension,
+    feature_names,
     segment_frames,
 )
 
@@ -21,9 +22,11 @@ __all__ = [
     "PAPER_MEANS",
     "PAPER_SEQUENCE",
     "SPECTROGRAM_LOG_MEL",
+    "FeatureCache",
     "FeatureSpec",
     "extract",
+    "extract_features",
     "feature_dimension",
-    "get_or_compute",
+    "feature_names",
     "segment_frames",
 ]

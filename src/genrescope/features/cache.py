@@ -6,57 +6,92 @@ A file that moves keeps its features; a file or a spec that changes gets new one
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from genrescope.errors import EnvironmentFailure
-from genrescope.features.extraction import FeatureSpec
+from genrescope.errors import WriteError
+from genrescope.features.spec import FeatureSpec
 from genrescope.types import FloatArray
-from genrescope.utils import write_atomic
+from genrescope.utils import sha256_file, sha256_text, write_atomic
 
-# Raised when features.compute changes its numbers, so that old entries are not found again.
+# Raised when extract changes its numbers, so that old entries are not found again.
 FEATURES_VERSION = 1
 
 
-def content_hash(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+@dataclass(frozen=True)
+class FeatureCache:
+    """Features of audio files in a folder.
 
+    Attributes
+    ----------
+    folder : Path or None
+        Where they are kept; it need not exist. None: nothing is kept, and everything computed.
+    """
 
-def cache_key(path: Path, spec: FeatureSpec) -> str:
-    """Return the name under which the features of ``path`` are kept."""
-    identity = json.dumps([content_hash(path), spec.to_json(), FEATURES_VERSION], sort_keys=True)
-    return hashlib.sha256(identity.encode()).hexdigest()
+    folder: Path | None
 
+    def get_or_compute(self, path: Path, spec: FeatureSpec, compute: Callable[[], FloatArray]) -> FloatArray:
+        """Return the kept features of a file, or compute and keep them.
 
-def get_or_compute(
-    folder: Path | None, path: Path, spec: FeatureSpec, compute: Callable[[], FloatArray]
-) -> FloatArray:
-    """Return the kept features of ``path``, or compute and keep them. ``folder`` None keeps nothing."""
-    if folder is None:
-        return compute()
-    name = cache_key(path, spec)
-    entry = folder / name[:2] / f"{name}.npy"
-    kept = _read(entry)
-    if kept is not None:
-        return kept
-    features = compute()
-    with contextlib.suppress(EnvironmentFailure):  # a cache that cannot be written makes the next run slower
-        _write(entry, features)
-    return features
+        Parameters
+        ----------
+        path : Path
+            The audio file.
+        spec : FeatureSpec
+        compute : callable
+            Returns the features; called where there is no entry, or a damaged one.
+
+        Returns
+        -------
+        ndarray, float32
+
+        Raises
+        ------
+        OSError
+            The file cannot be read.
+        """
+        if self.folder is None:
+            return compute()
+        key = self.key(path, spec)
+        # A second level of folders: many file systems are slow where one holds tens of thousands of files.
+        entry = self.folder / key[:2] / f"{key}.npy"
+        kept = _read(entry)
+        if kept is not None:
+            return kept
+        features = compute()
+        with contextlib.suppress(WriteError):  # without an entry the next run is slower, no more
+            _write(entry, features)
+        return features
+
+    @staticmethod
+    def key(path: Path, spec: FeatureSpec) -> str:
+        """Return the name under which the features of a file are kept.
+
+        Parameters
+        ----------
+        path : Path
+            The audio file; its content is hashed, so that its name does not matter.
+        spec : FeatureSpec
+
+        Returns
+        -------
+        str
+            64 hexadecimal digits.
+        """
+        return sha256_text(json.dumps([sha256_file(path), spec.to_json(), FEATURES_VERSION], sort_keys=True))
 
 
 def _read(entry: Path) -> FloatArray | None:
+    """Return an entry; None where it is absent or damaged, which is the same to the caller."""
     try:
         kept: FloatArray = np.load(entry, allow_pickle=False)
     except (OSError, ValueError, EOFError):
-        return None  # absent, or damaged: computed anew either way
+        return None
     return kept
 
 

@@ -1,22 +1,15 @@
-"""Samples to what a model sees: log-mel, sequence or vector, as a `FeatureSpec` says.
-
-The spec travels in the model file, so that a model is always fed what it was trained on.
-"""
+"""Samples to what a model is fed: log-mel, sequence or vector, as a `FeatureSpec` says."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from collections.abc import Callable
 
 import numpy as np
 
-from genrescope.errors import AudioError, ConfigError, ModelError
-from genrescope.features.filterbanks import PITCH_CLASSES, MelScale
+from genrescope import audio
+from genrescope.errors import AudioError, ConfigError
+from genrescope.features.spec import PAPER_LOG_MEL, STATISTICS, FeatureSpec
 from genrescope.features.spectral import (
-    CONTRAST_FMIN,
-    CONTRAST_OCTAVES,
-    PadMode,
     Spectrum,
     chroma,
     decibels,
@@ -29,115 +22,80 @@ from genrescope.features.spectral import (
     spectral_rolloff,
     zero_crossing_rate,
 )
-from genrescope.types import FloatArray
-
-Kind = Literal["log_mel", "sequence", "vector"]
-LogScale = Literal["db", "natural"]
-
-FEATURES = (
-    "mfcc",
-    "chroma",
-    "spectral_contrast",
-    "spectral_centroid",
-    "spectral_bandwidth",
-    "spectral_rolloff",
-    "zero_crossing_rate",
-    "rms",
-)
-STATISTICS: dict[str, Callable[..., Any]] = {"mean": np.mean, "std": np.std, "var": np.var}
-
-_CHOICES = {
-    "kind": ("log_mel", "sequence", "vector"),
-    "pad_mode": ("constant", "reflect"),
-    "mel_scale": ("slaney", "kaldi"),
-    "log": ("db", "natural"),
-}
+from genrescope.types import Audio, FloatArray
 
 
-@dataclass(frozen=True)
-class FeatureSpec:
-    """Everything that decides which numbers a model is fed; the defaults are librosa 0.11's.
+def extract_features(
+    source: audio.Source | Audio | FloatArray,
+    spec: FeatureSpec = PAPER_LOG_MEL,
+    *,
+    sample_rate: int | None = None,
+    seconds: float | None = None,
+    hop_seconds: float | None = None,
+) -> FloatArray:
+    """Compute the features of a file or of samples.
 
-    Attributes
+    Parameters
     ----------
-    kind : {"log_mel", "sequence", "vector"}
-        Mel bands over time, named features over time, or statistics of named features.
-    sample_rate : int
-        In Hz.
-    n_fft, hop_length, win_length : int
-        Frame, step and Hann window in samples; without ``win_length`` the window fills the frame.
-    window_periodic : bool
-        Whether the window is periodic or symmetric.
-    pad_mode : {"constant", "reflect"}
-        What half a frame beyond both ends of the signal holds: zeros, or its mirror image.
-    pre_emphasis : float, optional
-        The signal becomes ``x[t + 1] - pre_emphasis * x[t]``, one sample shorter.
-    n_mels, fmin, fmax, mel_scale : int, float, float, {"slaney", "kaldi"}
-        Mel bands: how many, from and to which frequency in Hz (half the rate if none), and of which shape.
-    log : {"db", "natural"}
-        10 log10 of the power, floored at -100; or ``(log(power + 1e-5) + 4.5) / 5``, as EfficientAT does.
-    n_mfcc : int
-        How many cepstral coefficients; for them the mel bands of this spec are used.
-    features : tuple of str
-        Names out of ``FEATURES``, for sequences and vectors.
-    statistics : tuple of str
-        Names out of ``STATISTICS``, for vectors.
-    pool_bins : bool
-        Whether a statistic runs over a feature's rows as well as its frames, giving one number.
+    source : str, PathLike, bytes, Audio or ndarray
+        A path; a whole file in memory; decoded audio; or mono samples, shape (n,), float32, with
+        ``sample_rate``.
+    spec : FeatureSpec
+        Which features; the audio is resampled to its rate.
+    sample_rate : int, optional
+        In Hz, of samples in an array; for these alone.
+    seconds : float, optional
+        Cut the audio into segments of this length first. None: the whole of it is one segment.
+    hop_seconds : float, optional
+        From the start of one segment to that of the next; at most ``seconds``. None: no overlap.
+
+    Returns
+    -------
+    ndarray, float32
+        Log-mel (segments, mels, frames), sequence (segments, frames, features) or vector (segments,
+        features).
 
     Raises
     ------
+    AudioError
+        A file that cannot be used, as of `load_audio`; ``audio_no_samples`` for an empty array.
     ConfigError
-        ``invalid_config``, if the settings contradict each other.
+        ``invalid_argument``: an array without a sample rate or not one-dimensional, a sample rate beside a
+        file, or segments that make no sense.
+
+    Examples
+    --------
+    >>> from genrescope import extract_features
+    >>> from genrescope.features import PAPER_SEQUENCE
+    >>> extract_features("song.mp3", PAPER_SEQUENCE, seconds=3.0).shape
+    (10, 130, 40)
     """
+    clip = _decoded(source, spec.sample_rate, sample_rate)
+    if seconds is None:
+        return extract(clip.samples[None], clip.sample_rate, spec)
+    segments = audio.split(clip, seconds=seconds, hop_seconds=hop_seconds)
+    return extract(segments.samples, segments.sample_rate, spec)
 
-    kind: Kind
-    sample_rate: int = 22050
-    n_fft: int = 2048
-    hop_length: int = 512
-    win_length: int | None = None
-    window_periodic: bool = True
-    pad_mode: PadMode = "constant"
-    pre_emphasis: float | None = None
-    n_mels: int = 128
-    fmin: float = 0.0
-    fmax: float | None = None
-    mel_scale: MelScale = "slaney"
-    log: LogScale = "db"
-    n_mfcc: int = 20
-    features: tuple[str, ...] = ()
-    statistics: tuple[str, ...] = ()
-    pool_bins: bool = False
 
-    def __post_init__(self) -> None:
-        for fault in _faults(self):
-            raise ConfigError("invalid_config", f"feature settings: {fault}", "correct this setting")
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the spec as JSON-ready values."""
-        return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
-
-    @classmethod
-    def from_json(cls, settings: object) -> FeatureSpec:
-        """Read a spec back from what `to_json` gave.
-
-        Raises
-        ------
-        ModelError
-            ``model_incompatible``, for keys that are missing, unknown or of the wrong type, and for settings
-            that contradict each other.
-        """
-        types = {field.name: str(field.type) for field in fields(cls)}
-        if not isinstance(settings, dict) or settings.keys() != types.keys():
-            raise _foreign(_difference(settings, types.keys()))
-        for key, value in settings.items():
-            if not _has_type(value, types[key]):
-                raise _foreign(f"{key} cannot be {value!r}")
-        known: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in settings.items()}
-        try:
-            return cls(**known)
-        except ConfigError as error:
-            raise _foreign(error.message.removeprefix("feature settings: ")) from error
+def _decoded(source: audio.Source | Audio | FloatArray, rate: int, source_rate: int | None) -> Audio:
+    """Return the audio of a source at ``rate`` Hz."""
+    if isinstance(source, np.ndarray):
+        if source_rate is None or source.ndim != 1:
+            raise ConfigError(
+                "invalid_argument",
+                f"samples of shape {source.shape} at {source_rate} Hz",
+                "give mono samples of shape (n,), and their sample_rate in Hz",
+            )
+        source = Audio(source.astype(np.float32, copy=False), source_rate)
+    elif source_rate is not None:
+        raise ConfigError(
+            "invalid_argument",
+            f"sample_rate = {source_rate} beside audio that has its own",
+            "leave it out: it is for samples in an array",
+        )
+    if isinstance(source, Audio):
+        return audio.resample(source, rate)
+    return audio.load_audio(source, sample_rate=rate)
 
 
 def extract(samples: FloatArray, sample_rate: int, spec: FeatureSpec) -> FloatArray:
@@ -146,6 +104,7 @@ def extract(samples: FloatArray, sample_rate: int, spec: FeatureSpec) -> FloatAr
     Parameters
     ----------
     samples : ndarray, shape (segments, n), float32
+        Mono.
     sample_rate : int
         In Hz; must be the spec's.
     spec : FeatureSpec
@@ -164,43 +123,11 @@ def extract(samples: FloatArray, sample_rate: int, spec: FeatureSpec) -> FloatAr
         ``audio_no_samples``, for no segments, or segments too short for the spec.
     """
     _check(samples, sample_rate, spec)
-    road = {"log_mel": _log_mel, "sequence": _sequence, "vector": _vector}[spec.kind]
-    return np.stack([road(_emphasised(segment, spec), spec) for segment in samples])
+    compute = {"log_mel": _log_mel, "sequence": _sequence, "vector": _vector}[spec.kind]
+    return np.stack([compute(_pre_emphasized(segment, spec), spec) for segment in samples])
 
 
-def segment_frames(spec: FeatureSpec, seconds: float) -> int:
-    """Return how many frames a segment has: those of a centered STFT of its samples."""
-    samples = round(seconds * spec.sample_rate) - (spec.pre_emphasis is not None)  # pre-emphasis takes one
-    return 1 + samples // spec.hop_length
-
-
-def feature_dimension(spec: FeatureSpec) -> int:
-    """Count the numbers of a frame (log-mel and sequence) or of a segment (vector)."""
-    return len(feature_names(spec))
-
-
-def feature_names(spec: FeatureSpec) -> tuple[str, ...]:
-    """Name every row of a log-mel and every column of a sequence or vector, such as ``mfcc_3_mean``."""
-    if spec.kind == "log_mel":
-        return _numbered("mel", spec.n_mels)
-    rows = [name for feature in spec.features for name in _row_names(feature, spec)]
-    if spec.kind == "sequence":
-        return tuple(rows)
-    return tuple(f"{row}_{statistic}" for row in rows for statistic in spec.statistics)
-
-
-def _row_names(feature: str, spec: FeatureSpec) -> tuple[str, ...]:
-    if spec.kind == "vector" and spec.pool_bins:
-        return (feature,)
-    heights = {"mfcc": spec.n_mfcc, "chroma": PITCH_CLASSES, "spectral_contrast": CONTRAST_OCTAVES + 1}
-    return _numbered(feature, heights[feature]) if feature in heights else (feature,)
-
-
-def _numbered(name: str, count: int) -> tuple[str, ...]:
-    return tuple(f"{name}_{number}" for number in range(1, count + 1))
-
-
-def _emphasised(segment: FloatArray, spec: FeatureSpec) -> FloatArray:
+def _pre_emphasized(segment: FloatArray, spec: FeatureSpec) -> FloatArray:
     if spec.pre_emphasis is None:
         return segment
     return segment[1:] - np.float32(spec.pre_emphasis) * segment[:-1]
@@ -218,7 +145,10 @@ def _sequence(samples: FloatArray, spec: FeatureSpec) -> FloatArray:
 
 
 def _vector(samples: FloatArray, spec: FeatureSpec) -> FloatArray:
-    """Pool every feature over its frames, in float64: row after row, of each all statistics."""
+    """Pool every feature over its frames: row after row, of each all statistics.
+
+    Sums run in float64: in float32, rounding would depend on the order in which NumPy adds.
+    """
     axis = None if spec.pool_bins else 1
     columns = [
         np.stack([STATISTICS[name](track, axis=axis, dtype=np.float64) for name in spec.statistics], axis=-1)
@@ -230,7 +160,7 @@ def _vector(samples: FloatArray, spec: FeatureSpec) -> FloatArray:
 def _tracks(samples: FloatArray, spec: FeatureSpec) -> list[FloatArray]:
     """Compute the spec's features over time, each (rows, frames), from one spectrum."""
     spectrum = _spectrum(samples, spec, keep=True)
-    roads: dict[str, Callable[[], FloatArray]] = {
+    features: dict[str, Callable[[], FloatArray]] = {
         "mfcc": lambda: mfcc(_mel(spectrum, spec), spec.n_mfcc),
         "chroma": lambda: chroma(spectrum),
         "spectral_contrast": lambda: spectral_contrast(spectrum),
@@ -240,7 +170,7 @@ def _tracks(samples: FloatArray, spec: FeatureSpec) -> list[FloatArray]:
         "zero_crossing_rate": lambda: zero_crossing_rate(samples, spec.n_fft, spec.hop_length),
         "rms": lambda: rms(spectrum),
     }
-    return [np.atleast_2d(roads[feature]()) for feature in spec.features]
+    return [np.atleast_2d(features[feature]()) for feature in spec.features]
 
 
 def _spectrum(samples: FloatArray, spec: FeatureSpec, *, keep: bool) -> Spectrum:
@@ -279,108 +209,3 @@ def _check(samples: FloatArray, sample_rate: int, spec: FeatureSpec) -> None:
             f"{samples.shape[0]} segments of {samples.shape[1]} samples hold nothing to compute features of",
             "give at least one segment of one frame",
         )
-
-
-def _faults(spec: FeatureSpec) -> Iterator[str]:
-    """Yield what is wrong with a spec, in words."""
-    for key, choices in _CHOICES.items():
-        if getattr(spec, key) not in choices:
-            yield f"{key} is {getattr(spec, key)!r}, not one of {', '.join(choices)}"
-    sizes = ("sample_rate", "n_fft", "hop_length", "n_mels", "n_mfcc")
-    yield from (f"{key} must be at least 1" for key in sizes if getattr(spec, key) < 1)
-    if spec.n_fft % 2:
-        yield "n_fft must be even"
-    if spec.win_length is not None and not 1 <= spec.win_length <= spec.n_fft:
-        yield "win_length must lie between 1 and n_fft"
-    if spec.n_mfcc > spec.n_mels:
-        yield "n_mfcc cannot be more than n_mels"
-    nyquist = spec.sample_rate / 2
-    if not 0 <= spec.fmin < (nyquist if spec.fmax is None else spec.fmax) <= nyquist:
-        yield "fmin and fmax must rise and lie between 0 and half the sample rate"
-    if spec.pre_emphasis is not None and not 0 < spec.pre_emphasis <= 1:
-        yield "pre_emphasis must lie between 0 and 1"
-    yield from _choice_faults(spec)
-
-
-def _choice_faults(spec: FeatureSpec) -> Iterator[str]:
-    """Yield what is wrong with the chosen features and statistics."""
-    yield from _list_faults("features", spec.features, FEATURES, wanted=spec.kind != "log_mel")
-    yield from _list_faults("statistics", spec.statistics, tuple(STATISTICS), wanted=spec.kind == "vector")
-    if spec.pool_bins and spec.kind != "vector":
-        yield "pool_bins is for vectors"
-    if "spectral_contrast" in spec.features:
-        if spec.sample_rate / 2 <= CONTRAST_FMIN * 2 ** (CONTRAST_OCTAVES - 1):
-            yield "spectral_contrast needs a sample rate above 12800 Hz"
-        if spec.sample_rate / spec.n_fft > CONTRAST_FMIN:
-            yield "spectral_contrast needs a larger n_fft: bins of 200 Hz or less"
-
-
-def _list_faults(key: str, chosen: tuple[str, ...], known: tuple[str, ...], *, wanted: bool) -> Iterator[str]:
-    if wanted != bool(chosen):
-        yield f"{key} must {'' if wanted else 'not '}be given for this kind"
-    if len(set(chosen)) < len(chosen):
-        yield f"{key} holds a name twice"
-    yield from (
-        f"{key} holds {name!r}, which is none of {', '.join(known)}" for name in chosen if name not in known
-    )
-
-
-def _has_type(value: object, declared: str) -> bool:
-    """Tell whether a JSON value fits a declared field type; true and false are no numbers."""
-    if declared.startswith("tuple"):
-        return isinstance(value, list) and all(isinstance(item, str) for item in value)
-    if value is None:
-        return declared.endswith("None")
-    kind = {"bool": (bool,), "int": (int,), "float": (int, float)}.get(declared.split()[0], (str,))
-    return type(value) in kind
-
-
-def _difference(settings: object, expected: Any) -> str:
-    if not isinstance(settings, dict):
-        return f"they are a {type(settings).__name__}, not a table"
-    missing, unknown = sorted(expected - settings.keys()), sorted(map(repr, settings.keys() - expected))
-    return "; ".join(
-        f"{word} {', '.join(keys)}" for word, keys in (("no", missing), ("unknown", unknown)) if keys
-    )
-
-
-def _foreign(what: str) -> ModelError:
-    return ModelError(
-        "model_incompatible",
-        f"the feature settings are not ones of this version: {what}",
-        "use a model file written by this version of genrescope, or train the model again",
-    )
-
-
-# The paper's features (sections 3 and 4), and the front ends of pictures and of a pre-trained network.
-PAPER_MEANS = FeatureSpec(
-    "vector",
-    features=(
-        "chroma",
-        "spectral_centroid",
-        "spectral_bandwidth",
-        "spectral_rolloff",
-        "zero_crossing_rate",
-        "mfcc",
-    ),
-    statistics=("mean",),
-    pool_bins=True,
-)
-PAPER_SEQUENCE = FeatureSpec(
-    "sequence", features=("mfcc", "spectral_centroid", "chroma", "spectral_contrast")
-)
-PAPER_LOG_MEL = FeatureSpec("log_mel")
-SPECTROGRAM_LOG_MEL = FeatureSpec("log_mel", hop_length=914)
-EFFICIENTAT = FeatureSpec(
-    "log_mel",
-    sample_rate=32000,
-    n_fft=1024,
-    hop_length=320,
-    win_length=800,
-    window_periodic=False,
-    pad_mode="reflect",
-    pre_emphasis=0.97,
-    fmax=15000.0,
-    mel_scale="kaldi",
-    log="natural",
-)

@@ -12,9 +12,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from genrescope.types import FloatArray
+from genrescope.types import Float64Array, FloatArray
 
-Float64Array = npt.NDArray[np.float64]
 MelScale = Literal["slaney", "kaldi"]
 
 PITCH_CLASSES = 12

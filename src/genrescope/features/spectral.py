@@ -28,7 +28,7 @@ from genrescope.features.filterbanks import (
     fft_frequencies,
     hann_window,
 )
-from genrescope.types import FloatArray
+from genrescope.types import Float64Array, FloatArray
 
 PadMode = Literal["constant", "reflect"]
 
@@ -90,7 +90,7 @@ class Spectrum:
         return len(self.frames)
 
     @property
-    def frequencies(self) -> npt.NDArray[np.float64]:
+    def frequencies(self) -> Float64Array:
         """Center of every bin in Hz, shape (bins,)."""
         return fft_frequencies(self.sample_rate, self.n_fft)
 
@@ -125,7 +125,7 @@ class Spectrum:
         return np.sqrt(self.power)
 
 
-def _double_rfft(frames: npt.NDArray[np.float64]) -> npt.NDArray[np.complex64]:
+def _double_rfft(frames: Float64Array) -> npt.NDArray[np.complex64]:
     """Transform in float64: the noise of float32 would fill the valleys that spectral contrast measures."""
     return np.fft.rfft(frames).astype(np.complex64)
 

@@ -1,4 +1,4 @@
-"""The main road: a file in, ranked genres and their course out."""
+"""The one way from a file to a result: decode, segment, extract features, predict, take the weighted mean."""
 
 from __future__ import annotations
 
@@ -8,22 +8,25 @@ from os import PathLike
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from genrescope import audio, features, models
 from genrescope.errors import AudioError, ConfigError
 from genrescope.inference import excerpts
 from genrescope.models import Model, ModelOutput
-from genrescope.types import FloatArray, Prediction, Segments, Timeline, label_scores
+from genrescope.types import Float64Array, FloatArray, Prediction, Segments, Timeline, label_scores
 
-Float64Array = npt.NDArray[np.float64]
 # How far before its stated end a file must still have sound to be taken for whole.
 _END_SECONDS = 1.0
-Source = str | PathLike[str] | bytes
 
 
 class Classifier:
-    """A model, ready to hear music.
+    """A model, ready to classify audio.
+
+    Parameters
+    ----------
+    model : Model
+    threshold : float, optional
+        The score, from 0 to 1, below which a result is uncertain; None: the model's own.
 
     Examples
     --------
@@ -50,8 +53,12 @@ class Classifier:
 
         Parameters
         ----------
-        min_score : float, optional
-            Below which score an answer is unsure; None: the model's own choice, made on validation data.
+        name : str or PathLike
+            A model of the package, or the path of a model file.
+        threads : int
+            How many threads the model may use.
+        threshold : float, optional
+            The score below which a result is uncertain; None: the model's own, chosen on validation data.
 
         Raises
         ------
@@ -69,7 +76,7 @@ class Classifier:
 
     def predict(
         self,
-        source: Source,
+        source: audio.Source,
         *,
         timeline: bool = False,
         strict: bool = False,
@@ -83,14 +90,14 @@ class Classifier:
         source : path or bytes
             Any audio file, or its content.
         timeline : bool
-            Keep the scores of every segment in the answer.
+            Keep the scores of every segment in the result.
         strict : bool
             Refuse truncated files instead of flagging them.
         excerpts : bool
-            Hear some places of a long track, and more where they disagree, instead of all of it: several
-            times faster. The answer is then flagged ``excerpts``.
+            Classify some excerpts of a long track, and more where they disagree, instead of all of it:
+            several times faster. The result is then flagged ``excerpts``.
         max_seconds : float, optional
-            Refuse longer sound, as soon as so much of it was decoded: no header is believed.
+            Refuse longer audio, as soon as so much of it was decoded: no header is believed.
 
         Returns
         -------
@@ -103,99 +110,111 @@ class Classifier:
             The file is missing, unreadable, shorter than 1 s, silent, has samples that are not finite, or is
             ``audio_too_long``.
         """
-        # Whether a file is whole, or too long, only hearing all of it can tell.
-        heard = self._predict_excerpts(source) if excerpts and not strict and max_seconds is None else None
-        if heard is None:
-            heard = self._predict_full(source, strict, max_seconds)
+        with audio.AudioFile(source) as file:
+            scored = None
+            # Whether a file is whole, or too long, only decoding all of it can tell.
+            if excerpts and not strict and max_seconds is None:
+                scored = self._predict_excerpts(file)
+            if scored is None:
+                scored = self._predict_full(file, strict, max_seconds)
         info = self.model.info
         course = Timeline(
             classes=info.classes,
-            starts=heard.starts,
-            ends=np.minimum(heard.starts + info.segment_seconds, heard.seconds),
-            scores=heard.answers.scores,
+            starts=scored.starts,
+            ends=np.minimum(scored.starts + info.segment_seconds, scored.seconds),
+            scores=scored.outputs.scores,
         )
         return Prediction(
-            path="<bytes>" if isinstance(source, bytes) else os.fspath(source),
-            scores=_ranked(info.classes, _weighted_mean(heard.answers.scores, heard.weights)),
-            seconds=heard.seconds,
+            path=file.source,
+            scores=_ranked(info.classes, _weighted_mean(scored.outputs.scores, scored.weights)),
+            seconds=scored.seconds,
             model=self.model.name,
-            styles=_ranked(info.styles, _weighted_mean(heard.answers.styles, heard.weights)),
+            styles=_ranked(info.styles, _weighted_mean(scored.outputs.styles, scored.weights)),
             threshold=self.threshold,
-            flags=heard.flags,
+            flags=scored.flags,
             timeline=course if timeline else None,
+            audio=file.info,
         )
 
-    def timeline(self, source: Source, *, strict: bool = False) -> Timeline:
-        """Return the scores of every segment of one piece of music; see ``classify``."""
+    def timeline(self, source: audio.Source, *, strict: bool = False) -> Timeline:
+        """Return the scores of every segment of one piece of music.
+
+        Parameters
+        ----------
+        source, strict
+            As of `predict`, with the same errors.
+        """
         course = self.predict(source, timeline=True, strict=strict).timeline
         assert course is not None  # asked for one line above
         return course
 
-    def _predict_full(self, source: Source, strict: bool, max_seconds: float | None) -> _ScoredSegments:
-        """Hear all of it, block by block."""
+    def _predict_full(
+        self, file: audio.AudioFile, strict: bool, max_seconds: float | None
+    ) -> _ScoredSegments:
+        """Score every segment, block by block, in bounded memory."""
         info = self.model.info
-        starts, weights, answers = [], [], []
-        with audio.open_stream(source, sample_rate=info.features.sample_rate, strict=strict) as stream:
-            pieces = audio.split_stream(
+        starts, weights, outputs = [], [], []
+        with file.stream(sample_rate=info.features.sample_rate, strict=strict) as stream:
+            batches = audio.split_stream(
                 _bounded(stream, max_seconds),
                 info.features.sample_rate,
                 seconds=info.segment_seconds,
                 hop_seconds=info.hop_seconds,
             )
-            for batch in pieces:
+            for batch in batches:
                 starts.append(batch.starts)
                 weights.append(batch.weights)
-                answers.append(self._predict_batch(batch))
+                outputs.append(self._predict_batch(batch))
         return _ScoredSegments(
             np.concatenate(starts),
             np.concatenate(weights),
-            _concatenate(answers),
+            _concatenate(outputs),
             stream.seconds,
             stream.flags,
         )
 
-    def _predict_excerpts(self, source: Source) -> _ScoredSegments | None:
-        """Hear excerpts; None where that would be no gain, or where only the whole can tell what is wrong."""
+    def _predict_excerpts(self, file: audio.AudioFile) -> _ScoredSegments | None:
+        """Score excerpts; None where that is no gain, or where only all of the file tells what is wrong."""
         length = self.model.info.segment_seconds
-        with audio.AudioFile(source) as recording:
-            seconds = recording.info.seconds or 0.0
-            pieces = int(seconds / length)
-            if pieces < excerpts.MIN_SEGMENTS or recording.truncated:
-                return None
-            heard: list[int] = []
-            answers: list[ModelOutput] = []
-            try:
-                for places in excerpts.excerpt_batches(pieces):
-                    batch = self._excerpts(recording, [place * length for place in places])
-                    heard += places
-                    answers.append(self._predict_batch(batch))
-                    if excerpts.should_stop(_concatenate(answers).scores, pieces):
-                        break
-                recording.excerpt(start=seconds - _END_SECONDS, duration=_END_SECONDS / 2)
-            except AudioError:
-                return None
-            if recording.truncated:
-                return None
-        order = np.argsort(heard)
-        joined = _concatenate(answers)
+        seconds = file.info.seconds or 0.0
+        count = int(seconds / length)
+        if count < excerpts.MIN_SEGMENTS or file.truncated:
+            return None
+        scored: list[int] = []
+        outputs: list[ModelOutput] = []
+        try:
+            for chosen in excerpts.excerpt_batches(count):
+                batch = self._decode_excerpts(file, [number * length for number in chosen])
+                scored += chosen
+                outputs.append(self._predict_batch(batch))
+                if excerpts.should_stop(_concatenate(outputs).scores, count):
+                    break
+            # A file that was cut off states its whole length all the same, but has nothing near its end.
+            file.excerpt(start=seconds - _END_SECONDS, duration=_END_SECONDS / 2)
+        except AudioError:
+            return None
+        if file.truncated:
+            return None
+        order = np.argsort(scored)
+        joined = _concatenate(outputs)
         return _ScoredSegments(
-            np.array(heard)[order] * length,
+            np.array(scored)[order] * length,
             np.ones(len(order)),
             ModelOutput(joined.scores[order], joined.styles[order]),
             seconds,
             ("excerpts",),
         )
 
-    def _excerpts(self, recording: audio.AudioFile, starts: list[float]) -> Segments:
+    def _decode_excerpts(self, file: audio.AudioFile, starts: list[float]) -> Segments:
         info = self.model.info
         length, rate = info.segment_seconds, info.features.sample_rate
         size = round(length * rate)
-        pieces = []
+        segments = []
         for start in starts:
-            samples = recording.excerpt(start=start, duration=length, sample_rate=rate).samples
+            samples = file.excerpt(start=start, duration=length, sample_rate=rate).samples
             # A resampler may give a sample more or less than was asked for.
-            pieces.append(samples[:size] if len(samples) >= size else np.resize(samples, size))
-        return Segments(np.stack(pieces), rate, np.array(starts), np.full(len(starts), length))
+            segments.append(samples[:size] if len(samples) >= size else np.resize(samples, size))
+        return Segments(np.stack(segments), rate, np.array(starts), np.full(len(starts), length))
 
     def _predict_batch(self, batch: Segments) -> ModelOutput:
         return self.model.predict(
@@ -204,17 +223,21 @@ class Classifier:
 
 
 class _ScoredSegments(NamedTuple):
-    """The pieces heard of a track: where, for how much they stand, what the model said."""
+    """The segments of a track that were scored.
+
+    ``starts`` in seconds and ``weights``, shape (segments,); the model's ``outputs`` for each of them; the
+    length of the track in seconds; the flags of the result.
+    """
 
     starts: Float64Array
     weights: Float64Array
-    answers: ModelOutput
+    outputs: ModelOutput
     seconds: float
     flags: tuple[str, ...]
 
 
-def _concatenate(answers: Sequence[ModelOutput]) -> ModelOutput:
-    return ModelOutput(*(np.concatenate(part) for part in zip(*answers, strict=True)))
+def _concatenate(outputs: Sequence[ModelOutput]) -> ModelOutput:
+    return ModelOutput(*(np.concatenate(part) for part in zip(*outputs, strict=True)))
 
 
 def _bounded(stream: audio.AudioStream, max_seconds: float | None) -> Iterator[FloatArray]:

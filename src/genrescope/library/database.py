@@ -105,7 +105,7 @@ class Database:
     ------
     DataError
         ``dataset_invalid``: another kind of file, or of a later version.
-    EnvironmentFailure
+    WriteError
         ``write_failed``.
     """
 

@@ -42,7 +42,7 @@ def write_parquet(rows: Iterable[Row], path: Path) -> None:
 
     Raises
     ------
-    EnvironmentFailure
+    MissingDependencyError, WriteError
         ``missing_dependency`` without pyarrow; ``write_failed``.
     """
     try:

@@ -6,7 +6,6 @@ files it had in hand and nothing else.
 
 from __future__ import annotations
 
-import difflib
 import os
 import time
 from collections import Counter
@@ -117,7 +116,7 @@ class Library:
 
         Raises
         ------
-        DataError, EnvironmentFailure
+        DataError, WriteError
             As `database.Database`.
         """
         self.database = Database(default_path() if path is None else Path(path).expanduser())
@@ -160,8 +159,7 @@ class Library:
         known = {*LABELS, *self.database.labels()} if named else set()
         for name in named:
             if name not in known:
-                close = difflib.get_close_matches(name.casefold(), known, n=1)
-                hint = f"did you mean {close[0]!r}?" if close else "see: genrescope library stats"
+                hint = utils.did_you_mean(name.casefold(), known, otherwise="see: genrescope library stats")
                 raise ConfigError("invalid_argument", f"no genre or style is named {name!r}", hint)
         return self.database.rows(wanted)
 
@@ -193,7 +191,7 @@ class Library:
         ------
         ConfigError
             The vocabulary; failures of single files are yielded.
-        EnvironmentFailure
+        MissingDependencyError
             ``missing_dependency`` without mutagen.
         """
         words = (wording or TagOptions()).reader({*LABELS, *self.database.labels()})

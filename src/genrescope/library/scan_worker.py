@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import groupby
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from genrescope import audio, tagging
+from genrescope import audio
 from genrescope.errors import GenrescopeError
 from genrescope.inference import Classifier
-from genrescope.types import Prediction, Timeline, label_scores
+from genrescope.types import Prediction, Timeline
+from genrescope.utils import sha256_file
 
 Job = dict[str, Any]
 MAX_SPANS = 50
@@ -40,17 +40,18 @@ def content_hash(path: Path) -> str | None:
     The audio room says why. A pipe or a device is not even opened: that could wait for ever.
     """
     try:
-        return tagging.file_digest(path) if path.is_file() else None
+        return sha256_file(path) if path.is_file() else None
     except OSError:
         return None
 
 
 def _columns(classifier: Classifier, path: str, excerpts: bool) -> Job:
     try:
-        info = audio.info(path)
         prediction = classifier.predict(path, timeline=True, excerpts=excerpts)
     except GenrescopeError as failure:
         return {"error": failure.code, "message": failure.message, "hint": failure.hint}
+    info = prediction.audio
+    assert info is not None  # every prediction of a file has it
     return {
         "format": info.format,
         "codec": info.codec,
@@ -72,23 +73,13 @@ def answer_columns(prediction: Prediction) -> Job:
 
 
 def summarize_timeline(course: Timeline) -> list[Job]:
-    """Return a timeline in few words: which genre leads from when to when, and its mean score there.
-
-    Of more than `MOST_SPANS` spans, the shortest join their neighbors.
-    """
-    leaders = [int(scores.argmax()) for scores in course.scores]
-    spans = [list(group) for _, group in groupby(range(len(leaders)), key=leaders.__getitem__)]
-    while len(spans) > MAX_SPANS:
-        weakest = min(range(len(spans)), key=lambda place: (len(spans[place]), place))
-        beside = weakest - 1 if weakest else 1
-        first, second = sorted((weakest, beside))
-        spans[first : second + 1] = [spans[first] + spans[second]]
-    return [_span(course, span) for span in spans]
-
-
-def _span(course: Timeline, places: Sequence[int]) -> Job:
-    mean = course.scores[places].mean(axis=0)
-    leader = int(mean.argmax())
-    ((genre, score),) = label_scores(course.classes[leader : leader + 1], mean[leader : leader + 1]).items()
-    start, end = float(course.starts[places[0]]), float(course.ends[places[-1]])
-    return {"start": round(start, 3), "end": round(end, 3), "genre": genre, "score": score}
+    """Return which genre leads from when to when, and its mean score there, in at most `MAX_SPANS` spans."""
+    return [
+        {
+            "start": round(span.start, 3),
+            "end": round(span.end, 3),
+            "genre": span.genre,
+            "score": round(span.score, 6),
+        }
+        for span in course.leading_spans(MAX_SPANS)
+    ]

@@ -6,7 +6,6 @@ embedding, its temperature, and the description of the whole model as JSON.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from genrescope.features import feature_dimension, segment_frames
 from genrescope.models import export, model
 from genrescope.models.model import Model, ModelInfo
 from genrescope.types import FloatArray
-from genrescope.utils import package_data, write_atomic
+from genrescope.utils import package_data, sha256_bytes, write_atomic
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ def assemble(name: str, *, weights: Path | None = None) -> Path:
         ``invalid_argument``: no such model, or one that needs nothing.
     ModelError
         A head or weights that are damaged; ``model_export_failed``.
-    EnvironmentFailure
+    DownloadError, MissingDependencyError, WriteError
         ``download_failed``: no network; ``missing_dependency``: torch is needed to assemble;
         ``write_failed``.
     """
@@ -147,7 +146,7 @@ def extract_head(model: Model, graph: bytes) -> ModelHead:
 def _read_head(shipped: model.PackagedModel) -> ModelHead:
     path = package_data("models", shipped.head)
     content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != shipped.sha256:
+    if sha256_bytes(content) != shipped.sha256:
         raise ModelError(
             "model_corrupt", f"{path}: not the head that the catalog names", "install genrescope again"
         )

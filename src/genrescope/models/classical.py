@@ -32,7 +32,7 @@ def fit_classical(name: str, inputs: FloatArray, targets: IntArray, *, c: float,
     ------
     ConfigError
         ``invalid_config``: no classifier of that name.
-    EnvironmentFailure
+    MissingDependencyError
         ``missing_dependency``: scikit-learn is not installed.
     """
     try:

@@ -6,8 +6,6 @@ scores stand as JSON in its metadata. Reading needs onnxruntime and nothing else
 
 from __future__ import annotations
 
-import difflib
-import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -20,7 +18,7 @@ import numpy as np
 from genrescope.errors import ModelError
 from genrescope.features import FeatureSpec, feature_dimension, segment_frames
 from genrescope.types import FloatArray
-from genrescope.utils import cache_folder, package_data
+from genrescope.utils import cache_folder, did_you_mean, package_data, sha256_bytes
 
 SCHEMA = 3
 # What schema 2, of version 0.1, called fields that are otherwise the same.
@@ -116,7 +114,7 @@ class Model:
     def __init__(self, graph: bytes, source: str, *, threads: int = 1) -> None:
         self._session = _open(graph, source, threads)
         self.source = source
-        self.sha256 = hashlib.sha256(graph).hexdigest()
+        self.sha256 = sha256_bytes(graph)
         self.info = _describe(self._session, source)
         _match(self._session, self.info, source)
 
@@ -137,7 +135,7 @@ class Model:
             raise ModelError(
                 "model_not_found",
                 f"{path}: cannot be read: {reason.strerror}",
-                "check the path, or see: genrescope models",
+                "check the path, or see: genrescope models list",
             ) from None
         return cls(graph, str(path), threads=threads)
 
@@ -216,13 +214,12 @@ def resolve(name: str | Path) -> Path:
             raise ModelError(
                 "model_not_found",
                 f"the model {shipped.name} stands on a backbone that is not here yet",
-                f"run once: genrescope fetch {shipped.name}",
+                f"run once: genrescope models download {shipped.name}",
             )
         return shipped.path
     if Path(name).suffix == ".onnx" or Path(name).exists():
         return Path(name)
-    close = difflib.get_close_matches(str(name), models, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else "give a .onnx file or one of: " + ", ".join(models)
+    hint = did_you_mean(str(name), models, otherwise="give a .onnx file or one of: " + ", ".join(models))
     raise ModelError("model_not_found", f"no model is named {str(name)!r}", hint)
 
 
@@ -274,7 +271,7 @@ def _open(graph: bytes, source: str, threads: int) -> Any:
         raise ModelError(
             "model_corrupt",
             f"{source}: not a readable ONNX model ({str(reason).splitlines()[0][:120]})",
-            "give a .onnx file written by genrescope train, or a name from: genrescope models",
+            "give a .onnx file written by genrescope train, or a name from: genrescope models list",
         ) from None
 
 

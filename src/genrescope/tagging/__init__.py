@@ -1,6 +1,5 @@
 """Genre tags of audio files: reading, writing and undoing them."""
 
-from genrescope.tagging.delta import file_digest
 from genrescope.tagging.vocabulary import LABELS, UncertainPolicy, Vocabulary
 from genrescope.tagging.writer import (
     TagChange,
@@ -19,7 +18,6 @@ __all__ = [
     "UncertainPolicy",
     "UndoResult",
     "Vocabulary",
-    "file_digest",
     "preview",
     "read_genres",
     "undo",

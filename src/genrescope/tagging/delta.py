@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from genrescope.errors import TagError
-
-UInt8Array = npt.NDArray[np.uint8]
+from genrescope.types import UInt8Array
+from genrescope.utils import sha256_stream
 
 MOST_BYTES: Final = 4 << 20
 PIECE: Final = 1 << 20
@@ -63,7 +62,7 @@ def create_delta(old: Path, new: Path, *, most: int = MOST_BYTES) -> Delta:
         sizes = _size(before), _size(after)
         pivot = _split_point(before, after, sizes)
         corrections = _corrections(before, after, sizes, pivot, most)
-        digests = _digest(before), _digest(after)
+        digests = sha256_stream(before), sha256_stream(after)
     if corrections is None:
         return Delta(*digests, None)
     starts, lengths, stored = corrections
@@ -93,12 +92,6 @@ def apply_delta(patch: Delta, new: Path, old: Path) -> None:
             raise _unfit(new) from None
     if digest.hexdigest() != patch.old:
         raise _unfit(new)
-
-
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as stream:
-        return _digest(stream)
 
 
 def _unfit(path: Path) -> TagError:
@@ -193,8 +186,3 @@ def _pieces(size: int) -> Iterator[tuple[int, int]]:
 
 def _size(stream: BufferedReader) -> int:
     return stream.seek(0, 2)
-
-
-def _digest(stream: BufferedReader) -> str:
-    stream.seek(0)
-    return hashlib.file_digest(stream, "sha256").hexdigest()

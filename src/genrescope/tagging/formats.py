@@ -62,7 +62,7 @@ class TaggedFile:
         ------
         TagError
             ``tags_corrupt``.
-        EnvironmentFailure
+        WriteError
             ``write_failed``.
         """
         with _translated(self._name):
@@ -89,7 +89,7 @@ def open_tagged(path: Path, *, kind: type[Any] | None = None, name: Path | None 
     ------
     TagError
         ``tags_unsupported``, ``tags_corrupt``.
-    EnvironmentFailure
+    MissingDependencyError, WriteError
         ``missing_dependency``: mutagen is not installed; ``write_failed``: the file cannot be opened.
     """
     name = name or path

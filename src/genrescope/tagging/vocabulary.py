@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,6 +11,7 @@ from typing import Any, Final, Literal, get_args
 
 from genrescope.errors import ConfigError
 from genrescope.labels import GTZAN_GENRES, STYLES
+from genrescope.utils import did_you_mean
 
 Hierarchy = Literal["leaf", "path", "levels"]
 UncertainPolicy = Literal["nothing", "styles", "all"]
@@ -160,9 +160,7 @@ def _parsed(path: Path, label: str, text: object) -> tuple[str, ...]:
 def _refuse_unknown(path: Path, content: Mapping[str, Any], known: tuple[str, ...], what: str) -> None:
     for name in content:
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-            hint = f"did you mean {close[0]!r}?" if close else "choose one of: " + ", ".join(known)
-            raise _bad(path, f"no {what} is called {name!r}", hint)
+            raise _bad(path, f"no {what} is called {name!r}", did_you_mean(name, known))
 
 
 def _bad(path: Path, what: str, hint: str) -> ConfigError:

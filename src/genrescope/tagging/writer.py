@@ -19,7 +19,7 @@ from typing import Any, Literal
 from genrescope.errors import AudioError, TagError
 from genrescope.tagging import delta
 from genrescope.tagging.formats import TaggedFile, normalize_name, open_tagged
-from genrescope.utils import replacing
+from genrescope.utils import replacing, sha256_file
 
 StrPath = str | os.PathLike[str]
 
@@ -109,7 +109,7 @@ def read_genres(path: StrPath) -> tuple[str, ...]:
         ``audio_missing``, ``audio_permission_denied``.
     TagError
         ``tags_unsupported``, ``tags_corrupt``.
-    EnvironmentFailure
+    MissingDependencyError
         ``missing_dependency``.
     """
     return _opened(Path(path)).genres
@@ -122,7 +122,7 @@ def preview(path: StrPath, genres: Sequence[str], *, overwrite: bool = False) ->
 
     Raises
     ------
-    AudioError, TagError, EnvironmentFailure
+    AudioError, TagError, MissingDependencyError, WriteError
         As of `read_genres`.
     """
     before, after = read_genres(path), tuple(genres)
@@ -154,7 +154,7 @@ def write_genres(
 
     Raises
     ------
-    AudioError, TagError, EnvironmentFailure
+    AudioError, TagError, MissingDependencyError, WriteError
         As of `read_genres`; ``tags_not_representable``: the format cannot hold these genres;
         ``write_failed``, ``file_changed``: see `files.replacing`. The file is left as it was.
     """
@@ -196,12 +196,12 @@ def undo(change: TagChange, *, keep_mtime: bool = False, path: StrPath | None = 
 
     Raises
     ------
-    AudioError, TagError, EnvironmentFailure
+    AudioError, TagError, MissingDependencyError, WriteError
         As of `write_genres`. The file is left as it is.
     """
     path = Path(change.path if path is None else path)
     tagged = _opened(path)
-    digest = delta.file_digest(path)
+    digest = sha256_file(path)
     if digest == change.patch.old:
         return UndoResult("already", change.before)
     if digest == change.patch.new and change.patch.data is not None:

@@ -7,14 +7,13 @@ them, with the ranges that pydantic checks.
 
 from __future__ import annotations
 
-import difflib
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from genrescope.errors import ConfigError, missing_extra
-from genrescope.utils import package_data
+from genrescope.utils import did_you_mean, package_data
 
 try:
     from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -302,7 +301,7 @@ def _text(source: str | Path) -> str:
             raise ConfigError(
                 "invalid_config",
                 f"no configuration is named {str(source)!r}",
-                _nearest(str(source), packaged_configs()),
+                did_you_mean(str(source), packaged_configs()),
             )
         path = package_data("training", f"{source}.toml")
     try:
@@ -338,7 +337,7 @@ def _put(values: dict[str, Any], override: str) -> None:
     table = values.setdefault(section, {})
     if not isinstance(table, dict):
         raise ConfigError(
-            "invalid_config", f"{section!r} is not a section", _nearest(section, list(_sections()))
+            "invalid_config", f"{section!r} is not a section", did_you_mean(section, list(_sections()))
         )
     table[key] = value
 
@@ -356,7 +355,7 @@ def _explain(kind: str, place: tuple[str, ...], value: object) -> ConfigError:
     name, key = ".".join(place), place[-1]
     if kind == "extra_forbidden":
         known = list(_sections()) if len(place) == 1 else list(_sections()[place[0]].model_fields)
-        return ConfigError("invalid_config", f"unknown setting {name!r}", _nearest(key, known))
+        return ConfigError("invalid_config", f"unknown setting {name!r}", did_you_mean(key, known))
     if len(place) == 1:
         return ConfigError(
             "invalid_config",
@@ -416,8 +415,3 @@ def _check_combinations(config: Config) -> None:
             "the plateau schedule watches validation accuracy, and there is no validation part",
             "set split.validation_fraction above zero, or optimizer.schedule to one-cycle",
         )
-
-
-def _nearest(name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else "choose one of: " + ", ".join(known)

@@ -1,28 +1,23 @@
-"""Files from the network: resumed where they were cut, checked, and in place whole or not at all.
+"""Downloads over https, in place whole and with the expected SHA-256, or not at all.
 
-A file that arrives is checked against its published SHA-256. Where none was published, the one of the first
-download is kept beside the file and holds from then on: trust on first use, which guards against damage and
-later changes, not against a first download that was already wrong.
+The transfer is pooch's (Uieda et al., "Pooch: a friend to fetch your data files", JOSS 2020): it writes to a
+temporary file in the target's folder, compares the hash, and moves the file to its place.
 """
 
 from __future__ import annotations
 
-import hashlib
-import http.client
+import logging
 import os
 import re
-import socket
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
+from typing import Any
 
-from genrescope.errors import EnvironmentFailure, ModelError, write_failed
-from genrescope.utils.files import write_atomic
+from genrescope.errors import ConfigError, DownloadError, ModelError, write_failed
+from genrescope.utils.hashing import sha256_file
 
 if sys.platform != "win32":
     import fcntl
@@ -30,198 +25,132 @@ if sys.platform != "win32":
 ATTEMPTS = 4
 PAUSE_SECONDS = 1.0
 TIMEOUT_SECONDS = 30.0
-PIECE_BYTES = 1 << 18
-PASSING_STATUSES = (408, 429, 500, 502, 503, 504)
+SCHEME = "https://"
+_CHUNK_BYTES = 1 << 18
+# Timeouts, rate limits and overload: another attempt a little later may succeed (RFC 9110, section 15).
+_TRANSIENT_STATUSES = (408, 429, 500, 502, 503, 504)
 
 
-class TransferInterruptedError(Exception):
-    """An attempt that brought less than the whole file; ``final`` where another one would not help."""
-
-    def __init__(self, reason: object, *, final: bool = False) -> None:
-        super().__init__(str(reason) or type(reason).__name__)
-        self.final = final
-
-
-class Reply(NamedTuple):
-    """What a server sends: the body from byte ``start`` on, of ``total`` bytes where it says so."""
-
-    body: http.client.HTTPResponse
-    start: int
-    total: int | None
-
-
-def download_file(url: str, target: Path, *, sha256: str | None = None) -> Path:
-    """Return ``target``, fetched from ``url`` unless it is there already, and checked either way.
-
-    What arrives is kept in ``target.part`` until it is complete; the next call goes on from there.
+def download_file(url: str, target: Path, *, sha256: str) -> Path:
+    """Return ``target``, downloaded from ``url`` unless it is there already, and verified either way.
 
     Parameters
     ----------
     url : str
+        An https address.
     target : Path
-    sha256 : str, optional
-        Of the file, in hexadecimal, or the first digits of it. None: as recorded in ``target.sha256`` by the
-        first call.
+        Where the file is to be; missing folders are created.
+    sha256 : str
+        Of the whole file: 64 hexadecimal digits.
+
+    Returns
+    -------
+    Path
+        ``target``.
 
     Raises
     ------
-    EnvironmentFailure
-        ``download_failed``: no network, or the server has no such file; ``write_failed``.
+    ConfigError
+        ``invalid_argument``: not an https address, or not a whole SHA-256.
+    DownloadError
+        ``download_failed``: no network, or the server has no such file.
+    WriteError
+        ``write_failed``.
     ModelError
-        ``model_corrupt``: the file is not the one that was published, or not the one fetched first.
+        ``model_corrupt``: the file that is there or that arrived does not have this SHA-256.
     """
+    if not re.fullmatch("[0-9a-fA-F]{64}", sha256):
+        raise ConfigError(
+            "invalid_argument",
+            f"{url}: {sha256!r} is not a whole SHA-256",
+            "give all 64 hexadecimal digits: a file is not downloaded without verification",
+        )
     try:
         if not target.exists():
-            _bring(url, target, sha256)
-        checksum = _checksum(target)
+            _fetch(url, target, sha256.lower())
+        elif sha256_file(target) != sha256.lower():
+            raise ModelError(
+                "model_corrupt",
+                f"{target}: its SHA-256 is not the expected {sha256[:16]}...",
+                f"delete it, and it is downloaded again from {url}",
+            )
     except OSError as reason:
         raise write_failed(target, reason) from None
-    if not _fits(checksum, sha256 or _recorded(target)):
-        raise _damaged(target, checksum, f"delete it and {target.name}.sha256, and fetch it again from {url}")
-    if sha256 is None and _recorded(target) is None:
-        write_atomic(_beside(target, ".sha256"), f"{checksum}  {target.name}\n")
     return target
 
 
-def _bring(url: str, target: Path, sha256: str | None) -> None:
-    part = _beside(target, ".part")
+def _fetch(url: str, target: Path, sha256: str) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    with _alone_in(target.parent):
-        if target.exists():  # another process was faster
-            return
-        _complete(part, url, target, trusted=sha256 is not None)
-        checksum = _checksum(part)
-        if not _fits(checksum, sha256 or _recorded(target)):
-            part.unlink()
-            raise _damaged(target, checksum, f"try again; if it stays so, {url} holds another file now")
-        part.replace(target)
+    with _folder_lock(target.parent):
+        if not target.exists():  # unless another process has downloaded it while this one waited
+            _retrieve(url, target, sha256)
 
 
 @contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Let one process at a time fetch into ``folder``, where the system can lock folders."""
+def _folder_lock(folder: Path) -> Iterator[None]:
+    """Let one process at a time download into ``folder``, where the system can lock folders."""
     if sys.platform == "win32":
         yield
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        with suppress(OSError):  # some network file systems cannot
+        with suppress(OSError):  # some network file systems cannot lock
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
         os.close(handle)
 
 
-def _beside(path: Path, ending: str) -> Path:
-    return path.with_name(path.name + ending)
+def _retrieve(url: str, target: Path, sha256: str) -> None:
+    """Download in a few attempts; pooch and requests take 0.1 s to import, and are imported here only."""
+    import pooch
+    from requests.exceptions import ChunkedEncodingError, RequestException
 
-
-def _recorded(target: Path) -> str | None:
-    """Return the checksum that an earlier call left beside ``target``, as sha256sum would have."""
-    record = _beside(target, ".sha256")
-    words = record.read_text(encoding="ascii", errors="replace").split() if record.exists() else []
-    return words[0] if words else None
-
-
-def _checksum(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _fits(checksum: str, expected: str | None) -> bool:
-    return expected is None or checksum.startswith(expected.lower())
-
-
-def _damaged(target: Path, checksum: str, hint: str) -> ModelError:
-    return ModelError(
-        "model_corrupt", f"{target}: its SHA-256 is not the one expected but {checksum[:16]}...", hint
+    if not url.startswith(SCHEME):
+        raise ConfigError("invalid_argument", f"{url}: not an https address", "give one that begins https://")
+    # pooch announces every download on stderr, which belongs to the command line here.
+    pooch.get_logger().setLevel(logging.WARNING)
+    downloader = pooch.HTTPDownloader(
+        chunk_size=_CHUNK_BYTES,
+        timeout=TIMEOUT_SECONDS,
+        headers={"User-Agent": "genrescope", "Accept-Encoding": "identity"},
+        hooks={"response": _refuse_plain_http},
     )
-
-
-def _complete(part: Path, url: str, target: Path, *, trusted: bool) -> None:
-    """Fetch what ``part`` lacks, in a few attempts, each going on where the last was cut."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            _attempt(part, url, trusted=trusted)
-            break
-        except TransferInterruptedError as cut:
-            if cut.final or attempt == ATTEMPTS:
-                raise EnvironmentFailure(
-                    "download_failed",
-                    f"{url}: cannot be fetched: {cut}",
-                    f"go online and try again (what arrived is kept), or put the file at {target} by hand",
-                ) from None
-            time.sleep(PAUSE_SECONDS * 2 ** (attempt - 1))
-    _beside(part, ".etag").unlink(missing_ok=True)
-
-
-def _attempt(part: Path, url: str, *, trusted: bool) -> None:
-    reply = _ask(part, url, trusted=trusted)
-    with reply.body, part.open("ab") as stream:
-        if reply.start < stream.tell():
-            stream.truncate(reply.start)
-        for piece in _pieces(reply.body):
-            stream.write(piece)
-    size = part.stat().st_size
-    if reply.total is not None and size != reply.total:
-        raise TransferInterruptedError(f"{size} of {reply.total} bytes have arrived")
-
-
-def _ask(part: Path, url: str, *, trusted: bool) -> Reply:
-    """Ask for what ``part`` lacks; for all of it where the rest might be that of another file."""
-    note = _beside(part, ".etag")
-    etag = note.read_text(encoding="latin1") if note.exists() else None
-    have = part.stat().st_size if part.exists() and (etag or trusted) else 0
-    headers = {"User-Agent": "genrescope", "Accept-Encoding": "identity"}
-    if have:
-        headers["Range"] = f"bytes={have}-"
-        headers |= {"If-Range": etag} if etag else {}
-    body = _open(Request(url, headers=headers), part)
-    _note(note, body.headers.get("ETag"))
-    if body.status != 206:
-        length = body.headers.get("Content-Length")
-        if length is None and not trusted:
-            raise TransferInterruptedError(
-                "the server does not say how long the file is, so a cut would go unnoticed", final=True
+            pooch.retrieve(
+                url,
+                known_hash=f"sha256:{sha256}",
+                fname=target.name,
+                path=target.parent,
+                downloader=downloader,
             )
-        return Reply(body, 0, int(length) if length else None)
-    span = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", body.headers.get("Content-Range", ""))
-    if span is None or int(span[1]) != have:
-        part.unlink()
-        raise TransferInterruptedError("the server sent another part of the file than the one asked for")
-    return Reply(body, have, int(span[2]))
+            return
+        # RequestException is an OSError, and some of its subclasses are ValueErrors: it comes first.
+        except RequestException as reason:
+            status = getattr(reason.response, "status_code", None)
+            if reason.response is not None:
+                reason.response.close()  # its body, which was not read, holds a connection
+            transient = status in _TRANSIENT_STATUSES or isinstance(reason, ChunkedEncodingError)
+            if attempt == ATTEMPTS or not transient:
+                raise DownloadError(
+                    "download_failed",
+                    f"{url}: cannot be downloaded: {reason}",
+                    f"go online and try again, or put the file at {target} by hand",
+                ) from None
+        except ValueError:  # pooch's error for another hash
+            raise ModelError(
+                "model_corrupt",
+                f"{url}: what was downloaded does not have the expected SHA-256 {sha256[:16]}...",
+                f"try again; if it stays so, {url} holds another file now",
+            ) from None
+        time.sleep(PAUSE_SECONDS * 2 ** (attempt - 1))
 
 
-def _open(request: Request, part: Path) -> http.client.HTTPResponse:
-    try:
-        response: http.client.HTTPResponse = urlopen(request, timeout=TIMEOUT_SECONDS)
-    except HTTPError as error:
-        error.close()
-        if error.code == 416:  # what is there goes beyond the file's end
-            part.unlink(missing_ok=True)
-        passing = error.code in PASSING_STATUSES or error.code == 416
-        raise TransferInterruptedError(
-            f"HTTP status {error.code} ({error.reason})", final=not passing
-        ) from None
-    except (OSError, http.client.HTTPException) as reason:
-        cause = getattr(reason, "reason", reason)
-        raise TransferInterruptedError(
-            cause, final=isinstance(cause, socket.gaierror)
-        ) from None  # no such host: offline
-    return response
+def _refuse_plain_http(response: Any, **_: object) -> None:
+    """Stop at a redirect that leaves https; requests calls this for every response on the way."""
+    from requests.exceptions import InvalidURL
 
-
-def _note(note: Path, etag: str | None) -> None:
-    """Keep the version's name for the next attempt; weak ones do not promise the same bytes."""
-    if etag and not etag.startswith("W/"):
-        write_atomic(note, etag.encode("latin1"))
-    else:
-        note.unlink(missing_ok=True)
-
-
-def _pieces(body: http.client.HTTPResponse) -> Iterator[bytes]:
-    try:
-        while piece := body.read(PIECE_BYTES):
-            yield piece
-    except (OSError, http.client.HTTPException) as reason:
-        raise TransferInterruptedError(reason) from None
+    if not response.url.startswith(SCHEME):
+        response.close()
+        raise InvalidURL(f"redirected to {response.url}, which is not an https address")

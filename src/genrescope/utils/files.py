@@ -1,4 +1,4 @@
-"""Bytes to disk, whole or not at all; where caches lie, and what comes with the package."""
+"""Files written whole or not at all."""
 
 from __future__ import annotations
 
@@ -9,49 +9,20 @@ import shutil
 import stat
 import uuid
 from collections.abc import Iterator
-from importlib import resources
 from pathlib import Path
 
-from genrescope.errors import ConfigError, EnvironmentFailure, write_failed
-
-
-def cache_folder(kind: str) -> Path:
-    """Return the user's folder for what can be made or fetched again: ``features``, ``models``, ``weights``.
-
-    ``GENRESCOPE_CACHE`` names its parent; otherwise it is where the XDG base directory specification says.
-    """
-    cache = os.environ.get("GENRESCOPE_CACHE")
-    if cache:
-        return Path(cache) / kind
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "genrescope" / kind
-
-
-def data_folder() -> Path:
-    """Return the user's folder for what cannot be made again at once, such as the library.
-
-    ``GENRESCOPE_DATA`` names it; otherwise it is where the XDG base directory specification says.
-    """
-    data = os.environ.get("GENRESCOPE_DATA")
-    if data:
-        return Path(data)
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "genrescope"
-
-
-def package_data(package: str, file: str = "") -> Path:
-    """Return where a data file of a package, such as ``models``, is in the installation.
-
-    Parameters
-    ----------
-    package : str
-        Name of a package below ``genrescope``; its files are in its folder ``data``.
-    file : str
-        Name of the file; empty: the folder itself.
-    """
-    return Path(str(resources.files("genrescope") / package / "data" / file))
+from genrescope.errors import ConfigError, WriteError, write_failed
 
 
 def check_output(path: Path, *suffixes: str) -> None:
     """Refuse to write a result over a file of another kind, such as music or a library.
+
+    Parameters
+    ----------
+    path : Path
+        Where the result is to go.
+    *suffixes : str
+        Endings of the names of files that may be replaced, lower case, with the dot.
 
     Raises
     ------
@@ -69,11 +40,19 @@ def check_output(path: Path, *suffixes: str) -> None:
 def write_atomic(path: Path, content: bytes | str) -> None:
     """Write a file so that a reader, a kill or a full disk never meets half of it.
 
-    The content goes to a temporary file beside ``path``, which then takes its place.
+    The content goes to a temporary file beside ``path``, which then takes its place: on POSIX, ``rename`` is
+    atomic within a file system. Missing folders are created. Pipes and devices are written to directly.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    content : bytes or str
+        All of it; a text is written in UTF-8.
 
     Raises
     ------
-    EnvironmentFailure
+    WriteError
         ``write_failed``: the folder cannot be made, or the disk is full; an older file is left as it was.
     """
     # File names that are not UTF-8 may stand in reports; they are shown by their bytes.
@@ -105,12 +84,19 @@ def replacing(path: Path, *, mtime_ns: int | None = None) -> Iterator[Path]:
     Parameters
     ----------
     path : Path
+        The file, which must exist.
     mtime_ns : int, optional
-        The time of modification that the new version shows; None: now.
+        The time of modification that the new version shows, in nanoseconds since 1970; None: now.
+
+    Yields
+    ------
+    Path
+        A new, empty file in the same folder; it replaces the old one when the ``with`` block ends without an
+        exception.
 
     Raises
     ------
-    EnvironmentFailure
+    WriteError
         ``write_failed``: not a regular file, not ours to write, or the disk is full; ``file_changed``:
         another program has written it meanwhile. The old version is left as it was.
     """
@@ -118,13 +104,13 @@ def replacing(path: Path, *, mtime_ns: int | None = None) -> Iterator[Path]:
     try:
         target = path.resolve(strict=True)
         old = _writable(target)
-        # Short, so that the longest file name leaves room, and hidden, so that players pass it over.
+        # Short, because the name of a file is limited to 255 bytes, and hidden, so that players ignore it.
         temporary = target.with_name(f".genrescope-{uuid.uuid4().hex[:12]}.part")
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         yield temporary
-        _dress(temporary, target, old, mtime_ns)
+        _copy_attributes(temporary, target, old, mtime_ns)
         if _identity(target.stat()) != _identity(old):
-            raise EnvironmentFailure(
+            raise WriteError(
                 "file_changed",
                 f"{path}: another program wrote it meanwhile; it is left as that program wants it",
                 "let the other program finish, then repeat the command",
@@ -145,23 +131,27 @@ def _writable(target: Path) -> os.stat_result:
         raise OSError(errno.EINVAL, "not a regular file")
     # Replacing needs the folder's permission only; a file marked read-only is meant to stay as it is.
     if not os.access(target, os.W_OK):
-        raise _kept(target, "it is read-only", "if its content may change, make it writable (chmod u+w)")
+        raise _not_replaced(
+            target, "it is read-only", "if its content may change, make it writable (chmod u+w)"
+        )
     return status
 
 
-def _dress(temporary: Path, target: Path, old: os.stat_result, mtime_ns: int | None) -> None:
+def _copy_attributes(temporary: Path, target: Path, old: os.stat_result, mtime_ns: int | None) -> None:
     """Give the new file what the old one has besides its bytes, and bring it to the disk."""
     new = temporary.stat()
     if (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid):
         try:
             os.chown(temporary, old.st_uid, old.st_gid)
         except OSError:
-            raise _kept(target, "its owner could not be kept", "run as the owner of the file") from None
+            raise _not_replaced(
+                target, "its owner could not be kept", "run as the owner of the file"
+            ) from None
     # Not every file system has modes, flags and attributes; what counts is checked below.
     with contextlib.suppress(OSError):
         shutil.copystat(target, temporary)
     if stat.S_IMODE(temporary.stat().st_mode) != stat.S_IMODE(old.st_mode):
-        raise _kept(target, "its permissions could not be kept", "run as the owner of the file")
+        raise _not_replaced(target, "its permissions could not be kept", "run as the owner of the file")
     if mtime_ns is None:
         os.utime(temporary)
     else:
@@ -170,8 +160,8 @@ def _dress(temporary: Path, target: Path, old: os.stat_result, mtime_ns: int | N
         os.fsync(stream.fileno())
 
 
-def _kept(path: Path, why: str, hint: str) -> EnvironmentFailure:
-    return EnvironmentFailure("write_failed", f"{path}: left as it was: {why}", hint)
+def _not_replaced(path: Path, why: str, hint: str) -> WriteError:
+    return WriteError("write_failed", f"{path}: left as it was: {why}", hint)
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""The service: what can be asked, and of whom the answer comes."""
+"""The web application: its routes, and the service that answers them."""
 
 from __future__ import annotations
 
@@ -6,293 +6,361 @@ import asyncio
 import hmac
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import Depends, FastAPI, Query, Request, Response, Security
+from fastapi.responses import PlainTextResponse
+from fastapi.security import HTTPBearer
 from starlette.requests import ClientDisconnect
 
-from genrescope import models
+from genrescope import __version__, models
 from genrescope.errors import FILE_CODES, ConfigError, GenrescopeError, ModelError
-from genrescope.reporting import style_sheet
+from genrescope.reporting import chart_script, style_sheet
+from genrescope.utils import did_you_mean
 from genrescope.web import errors, metrics, schemas
-from genrescope.web.middleware import SecurityHeaders
-from genrescope.web.settings import FairShare, Settings, TokenBucket
-from genrescope.web.uploads import Upload, received
-from genrescope.web.worker import ClassifyWorkers, Row
+from genrescope.web.api_docs import api_docs_page
+from genrescope.web.middleware import RequestMetrics, SecurityHeaders
+from genrescope.web.rate_limit import FairShare, TokenBucket
+from genrescope.web.schemas import ClassifyOptions
+from genrescope.web.settings import Settings
+from genrescope.web.uploads import Upload, receive_upload
+from genrescope.web.worker import ClassifyJob, ClassifyWorkers, JsonRow
 
-_KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
-_UNCHANGED = {"Cache-Control": "no-cache"}
-
-
-class Options(BaseModel):
-    """The options of a classification, as they stand in the address."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    model: str | None = Field(None, description="Which of the served models is to answer.")
-    timeline: bool = Field(False, description="Add the course over the track.")
-    strict: bool = Field(False, description="Refuse truncated files instead of flagging them.")
-    min_score: float | None = Field(
-        None,
-        ge=0,
-        le=1,
-        allow_inf_nan=False,
-        description="Below this score an answer is unsure. Default: the model's own choice.",
-    )
-    name: str | None = Field(
-        None, max_length=255, description="What to call the file. Default: the form's file name."
-    )
+_MEDIA_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+# The browser keeps the file, and asks each time whether it is still the same.
+_REVALIDATE = {"Cache-Control": "no-cache"}
 
 
 class Service:
-    """What the routes share: the served models, the crew, limits and counters."""
+    """What the routes share: the served models, workers, limits and metrics.
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.metrics = metrics.Metrics()
-        self._served = _served(settings.models)
-        self._cards = [_model_card(name, model) for name, model in self._served.items()]
-        self._buckets = TokenBucket(settings.requests_per_minute, settings.burst)
-        self._shares = FairShare(settings.capacity, limited=settings.requests_per_minute > 0)
-        self._jobs: ClassifyWorkers | None = None
-
-    @property
-    def names(self) -> list[str]:
-        """The served models' names; the first is the default."""
-        return list(self._served)
-
-    @asynccontextmanager
-    async def open(self, _: FastAPI) -> AsyncIterator[None]:
-        """Have workers while the app runs."""
-        limits = self.settings
-        self._jobs = ClassifyWorkers(
-            self._served,
-            workers=limits.workers,
-            places=limits.capacity,
-            seconds=limits.job_seconds,
-            megabytes=limits.job_megabytes,
-        )
-        try:
-            yield
-        finally:
-            await asyncio.to_thread(self._jobs.close)
-
-    @property
-    def jobs(self) -> ClassifyWorkers:
-        """The crew; there is one while the app runs."""
-        assert self._jobs is not None
-        return self._jobs
-
-    async def authenticate(self, request: Request) -> None:
-        """Let in who knows the token; one who guesses uses up its rate."""
-        secret = self.settings.token
-        shown = request.headers.get("authorization", "").encode("latin-1")
-        if secret is None or hmac.compare_digest(shown, b"Bearer " + secret.encode("utf8")):
-            return
-        await self.check_rate(request)
-        raise errors.ProblemError(
-            "unauthorized",
-            "this server asks for a token, and the request has none or a wrong one",
-            "send the header: Authorization: Bearer TOKEN",
-            {"WWW-Authenticate": "Bearer"},
-        )
-
-    async def check_rate(self, request: Request) -> None:
-        """Hold each client to its rate."""
-        wait = self._buckets.take(_client(request))
-        if wait:
-            what = f"more than {self.settings.requests_per_minute:g} requests a minute from one client"
-            raise errors.refused("too_many_requests", what, f"wait {wait:.1f} s, then try again", wait=wait)
-
-    async def classify(self, request: Request, options: Annotated[Options, Query()]) -> Response:
-        """Name the genres of the audio in the body, as `genrescope classify --format jsonl` does."""
-        start = time.monotonic()
-        if options.model is not None and options.model not in self._served:
-            raise _not_served(options.model, self.names)
-        with self._shares.acquire(_client(request)) as has_share, self.jobs.slot():
-            if not has_share:
-                what = "one client has half of all that the server can take"
-                raise errors.refused("too_many_requests", what, "wait for an answer, then go on", wait=1)
-            async with received(request, self.settings, options.name) as upload:
-                self.metrics.upload_bytes += upload.size
-                row = await self._row(request, upload, options)
-        self.metrics.record_answer(time.monotonic() - start)
-        self.metrics.music_seconds += row["seconds"]
-        return _json(row)
-
-    async def _row(self, request: Request, upload: Upload, options: Options) -> Row:
-        """Have a worker do it, unless the client leaves before one begins."""
-        order = options.model_dump() | {
-            "model": options.model or self.names[0],
-            "path": upload.path,
-            "name": upload.name,
-            "max_seconds": self.settings.max_seconds,
-        }
-        gone: asyncio.Future[Any] = asyncio.ensure_future(_wait_disconnect(request))
-        try:
-            done = self.jobs.submit(order)
-            job: asyncio.Future[Any] = asyncio.wrap_future(done)
-            await asyncio.wait({job, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if not job.done() and done.cancel():
-                raise ClientDisconnect
-            # A job that has begun keeps its file and its place until it ends, whoever has left.
-            row: Row = await job
-            return row
-        except GenrescopeError as failure:
-            raise _client_error(failure, upload) from None
-        finally:
-            gone.cancel()
-
-    async def list_models(self) -> Response:
-        """List the served models, and what a request may cost."""
-        limits = {"max_bytes": self.settings.max_bytes, "max_seconds": self.settings.max_seconds}
-        return _json({"default": self.names[0], "models": self._cards, "limits": limits})
-
-    async def health(self) -> Response:
-        """Say that the server answers."""
-        return _json({"status": "ok"})
-
-    async def prometheus(self) -> Response:
-        """Return counters and gauges in the text format of Prometheus."""
-        crew, jobs = self.jobs.crew, self.jobs
-        gauges = {
-            "workers": ("Worker processes.", crew.workers),
-            "jobs_running": ("Files being worked on.", crew.active),
-            "jobs_waiting": ("Files that wait for a worker.", crew.queued),
-            "places_taken": ("Requests uploading, waiting or worked on.", jobs.inside),
-            "places": ("How many of those there may be.", jobs.places),
-        }
-        return Response(self.metrics.text(gauges), headers={"Content-Type": metrics.CONTENT_TYPE})
-
-
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """Build the service; its workers live from the app's start to its end.
+    Parameters
+    ----------
+    settings : Settings
+        Models and limits.
 
     Raises
     ------
     ModelError
         A model cannot be found or opened.
+    ConfigError
+        ``invalid_argument``: two models have the same name.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.metrics = metrics.Metrics()
+        self._models = _named_models(settings.models)
+        self._model_list = schemas.ModelList(
+            default=self.model_names[0],
+            models=[_model_card(name, model) for name, model in self._models.items()],
+            limits=schemas.Limits(
+                max_bytes=settings.max_upload_bytes, max_seconds=settings.max_audio_seconds
+            ),
+        )
+        self._buckets = TokenBucket(settings.rate_limit, settings.burst)
+        self._shares = FairShare(settings.capacity, limited=settings.rate_limit > 0)
+        self._workers: ClassifyWorkers | None = None
+        self.metrics.add_gauges(
+            {
+                "workers": ("Worker processes.", lambda: self.workers.pool.workers),
+                "jobs_running": ("Files being classified.", lambda: self.workers.pool.active),
+                "jobs_waiting": ("Files that wait for a worker.", lambda: self.workers.pool.queued),
+                "places_taken": (
+                    "Requests uploading, waiting or being classified.",
+                    lambda: self.workers.in_flight,
+                ),
+                "places": ("How many of those there may be.", lambda: self.workers.capacity),
+            }
+        )
+
+    @property
+    def model_names(self) -> list[str]:
+        """Names of the served models; the first is the default."""
+        return list(self._models)
+
+    @asynccontextmanager
+    async def lifespan(self, app: FastAPI) -> AsyncIterator[None]:
+        """Have workers while ``app`` runs."""
+        settings = self.settings
+        self._workers = ClassifyWorkers(
+            self._models,
+            workers=settings.workers,
+            capacity=settings.capacity,
+            timeout=settings.job_timeout,
+            memory_limit_mb=settings.job_memory_mb,
+        )
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(self._workers.close)
+
+    @property
+    def workers(self) -> ClassifyWorkers:
+        """The workers, which exist while the app runs."""
+        assert self._workers is not None
+        return self._workers
+
+    async def authenticate(self, request: Request) -> None:
+        """Refuse a request without the token.
+
+        Wrong tokens count towards the client's rate limit, so that guessing is slow.
+
+        Parameters
+        ----------
+        request : Request
+            Its header ``Authorization`` is checked.
+
+        Raises
+        ------
+        ProblemError
+            ``unauthorized``, ``too_many_requests``.
+        """
+        token = self.settings.token
+        sent = request.headers.get("authorization", "").encode("latin-1")
+        if token is None or hmac.compare_digest(sent, b"Bearer " + token.encode("utf8")):
+            return
+        await self.check_rate(request)
+        raise errors.ProblemError(
+            "unauthorized",
+            "this server requires a token, and the request has none or a wrong one",
+            "send the header: Authorization: Bearer TOKEN",
+            {"WWW-Authenticate": "Bearer"},
+        )
+
+    async def check_rate(self, request: Request) -> None:
+        """Refuse a request beyond its client's rate limit.
+
+        Parameters
+        ----------
+        request : Request
+            Counted for the address that it comes from.
+
+        Raises
+        ------
+        ProblemError
+            ``too_many_requests``.
+        """
+        wait = self._buckets.take(_client(request))
+        if wait:
+            message = f"more than {self.settings.rate_limit:g} requests a minute from one client"
+            hint = f"wait {wait:.1f} s, then try again"
+            raise errors.retry_later("too_many_requests", message, hint, wait=wait)
+
+    async def classify(self, request: Request, options: Annotated[ClassifyOptions, Query()]) -> Response:
+        """Classify the genres of the audio in the body, as `genrescope classify --format jsonl` does."""
+        start = time.monotonic()
+        if options.model is not None and options.model not in self._models:
+            raise _unknown_model(options.model, self.model_names)
+        with self._shares.acquire(_client(request)) as has_share, self.workers.slot():
+            if not has_share:
+                message = "one client has half of the server's capacity in use"
+                raise errors.retry_later(
+                    "too_many_requests", message, "wait for an answer, then send the next request", wait=1
+                )
+            async with receive_upload(request, self.settings, options.name) as upload:
+                self.metrics.count_upload(upload.size)
+                row = await self._classify_upload(request, upload, options)
+        seconds = row["seconds"]
+        assert isinstance(seconds, int | float)
+        self.metrics.count_classification(time.monotonic() - start, seconds)
+        # The worker's row unchanged, written as the command line writes it.
+        return Response(json.dumps(row, ensure_ascii=False), media_type="application/json")
+
+    async def _classify_upload(self, request: Request, upload: Upload, options: ClassifyOptions) -> JsonRow:
+        """Have a worker classify a file, unless the client disconnects before one begins."""
+        job = ClassifyJob(
+            path=upload.path,
+            name=upload.name,
+            model=options.model or self.model_names[0],
+            timeline=options.timeline,
+            strict=options.strict,
+            threshold=options.chosen_threshold,
+            max_seconds=self.settings.max_audio_seconds,
+        )
+        disconnected = asyncio.ensure_future(_wait_disconnect(request))
+        try:
+            submitted = self.workers.submit(job)
+            answer = asyncio.wrap_future(submitted)
+            both: set[asyncio.Future[Any]] = {answer, disconnected}
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if not answer.done() and submitted.cancel():
+                raise ClientDisconnect
+            # A job that has begun keeps its file and its slot until it ends, even if its client has left:
+            # the worker still reads the one and occupies the other.
+            return await answer
+        except GenrescopeError as failure:
+            raise _client_error(failure, upload) from None
+        finally:
+            disconnected.cancel()
+
+    async def list_models(self) -> schemas.ModelList:
+        """List the served models, and the limits of one request."""
+        return self._model_list
+
+    async def health(self) -> schemas.Health:
+        """Show that the server answers."""
+        return schemas.Health()
+
+    async def prometheus(self) -> Response:
+        """Return counters and gauges in the text format of Prometheus."""
+        return Response(self.metrics.exposition(), headers={"Content-Type": metrics.CONTENT_TYPE})
+
+
+class _Application(FastAPI):
+    """FastAPI with the document of `complete_document`."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        super().__init__(
+            title="genrescope", version=__version__, lifespan=service.lifespan, docs_url=None, redoc_url=None
+        )
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document."""
+        # Completed each time, since FastAPI makes a new one when routes were added.
+        return schemas.complete_document(super().openapi(), self._service.model_names)
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Build the application; its workers live from the app's start to its end.
+
+    Parameters
+    ----------
+    settings : Settings, optional
+        Models and limits; None: the defaults.
+
+    Returns
+    -------
+    FastAPI
+        An ASGI application.
+
+    Raises
+    ------
+    ModelError
+        A model cannot be found or opened.
+    ConfigError
+        ``invalid_argument``: two models have the same name.
     """
     service = Service(settings or Settings())
-    app = FastAPI(title="genrescope", lifespan=service.open, docs_url=None, redoc_url=None)
-    errors.add_handlers(app, lambda code: service.metrics.failures.update((code,)))
-    app.add_middleware(SecurityHeaders, count=lambda *request: service.metrics.requests.update((request,)))
+    app = _Application(service)
+    errors.add_handlers(app, service.metrics.count_failure)
+    app.add_middleware(RequestMetrics, count=service.metrics.count_request)
+    app.add_middleware(SecurityHeaders)
     _add_api(app, service)
-    _add_pages(app)
-    plain = app.openapi
-    app.openapi = lambda: schemas.complete(  # type: ignore[method-assign]
-        plain(), service.names, token=service.settings.token is not None
-    )
-    manual, policy = schemas.api_docs_page(app)
-    headers = _UNCHANGED | {"Content-Security-Policy": policy}
-    app.add_api_route("/docs", _constant(manual.encode(), "text/html", headers), include_in_schema=False)
+    _add_static_files(app)
+    page, policy = api_docs_page(app.openapi())
+    headers = _REVALIDATE | {"Content-Security-Policy": policy}
+    app.add_api_route("/docs", _constant_route(page.encode(), "text/html", headers), include_in_schema=False)
     return app
 
 
 def _add_api(app: FastAPI, service: Service) -> None:
-    known, rated = Depends(service.authenticate), Depends(service.check_rate)
+    """Add the routes of the API, which the OpenAPI document describes."""
+    authenticated = [Depends(service.authenticate)]
+    if service.settings.token is not None:
+        # Declares the token in the document; auto_error is off since `authenticate` does the check.
+        authenticated.append(Security(HTTPBearer(scheme_name="token", auto_error=False)))
     app.add_api_route(
         "/v1/classify",
         service.classify,
         methods=["POST"],
-        dependencies=[known, rated],
-        responses=schemas.answers(schemas.ALL_FAILURES, json=schemas.component("Row")),
-        openapi_extra={"requestBody": schemas.BODY},
+        dependencies=[*authenticated, Depends(service.check_rate)],
+        response_model=schemas.Classification,
+        responses=schemas.problem_responses(schemas.ALL_PROBLEMS),
+        openapi_extra={"requestBody": schemas.REQUEST_BODY},
     )
     app.add_api_route(
         "/v1/models",
         service.list_models,
-        dependencies=[known],
-        responses=schemas.answers((401, 429), json=schemas.component("Models")),
+        dependencies=authenticated,
+        responses=schemas.problem_responses((401, 429)),
     )
     app.add_api_route(
         "/metrics",
         service.prometheus,
-        dependencies=[known],
-        response_class=Response,
-        responses=schemas.answers((401, 429), plain={"type": "string"}),
+        dependencies=authenticated,
+        response_class=PlainTextResponse,
+        responses=schemas.problem_responses((401, 429)),
     )
-    health = schemas.answers(json={"type": "object"})
-    app.add_api_route("/healthz", service.health, responses=health)
+    app.add_api_route("/healthz", service.health)
 
 
-def _add_pages(app: FastAPI) -> None:
-    """Serve the page's files: read once, known by name, so that no request leads into the file system."""
-    folder = resources.files("genrescope.web") / "static"
-    for file in folder.iterdir():
-        kind = _KINDS.get(Path(file.name).suffix)
-        if kind is not None:
+def _add_static_files(app: FastAPI) -> None:
+    """Serve the page's files from memory, one route each, so that no request leads into the file system."""
+    for file in (resources.files("genrescope.web") / "static").iterdir():
+        media_type = _MEDIA_TYPES.get(Path(file.name).suffix)
+        if media_type is not None:
             route = "/" if file.name == "index.html" else f"/static/{file.name}"
-            app.add_api_route(route, _constant(file.read_bytes(), kind), include_in_schema=False)
-    colors = _constant(style_sheet().encode(), "text/css")
-    app.add_api_route("/static/house.css", colors, include_in_schema=False)
+            app.add_api_route(route, _constant_route(file.read_bytes(), media_type), include_in_schema=False)
+    # Colors and type of the reports, which the page shares.
+    base_css = _constant_route(style_sheet().encode(), "text/css")
+    app.add_api_route("/static/base.css", base_css, include_in_schema=False)
+    charts = _constant_route(chart_script().encode(), "text/javascript")
+    app.add_api_route("/static/charts.js", charts, include_in_schema=False)
 
 
-def _constant(content: bytes, kind: str, headers: dict[str, str] = _UNCHANGED) -> Any:
+def _constant_route(
+    content: bytes, media_type: str, headers: Mapping[str, str] = _REVALIDATE
+) -> Callable[[], Awaitable[Response]]:
     """Return a route that always answers the same."""
 
     async def route() -> Response:
-        return Response(content, headers=headers, media_type=kind)
+        return Response(content, headers=headers, media_type=media_type)
 
     return route
 
 
-def _json(content: Any) -> Response:
-    """Return JSON, written as the command line writes it."""
-    return Response(json.dumps(content, ensure_ascii=False), media_type="application/json")
-
-
-def _served(chosen: tuple[str, ...]) -> dict[str, str]:
-    """Name the models to be served: shipped ones as they are, files by their stem."""
-    served: dict[str, str] = {}
+def _named_models(chosen: Sequence[str]) -> dict[str, str]:
+    """Name the models to be served: shipped ones keep their name, files have that of their stem."""
+    named: dict[str, str] = {}
     for model in chosen:
         name = model if model in models.list_models() else Path(model).stem
-        if name in served:
+        if name in named:
             raise ConfigError("invalid_argument", f"two models are named {name!r}", "rename one of the files")
-        served[name] = model
-    return served
+        named[name] = model
+    return named
 
 
-def _model_card(name: str, path: str) -> dict[str, Any]:
+def _model_card(name: str, path: str) -> schemas.ModelCard:
     """Describe a model to clients."""
     model = models.load_model(path)
-    return {
-        "name": name,
-        "model": model.name,
-        "classes": list(model.info.classes),
-        "styles": list(model.info.styles),
-        "min_score": model.info.threshold,
-        "segment_seconds": model.info.segment_seconds,
-        "license": model.info.license,
-    }
+    return schemas.ModelCard(
+        name=name,
+        model=model.name,
+        classes=list(model.info.classes),
+        styles=list(model.info.styles),
+        threshold=model.info.threshold,
+        min_score=model.info.threshold,
+        segment_seconds=model.info.segment_seconds,
+        license=model.info.license,
+    )
 
 
 def _client(request: Request) -> str:
+    """Return the address of a request's client."""
     return request.client.host if request.client else ""
 
 
-def _not_served(name: str, names: list[str]) -> ModelError:
-    close = get_close_matches(name, names, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"choose from: {', '.join(names)}"
+def _unknown_model(name: str, names: Sequence[str]) -> ModelError:
+    hint = did_you_mean(name[:80], names)
     return ModelError("model_not_found", f"no model named {name[:80]!r} is served here", hint)
 
 
 async def _wait_disconnect(request: Request) -> None:
-    """Return when the client has left."""
+    """Return when the client has disconnected."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
 def _client_error(failure: GenrescopeError, upload: Upload) -> GenrescopeError:
-    """Say a worker's failure to the client: in its name for the file, and without the server's inner life."""
+    """Translate a worker's failure for the client: with its own name for the file, without our paths."""
     if failure.code == "overloaded":
         return failure
     if failure.code in FILE_CODES:
         return GenrescopeError(failure.code, failure.message.replace(upload.path, upload.name), failure.hint)
-    return errors.server_failed(f"{upload.name!r}: {failure.message}")
+    return errors.internal_error(f"{upload.name!r}: {failure.message}")

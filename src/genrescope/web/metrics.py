@@ -1,66 +1,108 @@
-"""What a server has done and is doing, in the text format of Prometheus."""
+"""Metrics of a server, in the text format of Prometheus (by prometheus-client)."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
-# In seconds: from a short clip on an idle machine to a long one behind a full queue.
-BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import generate_latest
+
+# The format of `generate_latest`; the name of its constant depends on the version of prometheus-client.
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+# In seconds: from a short clip on an idle machine to a long one behind a full queue.
+_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_NAMESPACE = "genrescope"
 
 
 class Metrics:
-    """Counters, and how long answers took."""
+    """Counters, gauges and a histogram of durations, in a registry of their own.
+
+    The registry is not prometheus-client's global one, so that several apps in one process (as in the tests)
+    do not share their counts.
+
+    Attributes
+    ----------
+    registry : CollectorRegistry
+        Holds all metrics below.
+    """
 
     def __init__(self) -> None:
-        self.requests: Counter[tuple[str, str, int]] = Counter()
-        self.failures: Counter[str] = Counter()
-        self.music_seconds = 0.0
-        self.upload_bytes = 0
-        self._slots: Counter[float] = Counter()
-        self._total = 0.0
-
-    def record_answer(self, seconds: float) -> None:
-        """Note how long a classification took, from request to answer."""
-        self._total += seconds
-        self._slots[next((bound for bound in BUCKETS if seconds <= bound), float("inf"))] += 1
-
-    def text(self, gauges: Mapping[str, tuple[str, float]]) -> str:
-        """Return everything, with ``gauges``: name to help text and value."""
-        return "\n".join(self._lines(gauges)) + "\n"
-
-    def _lines(self, gauges: Mapping[str, tuple[str, float]]) -> Iterator[str]:
-        yield from _family("requests_total", "counter", "Requests answered.")
-        for (method, route, status), number in sorted(self.requests.items()):
-            labels = f'method="{method}",route="{route}",status="{status}"'
-            yield f"genrescope_requests_total{{{labels}}} {number}"
-        yield from _family("failures_total", "counter", "Requests that failed, by error code.")
-        for code, number in sorted(self.failures.items()):
-            yield f'genrescope_failures_total{{code="{code}"}} {number}'
-        yield from self._histogram()
-        yield from _single(
-            "music_seconds_total", "counter", "Seconds of music classified.", self.music_seconds
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "requests",
+            "Requests answered.",
+            ["method", "route", "status"],
+            namespace=_NAMESPACE,
+            registry=self.registry,
         )
-        yield from _single("upload_bytes_total", "counter", "Bytes of bodies received.", self.upload_bytes)
-        for name, (meaning, value) in gauges.items():
-            yield from _single(name, "gauge", meaning, value)
+        self._failures = Counter(
+            "failures",
+            "Requests that failed, by error code.",
+            ["code"],
+            namespace=_NAMESPACE,
+            registry=self.registry,
+        )
+        self._duration = Histogram(
+            "classify_seconds",
+            "From request to answer of a classification.",
+            namespace=_NAMESPACE,
+            registry=self.registry,
+            buckets=_BUCKETS,
+        )
+        self._audio_seconds = Counter(
+            "music_seconds", "Seconds of music classified.", namespace=_NAMESPACE, registry=self.registry
+        )
+        self._upload_bytes = Counter(
+            "upload_bytes", "Bytes of bodies received.", namespace=_NAMESPACE, registry=self.registry
+        )
 
-    def _histogram(self) -> Iterator[str]:
-        name, seen = "classify_seconds", 0
-        yield from _family(name, "histogram", "From request to answer of a classification.")
-        for bound in (*BUCKETS, float("inf")):
-            seen += self._slots[bound]
-            yield f'genrescope_{name}_bucket{{le="{"+Inf" if bound == float("inf") else bound}"}} {seen}'
-        yield f"genrescope_{name}_sum {self._total:.6f}"
-        yield f"genrescope_{name}_count {seen}"
+    def add_gauges(self, gauges: Mapping[str, tuple[str, Callable[[], float]]]) -> None:
+        """Add values that are read whenever the metrics are asked for.
 
+        Parameters
+        ----------
+        gauges : mapping
+            From name to help text and a function that returns the value.
+        """
+        for name, (documentation, value) in gauges.items():
+            gauge = Gauge(name, documentation, namespace=_NAMESPACE, registry=self.registry)
+            gauge.set_function(value)
 
-def _family(name: str, kind: str, meaning: str) -> Iterable[str]:
-    return f"# HELP genrescope_{name} {meaning}", f"# TYPE genrescope_{name} {kind}"
+    def count_request(self, method: str, route: str, status: int) -> None:
+        """Count an answered request.
 
+        Parameters
+        ----------
+        method : str
+            HTTP method, or ``other``.
+        route : str
+            Path of the route as the code has it, or ``other``.
+        status : int
+            HTTP status of the response.
+        """
+        self._requests.labels(method, route, str(status)).inc()
 
-def _single(name: str, kind: str, meaning: str, value: float) -> Iterable[str]:
-    return *_family(name, kind, meaning), f"genrescope_{name} {value:g}" if kind == "gauge" else (
-        f"genrescope_{name} {value:.3f}".removesuffix(".000")
-    )
+    def count_failure(self, code: str) -> None:
+        """Count a failed request by its error ``code``."""
+        self._failures.labels(code).inc()
+
+    def count_upload(self, size: int) -> None:
+        """Count a body of ``size`` bytes that has arrived."""
+        self._upload_bytes.inc(size)
+
+    def count_classification(self, duration: float, audio_seconds: float) -> None:
+        """Count a classified file.
+
+        Parameters
+        ----------
+        duration : float
+            Seconds from request to answer.
+        audio_seconds : float
+            Length of the audio in seconds.
+        """
+        self._duration.observe(duration)
+        self._audio_seconds.inc(audio_seconds)
+
+    def exposition(self) -> bytes:
+        """Return all metrics in Prometheus' text format; its media type is `CONTENT_TYPE`."""
+        return generate_latest(self.registry)

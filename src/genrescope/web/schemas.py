@@ -1,186 +1,204 @@
-"""The API in its own words: OpenAPI, and a page of it that needs nothing from elsewhere."""
+"""Pydantic models of what the API takes and returns; FastAPI makes the OpenAPI document from them."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import re
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Annotated, Any, Literal
 
-from fastapi import FastAPI
+from pydantic import BaseModel, ConfigDict, Field
 
-from genrescope import __version__
 from genrescope.errors import OUTCOMES
-from genrescope.reporting import Section, Table, html
 
-Schema = dict[str, Any]
-_TEXT: Schema = {"type": "string"}
-_SHARE: Schema = {"type": "number", "minimum": 0, "maximum": 1}
-_SHARES: Schema = {"type": "object", "additionalProperties": _SHARE}
-_NUMBER: Schema = {"type": "number", "minimum": 0}
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Seconds = Annotated[float, Field(ge=0)]
 
 
-def _record(properties: Schema, optional: Iterable[str] = ()) -> Schema:
-    """Return an object of which all properties but the optional ones are always there."""
-    required = [name for name in properties if name not in set(optional)]
-    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+class ClassifyOptions(BaseModel):
+    """Options of a classification, from the query of the address."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str | None = Field(None, description="Name of the served model to use.")
+    timeline: bool = Field(False, description="Add the scores of each segment over the track.")
+    strict: bool = Field(False, description="Refuse truncated files instead of flagging them.")
+    threshold: Share | None = Field(
+        None,
+        allow_inf_nan=False,
+        description="Below this score an answer is marked as uncertain. Default: the model's own threshold.",
+    )
+    min_score: Share | None = Field(
+        None,
+        allow_inf_nan=False,
+        deprecated=True,
+        description="Deprecated: the old name of threshold, to be removed in the next release.",
+    )
+    name: str | None = Field(
+        None, max_length=255, description="Name of the file in the answer. Default: the form's file name."
+    )
+
+    @property
+    def chosen_threshold(self) -> float | None:
+        """The threshold, under its present or its old name."""
+        # Not self.min_score: pydantic warns of each access to a deprecated field.
+        old: float | None = self.__dict__["min_score"]
+        return old if self.threshold is None else self.threshold
 
 
-_LIST_OF_TEXT: Schema = {"type": "array", "items": _TEXT}
-COMPONENTS: Schema = {
-    "Row": _record(
-        {
-            "path": _TEXT | {"description": "What the client called the file."},
-            "genre": _TEXT,
-            "score": _SHARE,
-            "unsure": {"type": "boolean", "description": "Whether the score is too low to be relied on."},
-            "scores": _SHARES | {"description": "Of every genre, by falling score; they sum to 1."},
-            "styles": _SHARES | {"description": "Further genres, each with a probability of its own."},
-            "seconds": _NUMBER,
-            "model": _TEXT,
-            "flags": _LIST_OF_TEXT,
-            "timeline": {
-                "type": "array",
-                "items": _record({"start": _NUMBER, "end": _NUMBER, "scores": _SHARES}),
-            },
-        },
-        optional=["timeline"],
-    ),
-    "Problem": _record(
-        {
-            "type": _TEXT,
-            "title": _TEXT,
-            "status": {"type": "integer"},
-            "detail": _TEXT | {"description": "What happened."},
-            "code": {"type": "string", "enum": sorted(OUTCOMES)},
-            "hint": _TEXT | {"description": "What to do next."},
-        }
-    ),
-    "Models": _record(
-        {
-            "default": _TEXT,
-            "models": {
-                "type": "array",
-                "items": _record(
-                    {
-                        "name": _TEXT,
-                        "model": _TEXT,
-                        "classes": _LIST_OF_TEXT,
-                        "styles": _LIST_OF_TEXT,
-                        "min_score": {"anyOf": [_SHARE, {"type": "null"}]},
-                        "segment_seconds": _NUMBER,
-                        "license": _TEXT,
-                    }
-                ),
-            },
-            "limits": _record({"max_bytes": {"type": "integer"}, "max_seconds": _NUMBER}),
-        }
-    ),
-}
-_FILE: Schema = {"type": "string", "format": "binary"}
-BODY: Schema = {
+class UploadForm(BaseModel):
+    """A multipart form with one field, the file."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    file: bytes
+
+
+class _Answer(BaseModel):
+    """An object with the declared properties and no others."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class TimelineSegment(_Answer):
+    """Scores of one segment of a track; start and end in seconds."""
+
+    start: Seconds
+    end: Seconds
+    scores: dict[str, Share]
+
+
+class Classification(_Answer):
+    """A row of `genrescope.Prediction.to_dict`, passed on as the worker sends it."""
+
+    path: str = Field(description="What the client called the file.")
+    genre: str
+    score: Share
+    unsure: bool = Field(description="Whether the score is below the threshold.")
+    scores: dict[str, Share] = Field(description="Of every genre, by falling score; they sum to 1.")
+    styles: dict[str, Share] = Field(description="Further genres, each with a probability of its own.")
+    seconds: Seconds
+    model: str
+    flags: list[str]
+    timeline: list[TimelineSegment] = Field(
+        default_factory=list, description="Only where the option timeline asks for it."
+    )
+
+
+class ModelCard(_Answer):
+    """A served model."""
+
+    name: str = Field(description="What the option model calls it.")
+    model: str = Field(description="Name in the model file.")
+    classes: list[str]
+    styles: list[str]
+    threshold: Share | None = Field(description="Below this score an answer is marked as uncertain.")
+    min_score: Share | None = Field(
+        deprecated=True,
+        description="Deprecated: the old name of threshold, to be removed in the next release.",
+    )
+    segment_seconds: Seconds
+    license: str
+
+
+class Limits(_Answer):
+    """Limits of one request."""
+
+    max_bytes: int
+    max_seconds: Seconds
+
+
+class ModelList(_Answer):
+    """The served models, and the limits of one request."""
+
+    default: str = Field(description="Name of the model that is used where a request names none.")
+    models: list[ModelCard]
+    limits: Limits
+
+
+class Health(_Answer):
+    """Sign of life."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Problem(_Answer):
+    """A failure (RFC 9457), with an error code and a hint."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str = Field(description="What happened.")
+    code: str = Field(json_schema_extra={"enum": [*sorted(OUTCOMES)]})
+    hint: str = Field(description="What to do next.")
+
+
+# The body is streamed to a file, so FastAPI, which would parse it first, cannot know its schema.
+REQUEST_BODY = {
     "required": True,
     "content": {
-        "multipart/form-data": {"schema": _record({"file": _FILE})},
-        "application/octet-stream": {"schema": _FILE},
+        "multipart/form-data": {"schema": UploadForm.model_json_schema()},
+        "application/octet-stream": {"schema": UploadForm.model_json_schema()["properties"]["file"]},
     },
 }
-_FAILURES = {
-    400: "An option or the form makes no sense.",
+_PROBLEM_DESCRIPTIONS = {
+    400: "An option or the form is invalid.",
     401: "The token is missing or wrong.",
     404: "No such model is served.",
     408: "The upload took too long.",
     413: "More bytes, seconds or memory than allowed.",
     415: "Not audio that can be decoded.",
     422: "Audio that cannot be classified: empty, silent, too short, damaged.",
-    429: "Too many requests of this client; Retry-After says when to come again.",
-    500: "A fault of the server.",
-    503: "All workers are busy and the queue is full; Retry-After says when to come again.",
-    507: "The server has no room for the upload.",
+    429: "Too many requests of this client; Retry-After says when to send the next.",
+    500: "An internal error of the server.",
+    503: "All workers are busy and the queue is full; Retry-After says when to send the next.",
+    507: "The server has no space for the upload.",
 }
+ALL_PROBLEMS = tuple(_PROBLEM_DESCRIPTIONS)
 
 
-def answers(statuses: Iterable[int] = (), **media: Schema) -> dict[int | str, Schema]:
-    """Return the responses of an operation: 200 as ``json`` or ``plain`` text, the rest as problems."""
-    kinds = {"json": "application/json", "plain": "text/plain"}
-    content = {kinds[kind]: {"schema": schema} for kind, schema in media.items()}
-    problem = {"application/problem+json": {"schema": component("Problem")}}
-    replies: dict[int | str, Schema] = {200: {"description": "The answer.", "content": content}}
-    for status in statuses:
-        replies[status] = {"description": _FAILURES[status], "content": problem}
-    return replies
+def problem_responses(statuses: Iterable[int]) -> dict[int | str, dict[str, Any]]:
+    """Declare responses of an operation that are a `Problem`.
+
+    Parameters
+    ----------
+    statuses : iterable of int
+        HTTP statuses, of those in `ALL_PROBLEMS`.
+
+    Returns
+    -------
+    dict
+        For the parameter ``responses`` of a FastAPI route.
+    """
+    return {status: {"model": Problem, "description": _PROBLEM_DESCRIPTIONS[status]} for status in statuses}
 
 
-ALL_FAILURES = tuple(_FAILURES)
+def complete_document(document: dict[str, Any], models: Iterable[str]) -> dict[str, Any]:
+    """Set in FastAPI's document what its routes cannot declare.
 
+    Those are the names of the served models, which are known at run time, and the media type of problems,
+    which FastAPI takes to be that of the operation's answers.
 
-def component(name: str) -> Schema:
-    """Point to a part of `COMPONENTS`."""
-    return {"$ref": f"#/components/schemas/{name}"}
+    Parameters
+    ----------
+    document : dict
+        OpenAPI document as FastAPI makes it; changed in place.
+    models : iterable of str
+        Names of the served models, the default first.
 
-
-def complete(spec: Schema, models: Sequence[str], *, token: bool) -> Schema:
-    """Add to FastAPI's document what it cannot know: components, served models, and the token."""
-    spec["info"]["version"] = __version__
-    components = spec.setdefault("components", {})
-    components.setdefault("schemas", {}).update(COMPONENTS)
-    operations = [part for path in spec["paths"].values() for part in path.values()]
-    for parameter in (one for part in operations for one in part.get("parameters", ())):
-        if parameter["name"] == "model":
-            parameter["schema"] = {"type": "string", "enum": list(models), "default": models[0]}
-    if token:
-        components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-        for part in operations:
-            if 401 in map(int, part["responses"]):
-                part["security"] = [{"token": []}]
-    return spec
-
-
-def api_docs_page(app: FastAPI) -> tuple[str, str]:
-    """Return the API as a page, and the Content-Security-Policy that lets it have its style."""
-    spec = app.openapi()
-    sections = [*_operations(spec), _codes()]
-    lead = "POST audio, get its genres. The same as a document for programs: /openapi.json."
-    text = html("genrescope API", lead, sections, footer=f"genrescope {__version__}")
-    style = re.search(r"<style>(.*?)</style>", text, re.DOTALL)
-    assert style is not None  # every page has one
-    digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
-    return text, f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; frame-ancestors 'none'"
-
-
-def _operations(spec: Schema) -> Iterator[Section]:
-    for path, methods in spec["paths"].items():
-        for method, operation in methods.items():
-            options = [
-                (
-                    one["name"],
-                    _kind(one["schema"]),
-                    str(one["schema"].get("default", "")).lower(),
-                    one["description"],
-                )
-                for one in operation.get("parameters", ())
-            ]
-            replies = [(code, reply["description"]) for code, reply in operation["responses"].items()]
-            blocks = [
-                Table(operation["description"], ("option", "values", "default", "meaning"), tuple(options))
-            ] * bool(options)
-            answered = Table(
-                "Answers" if options else operation["description"], ("status", "meaning"), tuple(replies)
-            )
-            yield Section(f"{method.upper()} {path}", (*blocks, answered))
-
-
-def _kind(schema: Schema) -> str:
-    """Say what values a parameter takes."""
-    if "enum" in schema:
-        return ", ".join(map(str, schema["enum"]))
-    kinds = [part.get("type", "") for part in schema.get("anyOf", (schema,)) if part.get("type") != "null"]
-    return " or ".join(kinds)
-
-
-def _codes() -> Section:
-    rows = tuple((code, str(outcome.http_status)) for code, outcome in OUTCOMES.items())
-    return Section(
-        "Error codes", (Table("Field `code` of a problem", ("code", "status"), rows),), folded=True
-    )
+    Returns
+    -------
+    dict
+        The same document.
+    """
+    names = list(models)
+    for path in document["paths"].values():
+        for operation in path.values():
+            for parameter in operation.get("parameters", ()):
+                if parameter["name"] == "model":
+                    parameter["schema"] = {"type": "string", "enum": names, "default": names[0]}
+            for status, response in operation["responses"].items():
+                if int(status) >= HTTPStatus.BAD_REQUEST:
+                    response["content"] = {PROBLEM_MEDIA_TYPE: next(iter(response["content"].values()))}
+    return document

@@ -1,4 +1,4 @@
-"""A server of our own around the service: one process that listens, and its workers."""
+"""The server as a process: one process that listens (uvicorn), and its workers."""
 
 from __future__ import annotations
 
@@ -6,32 +6,30 @@ import ipaddress
 import socket
 from collections.abc import Callable
 
-from genrescope.errors import EnvironmentFailure, missing_extra
+from genrescope.errors import ServerError, missing_extra
 from genrescope.web.settings import Settings
 
-_MOST_CONNECTIONS = 1000
-_SECONDS_TO_END = 10
+_MAX_CONNECTIONS = 1000
+_SHUTDOWN_TIMEOUT_SECONDS = 10
 _BACKLOG = 1024
 
 
-def serve(
-    settings: Settings, *, host: str, port: int, behind_proxy: bool = False, say: Callable[[str], None]
-) -> None:
+def serve(settings: Settings, *, echo: Callable[[str], None]) -> None:
     """Answer requests until the process is told to end.
 
     Parameters
     ----------
-    host, port :
-        Where to listen; port 0 lets the system choose.
-    behind_proxy : bool
-        Take a client's address from X-Forwarded-For, which only a proxy on this machine may set.
-    say : callable
-        Called with what whoever starts the server should read.
+    settings : Settings
+        Where to listen, what to serve, and the limits.
+    echo : callable
+        Called with each line for the person who starts the server: a warning, and the address.
 
     Raises
     ------
-    EnvironmentFailure
+    ServerError
         ``missing_dependency``, ``bind_failed``.
+    ModelError
+        A model cannot be found or opened.
     """
     try:
         import uvicorn
@@ -40,29 +38,31 @@ def serve(
     except ModuleNotFoundError as missing:
         raise missing_extra("web", str(missing.name)) from None
     app = create_app(settings)
-    with _listening(host, port) as listener:
-        if not _only_this_machine(host) and settings.token is None:
-            say(
+    host = settings.host
+    with _listen(host, settings.port) as listener:
+        if not _is_loopback(host) and settings.token is None:
+            echo(
                 f"warning: {host} can be reached by others, and no --token is set: anyone may use this server"
             )
-        shown = f"[{host}]" if ":" in host else host
-        say(f"genrescope answers at http://{shown}:{listener.getsockname()[1]} (Ctrl-C ends it)")
+        shown_host = f"[{host}]" if ":" in host else host
+        echo(f"genrescope answers at http://{shown_host}:{listener.getsockname()[1]} (Ctrl-C ends it)")
         config = uvicorn.Config(
             app,
             log_level="warning",
-            proxy_headers=behind_proxy,
+            proxy_headers=settings.proxy_headers,
             ws="none",
             server_header=False,
-            limit_concurrency=_MOST_CONNECTIONS,
-            timeout_graceful_shutdown=_SECONDS_TO_END,
+            limit_concurrency=_MAX_CONNECTIONS,
+            timeout_graceful_shutdown=_SHUTDOWN_TIMEOUT_SECONDS,
         )
         uvicorn.Server(config).run(sockets=[listener])
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int) -> socket.socket:
+    """Open the listening socket before uvicorn starts, so that a port in use is an error of our own."""
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        # With its protocol named, asyncio turns off Nagle's algorithm, which costs each answer 40 ms.
+        # Nagle's algorithm would cost each answer 40 ms; asyncio turns it off if the protocol is named.
         listener = socket.socket(family, kind, socket.IPPROTO_TCP)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -73,14 +73,14 @@ def _listening(host: str, port: int) -> socket.socket:
             raise
         return listener
     except OSError as reason:
-        raise EnvironmentFailure(
+        raise ServerError(
             "bind_failed",
             f"cannot listen at {host}, port {port}: {reason.strerror}",
-            "choose another --port, or end the program that has this one",
+            "choose another --port, or end the program that uses this one",
         ) from None
 
 
-def _only_this_machine(host: str) -> bool:
+def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

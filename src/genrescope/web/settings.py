@@ -1,140 +1,106 @@
-"""What one client, one upload and one job may cost."""
+"""Settings of the server: the one place for its defaults, which the command line reads from here."""
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import os
-import time
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 from genrescope.errors import ConfigError
 
-_MOST_CLIENTS = 10_000
-_MAY_BE_ZERO = {"queue_length", "requests_per_minute"}
+_POSITIVE = (
+    "max_upload_mb",
+    "max_audio_seconds",
+    "upload_timeout",
+    "job_timeout",
+    "job_memory_mb",
+    "workers",
+    "burst",
+)
+_NON_NEGATIVE = ("max_queue", "rate_limit")
+# Smaller values are not limits but mistakes, such as seconds where milliseconds were meant.
+_SMALLEST_LIMIT = 1e-3
+
+
+def default_workers() -> int:
+    """Return the number of workers that a server has by default: one for each core."""
+    return os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a server behaves; every limit can be changed.
+    """Settings of a server; each is the option of ``genrescope serve`` of the same name.
 
     Attributes
     ----------
     models : tuple of str
-        Names or ``.onnx`` files; the first answers where a request names none.
+        Names or ``.onnx`` files; the first is used where a request names none.
     token : str, optional
-        A secret that requests must show; None: anyone may ask.
-    max_megabytes : float
-        Of a request's body (a megabyte is 2^20 bytes), counted while it is read.
-    max_seconds : float
-        Of sound, counted while it is decoded.
-    upload_seconds : float
-        How long a body may take to arrive.
-    job_seconds : float
-        How long a worker may take for one file; past it, it is killed and replaced.
-    job_megabytes : int
-        How much memory a worker may use for one file.
+        A secret that requests must send; None: no request needs one.
+    host : str
+        Address to listen at.
+    port : int
+        Port to listen at; 0: the system chooses one.
+    proxy_headers : bool
+        Take a client's address from ``X-Forwarded-For``, which only a proxy on this machine may set.
     workers : int
-        Files that are worked on at the same time.
-    queue_length : int
+        Files that are classified at the same time, each in a process of its own.
+    max_queue : int
         Further requests that may upload or wait; the next is refused at once.
-    requests_per_minute : float
-        Of one client, on average; 0: no limit.
+    max_upload_mb : float
+        Largest body of a request in MiB, counted while it is read.
+    max_audio_seconds : float
+        Longest audio, counted while it is decoded.
+    upload_timeout : float
+        Seconds that a body may take to arrive.
+    job_timeout : float
+        Seconds that a worker may take for one file; after that it is killed and replaced.
+    job_memory_mb : int
+        Memory in MiB that a worker may use for one file.
+    rate_limit : float
+        Requests a minute of one client, on average; 0: no limit.
     burst : int
-        How many of them may come at once.
+        Requests of one client that may come at once.
+
+    Raises
+    ------
+    ConfigError
+        ``invalid_argument``: no model, an empty token, or a limit that is not a positive, finite number.
     """
 
     models: tuple[str, ...] = ("default",)
     token: str | None = None
-    max_megabytes: float = 64
-    max_seconds: float = 1800
-    upload_seconds: float = 60
-    job_seconds: float = 60
-    job_megabytes: int = 512
-    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
-    queue_length: int = 16
-    requests_per_minute: float = 60
+    host: str = "127.0.0.1"
+    port: int = 8000
+    proxy_headers: bool = False
+    workers: int = field(default_factory=default_workers)
+    max_queue: int = 16
+    max_upload_mb: float = 64
+    max_audio_seconds: float = 1800
+    upload_timeout: float = 60
+    job_timeout: float = 60
+    job_memory_mb: int = 512
+    rate_limit: float = 60
     burst: int = 30
 
     def __post_init__(self) -> None:
         if not self.models:
             raise ConfigError("invalid_argument", "no model to serve", "name at least one")
         if self.token is not None and not self.token.strip():
-            raise ConfigError(
-                "invalid_argument", "the token is empty", "give a secret, or leave the token away"
-            )
-        for limit in fields(self)[2:]:
-            value, lowest = getattr(self, limit.name), 0 if limit.name in _MAY_BE_ZERO else 1e-3
-            if not (math.isfinite(value) and value >= lowest):
-                what = f"{limit.name} = {value:g} is no limit to work with"
-                raise ConfigError("invalid_argument", what, "give a positive, finite number")
+            raise ConfigError("invalid_argument", "the token is empty", "give a secret, or omit the token")
+        for names, smallest in ((_POSITIVE, _SMALLEST_LIMIT), (_NON_NEGATIVE, 0)):
+            for name in names:
+                value = getattr(self, name)
+                if not (math.isfinite(value) and value >= smallest):
+                    message = f"{name} = {value:g} cannot be used as a limit"
+                    raise ConfigError("invalid_argument", message, "give a positive, finite number")
 
     @property
-    def max_bytes(self) -> int:
-        """The longest body."""
-        return int(self.max_megabytes * 2**20)
+    def max_upload_bytes(self) -> int:
+        """Largest body of a request, in bytes."""
+        return int(self.max_upload_mb * 2**20)
 
     @property
     def capacity(self) -> int:
-        """How many requests may be inside: uploading, waiting or worked on."""
-        return self.workers + self.queue_length
-
-
-class TokenBucket:
-    """A token bucket for each client: `burst` at once, refilled evenly; the longest unseen is forgotten."""
-
-    def __init__(self, per_minute: float, burst: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._per_second = per_minute / 60
-        self._burst = float(burst)
-        self._clock = clock
-        self._levels: OrderedDict[str, tuple[float, float]] = OrderedDict()
-
-    def take(self, client: str) -> float:
-        """Take one token; return 0, or how many seconds the client has to wait for the next."""
-        if not self._per_second:
-            return 0.0
-        key, now = _network(client), self._clock()
-        level, then = self._levels.pop(key, (self._burst, now))
-        level = min(self._burst, level + (now - then) * self._per_second)
-        wait = 0.0 if level >= 1 else (1 - level) / self._per_second
-        self._levels[key] = (level if wait else level - 1, now)
-        if len(self._levels) > _MOST_CLIENTS:
-            self._levels.popitem(last=False)
-        return wait
-
-
-class FairShare:
-    """How many places each client holds: half of them at most, so that one cannot keep all others out."""
-
-    def __init__(self, places: int, *, limited: bool) -> None:
-        self._most = max(1, places // 2) if limited else places
-        self._held: Counter[str] = Counter()
-
-    @contextmanager
-    def acquire(self, client: str) -> Iterator[bool]:
-        """Hold a place; yields whether the client has one to hold."""
-        key = _network(client)
-        if self._held[key] >= self._most:
-            yield False
-            return
-        self._held[key] += 1
-        try:
-            yield True
-        finally:
-            self._held[key] -= 1
-            self._held += Counter()  # forgets who holds none
-
-
-def _network(client: str) -> str:
-    """Return who a client is: of an IPv6 address the /64, since a household has all of it."""
-    try:
-        address = ipaddress.ip_address(client)
-    except ValueError:
-        return client
-    mapped = getattr(address, "ipv4_mapped", None)  # IPv4, seen through a socket of both
-    if address.version == 4 or mapped is not None:
-        return str(mapped or address)
-    return str(ipaddress.ip_network((int(address), 64), strict=False))
+        """Number of requests that may be in flight: uploading, waiting or being classified."""
+        return self.workers + self.max_queue

@@ -1,4 +1,4 @@
-"""What a client sends, into a temporary file: counted while it is read, and gone whatever happens."""
+"""Uploads: a request's body in a temporary file, bounded while it is read, and removed in any case."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from genrescope.errors import EnvironmentFailure, GenrescopeError
+from genrescope.errors import GenrescopeError, WriteError
 from genrescope.web.settings import Settings
 
-FIELD = "file"
-NAMELESS = "<upload>"
-_LONGEST_NAME = 255
-_AS_FORM = f"send the file as the body, or as the multipart field '{FIELD}': curl -F {FIELD}=@song.mp3 ..."
+UPLOAD_FIELD = "file"
+UNNAMED = "<upload>"
+_MAX_NAME_LENGTH = 255
+_FORM_HINT = "send the file as the body, or as the multipart field 'file': curl -F file=@song.mp3 ..."
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ class Upload:
     Attributes
     ----------
     name : str
-        What the client calls it; only ever shown.
+        What the client calls it; it is displayed and never used as a path.
     path : str
         Where this process and its workers can read it.
     size : int
-        Of the request's body, in bytes.
+        Size of the request's body in bytes.
     """
 
     name: str
@@ -44,8 +44,24 @@ class Upload:
 
 
 @asynccontextmanager
-async def received(request: Request, settings: Settings, name: str | None = None) -> AsyncIterator[Upload]:
-    """Read a request's body into a temporary file, which is gone after the block.
+async def receive_upload(
+    request: Request, settings: Settings, name: str | None = None
+) -> AsyncIterator[Upload]:
+    """Read a request's body into a temporary file, which is removed after the block.
+
+    Parameters
+    ----------
+    request : Request
+        Its body is the file itself, or a multipart form with the file.
+    settings : Settings
+        ``max_upload_mb`` and ``upload_timeout`` are used.
+    name : str, optional
+        Name of the file, in place of the form's.
+
+    Yields
+    ------
+    Upload
+        The file.
 
     Raises
     ------
@@ -53,39 +69,40 @@ async def received(request: Request, settings: Settings, name: str | None = None
         ``upload_too_large``, ``upload_timeout``, ``upload_malformed``, ``write_failed``.
     """
     declared = request.headers.get("content-length", "")
-    if declared.isascii() and declared.isdigit() and int(declared[:20]) > settings.max_bytes:
+    # Cut to 20 digits, since int() takes time that grows with the square of the length.
+    if declared.isascii() and declared.isdigit() and int(declared[:20]) > settings.max_upload_bytes:
         raise _too_large(settings)
     try:
-        with _temporary() as file:
-            body = _body(request, file)
+        with _temporary_file() as file:
+            body = _body_parser(request, file)
             size = await _read(request, body, settings)
             body.finish()
             file.flush()
-            yield Upload(_shown(name or body.name), _path(file), size)
+            yield Upload(_display_name(name or body.name), _readable_path(file), size)
     except OSError as reason:
-        raise _cannot_keep(reason) from None
+        raise _write_failed(reason) from None
 
 
-async def _read(request: Request, body: _Raw | _Form, settings: Settings) -> int:
-    """Pass the body on as it arrives, within the limits, and return its size."""
+async def _read(request: Request, body: _RawBody | _FormBody, settings: Settings) -> int:
+    """Pass the body on as it arrives, within the limits, and return its size in bytes."""
     size = 0
     try:
-        async with asyncio.timeout(settings.upload_seconds):
+        async with asyncio.timeout(settings.upload_timeout):
             async for chunk in request.stream():
                 size += len(chunk)
-                if size > settings.max_bytes:
+                if size > settings.max_upload_bytes:
                     raise _too_large(settings)
                 body.write(chunk)
     except TimeoutError:
         raise GenrescopeError(
             "upload_timeout",
-            f"the upload took longer than {settings.upload_seconds:g} s",
+            f"the upload took longer than {settings.upload_timeout:g} s",
             "send a smaller file, or use a faster connection",
         ) from None
     return size
 
 
-class _Raw:
+class _RawBody:
     """A body that is the file itself."""
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -96,29 +113,33 @@ class _Raw:
         self._file.write(chunk)
 
     def finish(self) -> None:
-        """A raw body is whole when the connection says so."""
+        """Accept the body: the HTTP server has checked already that all of it arrived."""
 
 
-class _Form:
-    """A multipart body with one field, the file."""
+class _FormBody:
+    """A multipart body with one field, the file.
+
+    The parser of python-multipart is driven directly, and not through starlette's ``request.form()``, which
+    would read the whole body into a file of its own before any limit of ours applies.
+    """
 
     def __init__(self, boundary: bytes, file: IO[bytes]) -> None:
         self.name = ""
         self._file = file
         self._headers: dict[bytes, bytes] = {}
-        self._field = self._value = b""
-        self._parts = 0
-        self._whole = False
+        self._header_name = self._header_value = b""
+        self._files = 0
+        self._complete = False
         self._parser = MultipartParser(
             boundary,
             {
-                "on_part_begin": self._begin,
-                "on_header_field": self._on_field,
-                "on_header_value": self._on_value,
-                "on_header_end": self._on_header,
-                "on_headers_finished": self._open,
-                "on_part_data": self._on_data,
-                "on_end": self._end,
+                "on_part_begin": self._on_part_begin,
+                "on_header_field": self._on_header_field,
+                "on_header_value": self._on_header_value,
+                "on_header_end": self._on_header_end,
+                "on_headers_finished": self._on_headers_finished,
+                "on_part_data": self._on_part_data,
+                "on_end": self._on_end,
             },
         )
 
@@ -126,92 +147,97 @@ class _Form:
         try:
             self._parser.write(chunk)
         except FormParserError as reason:
-            raise _broken(f"the form cannot be read: {reason}") from None
+            raise _malformed(f"the form cannot be read: {reason}") from None
 
     def finish(self) -> None:
-        if not self._whole:
-            raise _broken("the form ends too early")
-        if not self._parts:
-            raise _broken(f"the form has no field '{FIELD}'")
+        if not self._complete:
+            raise _malformed("the form ends too early")
+        if not self._files:
+            raise _malformed(f"the form has no field '{UPLOAD_FIELD}'")
 
-    def _begin(self) -> None:
+    def _on_part_begin(self) -> None:
         self._headers = {}
 
-    def _on_field(self, data: bytes, start: int, end: int) -> None:
-        self._field += data[start:end]
+    def _on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._header_name += data[start:end]
 
-    def _on_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
+    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._header_value += data[start:end]
 
-    def _on_header(self) -> None:
-        self._headers[self._field.lower()] = self._value
-        self._field = self._value = b""
+    def _on_header_end(self) -> None:
+        self._headers[self._header_name.lower()] = self._header_value
+        self._header_name = self._header_value = b""
 
-    def _open(self) -> None:
+    def _on_headers_finished(self) -> None:
         _, options = parse_options_header(self._headers.get(b"content-disposition"))
         field = options.get(b"name", b"").decode("utf8", "replace")
-        if field != FIELD:
-            raise _broken(
+        if field != UPLOAD_FIELD:
+            raise _malformed(
                 f"the form has a field {field[:40]!r}; options belong in the address: ?timeline=true"
             )
-        self._parts += 1
-        if self._parts > 1:
-            raise _broken("the form has more than one file; send one request for each")
+        self._files += 1
+        if self._files > 1:
+            raise _malformed("the form has more than one file; send one request for each")
         self.name = options.get(b"filename", b"").decode("utf8", "replace")
 
-    def _on_data(self, data: bytes, start: int, end: int) -> None:
+    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         self._file.write(data[start:end])
 
-    def _end(self) -> None:
-        self._whole = True
+    def _on_end(self) -> None:
+        self._complete = True
 
 
-def _body(request: Request, file: IO[bytes]) -> _Raw | _Form:
-    """Choose how to read a body by its content type; what is no form is the file itself."""
-    kind, options = parse_options_header(request.headers.get("content-type", ""))
-    if kind != b"multipart/form-data":
-        return _Raw(file)
+def _body_parser(request: Request, file: IO[bytes]) -> _RawBody | _FormBody:
+    """Choose how to read a body by its content type; any that is not a form is the file itself."""
+    content_type, options = parse_options_header(request.headers.get("content-type", ""))
+    if content_type != b"multipart/form-data":
+        return _RawBody(file)
     try:
-        return _Form(options[b"boundary"], file)
+        return _FormBody(options[b"boundary"], file)
     except (KeyError, FormParserError):
-        raise _broken("the form's boundary is missing or makes no sense") from None
+        raise _malformed("the form's boundary is missing or invalid") from None
 
 
-def _temporary() -> IO[bytes]:
-    """Open a file that has no name where the system allows it: then even a killed server leaves nothing."""
-    kind: Any = tempfile.TemporaryFile if _nameless_is_enough() else tempfile.NamedTemporaryFile
-    file: IO[bytes] = kind(prefix="genrescope-")
-    return file
+def _temporary_file() -> IO[bytes]:
+    """Open a temporary file.
+
+    It has no name where the system allows that: then even a server that is killed leaves no file behind.
+    """
+    if _supports_unnamed_files():
+        return tempfile.TemporaryFile(prefix="genrescope-")
+    return tempfile.NamedTemporaryFile(prefix="genrescope-")
 
 
-def _path(file: IO[bytes]) -> str:
-    return f"/proc/{os.getpid()}/fd/{file.fileno()}" if _nameless_is_enough() else str(file.name)
+def _readable_path(file: IO[bytes]) -> str:
+    """Return a path by which this process and its workers can open a file, also one without a name."""
+    return f"/proc/{os.getpid()}/fd/{file.fileno()}" if _supports_unnamed_files() else str(file.name)
 
 
-def _nameless_is_enough() -> bool:
+def _supports_unnamed_files() -> bool:
     return Path("/proc/self/fd").is_dir()
 
 
-def _shown(name: str) -> str:
-    """Return a name that can be shown anywhere: one line, not too long, never empty."""
-    return "".join(sign if sign.isprintable() else "\ufffd" for sign in name[:_LONGEST_NAME]) or NAMELESS
+def _display_name(name: str) -> str:
+    """Return a name that can be displayed anywhere: one line, of bounded length, never empty."""
+    printable = (letter if letter.isprintable() else "\ufffd" for letter in name[:_MAX_NAME_LENGTH])
+    return "".join(printable) or UNNAMED
 
 
 def _too_large(settings: Settings) -> GenrescopeError:
     return GenrescopeError(
         "upload_too_large",
-        f"the upload is larger than the {settings.max_megabytes:g} MiB that are allowed",
-        "send a shorter piece, or a compressed format such as mp3, ogg or flac",
+        f"the upload is larger than the {settings.max_upload_mb:g} MiB that are allowed",
+        "send a shorter excerpt, or a compressed format such as mp3, ogg or flac",
     )
 
 
-def _broken(what: str) -> GenrescopeError:
-    return GenrescopeError("upload_malformed", what, _AS_FORM)
+def _malformed(message: str) -> GenrescopeError:
+    return GenrescopeError("upload_malformed", message, _FORM_HINT)
 
 
-def _cannot_keep(reason: OSError) -> EnvironmentFailure:
-    return EnvironmentFailure(
+def _write_failed(reason: OSError) -> WriteError:
+    return WriteError(
         "write_failed",
-        f"the server cannot keep the upload: {os.strerror(reason.errno or 0)}",
-        "try again later; if it fails again, tell whoever runs the server",
+        f"the server cannot store the upload: {os.strerror(reason.errno or 0)}",
+        "try again later; if it fails again, tell the operator of the server",
     )

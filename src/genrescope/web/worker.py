@@ -1,11 +1,11 @@
-"""Decoding and scoring in worker processes, so that a hostile file harms only its own job."""
+"""Classification in worker processes, so that a hostile file harms only its own job."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from genrescope import audio
@@ -13,56 +13,139 @@ from genrescope.errors import GenrescopeError
 from genrescope.inference import Classifier
 from genrescope.workers import WorkerPool, WorkerSpec
 
-Row = dict[str, Any]
+# A row of `Prediction.to_dict`, which comes from the worker as JSON and goes to the client as JSON.
+JsonRow = dict[str, object]
 
 
-def prepare(models: dict[str, str]) -> Callable[[Row], Row]:
-    """Open the served models in a worker; a job is a file's ``path``, its ``name``, and the options."""
+@dataclass(frozen=True)
+class ClassifyJob:
+    """What a worker is asked to do.
+
+    Attributes
+    ----------
+    path : str
+        File that the worker reads.
+    name : str
+        Name of the file in the answer.
+    model : str
+        Name of a served model.
+    timeline : bool
+        Whether the answer has a timeline.
+    strict : bool
+        Whether a truncated file is refused.
+    threshold : float, optional
+        Score below which the answer is uncertain; None: the model's own.
+    max_seconds : float
+        Longest audio.
+    """
+
+    path: str
+    name: str
+    model: str
+    timeline: bool
+    strict: bool
+    threshold: float | None
+    max_seconds: float
+
+
+def create_handler(models: dict[str, str]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Open the served models in a worker.
+
+    Parameters
+    ----------
+    models : dict
+        From name to what `Classifier.load` takes.
+
+    Returns
+    -------
+    callable
+        Takes a `ClassifyJob` as a dict, returns the row of the prediction.
+    """
     classifiers = {name: Classifier.load(model) for name, model in models.items()}
+    # Loaded here, before the worker's memory limit is set for its first job, of which they are no part.
     audio.import_decoders()
 
-    def classify(job: Row) -> Row:
-        prediction = classifiers[job["model"]].predict(
-            job["path"], timeline=job["timeline"], strict=job["strict"], max_seconds=job["max_seconds"]
+    def classify(fields: dict[str, Any]) -> dict[str, Any]:
+        job = ClassifyJob(**fields)
+        prediction = classifiers[job.model].predict(
+            job.path, timeline=job.timeline, strict=job.strict, max_seconds=job.max_seconds
         )
-        floor = prediction.threshold if job["min_score"] is None else job["min_score"]
-        return replace(prediction, path=job["name"], threshold=floor).to_dict()
+        threshold = prediction.threshold if job.threshold is None else job.threshold
+        return replace(prediction, path=job.name, threshold=threshold).to_dict()
 
     return classify
 
 
 class ClassifyWorkers:
-    """The crew of a server, and the places at its door.
+    """The worker processes of a server, and a bound on the requests in flight.
 
-    A request takes a place before its body is read and keeps it until it has its answer, so that neither
+    A request takes a slot before its body is read and keeps it until it has its answer, so that neither
     temporary files nor jobs can pile up.
+
+    Parameters
+    ----------
+    models : dict
+        From name to what `Classifier.load` takes.
+    workers : int
+        Number of worker processes.
+    capacity : int
+        Requests in flight: uploading, waiting or being classified.
+    timeout : float
+        Seconds that a job may take.
+    memory_limit_mb : int
+        Memory in MiB that a job may use.
+
+    Attributes
+    ----------
+    pool : WorkerPool
+    capacity : int
+    in_flight : int
+        Slots that are taken.
     """
 
     def __init__(
-        self, models: dict[str, str], *, workers: int, places: int, seconds: float, megabytes: int
+        self, models: dict[str, str], *, workers: int, capacity: int, timeout: float, memory_limit_mb: int
     ) -> None:
-        self.places = places
-        self.inside = 0
-        trade = WorkerSpec(f"{__name__}:prepare", {"models": models}, seconds, megabytes)
-        self.crew = WorkerPool(trade, workers, queue_length=places)
+        self.capacity = capacity
+        self.in_flight = 0
+        spec = WorkerSpec(f"{__name__}:create_handler", {"models": models}, timeout, memory_limit_mb)
+        # A job is only submitted from within a slot, so a queue of this length is never full.
+        self.pool = WorkerPool(spec, workers, queue_length=capacity)
 
     @contextmanager
     def slot(self) -> Iterator[None]:
-        """Take a place, or raise ``overloaded``."""
-        if self.inside >= self.places:
+        """Take a slot as long as the block runs.
+
+        Raises
+        ------
+        GenrescopeError
+            ``overloaded``: all slots are taken.
+        """
+        if self.in_flight >= self.capacity:
             raise GenrescopeError(
-                "overloaded", "the server has all the work that it can take", "try again in a moment"
+                "overloaded", "all workers are busy and the queue is full", "try again in a moment"
             )
-        self.inside += 1
+        self.in_flight += 1
         try:
             yield
         finally:
-            self.inside -= 1
+            self.in_flight -= 1
 
-    def submit(self, job: Row) -> Future[Row]:
-        """Queue a job; its future can be canceled until a worker begins it."""
-        return self.crew.submit(job)
+    def submit(self, job: ClassifyJob) -> Future[JsonRow]:
+        """Queue a job.
+
+        Parameters
+        ----------
+        job : ClassifyJob
+            What to do.
+
+        Returns
+        -------
+        Future
+            Of the prediction's row; it can be canceled until a worker begins with the job.
+        """
+        return self.pool.submit(asdict(job))
 
     def close(self) -> None:
         """Kill the workers."""
-        self.crew.close()
+        self.pool.close()

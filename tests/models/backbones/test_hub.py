@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from genrescope.errors import EnvironmentFailure, GenrescopeError, ModelError
+from genrescope.errors import DownloadError, GenrescopeError, ModelError
 from genrescope.models.backbones import registry as backbones
 from helpers.vision import usable_torchvision
 
@@ -155,7 +155,7 @@ def test_an_empty_folder_is_told(transformers: Any, tmp_path: Path) -> None:
 
 def test_offline_says_what_to_do(transformers: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(EnvironmentFailure, match=r"https://huggingface\.co/nobody/nothing") as caught:
+    with pytest.raises(DownloadError, match=r"https://huggingface\.co/nobody/nothing") as caught:
         backbones.load_backbone("hub:nobody/nothing", cache=tmp_path)
     assert caught.value.code == "download_failed"
     assert "folder" in caught.value.hint

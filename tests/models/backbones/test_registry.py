@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,12 @@ import soxr
 import torch
 from torch import Tensor, nn
 
-from genrescope.errors import ConfigError, DataError, GenrescopeError, ModelError
-from genrescope.features import extraction as features
+from genrescope import features
+from genrescope.errors import ConfigError, DataError, DownloadError, GenrescopeError, ModelError
 from genrescope.models.backbones import registry as backbones
 from genrescope.models.backbones.efficientat import WIDTHS, EfficientAt, divisible
 from genrescope.types import FloatArray
-from genrescope.utils.files import package_data
+from genrescope.utils import package_data
 
 # In millions, as counted by others: mn01 in a public wrapper of it, the rest in the authors' README.
 MILLIONS = {
@@ -189,9 +190,14 @@ def test_weights_are_fetched_into_the_cache(
 
     monkeypatch.setattr("genrescope.utils.download_file", fetch)
     monkeypatch.setenv("GENRESCOPE_CACHE", str(tmp_path))
-    backbones.load_backbone("mn01")
+    with pytest.raises(DownloadError, match="whole SHA-256") as caught:
+        backbones.load_backbone("mn01")
     facts = backbones.BACKBONES["mn01"].info
-    assert asked == [(facts.source, tmp_path / "weights" / "mn01_as_mAP_298.pt", None)]
+    assert facts.source in caught.value.hint
+    known = backbones.BACKBONES["mn01"]._replace(info=replace(facts, sha256="0" * 64))
+    monkeypatch.setitem(backbones.BACKBONES, "mn01", known)
+    backbones.load_backbone("mn01")
+    assert asked == [(facts.source, tmp_path / "weights" / "mn01_as_mAP_298.pt", "0" * 64)]
 
 
 class Burglar:

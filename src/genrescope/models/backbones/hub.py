@@ -12,7 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from genrescope.errors import EnvironmentFailure, GenrescopeError, ModelError, missing_extra
+from genrescope.errors import (
+    DownloadError,
+    GenrescopeError,
+    MissingDependencyError,
+    ModelError,
+    missing_extra,
+)
 
 PROBE_SECONDS = 1.0
 
@@ -68,7 +74,7 @@ def load_hub_encoder(source: str, *, cache: Path | None = None) -> HubEncoder:
 
     Raises
     ------
-    EnvironmentFailure
+    MissingDependencyError, DownloadError
         ``missing_dependency``: transformers is not installed; ``download_failed``: no network, or no such
         repository.
     ModelError
@@ -117,13 +123,13 @@ def _audio_part(model: Any) -> nn.Module:
     return part
 
 
-def _unloadable(reason: ImportError) -> EnvironmentFailure:
+def _unloadable(reason: ImportError) -> MissingDependencyError:
     if reason.name == "transformers":
         return missing_extra("hub", "transformers")
     root: BaseException = reason
     while root.__cause__ is not None:
         root = root.__cause__
-    return EnvironmentFailure(
+    return MissingDependencyError(
         "missing_dependency",
         f"transformers is installed but does not load: {_first_line(root)}",
         "install what it names; if that is torchvision, which transformers loads wherever it is found, "
@@ -138,7 +144,7 @@ def _absent(source: str, reason: OSError) -> GenrescopeError:
             f"{source}: holds no model of the hub: {_first_line(reason)}",
             "give a folder with config.json, preprocessor_config.json and model.safetensors",
         )
-    return EnvironmentFailure(
+    return DownloadError(
         "download_failed",
         f"https://huggingface.co/{source}: cannot be fetched: {_first_line(reason)}",
         "check the name, go online and try again, or copy the repository to a folder and give that",

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from genrescope import utils
-from genrescope.errors import ConfigError, DataError, ModelError
+from genrescope.errors import ConfigError, DataError, DownloadError, ModelError
 from genrescope.features import EFFICIENTAT, PAPER_LOG_MEL, SPECTROGRAM_LOG_MEL, FeatureSpec
 from genrescope.labels import STYLE_INDICES, STYLES
 from genrescope.models.backbones import hub, torchvision
@@ -26,6 +26,9 @@ from genrescope.models.student import Student
 from genrescope.utils import cache_folder, package_data
 
 HUB = "hub:"
+# torchvision publishes the first eight digits, in the file's name; the others are as several projects that
+# use the file have recorded them.
+_VGG16_SHA256 = "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"
 STUDENT, STUDENT_FILE = "student", "student.pt"
 
 
@@ -41,8 +44,8 @@ class BackboneInfo:
     license : str
         Of the weights.
     sha256 : str, optional
-        Of the weight file, in hexadecimal: all of it, or the first digits where no more was published. None:
-        not published; the one of the first download is recorded and holds from then on.
+        Of the weight file, in hexadecimal: all of it, or the first digits where no more was published. Only a
+        file whose whole SHA-256 is known is downloaded.
     sample_rate : int
         In Hz.
     spec : FeatureSpec, optional
@@ -178,7 +181,7 @@ BACKBONES: dict[str, BackboneEntry] = {
         _efficientat("mn40", 484),
         # torchvision publishes the first eight digits of the checksum, in the file's name.
         _student(),
-        _torchvision("vgg16", "vgg16-397923af.pth", "397923af", torchvision.Vgg16),
+        _torchvision("vgg16", "vgg16-397923af.pth", _VGG16_SHA256, torchvision.Vgg16),
         _torchvision("inception-v3", "inception_v3_google-0cc3c7bd.pth", "0cc3c7bd", torchvision.InceptionV3),
     )
 }
@@ -203,7 +206,7 @@ def load_backbone(name: str, *, weights: Path | None = None, cache: Path | None 
     ModelError
         ``model_not_found``, ``model_corrupt``: no file there, or one that holds no weights or not the
         published ones; ``model_incompatible``: weights of another network.
-    EnvironmentFailure
+    DownloadError, MissingDependencyError, WriteError
         ``download_failed``: no network; ``missing_dependency``: torchvision or transformers is missing or
         does not load; ``write_failed``.
     """
@@ -221,9 +224,14 @@ def load_backbone(name: str, *, weights: Path | None = None, cache: Path | None 
     if weights is None and name == STUDENT:
         weights = package_data("models", facts.file)
     elif weights is None:
-        weights = utils.download_file(
-            facts.source, (cache or cache_folder("weights")) / facts.file, sha256=facts.sha256
-        )
+        target = (cache or cache_folder("weights")) / facts.file
+        if facts.sha256 is None or len(facts.sha256) < 64:
+            raise DownloadError(
+                "download_failed",
+                f"{name}: not downloaded, because its whole SHA-256 was not published",
+                f"download {facts.source} yourself, and give the file as the weights",
+            )
+        weights = utils.download_file(facts.source, target, sha256=facts.sha256)
     _fill(network, translate(read_weights(weights)), f"{weights}: not the weights of {name}")
     return Backbone(facts, network).eval()
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from genrescope.errors import EnvironmentFailure, missing_extra
+from genrescope.errors import MissingDependencyError, missing_extra
 from genrescope.models.levels import DYNAMIC_RANGE_DB, relative_level
 
 # Mean and deviation of ImageNet's red, green and blue, which torchvision's weights expect to be taken out.
@@ -96,7 +96,7 @@ def torchvision_models() -> Any:
 
     Raises
     ------
-    EnvironmentFailure
+    MissingDependencyError
         ``missing_dependency``: torchvision is not installed, or is a build for another torch.
     """
     try:
@@ -109,8 +109,8 @@ def torchvision_models() -> Any:
         raise _unfitting(reason) from None
 
 
-def _unfitting(reason: Exception) -> EnvironmentFailure:
-    return EnvironmentFailure(
+def _unfitting(reason: Exception) -> MissingDependencyError:
+    return MissingDependencyError(
         "missing_dependency",
         f"torchvision is installed but does not load beside torch {torch.__version__}: {reason}",
         "install torch and torchvision from one place, for a CPU: pip install --force-reinstall torch "

@@ -67,7 +67,7 @@ def distill(
     ------
     ConfigError
         ``invalid_config``: ``folder`` holds another course.
-    DataError, ModelError, EnvironmentFailure, GenrescopeError
+    DataError, ModelError, DownloadError, WriteError, GenrescopeError
         As `lessons.prepare_lessons`, `backbones.load` and `distil.distil`.
     """
     plan = targets.ShardSpec(

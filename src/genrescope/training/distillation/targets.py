@@ -25,7 +25,7 @@ from genrescope import audio, augmentation, features, models
 from genrescope.datasets import decode_db, encode_db
 from genrescope.errors import AudioError, DataError
 from genrescope.features import FeatureSpec
-from genrescope.types import FloatArray, IntArray, Track
+from genrescope.types import Float64Array, FloatArray, IntArray, Track, UInt8Array
 from genrescope.utils import write_atomic
 
 MIXED = 0.35
@@ -33,8 +33,6 @@ STRENGTHS = (0.0, 0.5, 1.0, 1.5)
 # The loudest mel band of a typical recording at full scale. The student sees levels relative to it, so the
 # teacher hears every excerpt at this one.
 LOUDEST_DB = 32.0
-
-UInt8Array = npt.NDArray[np.uint8]
 
 
 class TeacherTargets(NamedTuple):
@@ -107,7 +105,7 @@ def build_shards(
     ------
     DataError
         ``dataset_empty``: no track can be read.
-    ModelError, EnvironmentFailure
+    ModelError, WriteError
         The teacher cannot be loaded, or a file not be written.
     """
     missing = [number for number in numbers if not _file(folder, number).exists()]
@@ -247,11 +245,11 @@ class _ShardWriter:
         return embeddings.numpy().astype(np.float16), logits.numpy().astype(np.float16)
 
 
-def _chances(labels: Sequence[str]) -> npt.NDArray[np.float64]:
+def _chances(labels: Sequence[str]) -> Float64Array:
     """Return how likely each track is heard: a genre as the square root of its count."""
     _, places, counts = np.unique(labels, return_inverse=True, return_counts=True)
     chances = 1 / np.sqrt(counts[places])
-    normalized: npt.NDArray[np.float64] = chances / chances.sum()
+    normalized: Float64Array = chances / chances.sum()
     return normalized
 
 

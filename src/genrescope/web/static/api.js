@@ -1,4 +1,4 @@
-// The server, asked: answers, or a Problem with what happened and what to do next.
+// Requests to the server: they return its answer, or throw a Problem with what happened and what to do.
 
 export class Problem extends Error {
   constructor({ code, detail, hint, status = 0, wait = 0 }) {
@@ -7,19 +7,19 @@ export class Problem extends Error {
   }
 }
 
-const KEY = "genrescope token";
+const TOKEN_KEY = "genrescope token";
 const UNREACHABLE = {
   code: "offline",
   detail: "The server cannot be reached.",
   hint: "Check your connection, and that `genrescope serve` is running; then try again.",
 };
 
-export function remember(token) {
-  sessionStorage.setItem(KEY, token);
+export function storeToken(token) {
+  sessionStorage.setItem(TOKEN_KEY, token);
 }
 
 export function models() {
-  return ask("/v1/models");
+  return request("/v1/models");
 }
 
 export function classify(file, name, model) {
@@ -27,15 +27,15 @@ export function classify(file, name, model) {
   if (model) options.set("model", model);
   const form = new FormData();
   form.append("file", file, name);
-  return ask(`/v1/classify?${options}`, { method: "POST", body: form });
+  return request(`/v1/classify?${options}`, { method: "POST", body: form });
 }
 
-async function ask(address, request = {}) {
-  const token = sessionStorage.getItem(KEY);
+async function request(address, init = {}) {
+  const token = sessionStorage.getItem(TOKEN_KEY);
   const headers = token ? { Authorization: `Bearer ${token}` } : {};
   let response;
   try {
-    response = await fetch(address, { ...request, headers });
+    response = await fetch(address, { ...init, headers });
   } catch {
     throw new Problem(UNREACHABLE);
   }

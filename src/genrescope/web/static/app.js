@@ -1,12 +1,12 @@
-// The page: files come in, go to the server one by one, and stand in a list.
+// The page: takes files, sends them to the server one after the other, and lists the answers.
 
-import { Problem, classify, models, remember } from "./api.js";
+import { Problem, classify, models, storeToken } from "./api.js";
 import { clock, make, percent } from "./charts.js";
 import { Recorder, canRecord } from "./recorder.js";
-import { decode, wav } from "./sound.js";
+import { decode, wav } from "./audio.js";
 import { View } from "./view.js";
 
-const MOST_TRIES = 20;
+const MAX_ATTEMPTS = 20;
 const byId = (id) => document.getElementById(id);
 const entries = [];
 const view = new View({ onRetry: retry });
@@ -14,17 +14,17 @@ let limits = null;
 let shown = null;
 let running = false;
 
-// Adding
+// Adding files
 
 function add(files) {
-  const fresh = [...files].map((file) => ({ file, sound: file, name: file.name, state: "waiting" }));
-  if (!fresh.length) return;
-  entries.push(...fresh);
+  const added = [...files].map((file) => ({ file, audio: file, name: file.name, state: "waiting" }));
+  if (!added.length) return;
+  entries.push(...added);
   byId("notice").replaceChildren();
   byId("work").hidden = false;
   byId("drop").classList.add("compact");
   byId("work").classList.toggle("many", entries.length > 1);
-  if (!shown || shown.row || shown.problem) select(fresh[0]);
+  if (!shown || shown.row || shown.problem) select(added[0]);
   draw();
   run();
 }
@@ -34,73 +34,75 @@ async function run() {
   running = true;
   try {
     let entry;
-    while ((entry = entries.find((one) => one.state === "waiting"))) await work(entry);
+    while ((entry = entries.find((one) => one.state === "waiting"))) await analyze(entry);
   } finally {
     running = false;
   }
 }
 
-async function work(entry) {
-  change(entry, { state: "listening", problem: null });
+/** Classify one file and show its answer or failure. */
+async function analyze(entry) {
+  update(entry, { state: "analyzing", problem: null });
   try {
-    const row = await answer(entry);
-    change(entry, { state: "done", row });
-    say(`${entry.name}: ${row.genre}, ${percent(row.score)}${row.unsure ? ", unsure" : ""}`);
+    const row = await sendWithRetries(entry);
+    update(entry, { state: "done", row });
+    announce(`${entry.name}: ${row.genre}, ${percent(row.score)}${row.unsure ? ", unsure" : ""}`);
   } catch (problem) {
     if (!(problem instanceof Problem)) throw problem;
     if (problem.status === 401) askForToken();
-    change(entry, { state: "failed", problem });
-    say(`${entry.name}: failed. ${problem.message} ${problem.hint}`);
+    update(entry, { state: "failed", problem });
+    announce(`${entry.name}: failed. ${problem.message} ${problem.hint}`);
   }
 }
 
-async function answer(entry) {
-  for (let tries = 1; ; tries++) {
+/** Send a file; where the server is busy, again after the time that it names. */
+async function sendWithRetries(entry) {
+  for (let attempt = 1; ; attempt++) {
     try {
       return await send(entry);
     } catch (problem) {
       if (problem.code === "audio_unreadable" && !entry.converted && (await convert(entry))) continue;
-      if (!problem.wait || tries >= MOST_TRIES) throw problem;
-      change(entry, { state: `the server is busy, again in ${problem.wait} s` });
+      if (!problem.wait || attempt >= MAX_ATTEMPTS) throw problem;
+      update(entry, { state: `the server is busy, again in ${problem.wait} s` });
       await new Promise((resolve) => setTimeout(resolve, 1000 * problem.wait));
     }
   }
 }
 
 function send(entry) {
-  if (limits && entry.sound.size > limits.max_bytes) {
+  if (limits && entry.audio.size > limits.max_bytes) {
     const size = (bytes) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
     throw new Problem({
       code: "upload_too_large",
-      detail: `${entry.name} has ${size(entry.sound.size)}; this server takes ${size(limits.max_bytes)}.`,
-      hint: "Choose a shorter piece, or a compressed format such as mp3, ogg or flac.",
+      detail: `${entry.name} has ${size(entry.audio.size)}; this server takes ${size(limits.max_bytes)}.`,
+      hint: "Choose a shorter excerpt, or a compressed format such as mp3, ogg or flac.",
     });
   }
-  return classify(entry.sound, entry.name, byId("model").value);
+  return classify(entry.audio, entry.name, byId("model").value);
 }
 
-/** Decode in the browser what the server could not, to be sent as WAV; say whether that went well. */
+/** Decode in the browser what the server could not, to be sent as WAV; return whether it succeeded. */
 async function convert(entry) {
   try {
-    entry.sound = wav(await decode(entry.file));
+    entry.audio = wav(await decode(entry.file));
   } catch {
     return false;
   }
   entry.converted = true;
-  if (entry === shown) view.loadSound(entry);
+  if (entry === shown) view.loadAudio(entry);
   return true;
 }
 
 function retry(entry) {
-  change(entry, { state: "waiting", problem: null });
+  update(entry, { state: "waiting", problem: null });
   byId("detail").focus();
   run();
 }
 
-// Showing
+// Display
 
-function change(entry, news) {
-  Object.assign(entry, news);
+function update(entry, changes) {
+  Object.assign(entry, changes);
   draw();
   if (entry === shown) view.show(entry);
 }
@@ -114,7 +116,7 @@ function select(entry) {
 function draw() {
   byId("save").hidden = !entries.some((entry) => entry.row);
   entries.forEach((entry) => {
-    entry.button ??= listed(entry);
+    entry.button ??= listButton(entry);
     entry.button.lastChild.textContent = entry.row ? `${entry.row.genre} ${percent(entry.row.score)}` : entry.state;
     if (entry.row?.unsure) entry.button.lastChild.textContent += ", unsure";
     entry.button.className = entry.state === "failed" ? "failed" : "";
@@ -122,17 +124,19 @@ function draw() {
   });
 }
 
-function listed(entry) {
+function listButton(entry) {
   const button = make("button", { type: "button", onclick: () => select(entry) });
   button.append(make("span", { className: "name" }, entry.name), make("span", { className: "state" }));
   byId("list").append(make("li", {}, button));
   return button;
 }
 
-function say(text) {
-  byId("say").textContent = text;
+/** Give screen readers a text to read out. */
+function announce(text) {
+  byId("status").textContent = text;
 }
 
+/** Show a failure that belongs to no file. */
 function notice(problem) {
   const hint = make("p", { className: "muted" }, `What to do: ${problem.hint}`);
   byId("notice").replaceChildren(make("div", { className: "failure" }, make("p", {}, problem.message), hint));
@@ -148,19 +152,20 @@ function save() {
 // The server
 
 function askForToken() {
-  byId("door").hidden = false;
+  byId("login").hidden = false;
   byId("token").focus();
 }
 
-async function greet() {
+/** Ask the server for its models and limits; return whether it answered. */
+async function connect() {
   try {
-    const offer = await models();
-    limits = offer.limits;
+    const served = await models();
+    limits = served.limits;
     const [size, minutes] = [limits.max_bytes / 2 ** 20, limits.max_seconds / 60];
     byId("limits").textContent = `Up to ${size.toPrecision(3) / 1} MiB, ${minutes.toPrecision(3) / 1} minutes. Nothing is kept.`;
-    byId("model").replaceChildren(...offer.models.map(({ name }) => make("option", { value: name }, name)));
-    byId("model-choice").hidden = offer.models.length < 2;
-    byId("door").hidden = true;
+    byId("model").replaceChildren(...served.models.map(({ name }) => make("option", { value: name }, name)));
+    byId("model-choice").hidden = served.models.length < 2;
+    byId("login").hidden = true;
     byId("notice").replaceChildren();
     return true;
   } catch (problem) {
@@ -171,12 +176,13 @@ async function greet() {
   }
 }
 
-async function enter(event) {
+/** Try the token that was typed in, and repeat the requests that lacked it. */
+async function logIn(event) {
   event.preventDefault();
-  remember(byId("token").value);
-  const known = await greet();
-  byId("door-note").textContent = known ? "" : "That is not it. Ask whoever runs this server for the token.";
-  if (!known) return;
+  storeToken(byId("token").value);
+  const accepted = await connect();
+  byId("login-note").textContent = accepted ? "" : "That token is wrong. Ask the operator of this server for the right one.";
+  if (!accepted) return;
   byId("choose").focus();
   entries.filter((entry) => entry.problem?.status === 401).forEach(retry);
 }
@@ -194,15 +200,15 @@ async function record() {
       recorder = null;
       button.classList.remove("on");
       button.textContent = "Record";
-      const sound = await ending.stop();
-      add([new File([sound], `recording ${++recordings}.wav`, { type: sound.type })]);
+      const audio = await ending.stop();
+      add([new File([audio], `recording ${++recordings}.wav`, { type: audio.type })]);
       return;
     }
     const starting = new Recorder();
     await starting.start();
     recorder = starting;
     button.classList.add("on");
-    say("recording");
+    announce("recording");
     tickRecording(performance.now());
   } catch (problem) {
     if (!(problem instanceof Problem)) throw problem;
@@ -218,7 +224,7 @@ function tickRecording(start) {
   else setTimeout(() => tickRecording(start), 250);
 }
 
-// Doors
+// Event listeners
 
 const drop = byId("drop");
 let over = 0;
@@ -238,9 +244,9 @@ byId("files").addEventListener("change", (event) => {
 });
 byId("record").addEventListener("click", record);
 byId("save").addEventListener("click", save);
-byId("door").addEventListener("submit", enter);
+byId("login").addEventListener("submit", logIn);
 if (!canRecord()) {
   byId("record").disabled = true;
-  byId("record").title = "The microphone needs https, or the address 127.0.0.1";
+  byId("record").title = "Recording needs https, or the address 127.0.0.1";
 }
-greet();
+connect();

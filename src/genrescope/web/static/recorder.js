@@ -1,17 +1,17 @@
-// The microphone, as a WAV file: what every server can read, and every browser can seek in.
+// Recording from the microphone, as a WAV file: every server can read it, and every browser can seek in it.
 
 import { Problem } from "./api.js";
-import { decode, wav } from "./sound.js";
+import { decode, wav } from "./audio.js";
 
-// Speech filters would take the music away.
-const AS_IT_SOUNDS = { audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: false } };
+// The filters that browsers apply to speech would remove most of the music.
+const UNFILTERED = { audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: false } };
 
 export const canRecord = () => Boolean(navigator.mediaDevices?.getUserMedia && window.MediaRecorder);
 
 export class Recorder {
   async start() {
     try {
-      this.stream = await navigator.mediaDevices.getUserMedia(AS_IT_SOUNDS);
+      this.stream = await navigator.mediaDevices.getUserMedia(UNFILTERED);
     } catch (reason) {
       throw new Problem({
         code: "no_microphone",

@@ -1,13 +1,13 @@
-// One file, shown: its answer or failure, its sound as a picture, and a play head that moves.
+// The view of one file: its answer or failure, its spectrogram, and a play head.
 
 import * as charts from "./charts.js";
-import { decode, spectrogram } from "./sound.js";
+import { decode, spectrogram } from "./audio.js";
 
 const COLUMNS = 900;
 const BANDS = 96;
-const SMALL_STEP = 5;
-// Decoded, a quarter of an hour of stereo takes 230 MB.
-const LONGEST_PICTURE = 900;
+const KEY_STEP_SECONDS = 5;
+// A quarter of an hour of stereo takes 230 MB when it is decoded.
+const MAX_SPECTROGRAM_SECONDS = 900;
 const byId = (id) => document.getElementById(id);
 
 export class View {
@@ -21,10 +21,10 @@ export class View {
     ["pause", "ended", "seeked", "timeupdate"].forEach((event) => {
       this.audio.addEventListener(event, () => this.tick());
     });
-    this.audio.addEventListener("error", () => this.silent());
-    this.seekBar.addEventListener("keydown", (event) => this.key(event));
-    this.seekBar.addEventListener("pointerdown", (event) => this.point(event));
-    this.seekBar.addEventListener("pointermove", (event) => event.buttons && this.point(event));
+    this.audio.addEventListener("error", () => this.notPlayable());
+    this.seekBar.addEventListener("keydown", (event) => this.onKey(event));
+    this.seekBar.addEventListener("pointerdown", (event) => this.onPointer(event));
+    this.seekBar.addEventListener("pointermove", (event) => event.buttons && this.onPointer(event));
   }
 
   /** Show an entry; called again when its state changes. */
@@ -55,7 +55,7 @@ export class View {
     const shades = charts.colors(Object.keys(row.scores));
     const verdict = [row.genre, charts.make("span", { className: "share" }, charts.percent(row.score))];
     if (row.unsure) {
-      const title = "The score is too low for the answer to be relied on";
+      const title = "The score is below the threshold of this model";
       verdict.push(charts.make("span", { className: "flag", title }, "unsure"));
     }
     row.flags.forEach((flag) => verdict.push(charts.make("span", { className: "flag" }, flag)));
@@ -75,23 +75,23 @@ export class View {
     this.paint(entry);
   }
 
-  /** Draw the spectrogram, once per file; the page stays usable where the browser cannot decode it. */
+  /** Draw the spectrogram, computed once per file; there is none where the browser cannot decode the file. */
   async paint(entry) {
     const canvas = byId("spectrogram");
-    if (entry.picture === undefined) {
+    if (entry.spectrogram === undefined) {
       canvas.hidden = true;
-      entry.picture = null;
-      if (entry.row.seconds > LONGEST_PICTURE) return;
-      entry.picture = await decode(entry.sound)
+      entry.spectrogram = null;
+      if (entry.row.seconds > MAX_SPECTROGRAM_SECONDS) return;
+      entry.spectrogram = await decode(entry.audio)
         .then((samples) => spectrogram(samples, COLUMNS, BANDS))
         .catch(() => null);
     }
     if (entry !== this.entry) return;
-    canvas.hidden = !entry.picture;
-    if (!entry.picture) return;
-    canvas.width = entry.picture.width;
-    canvas.height = entry.picture.height;
-    canvas.getContext("2d").putImageData(entry.picture, 0, 0);
+    canvas.hidden = !entry.spectrogram;
+    if (!entry.spectrogram) return;
+    canvas.width = entry.spectrogram.width;
+    canvas.height = entry.spectrogram.height;
+    canvas.getContext("2d").putImageData(entry.spectrogram, 0, 0);
   }
 
   load(entry) {
@@ -99,21 +99,21 @@ export class View {
     URL.revokeObjectURL(this.audio.src);
     byId("play").disabled = false;
     byId("picture-note").hidden = true;
-    this.loadSound(entry);
+    this.loadAudio(entry);
   }
 
-  loadSound(entry) {
-    this.audio.src = URL.createObjectURL(entry.sound);
+  loadAudio(entry) {
+    this.audio.src = URL.createObjectURL(entry.audio);
   }
 
-  silent() {
+  notPlayable() {
     byId("play").disabled = true;
     byId("picture-note").hidden = false;
     byId("picture-note").textContent = "This browser cannot play this file; the answer does not depend on it.";
   }
 
   toggle() {
-    if (this.audio.paused) this.audio.play().catch(() => this.silent());
+    if (this.audio.paused) this.audio.play().catch(() => this.notPlayable());
     else this.audio.pause();
   }
 
@@ -122,21 +122,21 @@ export class View {
     if (!this.audio.paused) requestAnimationFrame(() => this.follow());
   }
 
-  /** Bring play head, clock and button in line with the sound. */
+  /** Update play head, clock and button to the position of the audio. */
   tick() {
     const row = this.entry?.row;
     if (!row) return;
     const now = Math.min(this.audio.currentTime, row.seconds);
     const piece = row.timeline.findLast((one) => one.start <= now) ?? row.timeline[0];
     const [name, share] = charts.leader(piece.scores);
-    const leading = `${name} ${charts.percent(share)}`;
+    const current = `${name} ${charts.percent(share)}`;
     byId("head").style.left = `${(100 * now) / row.seconds}%`;
     byId("clock").textContent = `${charts.clock(now)} of ${charts.clock(row.seconds)}`;
-    byId("now").textContent = leading;
+    byId("now").textContent = current;
     byId("play").textContent = this.audio.paused ? "Play" : "Pause";
     byId("play").setAttribute("aria-label", this.audio.paused ? "Play" : "Pause");
     this.seekBar.setAttribute("aria-valuenow", now.toFixed(1));
-    this.seekBar.setAttribute("aria-valuetext", `${byId("clock").textContent}, ${leading}`);
+    this.seekBar.setAttribute("aria-valuetext", `${byId("clock").textContent}, ${current}`);
   }
 
   seek(seconds) {
@@ -144,19 +144,19 @@ export class View {
     this.tick();
   }
 
-  point(event) {
+  onPointer(event) {
     const box = this.seekBar.getBoundingClientRect();
     this.seekBar.setPointerCapture(event.pointerId);
     this.seek(((event.clientX - box.left) / box.width) * this.entry.row.seconds);
   }
 
-  key(event) {
+  onKey(event) {
     const [now, all] = [this.audio.currentTime, this.entry.row.seconds];
     const targets = {
-      ArrowLeft: now - SMALL_STEP,
-      ArrowDown: now - SMALL_STEP,
-      ArrowRight: now + SMALL_STEP,
-      ArrowUp: now + SMALL_STEP,
+      ArrowLeft: now - KEY_STEP_SECONDS,
+      ArrowDown: now - KEY_STEP_SECONDS,
+      ArrowRight: now + KEY_STEP_SECONDS,
+      ArrowUp: now + KEY_STEP_SECONDS,
       PageDown: now - all / 10,
       PageUp: now + all / 10,
       Home: 0,

@@ -1,6 +1,6 @@
-// Sound in the browser: decoded, written as WAV, and seen as a mel spectrogram.
+// Audio in the browser: decoding, WAV files, and mel spectrograms.
 
-// The highest rate that a shipped model listens at; the spectrogram shows what it can hear.
+// The highest sample rate of a shipped model: the spectrogram shows the frequencies that it uses.
 const RATE = 32000;
 const SIZE = 2048;
 const FLOOR_DB = -80;
@@ -21,7 +21,7 @@ export async function decode(file) {
 /** Return samples as a WAV file: 16 bit, mono. */
 export function wav(samples) {
   const view = new DataView(new ArrayBuffer(44 + 2 * samples.length));
-  const text = (at, word) => [...word].forEach((sign, i) => view.setUint8(at + i, sign.charCodeAt(0)));
+  const text = (at, word) => [...word].forEach((letter, i) => view.setUint8(at + i, letter.charCodeAt(0)));
   text(0, "RIFF");
   view.setUint32(4, 36 + 2 * samples.length, true);
   text(8, "WAVEfmt ");
@@ -40,7 +40,7 @@ export function wav(samples) {
   return new Blob([view.buffer], { type: "audio/wav" });
 }
 
-/** Return a picture: one column per moment, `bands` mel bands from the top down, each a color. */
+/** Return an image: one column per point in time, `bands` mel bands, the highest at the top. */
 export function spectrogram(samples, columns, bands) {
   const filters = melBands(bands);
   const power = new Float32Array(columns * bands);
@@ -66,15 +66,15 @@ export function spectrogram(samples, columns, bands) {
 
 function colored(power, columns, bands) {
   const top = power.reduce((most, value) => Math.max(most, value), 1e-12);
-  const picture = new ImageData(columns, bands);
+  const image = new ImageData(columns, bands);
   for (let column = 0; column < columns; column++) {
     for (let band = 0; band < bands; band++) {
       const decibel = 10 * Math.log10(power[column * bands + band] / top + 1e-12);
       const color = heat(Math.max(0, 1 - decibel / FLOOR_DB));
-      picture.data.set(color, 4 * ((bands - 1 - band) * columns + column));
+      image.data.set(color, 4 * ((bands - 1 - band) * columns + column));
     }
   }
-  return picture;
+  return image;
 }
 
 // Five stops along matplotlib's "magma": even steps in lightness.
@@ -104,7 +104,7 @@ function melBands(bands) {
       const [rise, fall] = [(first + i - left) / (middle - left), (right - first - i) / (right - middle)];
       return Math.max(0, Math.min(rise, fall)) || 0;
     });
-    // Low bands are narrower than a bin: the nearest bin stands for them.
+    // Low bands are narrower than a bin of the transform; they take the value of the nearest bin.
     if (!weights.some((weight) => weight > 0)) return [Math.round(middle), [1]];
     const sum = weights.reduce((total, weight) => total + weight, 0);
     return [first, weights.map((weight) => weight / sum)];

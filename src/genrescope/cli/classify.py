@@ -1,0 +1,102 @@
+"""The commands about audio files: ``classify`` and ``plot-features``."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DEFAULT_MODEL = "default"
+
+
+class Format(StrEnum):
+    """How result rows are printed."""
+
+    table = "table"
+    jsonl = "jsonl"
+    csv = "csv"
+
+
+def classify(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", help="Audio files, or folders to search.")
+    ],
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="A name from 'genrescope models list', or a .onnx file.")
+    ] = DEFAULT_MODEL,
+    format: Annotated[
+        Format | None, typer.Option("--format", "-f", help="Default: table on a terminal, jsonl otherwise.")
+    ] = None,
+    timeline: Annotated[bool, typer.Option("--timeline", help="Add the scores of each segment.")] = False,
+    report: Annotated[
+        Path | None, typer.Option(help="Also write a page with all results to this .html file.")
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse truncated files instead of flagging them.")
+    ] = False,
+    excerpts: Annotated[
+        bool,
+        typer.Option(
+            "--excerpts/--full",
+            help="Classify excerpts of long tracks, which is several times faster, or all of every track.",
+        ),
+    ] = False,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Below this score an answer is uncertain. Default: the model's own threshold."),
+    ] = None,
+) -> None:
+    """Name the genre and the styles of audio files.
+
+    Exit status: 0 all done, 1 some files failed (the others are classified), 2 invalid arguments.
+    """
+    from rich.console import Console
+
+    from genrescope import utils
+    from genrescope.audio import find_audio
+    from genrescope.cli import output
+    from genrescope.inference import Classifier, predict_many
+
+    if report is not None:
+        utils.check_output(report, ".html", ".htm")
+    files = find_audio(paths)
+    classifier = Classifier.load(model, threshold=threshold)
+    format = format or (Format.table if sys.stdout.isatty() else Format.jsonl)
+    options = {"timeline": timeline or report is not None, "strict": strict, "excerpts": excerpts}
+    rows = predict_many(classifier, files, **options)
+    if format is Format.table:
+        rows = output.with_progress(rows, len(files), Console(stderr=True))
+    results = output.ResultCollector(rows, timelines=timeline, keep=report is not None)
+    if format is Format.table:
+        output.render_table(results, Console())
+    elif format is Format.csv:
+        output.render_csv(results, classifier.classes, sys.stdout)
+    else:
+        output.render_jsonl(results, sys.stdout)
+    if report is not None:
+        from genrescope import reporting
+
+        page = reporting.classification_page(results.all, title="Genres", model=classifier.model.name)
+        utils.write_atomic(report, page)
+        typer.echo(f"report: {report}", err=True)
+    if results.failed:
+        raise typer.Exit(1)
+
+
+def plot_features(
+    file: Annotated[Path, typer.Argument(help="An audio file.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="An .svg file. Default: NAME.features.svg, in this folder."),
+    ] = None,
+) -> None:
+    """Plot the features of a file over time."""
+    from genrescope import reporting, utils
+
+    target = output or Path(f"{file.stem}.features.svg")
+    utils.check_output(target, ".svg")
+    utils.write_atomic(target, reporting.plot_features(file))
+    typer.echo(f"plot: {target}")

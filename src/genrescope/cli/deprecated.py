@@ -1,0 +1,87 @@
+"""The command line of version 0.1, understood for one more release.
+
+Commands and options that have a new name are rewritten before they are parsed, with a notice on standard
+error. They are in no help text and are not completed. To end the support, delete this module, its use in
+``main.py`` and its tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+# Old words of a command -> new words.
+COMMANDS: Mapping[tuple[str, ...], tuple[str, ...]] = {
+    ("distil",): ("distill",),
+    ("features",): ("plot-features",),
+    ("fetch",): ("models", "download"),
+}
+
+# New words of a command -> its old options -> their new names.
+OPTIONS: Mapping[tuple[str, ...], Mapping[str, str]] = {
+    ("classify",): {"--min-score": "--threshold"},
+    ("train",): {"--run": "--run-dir"},
+    ("distill",): {"--run": "--run-dir", "--files": "--shards"},
+    ("evaluate",): {"--kind": "--input"},
+    ("serve",): {
+        "--queue": "--max-queue",
+        "--max-megabytes": "--max-upload-mb",
+        "--max-seconds": "--max-audio-seconds",
+        "--upload-seconds": "--upload-timeout",
+        "--job-seconds": "--job-timeout",
+        "--job-megabytes": "--job-memory-mb",
+        "--rate": "--rate-limit",
+        "--behind-proxy": "--proxy-headers",
+    },
+}
+
+_MODELS_COMMANDS = ("list", "show", "download")
+
+
+def modernize(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Rewrite a command line of version 0.1 as one of this version.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        What follows ``genrescope``, from the command's name on.
+
+    Returns
+    -------
+    arguments : list of str
+        The same command under today's names; what needs no change is kept as it is.
+    notices : list of str
+        One line for each name that was replaced.
+    """
+    words, notices = _rename_command(list(arguments))
+    for command, renamed in OPTIONS.items():
+        if tuple(words[: len(command)]) == command:
+            rest, more = _rename_options(words[len(command) :], renamed)
+            words, notices = [*command, *rest], [*notices, *more]
+    return words, notices
+
+
+def _rename_command(words: list[str]) -> tuple[list[str], list[str]]:
+    for old, new in COMMANDS.items():
+        if tuple(words[: len(old)]) == old:
+            return [*new, *words[len(old) :]], [_notice(" ".join(old), " ".join(new))]
+    if words == ["models"]:
+        return ["models", "list"], [_notice("models", "models list")]
+    if words[:1] == ["models"] and not words[1].startswith("-") and words[1] not in _MODELS_COMMANDS:
+        return ["models", "show", *words[1:]], [_notice("models NAME", "models show NAME")]
+    return words, []
+
+
+def _rename_options(words: list[str], renamed: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    # Behind "--" are arguments only, whatever they begin with.
+    end = words.index("--") if "--" in words else len(words)
+    result, notices = list(words), []
+    for index, word in enumerate(words[:end]):
+        name, equals, value = word.partition("=")
+        if name in renamed:
+            result[index] = renamed[name] + equals + value
+            notices.append(_notice(name, renamed[name]))
+    return result, notices
+
+
+def _notice(old: str, new: str) -> str:
+    return f"genrescope: {old!r} is now {new!r}; the old word goes in the next release"

@@ -1,0 +1,70 @@
+"""The command ``serve``: the web page and the HTTP API."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from genrescope.web import Settings
+
+
+def serve(
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; the default is reachable from this machine only.")
+    ] = Settings.host,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = Settings.port,
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", "-m", help="Model to serve; repeatable, the first is the default."),
+    ] = None,
+    token: Annotated[
+        str | None, typer.Option(envvar="GENRESCOPE_TOKEN", help="A secret that requests must send.")
+    ] = Settings.token,
+    proxy_headers: Annotated[
+        bool, typer.Option("--proxy-headers", help="Trust X-Forwarded-For from a proxy on this machine.")
+    ] = Settings.proxy_headers,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Files at a time. Default: one per core.")
+    ] = None,
+    max_queue: Annotated[
+        int, typer.Option(min=0, help="Further requests that may upload or wait.")
+    ] = Settings.max_queue,
+    max_upload_mb: Annotated[float, typer.Option(help="Largest upload, in MiB.")] = Settings.max_upload_mb,
+    max_audio_seconds: Annotated[
+        float, typer.Option(help="Longest audio of one upload, in seconds.")
+    ] = Settings.max_audio_seconds,
+    upload_timeout: Annotated[
+        float, typer.Option(help="Seconds that one upload may take.")
+    ] = Settings.upload_timeout,
+    job_timeout: Annotated[
+        float, typer.Option(help="Seconds that the work on one file may take.")
+    ] = Settings.job_timeout,
+    job_memory_mb: Annotated[
+        int, typer.Option(help="Memory that one file may need, in MiB.")
+    ] = Settings.job_memory_mb,
+    rate_limit: Annotated[
+        float, typer.Option(help="Requests a minute of one client; 0: no limit.")
+    ] = Settings.rate_limit,
+    burst: Annotated[int, typer.Option(help="How many of them may come at once.")] = Settings.burst,
+) -> None:
+    """Serve a page to drop music on, and an API to build on."""
+    from genrescope import web
+
+    settings = Settings(
+        models=tuple(model or Settings.models),
+        token=token,
+        host=host,
+        port=port,
+        proxy_headers=proxy_headers,
+        workers=workers or web.default_workers(),
+        max_queue=max_queue,
+        max_upload_mb=max_upload_mb,
+        max_audio_seconds=max_audio_seconds,
+        upload_timeout=upload_timeout,
+        job_timeout=job_timeout,
+        job_memory_mb=job_memory_mb,
+        rate_limit=rate_limit,
+        burst=burst,
+    )
+    web.serve(settings, echo=lambda line: typer.echo(line, err=True))

@@ -1,0 +1,155 @@
+"""The commands that train and evaluate models: ``train``, ``evaluate``, ``distill`` and ``reproduce``."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Data = Annotated[
+    Path,
+    typer.Argument(metavar="DATA", help="GTZAN, a folder with one sub-folder per genre, or a CSV manifest."),
+]
+
+
+def train(
+    data: Data,
+    config: Annotated[
+        str, typer.Option("--config", "-c", help="The name of a packaged configuration, or a .toml file.")
+    ] = "student",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one setting; repeatable."),
+    ] = None,
+    run_dir: Annotated[
+        Path | None, typer.Option(help="The run's folder. The same command resumes an interrupted run.")
+    ] = None,
+) -> None:
+    """Train a model on your own music, and evaluate it."""
+    from genrescope import datasets, training, utils
+    from genrescope.cli import output
+
+    chosen = training.load_config(config, settings or ())
+    dataset = datasets.load_dataset(data, kind=chosen.data.input)
+    for issue in dataset.issues:
+        typer.echo(f"note: {issue.message}", err=True)
+    run_name = f"{dataset.name}-{chosen.model.name}-{chosen.split.protocol}-{chosen.train.seed}"
+    with _log_on_stderr():
+        result = training.train(
+            dataset,
+            chosen,
+            run_dir or Path("runs") / run_name,
+            cache=utils.cache_folder("features"),
+            on_progress=_print_progress,
+            progress_bar=sys.stderr.isatty(),
+        )
+    output.render_evaluation(result.evaluation)
+    typer.echo(f"model: {result.model}")
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A name from 'genrescope models list', or a .onnx file.")],
+    data: Data,
+    protocol: Annotated[
+        str, typer.Option(help="Which tracks: the test part of this protocol, or 'all'.")
+    ] = "all",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Write JSON, Markdown and HTML reports to this folder."),
+    ] = None,
+    input: Annotated[str, typer.Option(help="What to read: audio, spectrogram, or auto.")] = "auto",
+    seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
+) -> None:
+    """Evaluate a model on labeled music."""
+    from genrescope import datasets, models
+    from genrescope.cli.output import render_evaluation
+    from genrescope.evaluation import evaluate_model
+
+    opened = models.load_model(model)
+    dataset = datasets.load_dataset(data, kind=input)
+    evaluation = evaluate_model(opened, dataset, protocol=protocol, seed=seed)
+    render_evaluation(evaluation)
+    if output is not None:
+        from genrescope import reporting
+
+        provenance = {
+            key: value for key, value in opened.info.provenance.items() if isinstance(value, str | int)
+        }
+        title = f"{opened.info.name} on {dataset.name}"
+        report = reporting.EvaluationReport(title, (evaluation,), provenance=provenance)
+        typer.echo(f"report: {reporting.write_report(report, output).html}")
+
+
+def distill(
+    music: Annotated[
+        list[Path], typer.Argument(metavar="MUSIC...", help="Audio to train on: data sets as for 'train'.")
+    ],
+    run_dir: Annotated[
+        Path, typer.Option(help="The run's folder. The same command resumes an interrupted run.")
+    ],
+    protocol: Annotated[
+        str | None, typer.Option(help="Leave out the test part of this protocol of the first data set.")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="The teacher's weights (mn04), if you have the file already.")
+    ] = None,
+    shards: Annotated[int, typer.Option(help="Files of 256 training examples.")] = 160,
+    epochs: Annotated[int, typer.Option(help="How often each example is used.")] = 2,
+    workers: Annotated[int, typer.Option(help="Processes that prepare examples.")] = 2,
+    seed: Annotated[int, typer.Option(help="Seed of all random choices.")] = 0,
+) -> None:
+    """Distill a pretrained network into a small one.
+
+    Any music will do: labels are not needed.
+    """
+    from genrescope import training
+
+    settings = training.DistillConfig(weights, shards, epochs, workers, seed)
+    tracks = training.select_tracks(music[0], music[1:], protocol=protocol, seed=seed)
+    with _log_on_stderr():
+        student = training.distill(tracks, settings, run_dir, say=_print_progress)
+    typer.echo(f"student: {student}")
+
+
+def reproduce(
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="GTZAN with its spectrogram pictures and feature table.")
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="Folder of runs and reports; finished runs are kept."),
+    ] = Path("reports/paper"),
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="A few tracks and two epochs, in minutes; its scores are not results."),
+    ] = False,
+) -> None:
+    """Train the paper's models, and compare the results."""
+    from genrescope import experiments
+
+    with _log_on_stderr():
+        paths = experiments.reproduce_paper(data, output, quick=quick)
+    typer.echo(f"report: {paths.html}")
+
+
+def _print_progress(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+@contextmanager
+def _log_on_stderr() -> Iterator[None]:
+    """Print what the package logs at level INFO, the progress of long commands, on standard error."""
+    logger, handler = logging.getLogger("genrescope"), logging.StreamHandler()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)

@@ -1,0 +1,290 @@
+"""What a model is fed: the settings of features, their presets, and names and sizes that follow from them.
+
+The spec travels in the model file, so that a model is always fed what it was trained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Set
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+import numpy as np
+
+from genrescope.errors import ConfigError, ModelError
+from genrescope.features.filterbanks import PITCH_CLASSES, MelScale
+from genrescope.features.spectral import CONTRAST_FMIN, CONTRAST_OCTAVES, PadMode
+
+Kind = Literal["log_mel", "sequence", "vector"]
+LogScale = Literal["db", "natural"]
+
+FEATURES = (
+    "mfcc",
+    "chroma",
+    "spectral_contrast",
+    "spectral_centroid",
+    "spectral_bandwidth",
+    "spectral_rolloff",
+    "zero_crossing_rate",
+    "rms",
+)
+STATISTICS: dict[str, Callable[..., Any]] = {"mean": np.mean, "std": np.std, "var": np.var}
+
+_CHOICES = {
+    "kind": ("log_mel", "sequence", "vector"),
+    "pad_mode": ("constant", "reflect"),
+    "mel_scale": ("slaney", "kaldi"),
+    "log": ("db", "natural"),
+}
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """Everything that decides which numbers a model is fed; the defaults are librosa 0.11's.
+
+    Attributes
+    ----------
+    kind : {"log_mel", "sequence", "vector"}
+        Mel bands over time, named features over time, or statistics of named features.
+    sample_rate : int
+        In Hz.
+    n_fft, hop_length, win_length : int
+        Frame, step and Hann window in samples; without ``win_length`` the window fills the frame.
+    window_periodic : bool
+        Whether the window is periodic or symmetric.
+    pad_mode : {"constant", "reflect"}
+        What half a frame beyond both ends of the signal holds: zeros, or its mirror image.
+    pre_emphasis : float, optional
+        The signal becomes ``x[t + 1] - pre_emphasis * x[t]``, one sample shorter.
+    n_mels, fmin, fmax, mel_scale : int, float, float, {"slaney", "kaldi"}
+        Mel bands: how many, from and to which frequency in Hz (half the rate if none), and of which shape.
+    log : {"db", "natural"}
+        10 log10 of the power, floored at -100; or ``(log(power + 1e-5) + 4.5) / 5``, as EfficientAT does.
+    n_mfcc : int
+        How many cepstral coefficients; for them the mel bands of this spec are used.
+    features : tuple of str
+        Names out of ``FEATURES``, for sequences and vectors.
+    statistics : tuple of str
+        Names out of ``STATISTICS``, for vectors.
+    pool_bins : bool
+        Whether a statistic runs over a feature's rows as well as its frames, giving one number.
+
+    Raises
+    ------
+    ConfigError
+        ``invalid_config``, if the settings contradict each other.
+    """
+
+    kind: Kind
+    sample_rate: int = 22050
+    n_fft: int = 2048
+    hop_length: int = 512
+    win_length: int | None = None
+    window_periodic: bool = True
+    pad_mode: PadMode = "constant"
+    pre_emphasis: float | None = None
+    n_mels: int = 128
+    fmin: float = 0.0
+    fmax: float | None = None
+    mel_scale: MelScale = "slaney"
+    log: LogScale = "db"
+    n_mfcc: int = 20
+    features: tuple[str, ...] = ()
+    statistics: tuple[str, ...] = ()
+    pool_bins: bool = False
+
+    def __post_init__(self) -> None:
+        for fault in _faults(self):
+            raise ConfigError("invalid_config", f"feature settings: {fault}", "correct this setting")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the spec as JSON-ready values."""
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, settings: object) -> FeatureSpec:
+        """Read a spec back from what `to_json` gave.
+
+        Parameters
+        ----------
+        settings : object
+            What JSON holds, of unknown type.
+
+        Raises
+        ------
+        ModelError
+            ``model_incompatible``, for keys that are missing, unknown or of the wrong type, and for settings
+            that contradict each other.
+        """
+        types = {field.name: str(field.type) for field in fields(cls)}
+        if not isinstance(settings, dict) or settings.keys() != types.keys():
+            raise _foreign(_difference(settings, types.keys()))
+        for key, value in settings.items():
+            if not _has_type(value, types[key]):
+                raise _foreign(f"{key} cannot be {value!r}")
+        known: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in settings.items()}
+        try:
+            return cls(**known)
+        except ConfigError as error:
+            raise _foreign(error.message.removeprefix("feature settings: ")) from error
+
+
+def segment_frames(spec: FeatureSpec, seconds: float) -> int:
+    """Return how many frames a segment has: those of a centered STFT of its samples.
+
+    Parameters
+    ----------
+    spec : FeatureSpec
+    seconds : float
+        Length of the segment.
+    """
+    # Pre-emphasis, a difference of neighbors, gives one sample less than it takes.
+    samples = round(seconds * spec.sample_rate) - (spec.pre_emphasis is not None)
+    return 1 + samples // spec.hop_length
+
+
+def feature_dimension(spec: FeatureSpec) -> int:
+    """Return how many values a frame (log-mel and sequence) or a segment (vector) has.
+
+    Parameters
+    ----------
+    spec : FeatureSpec
+    """
+    return len(feature_names(spec))
+
+
+def feature_names(spec: FeatureSpec) -> tuple[str, ...]:
+    """Return the name of every row of a log-mel and every column of a sequence or vector.
+
+    Parameters
+    ----------
+    spec : FeatureSpec
+
+    Returns
+    -------
+    tuple of str
+        Such as ``mel_7``, ``mfcc_3`` or ``mfcc_3_mean``.
+    """
+    if spec.kind == "log_mel":
+        return _numbered("mel", spec.n_mels)
+    rows = [name for feature in spec.features for name in _row_names(feature, spec)]
+    if spec.kind == "sequence":
+        return tuple(rows)
+    return tuple(f"{row}_{statistic}" for row in rows for statistic in spec.statistics)
+
+
+def _row_names(feature: str, spec: FeatureSpec) -> tuple[str, ...]:
+    if spec.kind == "vector" and spec.pool_bins:
+        return (feature,)
+    heights = {"mfcc": spec.n_mfcc, "chroma": PITCH_CLASSES, "spectral_contrast": CONTRAST_OCTAVES + 1}
+    return _numbered(feature, heights[feature]) if feature in heights else (feature,)
+
+
+def _numbered(name: str, count: int) -> tuple[str, ...]:
+    return tuple(f"{name}_{number}" for number in range(1, count + 1))
+
+
+def _faults(spec: FeatureSpec) -> Iterator[str]:
+    """Yield what is wrong with a spec, in words."""
+    for key, choices in _CHOICES.items():
+        if getattr(spec, key) not in choices:
+            yield f"{key} is {getattr(spec, key)!r}, not one of {', '.join(choices)}"
+    sizes = ("sample_rate", "n_fft", "hop_length", "n_mels", "n_mfcc")
+    yield from (f"{key} must be at least 1" for key in sizes if getattr(spec, key) < 1)
+    if spec.n_fft % 2:
+        yield "n_fft must be even"
+    if spec.win_length is not None and not 1 <= spec.win_length <= spec.n_fft:
+        yield "win_length must lie between 1 and n_fft"
+    if spec.n_mfcc > spec.n_mels:
+        yield "n_mfcc cannot be more than n_mels"
+    nyquist = spec.sample_rate / 2
+    if not 0 <= spec.fmin < (nyquist if spec.fmax is None else spec.fmax) <= nyquist:
+        yield "fmin and fmax must rise and lie between 0 and half the sample rate"
+    if spec.pre_emphasis is not None and not 0 < spec.pre_emphasis <= 1:
+        yield "pre_emphasis must lie between 0 and 1"
+    yield from _choice_faults(spec)
+
+
+def _choice_faults(spec: FeatureSpec) -> Iterator[str]:
+    """Yield what is wrong with the chosen features and statistics."""
+    yield from _list_faults("features", spec.features, FEATURES, wanted=spec.kind != "log_mel")
+    yield from _list_faults("statistics", spec.statistics, tuple(STATISTICS), wanted=spec.kind == "vector")
+    if spec.pool_bins and spec.kind != "vector":
+        yield "pool_bins is for vectors"
+    if "spectral_contrast" in spec.features:
+        if spec.sample_rate / 2 <= CONTRAST_FMIN * 2 ** (CONTRAST_OCTAVES - 1):
+            yield "spectral_contrast needs a sample rate above 12800 Hz"
+        if spec.sample_rate / spec.n_fft > CONTRAST_FMIN:
+            yield "spectral_contrast needs a larger n_fft: bins of 200 Hz or less"
+
+
+def _list_faults(key: str, chosen: tuple[str, ...], known: tuple[str, ...], *, wanted: bool) -> Iterator[str]:
+    if wanted != bool(chosen):
+        yield f"{key} must {'' if wanted else 'not '}be given for this kind"
+    if len(set(chosen)) < len(chosen):
+        yield f"{key} holds a name twice"
+    yield from (
+        f"{key} holds {name!r}, which is none of {', '.join(known)}" for name in chosen if name not in known
+    )
+
+
+def _has_type(value: object, declared: str) -> bool:
+    """Tell whether a JSON value fits a declared field type; true and false are no numbers."""
+    if declared.startswith("tuple"):
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    if value is None:
+        return declared.endswith("None")
+    kind = {"bool": (bool,), "int": (int,), "float": (int, float)}.get(declared.split()[0], (str,))
+    return type(value) in kind
+
+
+def _difference(settings: object, expected: Set[str]) -> str:
+    if not isinstance(settings, dict):
+        return f"they are a {type(settings).__name__}, not a table"
+    missing, unknown = sorted(expected - settings.keys()), sorted(map(repr, settings.keys() - expected))
+    return "; ".join(
+        f"{word} {', '.join(keys)}" for word, keys in (("no", missing), ("unknown", unknown)) if keys
+    )
+
+
+def _foreign(what: str) -> ModelError:
+    return ModelError(
+        "model_incompatible",
+        f"the feature settings are not ones of this version: {what}",
+        "use a model file written by this version of genrescope, or train the model again",
+    )
+
+
+# The paper's features (sections 3 and 4), those with the hop of GTZAN's published spectrograms, and
+# EfficientAT's.
+PAPER_MEANS = FeatureSpec(
+    "vector",
+    features=(
+        "chroma",
+        "spectral_centroid",
+        "spectral_bandwidth",
+        "spectral_rolloff",
+        "zero_crossing_rate",
+        "mfcc",
+    ),
+    statistics=("mean",),
+    pool_bins=True,
+)
+PAPER_SEQUENCE = FeatureSpec(
+    "sequence", features=("mfcc", "spectral_centroid", "chroma", "spectral_contrast")
+)
+PAPER_LOG_MEL = FeatureSpec("log_mel")
+SPECTROGRAM_LOG_MEL = FeatureSpec("log_mel", hop_length=914)
+EFFICIENTAT = FeatureSpec(
+    "log_mel",
+    sample_rate=32000,
+    n_fft=1024,
+    hop_length=320,
+    win_length=800,
+    window_periodic=False,
+    pad_mode="reflect",
+    pre_emphasis=0.97,
+    fmax=15000.0,
+    mel_scale="kaldi",
+    log="natural",
+)

@@ -1,0 +1,36 @@
+"""Features straight from a path, bytes, decoded audio or samples: the same numbers each way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from genrescope import extract_features, load_audio
+from genrescope.errors import ConfigError
+from genrescope.features import PAPER_LOG_MEL, PAPER_SEQUENCE
+from helpers.small_data import drone
+
+
+def test_every_source_gives_the_same(tmp_path: Path) -> None:
+    samples = drone(4.0, 1)
+    soundfile.write(tmp_path / "a.wav", samples, 44_100, subtype="FLOAT")
+    path = tmp_path / "a.wav"
+    expected = extract_features(path)
+    assert expected.shape[:2] == (1, PAPER_LOG_MEL.n_mels)
+    for other in (
+        extract_features(path.read_bytes()),
+        extract_features(load_audio(path)),
+        extract_features(samples, sample_rate=44_100),
+    ):
+        np.testing.assert_array_equal(other, expected)
+    assert extract_features(path, PAPER_SEQUENCE, seconds=1.0).shape[0] == 2
+
+
+@pytest.mark.parametrize(("shape", "rate"), [((100,), None), ((2, 100), 8000)])
+def test_samples_need_a_rate_and_one_dimension(shape: tuple[int, ...], rate: int | None) -> None:
+    with pytest.raises(ConfigError) as caught:
+        extract_features(np.zeros(shape, np.float32), sample_rate=rate)
+    assert caught.value.code == "invalid_argument"
