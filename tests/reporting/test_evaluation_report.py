@@ -240,7 +240,7 @@ def test_the_paper_is_matched_by_model_and_protocol_in_a_row_each() -> None:
 
 
 def test_trust_and_doubt_stand_in_the_report(tmp_path: Path) -> None:
-    trusted = evaluation("cnn", "fault-filtered", False, min_score=0.3)
+    trusted = evaluation("cnn", "fault-filtered", False, threshold=0.3)
     leaky = evaluation("svm", "track-random", True)
     level = trusted.levels[0]
     assert level.calibration is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -112,6 +113,22 @@ def classify(
         raise typer.Exit(1)
 
 
+class _EchoHandler(logging.Handler):
+    """Prints log messages as the rest of the command line's output."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one message on standard error."""
+        typer.echo(record.getMessage(), err=True)
+
+
+def _echo_log() -> None:
+    """Print what the package logs at level INFO: the progress of commands that take long."""
+    logger = logging.getLogger("genrescope")
+    logger.setLevel(logging.INFO)
+    if not any(isinstance(handler, _EchoHandler) for handler in logger.handlers):
+        logger.addHandler(_EchoHandler())
+
+
 @app.command()
 def train(
     data: Data,
@@ -127,6 +144,7 @@ def train(
     from genrescope import datasets, training, utils
     from genrescope.cli import output
 
+    _echo_log()
     chosen = training.load_config(config, settings or ())
     dataset = datasets.load_dataset(data, kind=chosen.data.input)
     for finding in dataset.issues:
@@ -140,7 +158,6 @@ def train(
         chosen,
         folder,
         cache=utils.cache_folder("features"),
-        on_progress=lambda line: typer.echo(line, err=True),
         progress_bar=sys.stderr.isatty(),
     )
     output.render_evaluation(result.evaluation)
@@ -218,6 +235,7 @@ def reproduce(
     """Train all models of the paper, and set its numbers beside ours."""
     from genrescope import experiments
 
+    _echo_log()
     paths = experiments.reproduce_paper(
         data, output, quick=quick, say=lambda line: typer.echo(line, err=True)
     )

@@ -142,7 +142,7 @@ def _run(experiment: Experiment, protocol: str, data: Path, folder: Path, quick:
     for seed in range(seeds):
         say(f"{experiment.name}, {protocol}, seed {seed}")
         name = f"{experiment.name}-{protocol}-{seed}"
-        outcomes.append(_train(dataset, _settings(experiment, protocol, seed, quick), folder / name, say))
+        outcomes.append(_train(dataset, _settings(experiment, protocol, seed, quick), folder / name))
     return _named(outcomes, experiment)
 
 
@@ -169,9 +169,9 @@ def _settings(experiment: Experiment, protocol: str, seed: int, quick: bool) -> 
     )
 
 
-def _train(dataset: Dataset, settings: Config, folder: Path, say: Say) -> Outcome:
+def _train(dataset: Dataset, settings: Config, folder: Path) -> Outcome:
     done = load_finished(folder, dataset, settings)
-    run = done or train(dataset, settings, folder, cache=cache_folder("features"), on_progress=say)
+    run = done or train(dataset, settings, folder, cache=cache_folder("features"))
     return Outcome(run.evaluation, run.curves)
 
 
