@@ -9,7 +9,10 @@ from pathlib import Path
 
 def heavy_modules_after(statement: str) -> set[str]:
     """Return which heavy libraries a fresh interpreter has loaded after ``statement``."""
-    heavy = "torch sklearn lightning matplotlib onnx librosa ray fastapi uvicorn onnxruntime av mutagen beets"
+    heavy = (
+        "torch sklearn lightning matplotlib onnx librosa ray fastapi uvicorn"
+        " onnxruntime av mutagen beets jinja2"
+    )
     code = f"import sys; {statement}; print(*(set('{heavy}'.split()) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(done.stdout.split())
@@ -24,3 +27,8 @@ def test_a_classifier_needs_no_training_libraries(little_music: Path) -> None:
     statement = f"import genrescope; genrescope.Classifier.load().predict({str(song)!r})"
     assert heavy_modules_after(statement) == {"onnxruntime"}
     assert heavy_modules_after("import genrescope.cli.main, genrescope.tagging") == set()
+
+
+def test_only_reports_load_the_template_engine() -> None:
+    use = "genrescope.reporting.format_clock(1.0), genrescope.reporting.style_sheet()"
+    assert heavy_modules_after(f"import genrescope.cli.output, genrescope.reporting; {use}") == set()

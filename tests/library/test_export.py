@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from genrescope.library import export as shelves
-from genrescope.reporting import library_report as survey
+from genrescope.reporting import library_page
 
 
 def row(path: str, genre: str = "pop", **changes: Any) -> dict[str, Any]:
@@ -76,9 +76,9 @@ def test_playlists(tmp_path: Path) -> None:
     assert by_style[0].read_text().count("/m/") == 2
 
 
-def test_the_survey_page(tmp_path: Path) -> None:
-    doubtful = row("/m/<odd>.mp3", unsure=True, score=0.3)
-    page = survey.library_page([*ROWS, doubtful], title="Library")
+def test_the_library_page(tmp_path: Path) -> None:
+    uncertain = row("/m/<odd>.mp3", unsure=True, score=0.3)
+    page = library_page([*ROWS, uncertain], title="Library")
     assert "4 tracks" in page
     assert "1 files could not be read" in page
     assert "&lt;odd&gt;.mp3" in page
@@ -86,4 +86,4 @@ def test_the_survey_page(tmp_path: Path) -> None:
     assert "audio_empty" in page
     assert "http" not in page.replace("http-equiv", "")
     (tmp_path / "page.html").write_text(page, "utf8", "backslashreplace")
-    assert "0 tracks" in survey.library_page([], title="Library")
+    assert "0 tracks" in library_page([], title="Library")

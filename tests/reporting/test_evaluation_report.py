@@ -1,4 +1,4 @@
-"""Reports and figures: whole, readable, self-contained, and honest about leaky protocols."""
+"""Reports and figures: complete, readable, self-contained; leaky protocols are marked everywhere."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ from genrescope.experiments.comparison import compare_with_paper, paper_f1
 from genrescope.experiments.paper import LEAKY_NOTE, NOTES
 from genrescope.labels import GTZAN_GENRES as GENRES
 from genrescope.reporting import figures as plots
-from genrescope.reporting.document import Figure, Paragraph, Section, Table, html, inline_svg, markdown
+from genrescope.reporting.blocks import Figure, Paragraph, Section, Table
 from genrescope.reporting.evaluation_report import (
     EvaluationReport,
     ReportPaths,
     write_report,
 )
 from genrescope.reporting.figures import Curve
+from genrescope.reporting.markdown import render_markdown
+from genrescope.reporting.pages import inline_svg, render_sections
 from genrescope.reporting.theme import SERIES
 
 VOID = {"meta", "img", "br", "link", "input", "use", "path"}
@@ -119,7 +121,7 @@ def test_the_page_parses_and_fetches_nothing(page: str) -> None:
     assert "http" not in page
 
 
-def test_the_page_serves_readers_of_every_kind(page: str) -> None:
+def test_the_page_is_accessible_and_has_light_and_dark_colors(page: str) -> None:
     seen = Checker(page).seen
     assert "prefers-color-scheme: dark" in page
     assert any(given.get("name") == "viewport" for _, given in seen)
@@ -132,7 +134,7 @@ def test_the_page_serves_readers_of_every_kind(page: str) -> None:
     assert links <= {f"#{one}" for one in ids}
 
 
-def test_figures_take_the_pages_colors(page: str) -> None:
+def test_figures_use_the_colors_of_the_page(page: str) -> None:
     body = page.partition("</style>")[2]
     for color in ("ink", "accent", "s0", "s1"):
         assert f"var(--{color})" in body
@@ -172,7 +174,7 @@ def test_json_marks_leaky_numbers_and_keeps_all(report: EvaluationReport, paths:
     assert (best["paper"], best["replicated"]["leaky"], best["clean"]["leaky"]) == (72.5, True, False)
 
 
-def test_markdown_holds_tables_and_links_to_figures_that_exist(paths: ReportPaths) -> None:
+def test_markdown_has_tables_and_links_to_figures_that_exist(paths: ReportPaths) -> None:
     text = paths.markdown.read_text(encoding="utf8")
     links = re.findall(r"\]\((.*?)\)", text)
     assert len(links) > 5
@@ -189,7 +191,7 @@ def test_the_same_report_gives_the_same_bytes(
     assert [path.read_bytes() for path in again] == [path.read_bytes() for path in paths]
 
 
-def test_repeated_runs_keep_apart(tmp_path: Path) -> None:
+def test_repeated_runs_are_named_differently(tmp_path: Path) -> None:
     two = {"classes": ("a", "b"), "scores": np.eye(2), "truth": [0, 1], "tracks": [0, 1], "groups": [0, 1]}
     two |= {"train_truth": None}
     twins = tuple(evaluation("svm", "fault-filtered", False, seed=seed, **two) for seed in (1, 2, 2))
@@ -198,7 +200,7 @@ def test_repeated_runs_keep_apart(tmp_path: Path) -> None:
     assert len(set(headings)) == 3
 
 
-def test_a_failing_write_leaves_no_half_file(tmp_path: Path) -> None:
+def test_a_failing_write_leaves_no_partial_file(tmp_path: Path) -> None:
     (tmp_path / "report.html").mkdir()
     (tmp_path / "report.html" / "mine").touch()
     with pytest.raises(EnvironmentFailure) as failure:
@@ -208,7 +210,7 @@ def test_a_failing_write_leaves_no_half_file(tmp_path: Path) -> None:
     json.loads((tmp_path / "report.json").read_text(encoding="utf8"))
 
 
-def test_a_report_that_cannot_be_drawn_touches_nothing(
+def test_a_report_that_cannot_be_drawn_writes_nothing(
     report: EvaluationReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
@@ -218,15 +220,15 @@ def test_a_report_that_cannot_be_drawn_touches_nothing(
     assert not (tmp_path / "new").exists()
 
 
-def test_the_paper_is_matched_by_model_and_protocol_in_a_row_each() -> None:
-    ours = (
+def test_paper_accuracies_are_matched_by_model_and_protocol() -> None:
+    measured = (
         evaluation("lstm", "track-random", True),
         evaluation("svm", "track-random", True),
         evaluation("logistic-regression", "fault-filtered", False),
         evaluation("parallel", "segment-random", True, notes=["improved"]),
         evaluation("parallel-paper", "segment-random", True, truth=np.zeros(120, int)),
     )
-    rows = {row.model: row for row in compare_with_paper(ours)}
+    rows = {row.model: row for row in compare_with_paper(measured)}
     matched = {row.model: (row.replicated is not None, row.clean is not None) for row in rows.values()}
     assert matched["SVM"] == (True, False)
     assert matched["logistic regression"] == (False, True)
@@ -235,11 +237,11 @@ def test_the_paper_is_matched_by_model_and_protocol_in_a_row_each() -> None:
     improved = rows["parallel CNN and RNN (parallel)"].replicated
     assert literal is not None
     assert improved is not None
-    assert literal.accuracy == ours[4].levels[0].accuracy
-    assert improved.accuracy == ours[3].levels[0].accuracy != literal.accuracy
+    assert literal.accuracy == measured[4].levels[0].accuracy
+    assert improved.accuracy == measured[3].levels[0].accuracy != literal.accuracy
 
 
-def test_trust_and_doubt_stand_in_the_report(tmp_path: Path) -> None:
+def test_calibration_and_coverage_are_in_the_report(tmp_path: Path) -> None:
     trusted = evaluation("cnn", "fault-filtered", False, threshold=0.3)
     leaky = evaluation("svm", "track-random", True)
     level = trusted.levels[0]
@@ -248,7 +250,7 @@ def test_trust_and_doubt_stand_in_the_report(tmp_path: Path) -> None:
     assert level.calibration.model_threshold is not None
     paths = write_report(EvaluationReport("Trust", (trusted, leaky)), tmp_path)
     text = paths.markdown.read_text(encoding="utf8")
-    first, second = re.findall(r"^\| (?:cnn|svm) \| .* right.*$", text, flags=re.MULTILINE)
+    first, second = re.findall(r"^\| (?:cnn|svm) \| .* correct.*$", text, flags=re.MULTILINE)
     assert f"{level.calibration_error:.3f} | {level.calibration.expected_ece:.3f}" in first
     assert f"{100 * level.calibration.model_threshold.coverage:.1f} % from 0.30, " in first
     assert (
@@ -262,14 +264,15 @@ def test_trust_and_doubt_stand_in_the_report(tmp_path: Path) -> None:
         f"{kind}-cnn-fault-filtered-by-track.svg" for kind in ("confusion", "coverage", "reliability")
     } | {"confusion-cnn-fault-filtered-by-segment.svg"}
     page = paths.html.read_text(encoding="utf8")
-    assert "class=marked" in page.partition("Trust and doubt, by track</caption>")[2].partition("</table>")[0]
+    calibration = page.partition("Calibration and coverage, by track</caption>")[2].partition("</table>")[0]
+    assert 'class="marked"' in calibration
 
 
-def test_evaluations_of_older_reports_are_drawn_without_doubt(tmp_path: Path) -> None:
+def test_evaluations_of_older_reports_are_drawn_without_calibration(tmp_path: Path) -> None:
     row = evaluation("cnn", "fault-filtered", False).to_json()
     del row["tracks"]["calibration"]
     text = write_report(EvaluationReport("Old", (Evaluation.from_json(row),)), tmp_path).markdown
-    assert "Trust" not in text.read_text(encoding="utf8")
+    assert "Calibration" not in text.read_text(encoding="utf8")
     assert not list(tmp_path.glob("figures/reliability*"))
 
 
@@ -290,16 +293,17 @@ def test_the_confusion_figure_shows_every_count_and_shades_by_share() -> None:
 def test_the_reliability_figure_counts_every_bin() -> None:
     bins = (CalibrationBin(0.3, 0.4, 17, 0.36, 0.2), CalibrationBin(0.9, 1.0, 42, 0.97, 0.9))
     words = {text.strip() for text in texts(plots.reliability_figure(bins, "T"))}
-    assert {"17", "42", "T", "share right", "score of the answer", "tracks"} <= words
+    assert {"17", "42", "T", "accuracy", "score of the predicted genre", "tracks"} <= words
 
 
 def test_the_coverage_figure_names_its_marks_and_shows_the_lowest_point() -> None:
     curve = (Threshold(0.9, 0.1, 1.0), Threshold(0.2, 1.0, 0.31))
     words = [
-        text.strip() for text in texts(plots.coverage_figure(curve, "T", asked=0.9, marks={"own": curve[0]}))
+        text.strip()
+        for text in texts(plots.coverage_figure(curve, "T", target_accuracy=0.9, marks={"own": curve[0]}))
     ]
-    assert {"T", "own", "share of tracks answered", "0.3"} <= set(words)
-    assert "own" not in texts(plots.coverage_figure(curve, "T", asked=0.9, marks={}))
+    assert {"T", "own", "coverage (share of tracks answered)", "0.3"} <= set(words)
+    assert "own" not in texts(plots.coverage_figure(curve, "T", target_accuracy=0.9, marks={}))
 
 
 def test_figures_are_the_same_every_time_and_leave_matplotlib_as_it_was() -> None:
@@ -313,7 +317,7 @@ def test_figures_are_the_same_every_time_and_leave_matplotlib_as_it_was() -> Non
 
 
 @pytest.mark.parametrize("title", ["$x", "a $b$ c", "日本語", "<b>&"])
-def test_titles_are_taken_as_they_are(title: str) -> None:
+def test_titles_are_drawn_unchanged(title: str) -> None:
     svg = plots.comparison_figure({"m": [0.5, 0.2]}, ["a", "b"], title)
     escaped = title.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     assert escaped in "".join(texts(svg))
@@ -336,7 +340,7 @@ def test_spectrograms_span_their_seconds() -> None:
     assert "coefficient" in plots.mfcc_figure(np.zeros((20, 30)), 0.1, "M")
 
 
-def test_features_stand_one_below_the_other_and_frequencies_together() -> None:
+def test_features_have_a_panel_each_and_frequencies_share_one() -> None:
     frames = np.linspace(0, 1, 40)
     features = {
         "waveform": np.sin(np.arange(5000)),
@@ -361,7 +365,7 @@ def test_a_diverged_training_can_be_written_and_drawn() -> None:
 # Documents
 
 
-def test_a_foreign_svg_loses_what_does_not_belong_in_a_page() -> None:
+def test_inline_svg_has_no_size_ids_or_namespaces() -> None:
     svg = '<?xml version="1.0"?>\n<svg xmlns="http://w3" width="9pt" viewBox="0 0 300 9"><g id="a"/></svg>'
     inline = inline_svg(svg, 'say "x"')
     assert inline.startswith("<svg viewBox=")
@@ -371,13 +375,13 @@ def test_a_foreign_svg_loses_what_does_not_belong_in_a_page() -> None:
     assert "id=" not in inline
 
 
-def test_blocks_come_out_in_both_languages() -> None:
+def test_blocks_are_rendered_as_html_and_as_markdown() -> None:
     table = Table("Cap", ("A", "B"), (("x", "1"), ("y", "2")), frozenset({1}))
     inner = Section("More", (Paragraph("text"),), folded=True)
     sections = [Section("One", (table, Paragraph("look out", warning=True), inner))]
-    page, text = html("T", "lead", sections), markdown("T", "lead", sections)
+    page, text = render_sections("T", "lead", sections), render_markdown("T", "lead", sections)
     Checker(page)
-    assert '<tr class=marked><th scope="row">y</th>' in page
+    assert '<tr class="marked"><th scope="row">y</th>' in page
     assert "<details><summary>More</summary>" in page
     assert text.splitlines()[:3] == ["# T", "", "lead"]
     assert "| x | 1 |" in text

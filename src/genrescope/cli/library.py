@@ -218,7 +218,7 @@ def report(
     db: Db = None,
     under: Under = None,
 ) -> None:
-    """Write one page: charts, doubtful tracks, and what could not be read."""
+    """Write one page: charts, uncertain tracks, and what could not be read."""
     from genrescope import reporting, utils
 
     utils.check_output(output, ".html", ".htm")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -26,6 +28,18 @@ app = typer.Typer(
 
 
 app.add_typer(library.app, name="library")
+
+
+@contextmanager
+def _log_to_stderr() -> Iterator[None]:
+    """Print the progress that the package logs at the level INFO."""
+    logger, handler = logging.getLogger("genrescope"), logging.StreamHandler()
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 class Format(StrEnum):
@@ -113,22 +127,6 @@ def classify(
         raise typer.Exit(1)
 
 
-class _EchoHandler(logging.Handler):
-    """Prints log messages as the rest of the command line's output."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Print one message on standard error."""
-        typer.echo(record.getMessage(), err=True)
-
-
-def _echo_log() -> None:
-    """Print what the package logs at level INFO: the progress of commands that take long."""
-    logger = logging.getLogger("genrescope")
-    logger.setLevel(logging.INFO)
-    if not any(isinstance(handler, _EchoHandler) for handler in logger.handlers):
-        logger.addHandler(_EchoHandler())
-
-
 @app.command()
 def train(
     data: Data,
@@ -144,7 +142,6 @@ def train(
     from genrescope import datasets, training, utils
     from genrescope.cli import output
 
-    _echo_log()
     chosen = training.load_config(config, settings or ())
     dataset = datasets.load_dataset(data, kind=chosen.data.input)
     for finding in dataset.issues:
@@ -153,13 +150,14 @@ def train(
         run
         or Path("runs") / f"{dataset.name}-{chosen.model.name}-{chosen.split.protocol}-{chosen.train.seed}"
     )
-    result = training.train(
-        dataset,
-        chosen,
-        folder,
-        cache=utils.cache_folder("features"),
-        progress_bar=sys.stderr.isatty(),
-    )
+    with _log_to_stderr():
+        result = training.train(
+            dataset,
+            chosen,
+            folder,
+            cache=utils.cache_folder("features"),
+            progress_bar=sys.stderr.isatty(),
+        )
     output.render_evaluation(result.evaluation)
     typer.echo(f"model: {result.model}")
 
@@ -235,10 +233,8 @@ def reproduce(
     """Train all models of the paper, and set its numbers beside ours."""
     from genrescope import experiments
 
-    _echo_log()
-    paths = experiments.reproduce_paper(
-        data, output, quick=quick, say=lambda line: typer.echo(line, err=True)
-    )
+    with _log_to_stderr():
+        paths = experiments.reproduce_paper(data, output, quick=quick)
     typer.echo(f"report: {paths.html}")
 
 

@@ -1,4 +1,4 @@
-"""The figures that the paper prints, as data: what genrescope's own numbers stand beside.
+"""The numbers that the paper prints, to be compared with those measured here.
 
 Source: B. Liu, I. Oblasova, Z. Zhou, "Music Genre Classification". Numbers are as printed, contradictions
 included; ``NOTES`` says where they do not agree.
@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Row(NamedTuple):
-    """One genre's line in a printed table of scores."""
+class GenreScores(NamedTuple):
+    """One genre's row in a printed table of scores; ``support`` counts its test items."""
 
     precision: float
     recall: float
@@ -19,11 +19,22 @@ class Row(NamedTuple):
 
 
 class Headline(NamedTuple):
-    """One accuracy that the paper states, in percent.
+    """One accuracy that the paper states.
 
-    ``models`` are the names under which it is trained here, the most literal first. ``protocol`` is the
-    split that the paper used, as far as it tells. ``literature`` is the highest figure that the paper
-    quotes from others (its Figure 1).
+    Attributes
+    ----------
+    models : tuple of str
+        The names of the experiments that train it here, the most literal one first.
+    name : str
+        As the paper calls the model.
+    accuracy : float
+        In percent.
+    protocol : str
+        The protocol that the paper used, as far as it says.
+    setting : str
+        The split in the paper's words.
+    literature : float or None
+        The highest accuracy, in percent, that the paper quotes from others (its Figure 1).
     """
 
     models: tuple[str, ...]
@@ -36,52 +47,38 @@ class Headline(NamedTuple):
 
 # Figure 5: logistic regression, 330 of 1000 clips for test.
 PAPER_FIGURE_5 = {
-    "blues": Row(0.24, 0.28, 0.26, 36),
-    "classical": Row(0.50, 0.91, 0.65, 22),
-    "country": Row(0.40, 0.09, 0.09, 39),
-    "disco": Row(0.33, 0.13, 0.19, 38),
-    "hiphop": Row(0.50, 0.50, 0.50, 30),
-    "jazz": Row(0.56, 0.45, 0.50, 40),
-    "metal": Row(0.48, 0.90, 0.63, 31),
-    "pop": Row(0.33, 0.75, 0.46, 28),
-    "reggae": Row(0.25, 0.28, 0.26, 29),
-    "rock": Row(0.14, 0.05, 0.08, 37),
-}
-PAPER_FIGURE_5_SUMMARY = {
-    "accuracy": Row(0.37, 0.43, 0.36, 330),
-    "macro avg": Row(0.37, 0.39, 0.34, 330),
-    "weighted avg": Row(0.05, 0.08, 0.08, 330),
+    "blues": GenreScores(0.24, 0.28, 0.26, 36),
+    "classical": GenreScores(0.50, 0.91, 0.65, 22),
+    "country": GenreScores(0.40, 0.09, 0.09, 39),
+    "disco": GenreScores(0.33, 0.13, 0.19, 38),
+    "hiphop": GenreScores(0.50, 0.50, 0.50, 30),
+    "jazz": GenreScores(0.56, 0.45, 0.50, 40),
+    "metal": GenreScores(0.48, 0.90, 0.63, 31),
+    "pop": GenreScores(0.33, 0.75, 0.46, 28),
+    "reggae": GenreScores(0.25, 0.28, 0.26, 29),
+    "rock": GenreScores(0.14, 0.05, 0.08, 37),
 }
 
 # Figure 10: parallel CNN and RNN on 6000 segments of 4.5 s, 1200 for test.
 PAPER_FIGURE_10 = {
-    "blues": Row(0.75, 0.69, 0.72, 143),
-    "classical": Row(0.86, 0.92, 0.89, 125),
-    "country": Row(0.72, 0.45, 0.55, 130),
-    "disco": Row(0.74, 0.55, 0.63, 115),
-    "hiphop": Row(0.66, 0.87, 0.75, 100),
-    "jazz": Row(0.86, 0.83, 0.85, 112),
-    "metal": Row(0.95, 0.92, 0.94, 118),
-    "pop": Row(0.77, 0.78, 0.78, 125),
-    "reggae": Row(0.65, 0.74, 0.69, 112),
-    "rock": Row(0.41, 0.55, 0.47, 120),
+    "blues": GenreScores(0.75, 0.69, 0.72, 143),
+    "classical": GenreScores(0.86, 0.92, 0.89, 125),
+    "country": GenreScores(0.72, 0.45, 0.55, 130),
+    "disco": GenreScores(0.74, 0.55, 0.63, 115),
+    "hiphop": GenreScores(0.66, 0.87, 0.75, 100),
+    "jazz": GenreScores(0.86, 0.83, 0.85, 112),
+    "metal": GenreScores(0.95, 0.92, 0.94, 118),
+    "pop": GenreScores(0.77, 0.78, 0.78, 125),
+    "reggae": GenreScores(0.65, 0.74, 0.69, 112),
+    "rock": GenreScores(0.41, 0.55, 0.47, 120),
 }
 
-# Figure 12: F1 of every model, genres in the order of ``GENRES``.
+# Figure 12: F1 of every model, genres in the order of `GTZAN_GENRES`.
 PAPER_FIGURE_12 = {
     "logistic regression": (0.26, 0.65, 0.09, 0.19, 0.50, 0.50, 0.63, 0.46, 0.26, 0.08),
     "SVM": (0.23, 0.65, 0.22, 0.17, 0.56, 0.50, 0.57, 0.36, 0.22, 0.30),
     "vanilla LSTM": (0.36, 0.82, 0.47, 0.58, 0.55, 0.75, 0.45, 0.72, 0.94, 0.86),
     "parallel CNN and RNN": (0.72, 0.89, 0.55, 0.63, 0.75, 0.85, 0.92, 0.78, 0.74, 0.55),
-}
-
-# Figure 1: the highest accuracies that the paper found in the literature, in percent.
-PAPER_FIGURE_1 = {
-    "SVM": 66.28,
-    "logistic regression": 59.91,
-    "vanilla LSTM": 65.0,
-    "sequential CRNN": 76.0,
-    "parallel CNN and RNN": 77.0,
 }
 
 _LINEAR, _PARALLEL = "330 of 1000 clips for test", "parallel CNN and RNN"
@@ -90,12 +87,15 @@ HEADLINES = (
     Headline(("svm",), "SVM", 41.0, "track-random", _LINEAR, 66.28),
     Headline(("lstm",), "vanilla LSTM", 65.0, "segment-random", "split not stated", 65.0),
     Headline(("parallel-clips", "parallel"), _PARALLEL, 54.5, "track-random", "clips of 29.5 s", None),
-    Headline(("parallel-paper", "parallel"), _PARALLEL, 72.5, "segment-random", "6000 pieces of 4.5 s", 77.0),
+    Headline(
+        ("parallel-paper", "parallel"), _PARALLEL, 72.5, "segment-random", "6000 segments of 4.5 s", 77.0
+    ),
 )
 
 LEAKY_NOTE = (
-    "The paper split at random, over clips or over segments, as far as it tells: songs of one artist, or"
-    " pieces of one song, stand on both sides, so all of its accuracies are leaky in the sense used here."
+    "The paper split at random, over clips or over segments, as far as it says: songs of one artist, or"
+    " segments of one song, are in both the training and the test part, so that all of its accuracies are"
+    " leaky."
 )
 
 NOTES = (
@@ -105,5 +105,5 @@ NOTES = (
     "Figures 10 and 12 should agree for the parallel CNN and RNN and differ for rock (0.47 and 0.55), metal"
     " (0.94 and 0.92) and reggae (0.69 and 0.74); there Figure 12 shows the recall.",
     "The split of the 6000 segments is not stated; the uneven support per genre says at random over segments,"
-    " so that nearly every test segment has a sibling from the same recording in training.",
+    " so that nearly every test segment has others of the same recording in training.",
 )

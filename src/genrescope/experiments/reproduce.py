@@ -1,9 +1,10 @@
-"""The paper, run again: every model under the paper's protocol and, beside it, artist-clean."""
+"""Reproduction of the paper: every model under the paper's protocol and under an artist-clean one."""
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,21 +22,35 @@ from genrescope.training import Config, load_finished, train
 from genrescope.types import TrackKind
 from genrescope.utils import cache_folder
 
-Say = Callable[[str], None]
+logger = logging.getLogger(__name__)
 
 SEEDS = 10
 QUICK_SEEDS = 2
-QUICK_TRACKS = 4
+QUICK_TRACKS_PER_GENRE = 4
 QUICK_EPOCHS = 2
-CLEAN = "fault-filtered"
+CLEAN_PROTOCOL = "fault-filtered"
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """One model of the paper: its configuration, what it reads, the protocol that the paper used.
+    """One model of the paper.
 
-    ``seeds`` above one repeats the paper's protocol with as many splits; ``clean`` are overrides for the
-    artist-clean run alone.
+    Attributes
+    ----------
+    name : str
+        In the report.
+    config : str
+        The shipped training configuration.
+    input : {"audio", "spectrogram", "table"}
+        Which form of GTZAN it reads.
+    protocol : str
+        The split that the paper used.
+    overrides : tuple of str
+        Changes to the configuration, as ``section.key=value``.
+    clean_overrides : tuple of str
+        Further changes for the artist-clean run.
+    seeds : int
+        How many splits of the paper's protocol are run.
     """
 
     name: str
@@ -43,7 +58,7 @@ class Experiment:
     input: TrackKind
     protocol: str
     overrides: tuple[str, ...] = ()
-    clean: tuple[str, ...] = ()
+    clean_overrides: tuple[str, ...] = ()
     seeds: int = 1
 
 
@@ -57,7 +72,7 @@ EXPERIMENTS = (
         "paper-parallel",
         "spectrogram",
         "segment-random",
-        clean=("train.early_stopping_patience=15",),
+        clean_overrides=("train.early_stopping_patience=15",),
     ),
     Experiment(
         "parallel-clips",
@@ -77,26 +92,31 @@ EXPERIMENTS = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one experiment gave under one protocol."""
+    """What one experiment gave under one protocol: its evaluation, and a row of measures per epoch."""
 
     evaluation: Evaluation
     curves: list[dict[str, float]]
 
 
-def reproduce_paper(
-    data: Path, folder: Path, *, quick: bool = False, say: Say = lambda _: None
-) -> reporting.ReportPaths:
+def reproduce_paper(data: Path, folder: Path, *, quick: bool = False) -> reporting.ReportPaths:
     """Train all models of the paper on GTZAN and write the report.
+
+    Progress is logged at the level INFO.
 
     Parameters
     ----------
     data : Path
         GTZAN with ``tracks.csv``, ``logmel``, ``audio`` and ``features_30_sec.csv``.
     folder : Path
-        Takes ``runs/`` and the report (``quick/`` of it, a rehearsal's). Finished runs are not repeated,
-        killed ones carry on; after a change of settings, name another folder.
+        Where ``runs/`` and the report are written (``quick/`` of it, for a quick run). Finished runs are not
+        repeated, interrupted ones are continued; after a change of settings, name another folder.
     quick : bool
-        A few tracks of each genre and two epochs: a rehearsal whose numbers mean little.
+        Train on a few tracks of each genre for two epochs: a test of the procedure; the numbers mean little.
+
+    Returns
+    -------
+    ReportPaths
+        The files of the report.
 
     Raises
     ------
@@ -105,77 +125,83 @@ def reproduce_paper(
     """
     folder = folder / "quick" if quick else folder
     outcomes = [
-        outcome
+        _run(experiment, protocol, data, folder / "runs", quick)
         for experiment in EXPERIMENTS
-        for protocol in (experiment.protocol, CLEAN)
-        for outcome in [_run(experiment, protocol, data, folder / "runs", quick, say)]
+        for protocol in (experiment.protocol, CLEAN_PROTOCOL)
     ]
     evaluations = tuple(outcome.evaluation for outcome in outcomes)
-    title = "The paper's models, trained again" + (
-        " (quick rehearsal: few tracks, two epochs)" if quick else ""
+    note = " (quick run: few tracks, two epochs)" if quick else ""
+    fingerprints = {
+        f"{kind} tracks": dataset_fingerprint(datasets.load_gtzan(data, kind))[:12]
+        for kind in ("table", "spectrogram")
+    }
+    report = reporting.EvaluationReport(
+        title=f"The paper's models, trained again{note}",
+        evaluations=evaluations,
+        curves={out.evaluation.title: _curve(out.curves) for out in outcomes if out.curves},
+        pictures=tuple(_pictures(datasets.load_gtzan(data, "spectrogram"))),
+        published=compare_with_paper(evaluations),
+        published_f1=paper_f1(),
+        published_notes=(LEAKY_NOTE, *NOTES),
+        provenance={
+            "data": data.name,
+            "genrescope": __version__,
+            "seed": 0,
+            "quick": quick,
+            **fingerprints,
+        },
     )
-    return reporting.write_report(
-        reporting.EvaluationReport(
-            title=title,
-            evaluations=evaluations,
-            curves={out.evaluation.title: _curve(out.curves) for out in outcomes if out.curves},
-            pictures=tuple(_pictures(datasets.load_gtzan(data, "spectrogram"))),
-            published=compare_with_paper(evaluations),
-            published_f1=paper_f1(),
-            published_notes=(LEAKY_NOTE, *NOTES),
-            provenance={"data": data.name, "genrescope": __version__, "seed": 0, "quick": quick}
-            | {
-                f"{kind} tracks": dataset_fingerprint(datasets.load_gtzan(data, kind))[:12]
-                for kind in ("table", "spectrogram")
-            },
-        ),
-        folder,
-    )
+    return reporting.write_report(report, folder)
 
 
-def _run(experiment: Experiment, protocol: str, data: Path, folder: Path, quick: bool, say: Say) -> Outcome:
+def _run(experiment: Experiment, protocol: str, data: Path, folder: Path, quick: bool) -> Outcome:
+    """Train one experiment under one protocol, with as many seeds as it asks for."""
     dataset = datasets.load_gtzan(data, experiment.input)
     if quick and experiment.input != "table":
         dataset = _subset(dataset)
-    seeds = 1 if protocol == CLEAN else min(experiment.seeds, QUICK_SEEDS if quick else SEEDS)
+    seeds = 1 if protocol == CLEAN_PROTOCOL else min(experiment.seeds, QUICK_SEEDS if quick else SEEDS)
     outcomes = []
     for seed in range(seeds):
-        say(f"{experiment.name}, {protocol}, seed {seed}")
+        logger.info("%s, %s, seed %d", experiment.name, protocol, seed)
         name = f"{experiment.name}-{protocol}-{seed}"
-        outcomes.append(_train(dataset, _settings(experiment, protocol, seed, quick), folder / name))
-    return _named(outcomes, experiment)
+        outcomes.append(_train(dataset, _config(experiment, protocol, seed, quick), folder / name))
+    return _combine_seeds(outcomes, experiment)
 
 
 def _subset(dataset: Dataset) -> Dataset:
-    """Keep some tracks of every genre on every side of the published split."""
-    sides = dataset.official_splits[CLEAN]
-    kept, seen = [], Counter[tuple[str, str | None]]()
+    """Keep a few tracks of every genre in every part of the published split."""
+    parts = dataset.official_splits[CLEAN_PROTOCOL]
+    kept, counts = [], Counter[tuple[str, str | None]]()
     for track in dataset.tracks:
-        place = track.label, sides.get(track.id)
-        seen[place] += 1
-        if seen[place] <= QUICK_TRACKS:
+        cell = track.label, parts.get(track.id)
+        counts[cell] += 1
+        if counts[cell] <= QUICK_TRACKS_PER_GENRE:
             kept.append(track)
     return replace(dataset, tracks=tuple(kept))
 
 
-def _settings(experiment: Experiment, protocol: str, seed: int, quick: bool) -> Config:
-    overrides = (*experiment.overrides, *(experiment.clean if protocol == CLEAN else ()))
-    settings = training.load_config(experiment.config, overrides)
+def _config(experiment: Experiment, protocol: str, seed: int, quick: bool) -> Config:
+    """Return the training configuration of one run."""
+    clean = experiment.clean_overrides if protocol == CLEAN_PROTOCOL else ()
+    config = training.load_config(experiment.config, (*experiment.overrides, *clean))
     return replace(
-        settings,
-        data=replace(settings.data, input=experiment.input),
-        split=replace(settings.split, protocol=protocol),
-        train=replace(settings.train, seed=seed, epochs=QUICK_EPOCHS if quick else settings.train.epochs),
+        config,
+        data=replace(config.data, input=experiment.input),
+        split=replace(config.split, protocol=protocol),
+        train=replace(config.train, seed=seed, epochs=QUICK_EPOCHS if quick else config.train.epochs),
     )
 
 
-def _train(dataset: Dataset, settings: Config, folder: Path) -> Outcome:
-    done = load_finished(folder, dataset, settings)
-    run = done or train(dataset, settings, folder, cache=cache_folder("features"))
+def _train(dataset: Dataset, config: Config, folder: Path) -> Outcome:
+    """Return the result of a run, which is trained unless it was finished before."""
+    run = load_finished(folder, dataset, config) or train(
+        dataset, config, folder, cache=cache_folder("features")
+    )
     return Outcome(run.evaluation, run.curves)
 
 
-def _named(outcomes: list[Outcome], experiment: Experiment) -> Outcome:
+def _combine_seeds(outcomes: list[Outcome], experiment: Experiment) -> Outcome:
+    """Return the outcome of the first seed, under the experiment's name, with the accuracies of all seeds."""
     first = outcomes[0]
     notes = first.evaluation.notes
     repeats = tuple(one.evaluation.levels[0].accuracy.value for one in outcomes)
@@ -183,12 +209,13 @@ def _named(outcomes: list[Outcome], experiment: Experiment) -> Outcome:
         mean, deviation = mean_std(repeats)
         repeated = f"mean accuracy over {len(outcomes)} seeds {mean:.1%}, standard deviation {deviation:.1%}"
         notes = (f"{repeated}; shown is seed 0", *notes)
-    return Outcome(
-        replace(first.evaluation, model=experiment.name, notes=notes, repeats=repeats), first.curves
-    )
+    evaluation = replace(first.evaluation, model=experiment.name, notes=notes, repeats=repeats)
+    return Outcome(evaluation, first.curves)
 
 
 def _curve(rows: list[dict[str, float]]) -> reporting.Curve:
+    """Return the measures of a run, a row per epoch, as columns."""
+
     def column(name: str) -> tuple[float, ...]:
         return tuple(row[name] for row in rows if name in row)
 
@@ -207,15 +234,10 @@ def _pictures(dataset: Dataset) -> Iterator[Figure]:
     hop_seconds = SPECTROGRAM_LOG_MEL.hop_length / SPECTROGRAM_LOG_MEL.sample_rate
     firsts = {track.label: track for track in reversed(dataset.tracks)}
     grid = [(genre, datasets.load_spectrogram(firsts[genre].path), hop_seconds) for genre in dataset.classes]
-    yield Figure(
-        "mel",
-        reporting.mel_figure(grid),
-        "Mel spectrograms, one clip per genre (the paper's Figure 2)",
-        "a grid of spectrograms",
-    )
+    caption = "Mel spectrograms, one clip per genre (the paper's Figure 2)"
+    yield Figure("mel", reporting.mel_figure(grid), caption, "a grid of spectrograms")
     genre, log_mel, _ = grid[0]
     mfcc = fft.dct(log_mel, type=2, norm="ortho", axis=0)[:20].astype(np.float32)
     title = f"MFCC of {firsts[genre].id}"
-    yield Figure(
-        "mfcc", reporting.mfcc_figure(mfcc, hop_seconds, title), f"{title} (the paper's Figure 3)", title
-    )
+    image = reporting.mfcc_figure(mfcc, hop_seconds, title)
+    yield Figure("mfcc", image, f"{title} (the paper's Figure 3)", title)

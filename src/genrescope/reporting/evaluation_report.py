@@ -1,33 +1,65 @@
-"""Scores to a report: JSON for machines, Markdown for a repository, one HTML page for people.
+"""The report of evaluations: JSON for programs, Markdown for a repository, one HTML page for people.
 
-Wherever a number of a leaky protocol stands, the word stands beside it: `Evaluation.title` and
-`Evaluation.protocol_title` carry it into every row, heading and figure.
+Every number of a leaky protocol is marked as such: `Evaluation.title` and `Evaluation.protocol_title` carry
+the word into every row, heading and figure.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from genrescope.evaluation import LEAKY, Evaluation, Interval, LevelResult, mean_std
-from genrescope.reporting import document, figures, scorecard
-from genrescope.reporting.document import Block, Figure, Paragraph, Section, Table
+from genrescope.evaluation import (
+    LEAKY,
+    MIN_ANSWERS,
+    CalibrationReport,
+    Evaluation,
+    Interval,
+    LevelResult,
+    Threshold,
+    mean_std,
+)
+from genrescope.reporting import figures
+from genrescope.reporting.blocks import Block, Figure, Paragraph, Section, Table, iter_figures
 from genrescope.reporting.figures import Curve
-from genrescope.reporting.scorecard import NONE, percent, share
+from genrescope.reporting.formatting import (
+    MISSING,
+    format_count,
+    format_interval,
+    format_percent,
+    format_percent_interval,
+)
+from genrescope.reporting.markdown import render_markdown
+from genrescope.reporting.pages import render_sections
 from genrescope.utils import write_atomic
 
+Provenance = Mapping[str, str | int | float | bool]
+
 LEAKY_NOTE = (
-    f"Rows marked ({LEAKY}): pieces of one recording, or of one artist, stand on both sides of the split."
-    " Such numbers tell how well a model knows again what it has heard, not how it does on new music."
+    f"Rows marked ({LEAKY}): parts of one recording, or recordings of one artist, are in both the training"
+    " and the test part. Such numbers say how well a model recognizes what it was trained on, not how well it"
+    " does on new music."
 )
 
 
 @dataclass(frozen=True)
 class MeasuredAccuracy:
-    """One of our own accuracies, as it stands beside the paper's."""
+    """An accuracy measured here, as the comparison with a publication shows it.
+
+    Attributes
+    ----------
+    protocol : str
+        The protocol's title, marked where it is leaky.
+    leaky : bool
+    unit : str
+        What was scored: ``track`` or ``segment``.
+    accuracy : Interval
+    repeats : tuple of float
+        The accuracies of repeated splits, if there were several.
+    """
 
     protocol: str
     leaky: bool
@@ -38,9 +70,18 @@ class MeasuredAccuracy:
 
 @dataclass(frozen=True)
 class PaperComparison:
-    """A figure of the paper, and what genrescope reaches; accuracies of the paper in percent.
+    """A published accuracy, and what was measured here.
 
-    ``replicated`` is ours under the paper's protocol, ``clean`` ours under one that is not leaky.
+    Attributes
+    ----------
+    model, setting : str
+        What was published, and how it was split.
+    paper, literature : float
+        The accuracy of the paper, and the highest one that it quotes from others or None; in percent.
+    replicated : MeasuredAccuracy or None
+        Measured here under the paper's protocol.
+    clean : MeasuredAccuracy or None
+        Measured here under a protocol that is not leaky.
     """
 
     model: str
@@ -53,22 +94,24 @@ class PaperComparison:
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """What a report says.
+    """What a report contains.
 
     Attributes
     ----------
+    title : str
     evaluations : tuple of Evaluation
-    curves : mapping of run to Curve
-        Keyed by ``"model"`` or ``"model, protocol"``, as the evaluations are named.
+    curves : mapping of str to Curve
+        The training runs, keyed by ``"model"`` or ``"model, protocol"``, as the evaluations are named.
     pictures : tuple of Figure
         Such as spectrograms of each genre.
     published : tuple of PaperComparison
-        The accuracies of a publication beside ours; see `genrescope.experiments.compare_with_paper`.
-    published_f1 : mapping of name to mapping of genre to float
+        Accuracies of a publication and those measured here, as from
+        `genrescope.experiments.compare_with_paper`.
+    published_f1 : mapping of str to mapping of str to float
         F1 per genre of the publication's models, shown where all genres are the same.
     published_notes : tuple of str
-        What a reader must know of the publication's figures; the first is set as a warning.
-    provenance : mapping of str to text or number
+        What a reader must know of the publication's figures; the first is shown as a warning.
+    provenance : mapping of str to str or number
         Data, seed, version, commit, date.
     """
 
@@ -79,7 +122,7 @@ class EvaluationReport:
     published: tuple[PaperComparison, ...] = ()
     published_f1: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     published_notes: tuple[str, ...] = ()
-    provenance: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Provenance = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON-ready data, without its pictures."""
@@ -105,9 +148,21 @@ class ReportPaths(NamedTuple):
 
 
 def write_report(report: EvaluationReport, folder: str | Path) -> ReportPaths:
-    """Write report.json, report.md with its figures, and report.html into a folder, each of them whole.
+    """Write report.json, report.md with its figures, and report.html, each of them atomically.
 
-    All is drawn before the first file is touched.
+    All figures are drawn before the first file is written.
+
+    Parameters
+    ----------
+    report : EvaluationReport
+        The content.
+    folder : str or Path
+        Created where it does not exist.
+
+    Returns
+    -------
+    ReportPaths
+        The three files.
 
     Raises
     ------
@@ -118,27 +173,27 @@ def write_report(report: EvaluationReport, folder: str | Path) -> ReportPaths:
     sections = _sections(report)
     lead = _lead(report)
     texts: dict[Path, str | bytes] = {
-        target / "figures" / figure.file_name: figure.image for figure in document.pictures(sections)
+        target / "figures" / figure.file_name: figure.image for figure in iter_figures(sections)
     }
     paths = ReportPaths(target / "report.json", target / "report.md", target / "report.html")
     texts[paths.json] = json.dumps(report.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    texts[paths.markdown] = document.markdown(report.title, lead, sections)
-    texts[paths.html] = document.html(report.title, lead, sections, footer="Made by genrescope.")
+    texts[paths.markdown] = render_markdown(report.title, lead, sections)
+    texts[paths.html] = render_sections(report.title, lead, sections, footer="Made by genrescope.")
     for path, text in texts.items():
         write_atomic(path, text)
     return paths
 
 
 def _sections(report: EvaluationReport) -> tuple[Section, ...]:
-    """Return the whole report as sections, empty ones left out."""
-    names = _names(report.evaluations)
+    """Return the whole report as sections, without empty ones."""
+    named = _name_evaluations(report.evaluations)
     sections = (
-        Section("Results", tuple(_results(names))),
-        Section("Beside the paper", tuple(_beside_the_paper(report))),
-        Section("Genre by genre", tuple(_genres(names, report.published_f1))),
-        *(Section(name, tuple(_evaluation(name, one))) for name, one in names.items()),
+        Section("Results", tuple(_results(named))),
+        Section("Comparison with the paper", tuple(_paper_comparison(report))),
+        Section("Results per genre", tuple(_genres(named, report.published_f1))),
+        *(Section(name, tuple(_evaluation_section(name, one))) for name, one in named.items()),
         Section("Learning curves", tuple(_curves(report))),
-        Section("What the models see", report.pictures),
+        Section("Examples of the input", report.pictures),
         Section("Provenance", tuple(_provenance(report.provenance))),
     )
     return tuple(section for section in sections if section.blocks)
@@ -147,13 +202,13 @@ def _sections(report: EvaluationReport) -> tuple[Section, ...]:
 def _lead(report: EvaluationReport) -> str:
     """Return the line below the title."""
     data = " and ".join(sorted({one.data for one in report.evaluations if one.data}))
-    models = len({one.model for one in report.evaluations})
-    what = f"{models} {'model' if models == 1 else 'models'}{f' on {data}' if data else ''}"
+    models = format_count(len({one.model for one in report.evaluations}), "model")
+    what = f"{models}{f' on {data}' if data else ''}"
     return f"{what}. Brackets hold 95 % intervals, from a bootstrap over groups (artists or recordings)."
 
 
-def _names(evaluations: tuple[Evaluation, ...]) -> dict[str, Evaluation]:
-    """Name each evaluation by its title; where titles repeat, by seed, then by number too."""
+def _name_evaluations(evaluations: tuple[Evaluation, ...]) -> dict[str, Evaluation]:
+    """Name each evaluation by its title; where titles repeat, by its seed, then by its number too."""
     named: dict[str, Evaluation] = {}
     titles = [one.title for one in evaluations]
     for place, one in enumerate(evaluations, 1):
@@ -162,89 +217,147 @@ def _names(evaluations: tuple[Evaluation, ...]) -> dict[str, Evaluation]:
     return named
 
 
-def _results(names: Mapping[str, Evaluation]) -> Iterator[Block]:
-    """Yield the headline table and its picture."""
-    if any(one.leaky for one in names.values()):
+# Results of all models
+
+
+def _results(named: Mapping[str, Evaluation]) -> Iterator[Block]:
+    """Yield the main table and its figure."""
+    if any(one.leaky for one in named.values()):
         yield Paragraph(LEAKY_NOTE, warning=True)
-    pairs = [(name, one, level) for name, one in names.items() for level in one.levels]
-    if not pairs:
+    results = [
+        (f"{name}, by {level.unit}", one, level) for name, one in named.items() for level in one.levels
+    ]
+    if not results:
         return
     headers = (
-        "Model",
-        "Protocol",
-        "Scored by",
-        "Tested",
-        "Groups",
-        "Accuracy",
-        "Macro F1",
-        "Majority",
-        "Seed",
+        *("Model", "Protocol", "Scored by", "Tested", "Groups"),
+        *("Accuracy", "Macro F1", "Majority", "Seed"),
     )
-    rows = tuple(_result_row(one, level) for _, one, level in pairs)
-    marked = frozenset(place for place, (_, one, _) in enumerate(pairs) if one.leaky)
-    yield Table("All models and protocols", headers, rows, marked)
-    intervals = {f"{name}, by {level.unit}": level.accuracy for name, _, level in pairs}
-    hollow = [f"{name}, by {level.unit}" for name, one, level in pairs if one.leaky]
+    rows = tuple(_result_row(one, level) for _, one, level in results)
+    yield Table("All models and protocols", headers, rows, _leaky_rows([one for _, one, _ in results]))
+    intervals = {name: level.accuracy for name, _, level in results}
+    hollow = [name for name, one, _ in results if one.leaky]
     title = f"Accuracy with 95 % intervals{f', hollow where {LEAKY}' if hollow else ''}"
-    values = {name: (one.value, one.low, one.high) for name, one in intervals.items()}
-    words = "; ".join(f"{name}: {percent(one)}" for name, one in intervals.items())
-    yield Figure(
-        "accuracy", figures.intervals_figure(values, title, hollow=hollow), title + ".", f"{title}. {words}"
+    picture = figures.intervals_figure(
+        {name: (one.value, one.low, one.high) for name, one in intervals.items()}, title, hollow=hollow
     )
-    yield from scorecard.calibration_table(names.values())
+    text = "; ".join(f"{name}: {format_percent_interval(one)}" for name, one in intervals.items())
+    yield Figure("accuracy", picture, f"{title}.", f"{title}. {text}")
+    yield from _calibration_table(named.values())
 
 
 def _result_row(one: Evaluation, level: LevelResult) -> tuple[str, ...]:
-    """Return one line of the headline table."""
-    baseline = NONE if level.majority_baseline is None else f"{100 * level.majority_baseline:.1f} %"
-    scores = (percent(level.accuracy), share(level.macro_f1), baseline)
+    """Return one row of the main table."""
+    baseline = level.majority_baseline
     return (
         one.model,
         one.protocol_title,
         level.unit,
         str(level.n),
         str(level.groups),
-        *scores,
+        format_percent_interval(level.accuracy),
+        format_interval(level.macro_f1),
+        MISSING if baseline is None else format_percent(baseline, 1),
         str(one.seed),
     )
 
 
-def _beside_the_paper(report: EvaluationReport) -> Iterator[Block]:
-    """Yield the paper's accuracies beside ours, and where the paper contradicts itself."""
+def _leaky_rows(evaluations: Iterable[Evaluation]) -> frozenset[int]:
+    """Return which rows of a table, one per evaluation, are of a leaky protocol."""
+    return frozenset(place for place, one in enumerate(evaluations) if one.leaky)
+
+
+def _calibration_table(evaluations: Iterable[Evaluation]) -> Iterator[Block]:
+    """Yield a table of calibration and coverage, with a row per evaluation that has them."""
+    rated = [
+        (one, level.calibration, level.calibration_error)
+        for one in evaluations
+        for level in one.levels
+        if level.calibration is not None and level.calibration_error is not None
+    ]
+    if not rated:
+        return
+    headers = (
+        *("Model", "Protocol", "Calibration error", "Expected by chance"),
+        *("Coverage, best threshold", "Coverage, the model's threshold"),
+    )
+    rows = tuple(
+        (
+            one.model,
+            one.protocol_title,
+            f"{error:.3f}",
+            f"{calibration.expected_ece:.3f}",
+            _coverage_text(calibration.best_threshold),
+            _coverage_text(calibration.model_threshold),
+        )
+        for one, calibration, error in rated
+    )
+    yield Table("Calibration and coverage, by track", headers, rows, _leaky_rows(one for one, _, _ in rated))
+
+
+def _coverage_text(threshold: Threshold | None) -> str:
+    """Return in short the share answered, the threshold, and the share of these that is correct."""
+    if threshold is None:
+        return MISSING
+    answered, correct = format_percent(threshold.coverage, 1), format_percent(threshold.accuracy, 1)
+    return f"{answered} from {threshold.score:.2f}, {correct} correct"
+
+
+# Comparison with a publication
+
+
+def _paper_comparison(report: EvaluationReport) -> Iterator[Block]:
+    """Yield the published accuracies, those measured here, and notes on the publication."""
     if not report.published:
         return
     headers = (
-        "Model",
-        "Setting in the paper",
-        "Literature",
-        "Paper",
-        "Ours, paper's protocol",
-        "Ours, not leaky",
+        *("Model", "Setting in the paper", "Literature", "Paper"),
+        *("Measured, paper's protocol", "Measured, not leaky"),
     )
     rows = tuple(
         (
             row.model,
             row.setting,
-            _number(row.literature),
-            _number(row.paper),
-            _cell(row.replicated),
-            _cell(row.clean),
+            _published_percent(row.literature),
+            _published_percent(row.paper),
+            _measured_text(row.replicated),
+            _measured_text(row.clean),
         )
         for row in report.published
     )
     for note in report.published_notes[:1]:
         yield Paragraph(note, warning=True)
-    yield Table("Accuracy: the paper's and ours", headers, rows)
+    yield Table("Accuracy in the paper and measured here", headers, rows)
     for note in report.published_notes[1:]:
         yield Paragraph(note)
 
 
-def _genres(names: Mapping[str, Evaluation], published: Mapping[str, Mapping[str, float]]) -> Iterator[Block]:
+def _measured_text(measured: MeasuredAccuracy | None) -> str:
+    """Return an accuracy with its protocol."""
+    if measured is None:
+        return MISSING
+    accuracy = format_percent_interval(measured.accuracy)
+    if len(measured.repeats) > 1:
+        mean, deviation = mean_std(measured.repeats)
+        seeds = len(measured.repeats)
+        accuracy = f"{100 * mean:.1f} % \u00b1 {100 * deviation:.1f} (standard deviation over {seeds} seeds)"
+    return f"{accuracy} by {measured.unit}, {measured.protocol}"
+
+
+def _published_percent(percent: float | None) -> str:
+    """Return a percentage as it was printed, or a dash."""
+    return MISSING if percent is None else f"{percent:g} %"
+
+
+# Results per genre
+
+
+def _genres(named: Mapping[str, Evaluation], published: Mapping[str, Mapping[str, float]]) -> Iterator[Block]:
     """Yield F1 per genre for all models, as tables and, per protocol, as bars (the paper's Figure 12)."""
-    models = [one.model for one in names.values()]
-    for classes in dict.fromkeys(one.classes for one in names.values()):
-        here = {name: one for name, one in names.items() if one.classes == classes and one.levels}
-        lines = {f"{name}, by {one.levels[0].unit}": _f1(one) for name, one in here.items()}
+    models = [one.model for one in named.values()]
+    for classes in dict.fromkeys(one.classes for one in named.values()):
+        alike = {name: one for name, one in named.items() if one.classes == classes and one.levels}
+        lines = {f"{name}, by {one.levels[0].unit}": _f1(one) for name, one in alike.items()}
         lines |= {
             name: tuple(values[genre] for genre in classes)
             for name, values in published.items()
@@ -253,17 +366,17 @@ def _genres(names: Mapping[str, Evaluation], published: Mapping[str, Mapping[str
         marked = frozenset(place for place, name in enumerate(lines) if f"({LEAKY})" in name)
         rows = tuple((name, *(f"{value:.2f}" for value in values)) for name, values in lines.items())
         yield Table("F1 per genre", ("Model", *classes), rows, marked)
-        for protocol in dict.fromkeys(one.protocol_title for one in here.values()):
-            bars = _bars({name: one for name, one in here.items() if one.protocol_title == protocol})
+        for protocol in dict.fromkeys(one.protocol_title for one in alike.values()):
+            bars = _f1_by_model({name: one for name, one in alike.items() if one.protocol_title == protocol})
             title = f"F1 per genre, {protocol}"
             picture = figures.comparison_figure(bars, classes, title, order=models)
             yield Figure(f"{title} {len(classes)}", picture, f"{title}.", f"Bars: {title}, as in the table")
 
 
-def _bars(names: Mapping[str, Evaluation]) -> dict[str, tuple[float, ...]]:
-    """Return F1 per genre by model; where a model stands twice, by the evaluation's name."""
-    repeated = len({one.model for one in names.values()}) < len(names)
-    return {name if repeated else one.model: _f1(one) for name, one in names.items()}
+def _f1_by_model(named: Mapping[str, Evaluation]) -> dict[str, tuple[float, ...]]:
+    """Return F1 per genre by model; where a model occurs twice, by the evaluation's name."""
+    repeated = len({one.model for one in named.values()}) < len(named)
+    return {name if repeated else one.model: _f1(one) for name, one in named.items()}
 
 
 def _f1(one: Evaluation) -> tuple[float, ...]:
@@ -271,12 +384,15 @@ def _f1(one: Evaluation) -> tuple[float, ...]:
     return tuple(genre.f1 for genre in one.levels[0].per_genre)
 
 
-def _evaluation(name: str, one: Evaluation) -> Iterator[Block]:
+# One evaluation
+
+
+def _evaluation_section(name: str, one: Evaluation) -> Iterator[Block]:
     """Yield what is known of one evaluation; a second level is folded."""
     if one.leaky:
         reason = (
             one.protocol_note.removeprefix(f"{LEAKY}: ")
-            or "the same recordings or artists stand on both sides"
+            or "the same recordings or artists are in the training and in the test part"
         )
         yield Paragraph(f"This protocol is {LEAKY}: {reason}.", warning=True)
     elif one.protocol_note:
@@ -284,46 +400,126 @@ def _evaluation(name: str, one: Evaluation) -> Iterator[Block]:
     for note in one.notes:
         yield Paragraph(note)
     for place, level in enumerate(one.levels):
-        blocks = tuple(scorecard.level_section(name, one, level))
+        blocks = tuple(_level_section(name, one, level))
         yield from blocks if place == 0 else (Section(f"The same by {level.unit}", blocks, folded=True),)
 
 
+def _level_section(name: str, one: Evaluation, level: LevelResult) -> Iterator[Block]:
+    """Yield one level's sentence, table and figures; ``name`` is the evaluation's in this report."""
+    title = f"{name}, by {level.unit}"
+    accuracy, macro_f1 = format_percent_interval(level.accuracy), format_interval(level.macro_f1)
+    facts = f"accuracy {accuracy}, macro F1 {macro_f1}{_calibration_error_text(level)}"
+    yield Paragraph(f"{title}: {facts}; {level.n} tested, from {level.groups} groups.")
+    rows = tuple(
+        (row.genre, f"{row.precision:.2f}", f"{row.recall:.2f}", f"{row.f1:.2f}", str(row.support))
+        for row in level.per_genre
+    )
+    marked = frozenset(range(len(rows))) if one.leaky else frozenset()
+    yield Table(f"Per genre: {title}", ("Genre", "Precision", "Recall", "F1", "Support"), rows, marked)
+    picture = figures.confusion_figure(level.confusion, one.classes, title)
+    caption = f"Confusion matrix: {title}. Numbers are counts, shading is the share of the true genre."
+    yield Figure(f"confusion {title}", picture, caption, f"{caption} {_most_confused(level, one.classes)}")
+    if level.calibration is not None:
+        yield _reliability(title, level.calibration)
+        yield Paragraph(" ".join(_threshold_text(level.calibration)))
+        yield _coverage(title, level.calibration)
+
+
+def _calibration_error_text(level: LevelResult) -> str:
+    """Return the end of a sentence: the calibration error, where it is known."""
+    if level.calibration_error is None:
+        return ""
+    chance = (
+        "" if level.calibration is None else f" ({level.calibration.expected_ece:.3f} expected by chance)"
+    )
+    return f", calibration error {level.calibration_error:.3f}{chance}"
+
+
+def _reliability(title: str, calibration: CalibrationReport) -> Figure:
+    """Return the reliability diagram."""
+    caption = (
+        f"Reliability: {title}. Dots on the dashed line mean that a score of 0.8 is correct 80 % of the time;"
+        " below it the model is overconfident. The lower bars count tracks."
+    )
+    text = "; ".join(
+        f"scores {one.low:.1f} to {one.high:.1f}: {one.n} tracks, mean {one.confidence:.2f},"
+        f" correct {one.accuracy:.2f}"
+        for one in calibration.bins
+    )
+    picture = figures.reliability_figure(calibration.bins, f"Reliability\n{title}")
+    return Figure(f"reliability {title}", picture, caption, f"Reliability: {title}. {text}")
+
+
+def _coverage(title: str, calibration: CalibrationReport) -> Figure:
+    """Return the curve of accuracy against coverage."""
+    points = {"best threshold": calibration.best_threshold, "model's threshold": calibration.model_threshold}
+    marks = {name: point for name, point in points.items() if point is not None}
+    target = calibration.target_accuracy
+    picture = figures.coverage_figure(
+        calibration.curve, f"Coverage\n{title}", target_accuracy=target, marks=marks
+    )
+    caption = (
+        f"Accuracy against coverage: {title}. The fewer tracks are answered, those with the highest scores"
+        f" first, the more of them should be correct; dashed: {100 * target:g} %."
+    )
+    overall = format_percent(calibration.curve[-1].accuracy, 1)
+    text = "; ".join(f"{name}: {_coverage_text(point)}" for name, point in marks.items())
+    return Figure(f"coverage {title}", picture, caption, f"{caption} All answered: {overall}. {text}")
+
+
+def _threshold_text(calibration: CalibrationReport) -> Iterator[str]:
+    """Yield sentences on what answering only at high scores would give."""
+    target = f"{100 * calibration.target_accuracy:g} %"
+    best, own = calibration.best_threshold, calibration.model_threshold
+    if best is None:
+        yield f"No threshold leaves {MIN_ANSWERS} tracks or more that are answered with {target} correct."
+    else:
+        answered, correct = format_percent(best.coverage, 1), format_percent(best.accuracy, 1)
+        yield (
+            f"Answering only at a score of {best.score:.2f} or more, the model would answer {answered} of the"
+            f" tracks and be correct in {correct} of these. The threshold is the lowest that reaches {target}"
+            " on these very tracks, so that new ones may do worse."
+        )
+    if own is not None:
+        answered, correct = format_percent(own.coverage, 1), format_percent(own.accuracy, 1)
+        yield (
+            f"With its own threshold, {own.score:.2f}, chosen on other tracks, it answers {answered} and is"
+            f" correct in {correct} of these."
+        )
+
+
+def _most_confused(level: LevelResult, classes: tuple[str, ...]) -> str:
+    """Return the three most frequent confusions as text."""
+    places = range(len(classes))
+    pairs = [(level.confusion[i][j], classes[i], classes[j]) for i in places for j in places if i != j]
+    worst = sorted((pair for pair in pairs if pair[0]), reverse=True)[:3]
+    return "; ".join(f"{true} taken for {predicted}: {count}" for count, true, predicted in worst)
+
+
+# Training and provenance
+
+
 def _curves(report: EvaluationReport) -> Iterator[Block]:
-    """Yield a picture for each training."""
+    """Yield a figure for each training run."""
     for name, curve in report.curves.items():
         leaky = _is_leaky_run(name, report.evaluations) and LEAKY not in name
         title = f"Training of {name}{f' ({LEAKY})' if leaky else ''}"
-        last = f"{len(curve.epochs)} epochs"
+        summary = f"{len(curve.epochs)} epochs"
         if curve.validation_accuracy:
-            last += f", validation accuracy at the end {100 * curve.validation_accuracy[-1]:.1f} %"
-        yield Figure(title, figures.curves_figure(curve, title), f"{title}: {last}.", f"{title}: {last}")
+            summary += f", validation accuracy at the end {100 * curve.validation_accuracy[-1]:.1f} %"
+        picture = figures.curves_figure(curve, title)
+        yield Figure(title, picture, f"{title}: {summary}.", f"{title}: {summary}")
 
 
 def _is_leaky_run(name: str, evaluations: tuple[Evaluation, ...]) -> bool:
-    """Tell whether a training, named by model or by model and protocol, belongs to a leaky protocol."""
+    """Tell whether a training run, named by model or by model and protocol, belongs to a leaky protocol."""
     return any(
         one.leaky and name in (one.model, one.title, f"{one.model}, {one.protocol}") for one in evaluations
     )
 
 
-def _provenance(provenance: Mapping[str, Any]) -> Iterator[Block]:
+def _provenance(provenance: Provenance) -> Iterator[Block]:
     """Yield where the numbers come from."""
     if provenance:
-        rows = tuple((str(name), str(value)) for name, value in provenance.items())
+        rows = tuple((name, str(value)) for name, value in provenance.items())
         yield Table("Where these numbers come from", ("What", "Value"), rows)
-
-
-def _cell(ours: MeasuredAccuracy | None) -> str:
-    """Return an accuracy of ours with its protocol."""
-    if ours is None:
-        return NONE
-    if len(ours.repeats) > 1:
-        mean, deviation = mean_std(ours.repeats)
-        spread = f"{100 * mean:.1f} % \u00b1 {100 * deviation:.1f} (deviation over {len(ours.repeats)} seeds)"
-        return f"{spread} by {ours.unit}, {ours.protocol}"
-    return f"{percent(ours.accuracy)} by {ours.unit}, {ours.protocol}"
-
-
-def _number(percent: float | None) -> str:
-    """Return a percentage as the paper prints it, or a dash."""
-    return NONE if percent is None else f"{percent:g} %"

@@ -1,34 +1,40 @@
-"""Figures as SVG text, drawn with matplotlib: imported on first use, its pyplot never touched.
+"""Figures as SVG text, drawn with matplotlib, which is imported on first use; its pyplot is never used.
 
-The same input gives the same text. Grounds are transparent and colors come from
-`genrescope.reporting.theme`, so that a page can show a figure in light and in dark.
+The same input gives the same text. Backgrounds are transparent and colors come from
+`genrescope.reporting.theme`, so that a page can show a figure in light and in dark colors.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from io import StringIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from genrescope import audio, features
 from genrescope.errors import missing_extra
 from genrescope.evaluation import CalibrationBin, Threshold
+from genrescope.features import FeatureSpec
 from genrescope.reporting.theme import ACCENT, INK, MUTED, RULE, SERIES
+from genrescope.types import Audio, FloatArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
 Array = npt.NDArray[Any]
 
-_MANY_CLASSES = 24
-_MOST_POINTS = 1200
-_LABELS = {
+MAX_PLOTTED_SECONDS = 600.0
+_MAX_NUMBERED_CLASSES = 24
+_MAX_POINTS = 1200
+_AXIS_LABELS = {
     "waveform": "sample value",
     "log_mel": "mel band",
     "mfcc": "coefficient",
@@ -40,12 +46,21 @@ _LABELS = {
     "zero_crossing_rate": "share of samples",
     "rms": "RMS",
 }
-_TOGETHER = ("spectral_centroid", "spectral_bandwidth", "spectral_rolloff")
+_SHARE_A_PANEL = ("spectral_centroid", "spectral_bandwidth", "spectral_rolloff")
 
 
 @dataclass(frozen=True)
 class Curve:
-    """The course of a training; one value per epoch in each tuple, or an empty tuple where not recorded."""
+    """A training run: one value per epoch in each tuple, or an empty tuple where it was not recorded.
+
+    Attributes
+    ----------
+    epochs : tuple of int
+    train_loss, validation_loss : tuple of float
+    train_accuracy, validation_accuracy : tuple of float
+        From 0 to 1.
+    learning_rate : tuple of float
+    """
 
     epochs: tuple[int, ...]
     train_loss: tuple[float, ...]
@@ -55,7 +70,7 @@ class Curve:
     learning_rate: tuple[float, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return the curve as JSON-ready data; what is not finite, as after a divergence, as None."""
+        """Return the curve as JSON-ready data; None where a value is not finite, as after a divergence."""
         columns = asdict(self).items()
         return {name: [one if np.isfinite(one) else None for one in values] for name, values in columns}
 
@@ -67,6 +82,10 @@ def confusion_figure(confusion: npt.ArrayLike, classes: Sequence[str], title: st
     ----------
     confusion : array_like of int, shape (classes, classes)
         Rows are the truth, columns the prediction.
+    classes : sequence of str
+        The names of the genres.
+    title : str
+        Printed above.
 
     Returns
     -------
@@ -93,7 +112,20 @@ def confusion_figure(confusion: npt.ArrayLike, classes: Sequence[str], title: st
 
 
 def curves_figure(curve: Curve, title: str) -> str:
-    """Draw accuracy, loss and, where recorded, the learning rate over the epochs, as SVG."""
+    """Draw accuracy, loss and, where recorded, the learning rate over the epochs of a run.
+
+    Parameters
+    ----------
+    curve : Curve
+        The values of each epoch.
+    title : str
+        Printed above.
+
+    Returns
+    -------
+    str
+        SVG.
+    """
     panels = 3 if curve.learning_rate else 2
     with _drawing(3.6 * panels, 3.2, title) as figure:
         figure.suptitle(title)
@@ -110,9 +142,23 @@ def curves_figure(curve: Curve, title: str) -> str:
 def comparison_figure(
     scores: Mapping[str, Sequence[float]], classes: Sequence[str], title: str, *, order: Sequence[str] = ()
 ) -> str:
-    """Draw one bar per genre and model, grouped by genre, as SVG; ``scores`` in 0..1, one per class.
+    """Draw one bar per genre and model, grouped by genre.
 
-    ``order`` lists all names of several figures, so that a model has the same color in each.
+    Parameters
+    ----------
+    scores : mapping of str to sequence of float
+        F1 of each model, from 0 to 1, one value per class.
+    classes : sequence of str
+        The names of the genres.
+    title : str
+        Printed above.
+    order : sequence of str
+        All names of several figures, so that a model has the same color in each.
+
+    Returns
+    -------
+    str
+        SVG.
     """
     colors = {
         name: SERIES[place % len(SERIES)] for place, name in enumerate(dict.fromkeys([*order, *scores]))
@@ -135,7 +181,22 @@ def comparison_figure(
 def intervals_figure(
     values: Mapping[str, tuple[float, float, float]], title: str, *, hollow: Sequence[str] = ()
 ) -> str:
-    """Draw value, low and high of each name as a point with whiskers, as SVG; ``hollow`` ones unfilled."""
+    """Draw intervals as points with whiskers.
+
+    Parameters
+    ----------
+    values : mapping of str to (float, float, float)
+        Value, lower and upper bound of each name, from 0 to 1.
+    title : str
+        Printed above.
+    hollow : sequence of str
+        The names whose points are not filled.
+
+    Returns
+    -------
+    str
+        SVG.
+    """
     with _drawing(7.5, 0.34 * len(values) + 1.2, title) as figure:
         axes = figure.add_subplot()
         for place, (name, (value, low, high)) in enumerate(values.items()):
@@ -150,50 +211,71 @@ def intervals_figure(
 
 
 def reliability_figure(bins: Sequence[CalibrationBin], title: str) -> str:
-    """Draw a reliability diagram as SVG: the share right in each bin of scores; below, how many fall there.
+    """Draw a reliability diagram: the accuracy in each bin of scores and, below, the size of each bin.
 
-    A calibrated model's dots, each at its bin's mean score, lie on the dashed line.
+    The dots of a calibrated model, each at its bin's mean score, lie on the dashed line.
+
+    Parameters
+    ----------
+    bins : sequence of CalibrationBin
+        As from a `genrescope.evaluation.CalibrationReport`.
+    title : str
+        Printed above.
+
+    Returns
+    -------
+    str
+        SVG.
     """
     with _drawing(5.2, 5.0, title) as figure:
-        shares, counts = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1))
+        rates, counts = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1))
         middles = [(one.low + one.high) / 2 for one in bins]
         widths = [0.94 * (one.high - one.low) for one in bins]
-        right = [one.accuracy for one in bins]
-        shares.bar(middles, right, widths, color=ACCENT, alpha=0.3)
-        shares.plot([0, 1], [0, 1], "--", color=MUTED, linewidth=1)
-        shares.plot([one.confidence for one in bins], right, "o", color=ACCENT, clip_on=False)
-        shares.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="share right", title=title)
-        shares.grid(axis="y")
+        accuracies = [one.accuracy for one in bins]
+        rates.bar(middles, accuracies, widths, color=ACCENT, alpha=0.3)
+        rates.plot([0, 1], [0, 1], "--", color=MUTED, linewidth=1)
+        rates.plot([one.confidence for one in bins], accuracies, "o", color=ACCENT, clip_on=False)
+        rates.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="accuracy", title=title)
+        rates.grid(axis="y")
         counts.bar_label(
             counts.bar(middles, [one.n for one in bins], widths, color=ACCENT, alpha=0.3), padding=1
         )
         counts.margins(y=0.3)
         counts.locator_params(axis="y", integer=True, nbins=3)
-        counts.set(xlabel="score of the answer", ylabel="tracks")
+        counts.set(xlabel="score of the predicted genre", ylabel="tracks")
         return _svg(figure)
 
 
 def coverage_figure(
-    curve: Sequence[Threshold], title: str, *, asked: float, marks: Mapping[str, Threshold]
+    curve: Sequence[Threshold], title: str, *, target_accuracy: float, marks: Mapping[str, Threshold]
 ) -> str:
-    """Draw the share right over the share answered, as SVG; ``marks`` are points with a name each.
+    """Draw accuracy against coverage.
 
     Parameters
     ----------
     curve : sequence of Threshold
         By rising coverage.
-    asked : float
-        The accuracy to reach, drawn as a dashed line.
+    title : str
+        Printed above.
+    target_accuracy : float
+        From 0 to 1, drawn as a dashed line.
+    marks : mapping of str to Threshold
+        Points to be marked, by name.
+
+    Returns
+    -------
+    str
+        SVG.
     """
     with _drawing(5.2, 3.8, title) as figure:
         axes = figure.add_subplot()
-        axes.axhline(asked, linestyle="--", color=MUTED, linewidth=1)
+        axes.axhline(target_accuracy, linestyle="--", color=MUTED, linewidth=1)
         axes.plot([one.coverage for one in curve], [one.accuracy for one in curve], color=ACCENT)
         for (name, one), shape, color in zip(marks.items(), "os", SERIES, strict=False):
             axes.plot([one.coverage], [one.accuracy], shape, color=color, label=name)
-        lowest = min([asked, *(one.accuracy for one in [*curve, *marks.values()])])
+        lowest = min([target_accuracy, *(one.accuracy for one in [*curve, *marks.values()])])
         axes.set(xlim=(0, 1.02), ylim=(max(-0.02, lowest - 0.08), 1.02), title=title)
-        axes.set(xlabel="share of tracks answered", ylabel="share of these right")
+        axes.set(xlabel="coverage (share of tracks answered)", ylabel="accuracy of these")
         axes.grid()
         if marks:
             axes.legend(loc="best")
@@ -201,12 +283,19 @@ def coverage_figure(
 
 
 def mel_figure(samples: Sequence[tuple[str, Array, float]], title: str = "Mel spectrograms") -> str:
-    """Draw a grid of log-mel spectrograms, as in the paper's Figure 2, as SVG with embedded pictures.
+    """Draw a grid of log-mel spectrograms, as in the paper's Figure 2.
 
     Parameters
     ----------
     samples : sequence of (name, log_mel, hop_seconds)
-        ``log_mel`` in dB, shape (mels, frames), lowest band first.
+        ``log_mel`` in dB, shape (mels, frames), lowest band first; ``hop_seconds`` from frame to frame.
+    title : str
+        Printed above.
+
+    Returns
+    -------
+    str
+        SVG with embedded pictures.
     """
     columns = min(2, max(1, len(samples)))
     rows = -(-len(samples) // columns)
@@ -224,7 +313,22 @@ def mel_figure(samples: Sequence[tuple[str, Array, float]], title: str = "Mel sp
 
 
 def mfcc_figure(mfcc: Array, hop_seconds: float, title: str) -> str:
-    """Draw MFCC, shape (coefficients, frames), as in the paper's Figure 3, as SVG."""
+    """Draw mel-frequency cepstral coefficients, as in the paper's Figure 3.
+
+    Parameters
+    ----------
+    mfcc : ndarray, shape (coefficients, frames)
+        The coefficients, lowest first.
+    hop_seconds : float
+        From frame to frame.
+    title : str
+        Printed above.
+
+    Returns
+    -------
+    str
+        SVG with an embedded picture.
+    """
     limit = float(np.percentile(np.abs(mfcc), 99)) or 1.0
     with _drawing(7.5, 2.8, title) as figure:
         axes = figure.add_subplot()
@@ -235,80 +339,125 @@ def mfcc_figure(mfcc: Array, hop_seconds: float, title: str) -> str:
         return _svg(figure)
 
 
-def features_figure(features: Mapping[str, Array], seconds: float, title: str) -> str:
-    """Draw features over time, one panel below the other, as SVG.
+def features_figure(values: Mapping[str, Array], seconds: float, title: str) -> str:
+    """Draw features over time, one panel below the other.
 
     Parameters
     ----------
-    features : mapping of name to ndarray, shape (n,) or (rows, n)
-        The last axis spans the ``seconds``, whatever its raster. Rows become a picture, a single row a line.
-        Centroid, bandwidth and roll-off share a panel.
+    values : mapping of str to ndarray, shape (n,) or (rows, n)
+        The last axis spans the ``seconds``, however many values it has. Rows become a picture, a single row a
+        line. Centroid, bandwidth and roll-off share a panel.
+    seconds : float
+        Length of the recording.
+    title : str
+        Printed above.
+
+    Returns
+    -------
+    str
+        SVG.
     """
-    panels = _panels(features)
-    heights = [1.0 if len(names) > 1 or features[names[0]].squeeze().ndim == 1 else 1.5 for names in panels]
+    panels = _panels(values)
+    heights = [1.0 if len(names) > 1 or values[names[0]].squeeze().ndim == 1 else 1.5 for names in panels]
     with _drawing(8.5, 1.35 * sum(heights) + 0.8, title) as figure:
         figure.suptitle(title)
         stack = figure.subplots(len(panels), 1, sharex=True, height_ratios=heights, squeeze=False).ravel()
         for axes, names in zip(stack, panels, strict=True):
-            _panel(axes, {name: features[name].squeeze() for name in names}, seconds)
+            _panel(axes, {name: values[name].squeeze() for name in names}, seconds)
         stack[-1].set(xlabel="seconds", xlim=(0, seconds))
         return _svg(figure)
 
 
-def _panels(features: Mapping[str, Array]) -> list[list[str]]:
+def plot_features(path: Path) -> str:
+    """Draw the features of a file's first ten minutes.
+
+    Parameters
+    ----------
+    path : Path
+        An audio file.
+
+    Returns
+    -------
+    str
+        SVG.
+
+    Raises
+    ------
+    AudioError
+        The file cannot be decoded; see `genrescope.audio.load_audio`.
+    EnvironmentFailure
+        ``missing_dependency`` without matplotlib.
+    """
+    loaded = audio.load_audio(path, sample_rate=22050, duration=MAX_PLOTTED_SECONDS)
+    values = {"waveform": loaded.samples, "log_mel": _extract(loaded, features.PAPER_LOG_MEL)}
+    rows = _extract(loaded, FeatureSpec("sequence", features=features.FEATURES)).T
+    for name in features.FEATURES:
+        size = features.feature_dimension(FeatureSpec("sequence", features=(name,)))
+        values[name], rows = np.split(rows, [size])
+    return features_figure(values, loaded.seconds, path.name)
+
+
+def _extract(loaded: Audio, spec: FeatureSpec) -> FloatArray:
+    """Return the features of a whole recording, without an axis of segments."""
+    extracted: FloatArray = features.extract(loaded.samples[None], loaded.sample_rate, spec)[0]
+    return extracted
+
+
+def _panels(names: Iterable[str]) -> list[list[str]]:
     """Return the names that share each panel, in the order given."""
-    shared = [name for name in features if name in _TOGETHER]
-    panels = [[name] if name not in _TOGETHER else shared for name in features]
-    return [names for place, names in enumerate(panels) if names not in panels[:place]]
+    names = list(names)
+    shared = [name for name in names if name in _SHARE_A_PANEL]
+    panels = [[name] if name not in _SHARE_A_PANEL else shared for name in names]
+    return [panel for place, panel in enumerate(panels) if panel not in panels[:place]]
 
 
-def _panel(axes: Axes, features: Mapping[str, Array], seconds: float) -> None:
+def _panel(axes: Axes, lines: Mapping[str, Array], seconds: float) -> None:
     """Draw the features of one panel."""
-    for place, (name, values) in enumerate(features.items()):
+    for place, (name, values) in enumerate(lines.items()):
         if values.ndim > 1:
             _picture(axes, values, seconds, "RdBu_r" if name == "mfcc" else "magma")
-        elif len(values) > _MOST_POINTS:
-            _envelope(axes, values, seconds, SERIES[place], _spoken(name))
+        elif len(values) > _MAX_POINTS:
+            _envelope(axes, values, seconds, SERIES[place], _spaced(name))
         else:
             times = (np.arange(len(values)) + 0.5) * seconds / max(1, len(values))
-            axes.plot(times, values, color=SERIES[place], linewidth=1.1, label=_spoken(name))
-    if len(features) > 1:
-        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0, ncols=len(features))
-    axes.set_title(" · ".join(map(_spoken, features)), loc="left")
-    axes.set_ylabel(_LABELS.get(next(iter(features)), ""))
+            axes.plot(times, values, color=SERIES[place], linewidth=1.1, label=_spaced(name))
+    if len(lines) > 1:
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0, ncols=len(lines))
+    axes.set_title(" · ".join(map(_spaced, lines)), loc="left")
+    axes.set_ylabel(_AXIS_LABELS.get(next(iter(lines)), ""))
 
 
-def _spoken(name: str) -> str:
-    """Return a feature's name in words."""
+def _spaced(name: str) -> str:
+    """Return a feature's name with spaces."""
     return name.replace("_", " ")
 
 
 def _envelope(axes: Axes, values: Array, seconds: float, color: str, label: str) -> None:
-    """Fill between the lowest and the highest value of each stretch of a long line."""
-    edges = np.linspace(0, len(values), _MOST_POINTS + 1).astype(int)[:-1]
+    """Fill the area between the minimum and the maximum of each of `_MAX_POINTS` parts of a long line."""
+    edges = np.linspace(0, len(values), _MAX_POINTS + 1).astype(int)[:-1]
     times = edges * seconds / len(values)
     low, high = np.minimum.reduceat(values, edges), np.maximum.reduceat(values, edges)
     axes.fill_between(times, low, high, color=color, linewidth=0.6, label=label)
 
 
 def _cells(axes: Axes, counts: Array, shares: Array) -> None:
-    """Draw the cells of a confusion matrix, shaded by share, so that an empty one shows the ground."""
+    """Draw the cells of a confusion matrix, shaded by share; an empty one is transparent."""
     from matplotlib.patches import Rectangle
 
     for row, column in np.ndindex(*counts.shape):
         share = float(shares[row, column])
         axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=ACCENT, alpha=share, linewidth=0))
-        if counts[row, column] and len(counts) <= _MANY_CLASSES:
+        if counts[row, column] and len(counts) <= _MAX_NUMBERED_CLASSES:
             color = "white" if share > 0.8 else INK
             axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=color)
     axes.set(xlim=(-0.5, len(counts) - 0.5), ylim=(len(counts) - 0.5, -0.5))
 
 
 def _pair(
-    axes: Axes, epochs: Sequence[int], train: Sequence[float], held: Sequence[float], name: str
+    axes: Axes, epochs: Sequence[int], train: Sequence[float], validation: Sequence[float], name: str
 ) -> None:
-    """Draw the training and the validation course of one quantity."""
-    for values, label, line, color in ((train, "training", "--", 1), (held, "validation", "-", 0)):
+    """Draw one quantity in training and in validation."""
+    for values, label, line, color in ((train, "training", "--", 1), (validation, "validation", "-", 0)):
         if values:
             axes.plot(epochs, values, line, label=label, color=SERIES[color], linewidth=1.6)
     axes.set(xlabel="epoch", title=name)
@@ -316,29 +465,38 @@ def _pair(
     axes.legend()
 
 
-def _picture(axes: Axes, values: Array, seconds: float, colors: str, **limits: Any) -> Any:
+def _picture(
+    axes: Axes,
+    values: Array,
+    seconds: float,
+    colors: str,
+    vmin: float | None = None,
+    vmax: float | None = None,
+) -> AxesImage:
     """Show an array, shape (rows, frames), over ``seconds``, its first row at the bottom."""
     extent = (0.0, seconds, -0.5, len(values) - 0.5)
     axes.locator_params(axis="y", integer=True)
-    return axes.imshow(values, origin="lower", aspect="auto", extent=extent, cmap=colors, **limits)
+    return axes.imshow(
+        values, origin="lower", aspect="auto", extent=extent, cmap=colors, vmin=vmin, vmax=vmax
+    )
 
 
 @contextmanager
 def _drawing(width: float, height: float, title: str) -> Iterator[Figure]:
-    """Yield an empty figure, in inches, under the house's look, which is put back afterwards."""
+    """Yield an empty figure, its size in inches, under settings that are restored afterwards."""
     try:
         from matplotlib import rc_context
         from matplotlib.figure import Figure
     except ImportError as reason:
         raise missing_extra("train", "matplotlib") from reason
-    with rc_context(_look(title)), warnings.catch_warnings():
-        # Text stays text, set by the reader's fonts: what matplotlib's own font lacks does not matter.
+    with rc_context(_settings(title)), warnings.catch_warnings():
+        # SVG text is set in the reader's fonts, so that glyphs missing from matplotlib's font do not matter.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield Figure(figsize=(width, height), layout="constrained")
 
 
-def _look(title: str) -> dict[Any, Any]:
-    """Return matplotlib's settings; the title salts the ids, so that two figures fit into one page."""
+def _settings(title: str) -> dict[Any, Any]:
+    """Return matplotlib's settings; the title salts the ids, which must differ within a page."""
     ink = dict.fromkeys(("text.color", "axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor"), INK)
     lines = dict.fromkeys(("axes.edgecolor", "xtick.color", "ytick.color"), MUTED)
     bare = dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon", "text.parse_math"), False)
@@ -359,7 +517,7 @@ def _look(title: str) -> dict[Any, Any]:
 
 
 def _svg(figure: Figure) -> str:
-    """Return a figure as SVG, without the date and maker that would differ from run to run."""
+    """Return a figure as SVG, without date and creator, which would differ from run to run."""
     text = StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     figure.savefig(text, format="svg", transparent=True, metadata=nothing)

@@ -19,7 +19,7 @@ from starlette.requests import ClientDisconnect
 
 from genrescope import models
 from genrescope.errors import FILE_CODES, ConfigError, GenrescopeError, ModelError
-from genrescope.reporting import style_sheet
+from genrescope.reporting import chart_script, style_sheet
 from genrescope.web import errors, metrics, schemas
 from genrescope.web.middleware import SecurityHeaders
 from genrescope.web.settings import FairShare, Settings, TokenBucket
@@ -232,6 +232,8 @@ def _add_pages(app: FastAPI) -> None:
             app.add_api_route(route, _constant(file.read_bytes(), kind), include_in_schema=False)
     colors = _constant(style_sheet().encode(), "text/css")
     app.add_api_route("/static/house.css", colors, include_in_schema=False)
+    charts = _constant(chart_script().encode(), "text/javascript")
+    app.add_api_route("/static/charts.js", charts, include_in_schema=False)
 
 
 def _constant(content: bytes, kind: str, headers: dict[str, str] = _UNCHANGED) -> Any:

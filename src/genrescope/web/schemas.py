@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from genrescope import __version__
 from genrescope.errors import OUTCOMES
-from genrescope.reporting import Section, Table, html
+from genrescope.reporting import Section, Table, render_sections
 
 Schema = dict[str, Any]
 _TEXT: Schema = {"type": "string"}
@@ -142,7 +142,7 @@ def api_docs_page(app: FastAPI) -> tuple[str, str]:
     spec = app.openapi()
     sections = [*_operations(spec), _codes()]
     lead = "POST audio, get its genres. The same as a document for programs: /openapi.json."
-    text = html("genrescope API", lead, sections, footer=f"genrescope {__version__}")
+    text = render_sections("genrescope API", lead, sections, footer=f"genrescope {__version__}")
     style = re.search(r"<style>(.*?)</style>", text, re.DOTALL)
     assert style is not None  # every page has one
     digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()

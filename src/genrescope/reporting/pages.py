@@ -1,0 +1,139 @@
+"""HTML pages from the Jinja2 templates in ``templates/``.
+
+Every page is one self-contained file: style sheet, figures and scripts are part of it; nothing is fetched.
+Autoescaping is on for all templates, so that a hostile file name stays text.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Sequence
+from functools import cache
+from html import escape
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from genrescope.reporting.blocks import Section, slug
+from genrescope.reporting.charts import AreaChart, BarChart
+from genrescope.reporting.theme import TEMPLATES, chart_script, css_variables, style_sheet
+
+Chart = BarChart | AreaChart
+
+
+def render_sections(title: str, lead: str, sections: Sequence[Section], *, footer: str = "") -> str:
+    """Return sections as one HTML page, with links to them at the top.
+
+    Parameters
+    ----------
+    title, lead : str
+        The heading and the line below it.
+    sections : sequence of Section
+        The content.
+    footer : str
+        The last line.
+
+    Returns
+    -------
+    str
+        The page, with a single ``<style>`` element and no script.
+    """
+    page = {"title": title, "lead": lead, "footer": footer, "sections": sections}
+    template = _environment().get_template("sections.html")
+    return template.render(page, style=Markup(style_sheet()))
+
+
+def render_charts(template: str, charts: Sequence[Chart], **context: object) -> str:
+    """Return a page whose charts are drawn by ``templates/charts.js``.
+
+    A Content-Security-Policy with the hashes of the page's own style sheet and script forbids the browser to
+    run or to fetch anything else.
+
+    Parameters
+    ----------
+    template : str
+        A file in ``templates/`` that extends ``base.html``.
+    charts : sequence of BarChart or AreaChart
+        All charts of the page, each with an id of its own: the content of the page's JSON block.
+    **context
+        What else the template names.
+
+    Returns
+    -------
+    str
+        The page.
+    """
+    style = style_sheet() + (TEMPLATES / "charts.css").read_text(encoding="utf8")
+    script = f"{chart_script()}\ndrawPage(document);\n"
+    policy = f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'"
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            context,
+            style=Markup(style),
+            script=Markup(script),
+            policy=policy,
+            charts={chart.id: chart.to_json() for chart in charts},
+        )
+    )
+
+
+def inline_svg(svg: str, alt: str) -> Markup:
+    """Return an SVG file as an element of a page, in the page's colors.
+
+    Parameters
+    ----------
+    svg : str
+        The file's text, as matplotlib writes it.
+    alt : str
+        What a screen reader says.
+
+    Returns
+    -------
+    Markup
+        An ``<svg>`` element without ids of groups, metadata and namespaces.
+    """
+    element = svg[svg.index("<svg") :]
+    element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)
+    element = re.sub(r'<g id="[^"]*"', "<g", element)
+    for color, variable in css_variables().items():
+        element = element.replace(color, variable)
+    head, rest = element.split(">", 1)
+    head = re.sub(r'\s(xmlns(:\w+)?|version|width|height|role|style)="[^"]*"', "", head)
+    return Markup(f'{head}{_svg_size(head)} role="img" aria-label="{escape(alt)}">{rest}')
+
+
+def _svg_size(head: str) -> str:
+    """Return the width of an SVG: at most its own (a point is 4/3 of a pixel), and legible on a phone."""
+    box = re.search(r'viewBox="[\d.]+ [\d.]+ ([\d.]+)', head)
+    if box is None:
+        return ""
+    points = float(box[1])
+    return f' style="width:{4 / 3 * points:.0f}px;max-width:100%;min-width:{points:.0f}px"'
+
+
+@cache
+def _environment() -> Environment:
+    """Return the environment of all templates."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"base64": _base64, "inline_svg": inline_svg, "slug": slug}
+    return environment
+
+
+def _base64(data: bytes) -> str:
+    """Return bytes as a data URL has them."""
+    return base64.b64encode(data).decode("ascii")
+
+
+def _digest(text: str) -> str:
+    """Return the hash of an inline style or script, as a Content-Security-Policy names it."""
+    return f"sha256-{_base64(hashlib.sha256(text.encode()).digest())}"

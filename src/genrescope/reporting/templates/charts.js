@@ -1,0 +1,171 @@
+// The charts of the web interface and of the HTML reports: stacked areas over time, bars, and the same as text.
+//
+// The web interface imports the functions. A report has this file inlined, followed by a call of drawPage, which
+// reads the data of all charts from the JSON block of the page.
+
+const SERIES = 10;
+const OTHER = "other";
+const MOST_BARS = 10;
+const MOST_POINTS = 400;
+const MOST_SPANS = 40;
+const MOST_TICKS = 6;
+const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400];
+
+export const percent = (share) => `${Math.round(100 * share)} %`;
+
+export function clock(seconds) {
+  const whole = Math.max(0, Math.round(seconds));
+  const [hours, minutes, rest] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  const two = (number) => String(number).padStart(2, "0");
+  return hours ? `${hours}:${two(minutes)}:${two(rest)}` : `${minutes}:${two(rest)}`;
+}
+
+/** Make an element; text becomes text, never markup. */
+export function make(tag, properties = {}, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+}
+
+/** Give each class its color, the same for every file that a model answers. */
+export function colors(classes) {
+  const sorted = [...classes].sort();
+  return Object.fromEntries(sorted.map((name, i) => [name, `var(--s${Math.min(i, SERIES - 1)})`]));
+}
+
+/** Return genres by falling mean, and their share in each segment; beyond ten, the rest is one. */
+export function stack(timeline) {
+  const mean = (name) => timeline.reduce((sum, piece) => sum + piece.scores[name], 0) / timeline.length;
+  const ranked = Object.keys(timeline[0].scores)
+    .map((name) => [name, mean(name)])
+    .sort((one, other) => other[1] - one[1]);
+  const kept = ranked.length > SERIES ? ranked.slice(0, SERIES - 1) : ranked;
+  const layers = kept.map(([name, share]) => ({ name, share, values: timeline.map((piece) => piece.scores[name]) }));
+  if (kept.length < ranked.length) {
+    const values = timeline.map((_, i) => Math.max(0, 1 - layers.reduce((sum, layer) => sum + layer.values[i], 0)));
+    layers.push({ name: OTHER, share: ranked.slice(SERIES - 1).reduce((sum, [, share]) => sum + share, 0), values });
+  }
+  return layers;
+}
+
+/** Fill an SVG of 1000 by 100 with one area for each layer: its values at times from 0 to 1, above those before it. */
+function drawStack(svg, times, layers) {
+  const places = times.map((time) => Math.max(0, Math.min(1000, 1000 * time)).toFixed(1));
+  let floor = new Array(places.length).fill(100);
+  svg.replaceChildren(
+    ...layers.map(({ name, color, values }) => {
+      const ceiling = floor.map((level, i) => level - 100 * values[i]);
+      const points = (levels) => levels.map((level, i) => `${places[i]},${level.toFixed(2)}`);
+      // The namespace of the element that is there already: a page that fetches nothing names no address.
+      const path = document.createElementNS(svg.namespaceURI, "path");
+      path.setAttribute("d", `M${[...points(ceiling), ...points(floor).reverse()].join(" L")} Z`);
+      path.style.fill = color;
+      const title = document.createElementNS(svg.namespaceURI, "title");
+      title.textContent = name;
+      path.append(title);
+      floor = ceiling;
+      return path;
+    }),
+  );
+}
+
+/** Fill an SVG with the layers of a timeline, neighbors averaged where there are many. */
+export function drawAreas(svg, timeline, layers, seconds, shades) {
+  const step = Math.ceil(timeline.length / MOST_POINTS);
+  const groups = [];
+  for (let i = 0; i < timeline.length; i += step) groups.push([i, Math.min(i + step, timeline.length)]);
+  const middles = groups.map(([from, to]) => (timeline[from].start + timeline[to - 1].end) / 2 / seconds);
+  const averaged = layers.map(({ name, values }) => {
+    const means = groups.map(([from, to]) => values.slice(from, to).reduce((a, b) => a + b, 0) / (to - from));
+    return { name, color: shadeOf(name, shades), values: [means[0], ...means, means.at(-1)] };
+  });
+  drawStack(svg, [0, ...middles, 1], averaged);
+}
+
+const shadeOf = (name, shades) => shades[name] ?? `var(--s${SERIES - 1})`;
+
+/** Fill an axis with ticks: a text each, and a place from 0 to 1. */
+function drawTicks(axis, ticks) {
+  axis.replaceChildren(
+    ...ticks.map(({ text, place }) => {
+      const mark = make("span", {}, text);
+      mark.style.left = `${100 * place}%`;
+      if (place < 0.03) mark.className = "first";
+      if (place > 0.97) mark.className = "last";
+      return mark;
+    }),
+  );
+}
+
+export function drawAxis(axis, seconds) {
+  const step = STEPS.find((one) => seconds / one <= MOST_TICKS) ?? 86400;
+  const ticks = [];
+  for (let tick = 0; tick <= seconds; tick += step) ticks.push({ text: clock(tick), place: tick / seconds });
+  drawTicks(axis, ticks);
+}
+
+export function drawLegend(list, layers, shades = {}) {
+  const seen = layers.filter((layer) => layer.share >= 0.005);
+  list.replaceChildren(
+    ...seen.map((layer) => {
+      const swatch = make("i");
+      swatch.style.background = layer.color ?? shadeOf(layer.name, shades);
+      return make("li", {}, swatch, `${layer.name} ${percent(layer.share)}`);
+    }),
+  );
+}
+
+/** Return a cell with a bar for a share from 0 to 1. */
+function barCell(share, color) {
+  if (!share) return make("td", {}, make("div", { className: "track" }));
+  const bar = make("span");
+  bar.style.width = `${100 * Math.max(0, Math.min(1, share))}%`;
+  bar.style.background = color;
+  return make("td", {}, make("div", { className: "track" }, bar));
+}
+
+/** Return ranked shares as a table of bars. */
+export function bars(caption, shares, shade) {
+  const rows = Object.entries(shares)
+    .slice(0, MOST_BARS)
+    .map(([name, share]) => {
+      const value = make("td", { className: "value" }, `${(100 * share).toFixed(1)} %`);
+      return make("tr", {}, make("th", { scope: "row" }, name), barCell(share, shade(name)), value);
+    });
+  return make("table", { className: "bars" }, make("caption", {}, caption), make("tbody", {}, ...rows));
+}
+
+export const leader = (scores) => Object.entries(scores).reduce((best, one) => (one[1] > best[1] ? one : best));
+
+/** Say which genre leads from when to when. */
+export function spans(timeline) {
+  const turns = [];
+  timeline.forEach((piece) => {
+    const [name] = leader(piece.scores);
+    if (turns.at(-1)?.name !== name) turns.push({ name, start: piece.start });
+  });
+  const lines = turns.map(({ name, start }, i) => {
+    return `${clock(start)} to ${clock(turns[i + 1]?.start ?? timeline.at(-1).end)} ${name}`;
+  });
+  const more = lines.length - MOST_SPANS;
+  return more > 0 ? [...lines.slice(0, MOST_SPANS), `and ${more} more`] : lines;
+}
+
+const DRAW = {
+  bars(table, { shares, colors }) {
+    [...table.tBodies[0].rows].forEach((row, i) => row.cells[0].after(barCell(shares[i], colors[i])));
+  },
+  areas(figure, { times, layers, ticks }) {
+    drawStack(figure.querySelector("svg"), times, layers);
+    drawTicks(figure.querySelector(".axis"), ticks);
+    drawLegend(figure.querySelector(".legend"), layers);
+    figure.querySelector(".plot").hidden = false;
+    figure.querySelector("details").open = false;
+  },
+};
+
+/** Draw the charts of a report: each entry of the JSON block into the element with its id. */
+export function drawPage(page) {
+  const charts = JSON.parse(page.getElementById("charts").textContent);
+  for (const [id, chart] of Object.entries(charts)) DRAW[chart.kind](page.getElementById(id), chart);
+}
