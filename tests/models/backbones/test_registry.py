@@ -15,8 +15,8 @@ import soxr
 import torch
 from torch import Tensor, nn
 
+from genrescope import features
 from genrescope.errors import ConfigError, DownloadError, GenrescopeError, ModelError
-from genrescope.features import extraction as features
 from genrescope.models.backbones import registry as backbones
 from genrescope.models.backbones.efficientat import WIDTHS, EfficientAt, divisible
 from genrescope.types import FloatArray
