@@ -9,6 +9,7 @@ from .errors import ModelError as ModelError
 from .errors import TagError as TagError
 from .inference import Classifier as Classifier
 from .library import Library as Library
+from .library import LibraryEntry as LibraryEntry
 from .models import list_models as list_models
 from .tagging import Vocabulary as Vocabulary
 from .types import Prediction as Prediction

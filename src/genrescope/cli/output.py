@@ -193,7 +193,7 @@ def render_untagged(found: Iterable[UntagResult], console: Console) -> tuple[int
             continue
         done += 1
         genres = ", ".join(undone.genres) or "no genre"
-        console.print(f"{_plain(path)}: {_plain(genres)} [dim]({undone.how})[/dim]", highlight=False)
+        console.print(f"{_plain(path)}: {_plain(genres)} [dim]({undone.status})[/dim]", highlight=False)
     return done, failed
 
 

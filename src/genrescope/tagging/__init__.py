@@ -1,11 +1,12 @@
 """Genre tags of audio files: reading, writing and undoing them."""
 
 from genrescope.tagging.delta import file_digest
-from genrescope.tagging.vocabulary import LABELS, UncertainPolicy, Vocabulary
+from genrescope.tagging.vocabulary import LABELS, Answer, UncertainPolicy, Vocabulary
 from genrescope.tagging.writer import (
     TagChange,
     TagChangePreview,
     UndoResult,
+    UndoStatus,
     preview,
     read_genres,
     undo,
@@ -14,10 +15,12 @@ from genrescope.tagging.writer import (
 
 __all__ = [
     "LABELS",
+    "Answer",
     "TagChange",
     "TagChangePreview",
     "UncertainPolicy",
     "UndoResult",
+    "UndoStatus",
     "Vocabulary",
     "file_digest",
     "preview",

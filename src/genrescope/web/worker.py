@@ -43,7 +43,7 @@ class ClassifyWorkers:
     ) -> None:
         self.places = places
         self.inside = 0
-        trade = WorkerSpec(f"{__name__}:prepare", {"models": models}, seconds, megabytes)
+        trade = WorkerSpec(prepare, {"models": models}, seconds, megabytes)
         self.crew = WorkerPool(trade, workers, queue_length=places)
 
     @contextmanager
