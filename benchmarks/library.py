@@ -36,7 +36,7 @@ import soundfile
 from genrescope import Classifier
 from genrescope.audio import loading as audio
 from genrescope.datasets import base as datasets
-from genrescope.library.library import Library, ScanOptions
+from genrescope.library import Library, ScanOptions
 from genrescope.library.scan_worker import content_hash
 from genrescope.types import FloatArray
 

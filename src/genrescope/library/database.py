@@ -1,4 +1,4 @@
-"""The library's database: one SQLite file, one row for each audio file, every change a transaction of its own.
+"""The library's database: one SQLite file, one row for each audio file, every change a transaction.
 
 Write-ahead logging lets other programs read during a scan, and a killed scan leaves a consistent file.
 """

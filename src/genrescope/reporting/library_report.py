@@ -16,27 +16,48 @@ class LibraryRow(Protocol):
     """What the page needs to know of a file: `genrescope.LibraryEntry`, which this package may not import."""
 
     @property
-    def path(self) -> str: ...
+    def path(self) -> str:
+        """Absolute path of the file."""
+
     @property
-    def seconds(self) -> float | None: ...
+    def seconds(self) -> float | None:
+        """Length of the track."""
+
     @property
-    def model_name(self) -> str: ...
+    def model_name(self) -> str:
+        """Name of the model."""
+
     @property
-    def genre(self) -> str | None: ...
+    def genre(self) -> str | None:
+        """The genre with the highest score."""
+
     @property
-    def score(self) -> float | None: ...
+    def score(self) -> float | None:
+        """Its score, 0 to 1."""
+
     @property
-    def is_uncertain(self) -> bool: ...
+    def is_uncertain(self) -> bool:
+        """Whether the score is below the threshold."""
+
     @property
-    def scores(self) -> Mapping[str, float]: ...
+    def scores(self) -> Mapping[str, float]:
+        """Score by genre, falling."""
+
     @property
-    def styles(self) -> Mapping[str, float]: ...
+    def styles(self) -> Mapping[str, float]:
+        """Probability by style."""
+
     @property
-    def error(self) -> str | None: ...
+    def error(self) -> str | None:
+        """Code of the error."""
+
     @property
-    def message(self) -> str | None: ...
+    def message(self) -> str | None:
+        """Text of the error."""
+
     @property
-    def hint(self) -> str | None: ...
+    def hint(self) -> str | None:
+        """What to do about it."""
 
 
 MOST_DOUBTFUL = 200

@@ -126,7 +126,7 @@ def _translated(path: Path) -> Iterator[None]:
         raise
     except OSError as reason:
         raise write_failed(path, reason) from None
-    # Damaged files make mutagen raise errors that it does not document: struct.error, AssertionError, MemoryError.
+    # Damaged files make mutagen raise undocumented errors: struct.error, AssertionError, MemoryError.
     except Exception as failure:
         below = next(iter(failure.args), None) if isinstance(failure, mutagen.MutagenError) else None
         # EINVAL is a seek to where a damaged file has no bytes.
