@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,12 @@ def test_the_papers_settings_are_the_papers() -> None:
         ("epochs=3", "section.key=value"),
         ("train.epochs", "section.key=value"),
         ("train.seed=true", "must be int"),
+        ("train.epochs=1.5", "must be int"),
+        ("optimizer.learning_rate=true", "must be float"),
+        ("optimizer.learning_rate=nan", "at least 1e-12"),
+        ("optimizer.learning_rate=0", "the default is 0.003"),
+        ("split.train_on_validation=1", "must be bool"),
+        ("model.name=3", "must be str"),
     ],
 )
 def test_what_does_not_exist_is_refused_with_the_way_out(override: str, said: str) -> None:
@@ -78,3 +86,32 @@ def test_the_nearest_configuration_is_named() -> None:
     with pytest.raises(ConfigError) as caught:
         config.load_config("parralel")
     assert "parallel" in caught.value.hint
+
+
+def test_settings_are_compared_by_value_and_cannot_be_changed() -> None:
+    one, other = (config.load_config(None, ["train.epochs=9"]) for _ in range(2))
+    assert one == other
+    assert hash(one) == hash(other)
+    assert one != config.load_config(None)
+    with pytest.raises(ValueError, match="frozen"):
+        one.train.epochs = 3  # type: ignore[misc]
+
+
+def test_without_pydantic_the_missing_extra_is_named() -> None:
+    code = """
+import sys
+sys.modules["pydantic"] = None
+from genrescope import training
+from genrescope.errors import GenrescopeError
+try:
+    training.load_config(None)
+except GenrescopeError as failure:
+    print(failure.code, failure.hint)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["missing_dependency", "pip", "install", "'genrescope[train]'"]
+
+
+def test_the_committed_reference_page_is_the_generated_one() -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
+    assert page.read_text(encoding="utf8") == config.config_reference()

@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -213,9 +212,7 @@ def test_precision_follows_the_processor(monkeypatch: pytest.MonkeyPatch) -> Non
     assert fitting.precision(config.load_config(None)) == "32-true"
     monkeypatch.setattr(fitting, "has_bfloat16", lambda: True)
     assert fitting.precision(config.load_config(None)) == "bf16-mixed"
-    forced = replace(
-        config.load_config(None), train=replace(config.load_config(None).train, precision="float32")
-    )
+    forced = config.load_config(None, ["train.precision=float32"])
     assert fitting.precision(forced) == "32-true"
 
 

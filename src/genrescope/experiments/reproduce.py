@@ -184,11 +184,13 @@ def _config(experiment: Experiment, protocol: str, seed: int, quick: bool) -> Co
     """Return the training configuration of one run."""
     clean = experiment.clean_overrides if protocol == CLEAN_PROTOCOL else ()
     config = training.load_config(experiment.config, (*experiment.overrides, *clean))
-    return replace(
-        config,
-        data=replace(config.data, input=experiment.input),
-        split=replace(config.split, protocol=protocol),
-        train=replace(config.train, seed=seed, epochs=QUICK_EPOCHS if quick else config.train.epochs),
+    epochs = QUICK_EPOCHS if quick else config.train.epochs
+    return config.model_copy(
+        update={
+            "data": config.data.model_copy(update={"input": experiment.input}),
+            "split": config.split.model_copy(update={"protocol": protocol}),
+            "train": config.train.model_copy(update={"seed": seed, "epochs": epochs}),
+        }
     )
 
 

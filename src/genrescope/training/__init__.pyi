@@ -1,4 +1,5 @@
 from .config import Config as Config
+from .config import config_reference as config_reference
 from .config import load_config as load_config
 from .distillation.pipeline import DistillConfig as DistillConfig
 from .distillation.pipeline import distill as distill

@@ -1,152 +1,217 @@
-"""The settings of a training run: TOML and ``--set`` into frozen dataclasses, unknown keys refused.
+"""The settings of a training run: TOML and ``--set`` into frozen pydantic models, unknown keys refused.
 
 Precedence, lowest first: the defaults written here, the TOML file, ``--set section.key=value``.
+The description of each field is its documentation: `config_reference` renders ``docs/configuration.md`` from
+them, with the ranges that pydantic checks.
 """
 
 from __future__ import annotations
 
-import math
 import tomllib
-import types
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin
 
-from genrescope.errors import ConfigError
+from genrescope.errors import ConfigError, missing_extra
 from genrescope.utils import did_you_mean, package_data
 
-
-@dataclass(frozen=True)
-class DataConfig:
-    """What to read, and what the model sees of it.
-
-    ``segment_seconds`` is the length of a segment, ``hop_seconds`` the distance between two (0: end to end);
-    ``segments_per_track`` caps their number (0: all that fit).
-    """
-
-    input: Literal["auto", "audio", "spectrogram", "table"] = "auto"
-    segment_seconds: float = 5.3
-    hop_seconds: float = 0.0
-    hop_length: int = 914
-    segments_per_track: int = 0
+try:
+    from pydantic import BaseModel, ConfigDict, Field, ValidationError
+    from pydantic.fields import FieldInfo
+except ImportError:  # pydantic comes with the extras ``train`` and ``web``
+    raise missing_extra("train", "pydantic") from None
 
 
-@dataclass(frozen=True)
-class SplitConfig:
-    """Who trains, who selects, who tests; see ``splits``.
-
-    ``join_validation`` trains on the validation part too, for a last run whose settings are chosen.
-    ``measure`` says which part the model is measured on: ``validation`` while choosing settings, so that
-    the test part is looked at once.
-    """
-
-    protocol: str = "artist-grouped"
-    test_fraction: float = 0.2
-    validation_fraction: float = 0.1
-    folds: int = 5
-    fold: int = 0
-    train_on_validation: bool = False
-    evaluate_on: Literal["test", "validation"] = "test"
+class _Section(BaseModel):
+    # Strict, because a quoted number or a ``true`` where a number belongs is a mistake in the file; an
+    # integer is still taken for a float. Values that are not finite have no meaning for any setting.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-@dataclass(frozen=True)
-class ModelConfig:
-    """Which network or classifier, and its regularization.
+class DataConfig(_Section):
+    """What is read, and how recordings are cut into segments."""
 
-    ``c`` is the inverse strength for logistic regression and SVM. ``backbone`` is what pre-trained families
-    stand on, a name of ``backbones``; ``weights`` a file of its weights (empty: the published ones, fetched).
-    ``stay`` is how far a fine-tuned network goes back to where it began: 0 not at all, 1 all the way.
-    """
-
-    name: str = "cnn"
-    dropout: float = 0.3
-    inverse_regularization: float = 1.0
-    backbone: str = "mn04"
-    weights: str = ""
-    weight_interpolation: float = 0.0
-
-
-@dataclass(frozen=True)
-class AugmentConfig:
-    """Changes to training data: mix-up strength (0: none), SpecAugment masks, random crops per track.
-
-    ``recolor_db`` is how far equalizers and noise floors differ, as they do between codecs (0: not at all);
-    ``band_limit`` the share of crops that lose their highest bands, as at low sample rates.
-    """
-
-    mixup_alpha: float = 0.3
-    spec_augment_masks: int = 2
-    spec_augment_max_bands: int = 20
-    spec_augment_max_seconds: float = 0.8
-    crops_per_track: int = 4
-    random_eq_db: float = 0.0
-    lowpass_probability: float = 0.0
+    input: Literal["auto", "audio", "spectrogram", "table"] = Field(
+        default="auto", description="Kind of the data set; `auto` finds out from the files."
+    )
+    segment_seconds: float = Field(
+        default=5.3, ge=0.1, le=3600, description="Length of a segment in seconds."
+    )
+    hop_seconds: float = Field(
+        default=0.0,
+        ge=0,
+        le=3600,
+        description="Distance between the starts of two segments in seconds, at most the length of one; "
+        "0: end to end.",
+    )
+    hop_length: int = Field(
+        default=914, ge=1, le=1 << 20, description="Hop of the mel spectrogram in samples."
+    )
+    segments_per_track: int = Field(
+        default=0, ge=0, description="Largest number of segments per track; 0: all that fit."
+    )
 
 
-@dataclass(frozen=True)
-class OptimizerConfig:
-    """How weights move: the optimizer, its rate, and how the rate falls.
+class SplitConfig(_Section):
+    """Which tracks train, validate and test the model."""
 
-    ``schedule`` is ``plateau`` (times ``plateau_factor`` when validation accuracy has not risen for
-    ``plateau_patience`` epochs), ``one-cycle`` (Smith and Topin, 2017) or ``constant``.
-    ``backbone_rate`` times the learning rate is what a pre-trained backbone moves at; 0 freezes it.
-    """
-
-    name: Literal["adamw", "rmsprop"] = "adamw"
-    learning_rate: float = 0.003
-    weight_decay: float = 0.02
-    backbone_lr_scale: float = 0.1
-    schedule: Literal["plateau", "one-cycle", "constant"] = "one-cycle"
-    plateau_factor: float = 0.5
-    plateau_patience: int = 10
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """The run itself. ``patience`` stops it when validation accuracy stalls for so many epochs (0: never).
-
-    ``keep`` says which epoch becomes the model: the ``best`` on validation data, or the ``last``.
-    """
-
-    seed: int = 0
-    epochs: int = 40
-    batch_size: int = 64
-    label_smoothing: float = 0.1
-    early_stopping_patience: int = 0
-    checkpoint: Literal["best", "last"] = "best"
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    threads: int = 0
+    protocol: str = Field(default="artist-grouped", description="Name of the split protocol.")
+    test_fraction: float = Field(
+        default=0.2, ge=0, le=0.99, description="Share of the tracks in the test part."
+    )
+    validation_fraction: float = Field(
+        default=0.1, ge=0, le=0.99, description="Share of the tracks in the validation part."
+    )
+    folds: int = Field(default=5, ge=2, description="Number of folds of protocols with cross-validation.")
+    fold: int = Field(default=0, ge=0, description="The fold that is the test part, counted from 0.")
+    train_on_validation: bool = Field(
+        default=False,
+        description="Train on the validation part too, for a final run whose settings are already chosen.",
+    )
+    evaluate_on: Literal["test", "validation"] = Field(
+        default="test",
+        description="Part that the model is measured on: `validation` while settings are being chosen, so "
+        "that the test part is used once.",
+    )
 
 
-@dataclass(frozen=True)
-class CalibrationConfig:
-    """How far scores are to be trusted; what is 0 is found on the validation part, where there is one.
+class ModelConfig(_Section):
+    """Which network or classifier is trained, and its regularization."""
 
-    ``temperature`` is what logits are divided by (1: left as they are), ``min_score`` the score below which
-    an answer is unsure: the lowest at which the answers above are right as often as ``accuracy`` says.
-    """
+    name: str = Field(default="cnn", description="Model family.")
+    dropout: float = Field(default=0.3, ge=0, le=0.99, description="Dropout probability of networks.")
+    inverse_regularization: float = Field(
+        default=1.0,
+        ge=1e-12,
+        description="Inverse strength of regularization (C) of logistic regression and SVM.",
+    )
+    backbone: str = Field(default="mn04", description="Pre-trained network below the families that need one.")
+    weights: str = Field(
+        default="",
+        description="File with the weights of the backbone; empty: the published ones, downloaded.",
+    )
+    weight_interpolation: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="How far the weights of a fine-tuned network are moved back to those it started from: 0 "
+        "not at all, 1 all the way (Wortsman et al., CVPR 2022).",
+    )
 
-    temperature: float = 1.0
-    threshold: float = 0.0
-    target_accuracy: float = 0.9
+
+class AugmentConfig(_Section):
+    """Random changes to the training data."""
+
+    mixup_alpha: float = Field(
+        default=0.3,
+        ge=0,
+        description="Parameter of mixup's beta distribution (Zhang et al., ICLR 2018); 0: no mixup.",
+    )
+    spec_augment_masks: int = Field(
+        default=2, ge=0, description="Number of SpecAugment masks (Park et al., Interspeech 2019); 0: none."
+    )
+    spec_augment_max_bands: int = Field(
+        default=20, ge=0, description="Largest height of a mask in mel bands."
+    )
+    spec_augment_max_seconds: float = Field(
+        default=0.8, ge=0, description="Largest width of a mask in seconds."
+    )
+    crops_per_track: int = Field(
+        default=4, ge=0, description="Random crops per track and epoch; 0: the fixed segments instead."
+    )
+    random_eq_db: float = Field(
+        default=0.0,
+        ge=0,
+        description="Strength of random equalizers and noise floors, as codecs cause, in dB; 0: none.",
+    )
+    lowpass_probability: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Share of crops that lose their highest bands, as at a low sample rate.",
+    )
 
 
-@dataclass(frozen=True)
-class Config:
+class OptimizerConfig(_Section):
+    """The optimizer, its learning rate, and how the rate changes."""
+
+    name: Literal["adamw", "rmsprop"] = Field(default="adamw", description="The optimizer.")
+    learning_rate: float = Field(default=0.003, ge=1e-12, description="Learning rate; of one-cycle its peak.")
+    weight_decay: float = Field(default=0.02, ge=0, description="Weight decay.")
+    backbone_lr_scale: float = Field(
+        default=0.1, ge=0, description="Factor on the learning rate of a pre-trained backbone; 0 freezes it."
+    )
+    schedule: Literal["plateau", "one-cycle", "constant"] = Field(
+        default="one-cycle",
+        description="Learning rate schedule: `plateau` multiplies the rate by `plateau_factor` when "
+        "validation accuracy has not risen for `plateau_patience` epochs, "
+        "`one-cycle` is that of Smith and Topin (2017).",
+    )
+    plateau_factor: float = Field(
+        default=0.5, ge=0.01, le=0.99, description="Factor of the `plateau` schedule."
+    )
+    plateau_patience: int = Field(default=10, ge=0, description="Epochs that the `plateau` schedule waits.")
+
+
+class TrainConfig(_Section):
+    """The run itself."""
+
+    seed: int = Field(default=0, ge=0, le=(1 << 32) - 1, description="Seed of all random numbers.")
+    epochs: int = Field(default=40, ge=1, description="Number of epochs.")
+    batch_size: int = Field(default=64, ge=1, description="Segments per step.")
+    label_smoothing: float = Field(default=0.1, ge=0, le=0.99, description="Label smoothing.")
+    early_stopping_patience: int = Field(
+        default=0,
+        ge=0,
+        description="Stop when validation accuracy has not risen for so many epochs; 0: never.",
+    )
+    checkpoint: Literal["best", "last"] = Field(
+        default="best",
+        description="Epoch that becomes the model: the best on the validation part, or the last.",
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description="Number format of training; `auto`: what the processor does fastest."
+    )
+    threads: int = Field(default=0, ge=0, le=1024, description="Threads of torch; 0: torch's default.")
+
+
+class CalibrationConfig(_Section):
+    """Calibration of the scores; a value of 0 is estimated on the validation part, where there is one."""
+
+    temperature: float = Field(
+        default=1.0,
+        ge=0,
+        le=100,
+        description="Divisor of the logits (Guo et al., ICML 2017); 1: unchanged; 0: estimated.",
+    )
+    threshold: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Score below which an answer is marked unsure; 0: from `target_accuracy`.",
+    )
+    target_accuracy: float = Field(
+        default=0.9,
+        ge=0.01,
+        le=1,
+        description="Accuracy that answers above an estimated threshold must reach.",
+    )
+
+
+class Config(_Section):
     """All settings of a run."""
 
-    data: DataConfig = field(default_factory=DataConfig)
-    split: SplitConfig = field(default_factory=SplitConfig)
-    model: ModelConfig = field(default_factory=ModelConfig)
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
-    calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
+    data: DataConfig = DataConfig()
+    split: SplitConfig = SplitConfig()
+    model: ModelConfig = ModelConfig()
+    augment: AugmentConfig = AugmentConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    train: TrainConfig = TrainConfig()
+    calibration: CalibrationConfig = CalibrationConfig()
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as nested plain values."""
-        return asdict(self)
+        return self.model_dump()
 
 
 def packaged_configs() -> list[str]:
@@ -160,10 +225,22 @@ def packaged_configs() -> list[str]:
 def load_config(source: str | Path | None = None, overrides: Iterable[str] = ()) -> Config:
     """Read a configuration by file or shipped name, and apply ``section.key=value`` overrides.
 
+    Parameters
+    ----------
+    source : str or Path, optional
+        A TOML file, or a name of `packaged_configs`; None: the defaults.
+    overrides : iterable of str
+        Each ``section.key=value``, with the value in TOML's notation; what is not valid TOML is a string.
+
+    Returns
+    -------
+    Config
+
     Raises
     ------
     ConfigError
-        ``invalid_config``: no such file or name, malformed TOML, an unknown key, a value of the wrong type.
+        ``invalid_config``: no such file or name, malformed TOML, an unknown key, a value of the wrong type
+        or out of its range.
     """
     values = {} if source is None else _parse(_text(source), str(source))
     for override in overrides:
@@ -172,10 +249,49 @@ def load_config(source: str | Path | None = None, overrides: Iterable[str] = ())
 
 
 def config_from_json(values: Mapping[str, Any]) -> Config:
-    """Build a configuration from nested plain values, refusing keys that do not exist."""
-    config: Config = _fill(Config(), values, "")
-    _check(config)
+    """Build a configuration from nested plain values, such as `Config.to_json` returns.
+
+    Parameters
+    ----------
+    values : mapping
+        From section to key to value; what is missing has its default.
+
+    Raises
+    ------
+    ConfigError
+        ``invalid_config``: an unknown key, a value of the wrong type or out of its range, or settings that
+        contradict each other.
+    """
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as failure:
+        error = failure.errors(include_url=False)[0]
+        raise _explain(error["type"], tuple(map(str, error["loc"])), error["input"]) from None
+    _check_combinations(config)
     return config
+
+
+def config_reference() -> str:
+    """Render the reference page of all settings, ``docs/configuration.md``, as Markdown."""
+    lines = [
+        "# Training settings",
+        "",
+        "A run takes the defaults below, then a TOML file (`genrescope train --config FILE`, or the name of",
+        "a configuration in the package), then `--set section.key=value`; later values replace earlier ones.",
+        "Unknown keys, values of the wrong type and values out of range are errors.",
+        "",
+        "Configurations in the package: " + ", ".join(f"`{name}`" for name in packaged_configs()) + ".",
+        "",
+        "This page is generated: `python scripts/write_config_reference.py`.",
+    ]
+    for section, model in _sections().items():
+        lines += ["", f"## `[{section}]`", "", (model.__doc__ or "").strip(), ""]
+        lines += ["| Key | Values | Default | Meaning |", "| --- | --- | --- | --- |"]
+        lines += [
+            f"| `{key}` | {_values(field)} | `{_toml(field.default)}` | {field.description} |"
+            for key, field in model.model_fields.items()
+        ]
+    return "\n".join(lines) + "\n"
 
 
 def _text(source: str | Path) -> str:
@@ -185,7 +301,7 @@ def _text(source: str | Path) -> str:
             raise ConfigError(
                 "invalid_config",
                 f"no configuration is named {str(source)!r}",
-                _nearest(str(source), packaged_configs()),
+                did_you_mean(str(source), packaged_configs()),
             )
         path = package_data("training", f"{source}.toml")
     try:
@@ -200,7 +316,9 @@ def _parse(text: str, source: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as reason:
-        raise ConfigError("invalid_config", f"{source}: not valid TOML: {reason}", "mend that line") from None
+        raise ConfigError(
+            "invalid_config", f"{source}: not valid TOML: {reason}", "correct that line"
+        ) from None
 
 
 def _put(values: dict[str, Any], override: str) -> None:
@@ -219,105 +337,73 @@ def _put(values: dict[str, Any], override: str) -> None:
     table = values.setdefault(section, {})
     if not isinstance(table, dict):
         raise ConfigError(
-            "invalid_config", f"{section!r} is not a section", _nearest(section, _names(Config()))
+            "invalid_config", f"{section!r} is not a section", did_you_mean(section, list(_sections()))
         )
     table[key] = value
 
 
-def _fill(target: Any, values: Mapping[str, Any], prefix: str) -> Any:
-    hints = get_type_hints(type(target))
-    changes = {}
-    for key, value in values.items():
-        if key not in hints:
-            raise ConfigError(
-                "invalid_config", f"unknown setting {prefix + key!r}", _nearest(key, list(hints))
-            )
-        current = getattr(target, key)
-        if is_dataclass(current):
-            if not isinstance(value, Mapping):
-                raise ConfigError(
-                    "invalid_config",
-                    f"{prefix + key!r} is a section, not a value",
-                    f"write [{key}] and its keys below it",
-                )
-            changes[key] = _fill(current, value, f"{prefix}{key}.")
-        else:
-            changes[key] = _typed(value, hints[key], prefix + key)
-    return replace(target, **changes)
+def _sections() -> dict[str, type[_Section]]:
+    return {
+        name: field.annotation
+        for name, field in Config.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, _Section)
+    }
 
 
-def _typed(value: Any, hint: Any, name: str) -> Any:
-    if get_origin(hint) is Literal:
-        if value not in get_args(hint):
-            raise ConfigError(
-                "invalid_config",
-                f"{name} cannot be {value!r}",
-                "choose one of: " + ", ".join(map(str, get_args(hint))),
-            )
-        return value
-    if get_origin(hint) in (Union, types.UnionType):
-        raise TypeError(f"{name}: settings have one type each")
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if type(value) is not hint:
-        raise ConfigError(
+def _explain(kind: str, place: tuple[str, ...], value: object) -> ConfigError:
+    """Return the error for what pydantic refused: its kind of error, where, and the value there."""
+    name, key = ".".join(place), place[-1]
+    if kind == "extra_forbidden":
+        known = list(_sections()) if len(place) == 1 else list(_sections()[place[0]].model_fields)
+        return ConfigError("invalid_config", f"unknown setting {name!r}", did_you_mean(key, known))
+    if len(place) == 1:
+        return ConfigError(
             "invalid_config",
-            f"{name} must be {hint.__name__}, not {value!r}",
-            f"the default is {_default(name)!r}",
+            f"{name!r} is a section, not a value",
+            f"write [{key}] and its keys below it",
         )
-    return value
+    field = _sections()[place[0]].model_fields[key]
+    if kind == "literal_error":
+        choices = ", ".join(map(str, get_args(field.annotation)))
+        return ConfigError("invalid_config", f"{name} cannot be {value!r}", f"choose one of: {choices}")
+    wrong_range = kind in ("greater_than_equal", "less_than_equal", "finite_number")
+    expected = (_range(field) or "finite") if wrong_range else getattr(field.annotation, "__name__", "")
+    return ConfigError(
+        "invalid_config", f"{name} must be {expected}, not {value!r}", f"the default is {field.default!r}"
+    )
 
 
-# Lowest and highest value; what is not named here may be anything of its type.
-_RANGES: dict[str, tuple[float, float]] = {
-    "data.segment_seconds": (0.1, 3600),
-    "data.hop_seconds": (0, 3600),
-    "data.hop_length": (1, 1 << 20),
-    "data.segments_per_track": (0, math.inf),
-    "split.test_fraction": (0, 0.99),
-    "split.validation_fraction": (0, 0.99),
-    "split.folds": (2, math.inf),
-    "split.fold": (0, math.inf),
-    "model.dropout": (0, 0.99),
-    "model.inverse_regularization": (1e-12, math.inf),
-    "model.weight_interpolation": (0, 1),
-    "augment.mixup_alpha": (0, math.inf),
-    "augment.spec_augment_masks": (0, math.inf),
-    "augment.spec_augment_max_bands": (0, math.inf),
-    "augment.spec_augment_max_seconds": (0, math.inf),
-    "augment.crops_per_track": (0, math.inf),
-    "augment.random_eq_db": (0, math.inf),
-    "augment.lowpass_probability": (0, 1),
-    "optimizer.learning_rate": (1e-12, math.inf),
-    "optimizer.weight_decay": (0, math.inf),
-    "optimizer.backbone_lr_scale": (0, math.inf),
-    "optimizer.plateau_factor": (0.01, 0.99),
-    "optimizer.plateau_patience": (0, math.inf),
-    "train.seed": (0, (1 << 32) - 1),
-    "train.epochs": (1, math.inf),
-    "train.batch_size": (1, math.inf),
-    "train.label_smoothing": (0, 0.99),
-    "train.early_stopping_patience": (0, math.inf),
-    "train.threads": (0, 1024),
-    "calibration.temperature": (0, 100),
-    "calibration.threshold": (0, 1),
-    "calibration.target_accuracy": (0.01, 1),
-}
+def _range(field: FieldInfo) -> str:
+    """Return the range of a field in words, empty where it has none."""
+    lowest = next((bound.ge for bound in field.metadata if hasattr(bound, "ge")), None)
+    highest = next((bound.le for bound in field.metadata if hasattr(bound, "le")), None)
+    if lowest is None:
+        return ""
+    return f"at least {lowest:.10g}" if highest is None else f"from {lowest:.10g} to {highest:.10g}"
 
 
-def _check(config: Config) -> None:
-    for name, (lowest, highest) in _RANGES.items():
-        if not lowest <= _value(config, name) <= highest:
-            span = f"at least {lowest:g}" if highest == math.inf else f"from {lowest:g} to {highest:g}"
-            raise ConfigError(
-                "invalid_config",
-                f"{name} must be {span}, not {_value(config, name)!r}",
-                f"the default is {_default(name)!r}",
-            )
+def _values(field: FieldInfo) -> str:
+    """Return which values a field takes, for the reference page."""
+    if get_origin(field.annotation) is Literal:
+        return ", ".join(f"`{choice}`" for choice in get_args(field.annotation))
+    names = {int: "integer", float: "number", bool: "`true`, `false`", str: "text"}
+    kind = next(name for python, name in names.items() if field.annotation is python)
+    return f"{kind} {_range(field)}".strip()
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def _check_combinations(config: Config) -> None:
+    """Refuse settings that are valid one by one but contradict each other."""
     if config.data.hop_seconds > config.data.segment_seconds:
         raise ConfigError(
             "invalid_config",
-            f"data.hop_seconds is {config.data.hop_seconds:g}, longer than a segment: sound would be lost",
+            f"data.hop_seconds is {config.data.hop_seconds:g}, longer than a segment: "
+            "audio between segments would be skipped",
             "set data.hop_seconds=0 for segments end to end",
         )
     unvalidated = config.split.train_on_validation or (
@@ -329,20 +415,3 @@ def _check(config: Config) -> None:
             "the plateau schedule watches validation accuracy, and there is no validation part",
             "set split.validation_fraction above zero, or optimizer.schedule to one-cycle",
         )
-
-
-def _value(config: Config, name: str) -> Any:
-    section, _, key = name.partition(".")
-    return getattr(getattr(config, section), key)
-
-
-def _default(name: str) -> Any:
-    return _value(Config(), name)
-
-
-def _names(target: Any) -> list[str]:
-    return [entry.name for entry in fields(target)]
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    return did_you_mean(name, known)

@@ -221,7 +221,8 @@ def _describe(task: Task) -> ModelInfo:
         task.examples.track[np.concatenate([task.segments("train"), task.segments("validation")])]
     )
     # The folder in which weights lay says nothing to others, and may hold a user's name.
-    portable = replace(config, model=replace(config.model, weights=Path(config.model.weights).name))
+    weights = {"weights": Path(config.model.weights).name}
+    portable = config.model_copy(update={"model": config.model.model_copy(update=weights)})
     return ModelInfo(
         name=config.model.name,
         classes=task.classes,

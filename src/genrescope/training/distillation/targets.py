@@ -111,6 +111,9 @@ def build_shards(
     missing = [number for number in numbers if not _file(folder, number).exists()]
     if not missing:
         return
+    # A teacher that cannot be loaded is reported from here: in a worker's initializer the error would only
+    # break the pool, and its cause would be lost.
+    models.load_backbone(plan.teacher, weights=plan.weights)
     context = get_context("spawn")  # forked processes would share torch's threads, and hang
     with ProcessPoolExecutor(workers, context, _init_worker, (tuple(tracks), plan)) as pool:
         for number, failures in zip(missing, pool.map(partial(_write, folder), missing), strict=True):

@@ -1,6 +1,6 @@
 """Render a dozen short pieces of music, in as many styles, from code alone.
 
-    python demo/render.py OUTPUT_FOLDER [--only disco] [--seconds 10]
+    python examples/demo_music/render.py OUTPUT_FOLDER [--only disco] [--seconds 10]
 
 Nothing in them is recorded, so anyone may keep and share them. The same command writes the same samples.
 """

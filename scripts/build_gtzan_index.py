@@ -1,6 +1,6 @@
 """Rebuild ``src/genrescope/datasets/data/gtzan.json`` from the shared research index of GTZAN.
 
-    python tools/build_gtzan_index.py ../shared/data/gtzan/tracks.csv
+    python scripts/build_gtzan_index.py ../shared/data/gtzan/tracks.csv
 
 Artist names are used here to form groups and are not shipped. The groups are stricter than the published
 artist groups, which give 23 artists several groups on different folds (A Tribe Called Quest has fourteen).
@@ -102,7 +102,7 @@ def build(source: Path) -> str:
 def main() -> None:
     """Write the index beside its target, then put it in place."""
     if len(sys.argv) != 2:
-        raise SystemExit("use: python tools/build_gtzan_index.py TRACKS_CSV")
+        raise SystemExit("use: python scripts/build_gtzan_index.py TRACKS_CSV")
     draft = TARGET.with_suffix(".json.part")
     draft.write_text(build(Path(sys.argv[1])), encoding="utf-8")
     draft.replace(TARGET)

@@ -1,8 +1,8 @@
 """Put what training made into the package: describe it, name it, note its checksum.
 
-Run: python tools/ship_model.py model RUN NAME FILE SUMMARY      a model file, whole
-     python tools/ship_model.py head RUN NAME SUMMARY            the head of a frozen model, no backbone
-     python tools/ship_model.py student RUN                      the weights of a student
+Run: python scripts/ship_model.py model RUN NAME FILE SUMMARY      a model file, whole
+     python scripts/ship_model.py head RUN NAME SUMMARY            the head of a frozen model, no backbone
+     python scripts/ship_model.py student RUN                      the weights of a student
 """
 
 from __future__ import annotations
