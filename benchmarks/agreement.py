@@ -12,11 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from genrescope import Classifier, datasets
+from genrescope import Classifier, evaluation, models
+from genrescope.datasets import base as datasets
 from genrescope.datasets import gtzan
 from genrescope.datasets.segments import build_segments
-from genrescope.evaluation import evaluator as measure
-from genrescope.models import model as models
 from genrescope.types import Track
 
 
@@ -25,7 +24,9 @@ def tops_of_pictures(model: models.Model, tracks: list[Track]) -> list[str]:
     examples = build_segments(
         tracks, info.features, seconds=info.segment_seconds, hop_seconds=info.hop_seconds
     )
-    scores, _ = measure.predict_tracks(model, examples, np.arange(len(examples)))
+    everything = np.arange(len(examples))
+    segments = evaluation.predict_segments(model, examples, everything)
+    scores, _ = evaluation.average_by_track(segments, examples, everything)
     return [info.classes[top] for top in scores.argmax(1)]
 
 

@@ -33,9 +33,8 @@ import librosa
 import numpy as np
 import soundfile
 
-from genrescope import Classifier, datasets
-from genrescope.audio import loading as audio
-from genrescope.library.library import Library, ScanOptions
+from genrescope import Classifier, audio, datasets
+from genrescope.library import Library, ScanOptions
 from genrescope.library.scan_worker import content_hash
 from genrescope.types import FloatArray
 

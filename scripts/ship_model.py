@@ -14,10 +14,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from genrescope.models import assembly, export
-from genrescope.models.backbones.registry import STUDENT_FILE
-from genrescope.models.model import Model
-from genrescope.utils import package_data, write_atomic
+from genrescope import models
+from genrescope.models import STUDENT_FILE, Model
+from genrescope.utils.files import package_data, write_atomic
 
 LICENSE = "MIT for the weights; trained on GTZAN, research data whose recordings have no copyright clearance"
 
@@ -26,7 +25,7 @@ def ship_model(run: Path, name: str, file: str, summary: str) -> None:
     """Write the model and its entry in the catalog."""
     trained = run / "model.onnx"
     info = replace(Model.read(trained).info, name=Path(file).stem, license=LICENSE)
-    graph = export.with_metadata(trained.read_bytes(), info)
+    graph = models.with_metadata(trained.read_bytes(), info)
     write_atomic(package_data("models", file), graph)
     enter({"name": name, "file": file, "sha256": digest(graph), "summary": summary})
 
@@ -34,7 +33,7 @@ def ship_model(run: Path, name: str, file: str, summary: str) -> None:
 def ship_head(run: Path, name: str, summary: str) -> None:
     """Write the head of a frozen model and its entry in the catalog."""
     model = Model.read(run / "model.onnx")
-    head = assembly.extract_head(model, (run / "model.onnx").read_bytes())
+    head = models.extract_head(model, (run / "model.onnx").read_bytes())
     content = replace(head, info=replace(head.info, name=name, license=LICENSE)).to_bytes()
     file = f"{name}-head.npz"
     write_atomic(package_data("models", file), content)

@@ -10,6 +10,7 @@ import pytest
 
 from genrescope.tagging import writer as tags
 from genrescope.tagging.vocabulary import Vocabulary
+from genrescope.types import Prediction
 from helpers import sounds, tagged
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -34,9 +35,9 @@ def music(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_vocabulary_of_the_page_is_one(tmp_path: Path) -> None:
     file = tmp_path / "words.toml"
     file.write_text(blocks("tagging.md", "toml")[0])
-    row = {"genre": "hiphop", "score": 1.0, "unsure": False, "scores": {"hiphop": 1.0}}
-    row["styles"] = {"hip hop": 0.9, "heavy metal": 0.8, "rock and roll": 0.7, "middle eastern": 0.6}
-    assert Vocabulary.load(file).genres_for(row, style_threshold=0.5) == [
+    styles = {"hip hop": 0.9, "heavy metal": 0.8, "rock and roll": 0.7, "middle eastern": 0.6}
+    answer = Prediction("song.mp3", {"hiphop": 1.0}, 1.0, "m", styles=styles)
+    assert Vocabulary.load(file).genres_for(answer, style_threshold=0.5) == [
         "Rap",
         "Heavy Metal",
         "Rock",
@@ -48,7 +49,7 @@ def test_the_first_steps_in_python(music: Path, capsys: pytest.CaptureFixture[st
     shutil.copy(music / "a.mp3", "song.mp3")
     Path("words.toml").write_text('[words]\nclassical = "Serious"\n')
     exec(blocks("tagging.md", "python")[0], {})
-    assert capsys.readouterr().out == "() -> ('Serious',)\n('Serious',)\nbytes\n"
+    assert capsys.readouterr().out == "() -> ('Serious',)\n('Serious',)\nrestored\n"
 
 
 def test_the_script_with_a_journal_and_the_way_back(music: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -60,7 +61,7 @@ def test_the_script_with_a_journal_and_the_way_back(music: Path, capsys: pytest.
         "b.mp3": ("By Hand",),
     }
     exec(undo, {})
-    assert capsys.readouterr().out == f"{music / 'a.mp3'} bytes\n"
+    assert capsys.readouterr().out == f"{music / 'a.mp3'} restored\n"
     assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in music.iterdir()} == before
 
 

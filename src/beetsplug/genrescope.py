@@ -1,4 +1,4 @@
-"""Genres from the sound itself, for beets: ``beet genrescope [QUERY]``, and on import.
+"""Genres from audio, for beets: ``beet genrescope [QUERY]``, and on import.
 
 See docs/beets.md. Set ``plugins: genrescope`` in beets' configuration.
 """
@@ -46,13 +46,20 @@ DEFAULTS: Final = {
     "separator": ", ",
 }
 
+OLD_KEYS: Final = {
+    "min_score": "genre_threshold",
+    "styles": "style_threshold",
+    "most": "max_genres",
+    "unsure": "uncertain",
+}
+
 # Since 2.7 beets has several genres in a list; before, one text.
 MANY: Final = "genres" in Item._fields
 FIELD: Final = "genres" if MANY else "genre"
 
 
 class GenrescopePlugin(BeetsPlugin):
-    """Listens to tracks and fills in their genres."""
+    """Classifies tracks and fills in their genres."""
 
     item_types: Final = {
         "genrescope_genre": types.STRING,
@@ -62,14 +69,24 @@ class GenrescopePlugin(BeetsPlugin):
 
     def __init__(self) -> None:
         super().__init__()
+        self._read_old_keys()
         self.config.add(DEFAULTS)
         self._lock = threading.Lock()
         if self.config["auto"].get(bool):
             self.import_stages = [self.imported]
 
+    def _read_old_keys(self) -> None:
+        """Take over settings that stand under the keys of version 0.1, with a notice."""
+        for old, new in OLD_KEYS.items():
+            if not self.config[old].exists():
+                continue
+            self._log.warning("the setting {} is now {}; the old name ends with the next release", old, new)
+            if not self.config[new].exists():
+                self.config[new].set(self.config[old].get())
+
     def commands(self) -> list[ui.Subcommand]:
         """Return the one command: ``beet genrescope``."""
-        command = ui.Subcommand("genrescope", help="listen to tracks, and fill in their genres")
+        command = ui.Subcommand("genrescope", help="classify tracks, and fill in their genres")
         add = command.parser.add_option
         add("-p", "--pretend", action="store_true", help="show the changes, and make none")
         add("-f", "--force", action="store_true", help="replace genres that tracks have already")
@@ -79,34 +96,52 @@ class GenrescopePlugin(BeetsPlugin):
         return [command]
 
     def command(self, lib: Library, options: optparse.Values, query: list[str]) -> None:
-        """Listen to what ``query`` finds."""
+        """Classify the tracks that ``query`` finds.
+
+        Parameters
+        ----------
+        lib : Library
+            Of beets.
+        options : optparse.Values
+            ``pretend``, ``force``, ``write``.
+        query : list of str
+            In the language of beets.
+        """
         self._ready()
         force = options.force or self.config["overwrite"].get(bool)
         albums: dict[int, Album] = {}
-        for item, words in self._heard(lib.items(query), force):
-            if words:
-                ui.print_(f"{item}: {', '.join(_genres(item)) or '(none)'} -> {', '.join(words)}")
+        for item, genres in self._classified(lib.items(query), force):
+            if genres:
+                ui.print_(f"{item}: {', '.join(_genres(item)) or '(none)'} -> {', '.join(genres)}")
             if options.pretend:
                 continue
-            self._set(item, words)
-            if words and ui.should_write(options.write):
+            self._set(item, genres)
+            if genres and ui.should_write(options.write):
                 item.try_write()
             item.store()
-            if words and item.album_id and (album := item.get_album()):
+            if genres and item.album_id and (album := item.get_album()):
                 albums[item.album_id] = album
         for album in albums.values():
             self._put_album(album, force)
 
     def imported(self, session: ImportSession, task: ImportTask) -> None:
-        """Listen to what is being imported; beets writes the tags, if it is set to."""
+        """Classify what is being imported; beets writes the tags, if it is set to.
+
+        Parameters
+        ----------
+        session : ImportSession
+            Not used.
+        task : ImportTask
+            Holds the tracks.
+        """
         try:
             self._ready()
         except UserError as failure:
             self._log.error("{}; importing without", failure)
             return
         force = self.config["overwrite"].get(bool)
-        for item, words in self._heard(task.imported_items(), force):
-            self._set(item, words)
+        for item, genres in self._classified(task.imported_items(), force):
+            self._set(item, genres)
             item.store()
         if task.is_album and task.album:
             self._put_album(task.album, force)
@@ -117,7 +152,7 @@ class GenrescopePlugin(BeetsPlugin):
         Raises
         ------
         UserError
-            One of them cannot be had.
+            One of them cannot be loaded.
         confuse.ConfigError
             A setting makes no sense; beets says so.
         """
@@ -152,31 +187,32 @@ class GenrescopePlugin(BeetsPlugin):
             "uncertain": self.config["uncertain"].as_choice(["nothing", "styles", "all"]),
         }
 
-    def _heard(self, items: Iterable[Item], force: bool) -> Iterator[tuple[Item, list[str]]]:
+    def _classified(self, items: Iterable[Item], force: bool) -> Iterator[tuple[Item, list[str]]]:
         """Yield the items that may get genres, with the answer in their fields, and their new genres."""
         for item in items:
             if _genres(item) and not force:
                 self._log.debug("{}: has genres already", item)
                 continue
             try:
-                row = self._classifier.predict(os.fsdecode(item.path)).to_dict()
+                prediction = self._classifier.predict(os.fsdecode(item.path))
             except GenrescopeError as failure:
                 self._log.warning("{}; {}", failure.message, failure.hint)
                 continue
-            item["genrescope_genre"], item["genrescope_score"] = row["genre"], row["score"]
-            item["genrescope_styles"] = "; ".join(row["styles"])
-            words = self._vocabulary.genres_for(row, **self._choice)
-            self._log.info("{}: {} at {:.2f}", item, ", ".join(words) or "nothing", row["score"])
-            yield item, words
+            item["genrescope_genre"] = prediction.genre
+            item["genrescope_score"] = prediction.confidence
+            item["genrescope_styles"] = "; ".join(prediction.to_dict()["styles"])
+            genres = self._vocabulary.genres_for(prediction, **self._choice)
+            self._log.info("{}: {} at {:.2f}", item, ", ".join(genres) or "nothing", prediction.confidence)
+            yield item, genres
 
-    def _set(self, model: Item | Album, words: list[str]) -> None:
-        if words:
-            model[FIELD] = words if MANY else self.config["separator"].as_str().join(words)
+    def _set(self, model: Item | Album, genres: list[str]) -> None:
+        if genres:
+            model[FIELD] = genres if MANY else self.config["separator"].as_str().join(genres)
 
     def _put_album(self, album: Album, force: bool) -> None:
         """Give an album the genres that half of its tracks have."""
         tracks = [_genres(item) for item in album.items()]
-        counts = Counter(word for words in tracks for word in words)
+        counts = Counter(word for genres in tracks for word in genres)
         common = [word for word, count in counts.most_common() if 2 * count >= len(tracks)]
         if common and (force or not _genres(album)):
             self._set(album, common)

@@ -15,6 +15,7 @@ from .errors import WriteError as WriteError
 from .features import extract_features as extract_features
 from .inference import Classifier as Classifier
 from .library import Library as Library
+from .library import LibraryEntry as LibraryEntry
 from .models import list_models as list_models
 from .tagging import Vocabulary as Vocabulary
 from .types import Prediction as Prediction

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ class Parameter(Protocol):
     """What the tests need of an option."""
 
     opts: list[str]
+    secondary_opts: list[str]
 
 
 class Command(Protocol):
@@ -100,7 +100,8 @@ def test_old_names_are_gone_and_new_names_exist() -> None:
     assert [old for old in deprecated.COMMANDS if len(old) == 1 and old[0] in top] == []
     assert all(find_command(new) for new in deprecated.COMMANDS.values())
     for command, old, new in old_and_new_options():
-        names = set(itertools.chain.from_iterable(option.opts for option in find_command(command).params))
+        params = find_command(command).params
+        names = {name for option in params for name in (*option.opts, *option.secondary_opts)}
         assert new in names, f"{command} {new}"
         assert old not in names, f"{command} {old}"
 

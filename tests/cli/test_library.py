@@ -1,4 +1,4 @@
-"""The library's commands, as a person types them."""
+"""The library's commands, as they are typed."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ def ask(database: Path, *words: str) -> str:
     return done.stdout
 
 
-def test_show(scanned: tuple[Path, Path]) -> None:
+def test_list(scanned: tuple[Path, Path]) -> None:
     database, music = scanned
-    rows = [json.loads(line) for line in ask(database, "show", "--under", str(music)).splitlines()]
+    rows = [json.loads(line) for line in ask(database, "list", "--folder", str(music)).splitlines()]
     assert [row.get("genre") for row in rows] == ["drone", "hiss", None]
     assert rows[2]["error"]["code"] == "audio_empty"
-    (only,) = ask(database, "show", "--genre", "hiss").splitlines()
+    (only,) = ask(database, "list", "--genre", "hiss").splitlines()
     assert json.loads(only)["genre"] == "hiss"
-    assert len(ask(database, "show", "--limit", "1").splitlines()) == 1
-    assert len(ask(database, "show", "--errors").splitlines()) == 1
-    assert ask(database, "show", "--gone") == ""
-    assert "drone" in ask(database, "show", "--format", "table")
+    assert len(ask(database, "list", "--limit", "1").splitlines()) == 1
+    assert len(ask(database, "list", "--failed").splitlines()) == 1
+    assert ask(database, "list", "--missing") == ""
+    assert "drone" in ask(database, "list", "--format", "table")
 
 
 def test_stats(scanned: tuple[Path, Path]) -> None:
@@ -73,7 +73,7 @@ def test_export(scanned: tuple[Path, Path], tmp_path: Path) -> None:
 
 
 def test_report(scanned: tuple[Path, Path], tmp_path: Path) -> None:
-    ask(scanned[0], "report", str(tmp_path / "page.html"))
+    ask(scanned[0], "report", "-o", str(tmp_path / "page.html"))
     page = (tmp_path / "page.html").read_text()
     assert "2 tracks" in page
     assert "audio_empty" in page
@@ -86,7 +86,7 @@ def test_a_playlist_needs_a_place(scanned: tuple[Path, Path]) -> None:
 
 
 def test_a_library_that_is_not_there(tmp_path: Path) -> None:
-    done = runner.invoke(app, ["library", "show", "--db", str(tmp_path / "none.db")])
+    done = runner.invoke(app, ["library", "list", "--db", str(tmp_path / "none.db")])
     assert "no library is there" in str(done.exception)
     assert not (tmp_path / "none.db").exists()
 
@@ -98,7 +98,7 @@ def test_results_do_not_replace_music_or_the_library(scanned: tuple[Path, Path],
     place = ["--db", str(database)]
     for words in (
         ["classify", str(song), "--report", str(song)],
-        ["library", "report", str(song), *place],
+        ["library", "report", "-o", str(song), *place],
         ["library", "export", "-f", "csv", "-o", str(song), *place],
         ["library", "export", "-f", "jsonl", "-o", str(database), *place],
     ):
@@ -108,7 +108,7 @@ def test_results_do_not_replace_music_or_the_library(scanned: tuple[Path, Path],
 
 
 def test_a_misspelt_genre_is_told(scanned: tuple[Path, Path]) -> None:
-    done = runner.invoke(app, ["library", "show", "--genre", "Hisss", "--db", str(scanned[0])])
+    done = runner.invoke(app, ["library", "list", "--genre", "Hisss", "--db", str(scanned[0])])
     assert "no genre or style is named 'Hisss'" in str(done.exception)
     assert "hiss" in getattr(done.exception, "hint", "")
 
@@ -117,3 +117,26 @@ def test_control_codes_in_names_are_shown_not_sent(tmp_path: Path) -> None:
     from genrescope.cli.output import printable
 
     assert printable("a\x1b[31mb\nc\udce9 é") == r"a\x1b[31mb\nc\udce9 é"
+
+
+def test_old_spellings_work_with_a_notice(scanned: tuple[Path, Path], tmp_path: Path) -> None:
+    database, music = scanned
+    place = ["--db", str(database)]
+    page = tmp_path / "page.html"
+    for words, notice in (
+        (["show", "--errors"], "'library show' is now 'library list'"),
+        (["list", f"--under={music}", "--unsure"], "'--unsure' is now '--uncertain'"),
+        (["list", "--gone"], "'--gone' is now '--missing'"),
+        (["report", str(page)], "'library report FILE' is now 'library report --output FILE'"),
+        (["tag", "--min-score", "0.5", "--styles", "0.5"], "'--min-score' is now '--genre-threshold'"),
+    ):
+        done = runner.invoke(app, ["library", *words, *place], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        assert notice in done.stderr
+        assert "is now" not in done.stdout
+    assert page.exists()
+    listed = runner.invoke(app, ["library", "list", "--min-score", "0.5", *place])
+    assert "is now" not in listed.stderr
+    shown = runner.invoke(app, ["library", "--help"]).stdout
+    assert " list" in shown
+    assert " show" not in shown

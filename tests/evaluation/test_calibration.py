@@ -302,7 +302,7 @@ def test_a_few_lucky_answers_do_not_reach_a_threshold() -> None:
     scores = np.stack([confidence, 1 - confidence], 1)
     truth = (np.arange(40) >= 10).astype(int)
     assert select_threshold(scores, truth) is None
-    assert select_threshold(scores, truth, fewest=5) == Threshold(pytest.approx(0.89), 11 / 40, 10 / 11)
+    assert select_threshold(scores, truth, min_answers=5) == Threshold(pytest.approx(0.89), 11 / 40, 10 / 11)
     assert select_threshold(scores[:10], truth[:10]) is None
 
 
@@ -315,7 +315,7 @@ def test_above_all_scores_nothing_is_answered() -> None:
 
 def test_an_assessment_keeps_a_hundred_points_and_both_thresholds() -> None:
     scores = softmax(LOGITS)
-    doubt = calibration_report(scores, TRUTH, min_score=0.5)
+    doubt = calibration_report(scores, TRUTH, threshold=0.5)
     assert len(doubt.curve) == 100
     assert doubt.curve[-1] == coverage_at(scores, TRUTH, scores.max(1).min())
     assert doubt.best_threshold == select_threshold(scores, TRUTH, 0.9)

@@ -15,7 +15,8 @@ from genrescope.datasets.gtzan import load_index
 from genrescope.datasets.segments import build_segments
 from genrescope.errors import ConfigError, DataError
 from genrescope.evaluation import evaluator as measure
-from genrescope.models.model import Model, load_model
+from genrescope.models.model import Model
+from genrescope.models.registry import load_model
 from genrescope.types import FloatArray, Track
 from helpers.small_data import RATE, drone, hiss
 

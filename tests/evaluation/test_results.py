@@ -164,7 +164,7 @@ def test_tracks_whose_scores_are_probabilities_say_how_far_to_trust_them() -> No
     truth = np.repeat(np.arange(30) % 3, 2)
     scores = np.tile([0.8, 0.1, 0.1], (60, 1))
     halves = {"tracks": np.arange(60) // 2, "groups": np.arange(60) // 2}
-    both = evaluated(scores, truth, min_score=0.7, **halves)
+    both = evaluated(scores, truth, threshold=0.7, **halves)
     doubt = only(both.tracks).calibration
     assert doubt is not None
     assert doubt.curve == (doubt.curve[-1],)
@@ -228,8 +228,8 @@ def test_groups_add_up_to_the_whole(pairs: list[tuple[int, int]], groups: int) -
 
 def test_an_evaluation_survives_json() -> None:
     truth = np.arange(30) % 3
-    given = {"tracks": truth, "train_truth": truth, "notes": ["n"], "label": "in words"}
-    before = evaluated(one_hot(truth), truth, min_score=0.5, **given)
+    given = {"tracks": truth, "train_truth": truth, "notes": ["n"], "protocol_note": "in words"}
+    before = evaluated(one_hot(truth), truth, threshold=0.5, **given)
     row = json.loads(json.dumps(before.to_json(), allow_nan=False))
     assert Evaluation.from_json(row) == before
     assert (row["title"], row["leaky"]) == ("m, p", False)

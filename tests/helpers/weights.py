@@ -1,7 +1,8 @@
-"""Random weights of the published shapes."""
+"""Random weights of the published shapes, and the names of what the published weights score."""
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 
@@ -23,3 +24,9 @@ def settled_weights(width: float, file: Path, *, rounds: int = 10, segments: int
             network(torch.randn(segments, 128, 100))
     torch.save(network.state_dict(), file)
     return file
+
+
+def audioset_labels(file: Path) -> tuple[str, ...]:
+    """Read the names of AudioSet's classes, in the order of EfficientAT's logits."""
+    with file.open(encoding="utf8", newline="") as stream:
+        return tuple(row["display_name"] for row in csv.DictReader(stream))

@@ -1,4 +1,4 @@
-"""Rows go out as tables and playlists, and come back as they were."""
+"""Entries are written as tables and playlists, and read back with the same values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from genrescope.library import export as shelves
+from genrescope.library import LibraryEntry, export
 from genrescope.reporting import library_page
 
 
@@ -22,28 +22,41 @@ def row(path: str, genre: str = "pop", **changes: Any) -> dict[str, Any]:
         "sample_rate": 44100, "channels": 2, "size": 10, "mtime_ns": 2**60, "hash": "00ff", "model": "ab",
         "model_name": "student@ab", "excerpts": True, "flags": ["excerpts"],
         "timeline": [{"start": 0.0, "end": 200.4, "genre": genre, "score": 0.75}],
-        "error": None, "message": None, "hint": None, "scanned": 1.5, "gone": False,
+        "error": None, "message": None, "hint": None, "scanned": 1.5, "missing": False,
     } | changes  # fmt: skip
 
 
 def failure(path: str) -> dict[str, Any]:
-    blank = dict.fromkeys(shelves.COLUMNS)
+    blank = dict.fromkeys(export.COLUMNS)
     kept = {"path": path, "error": "audio_empty", "message": f"{path}: empty", "hint": "copy it again"}
-    return blank | kept | {"size": 0, "mtime_ns": 1, "model": "ab", "model_name": "student@ab", "gone": False}
+    return (
+        blank
+        | kept
+        | {
+            "size": 0,
+            "mtime_ns": 1,
+            "model": "ab",
+            "model_name": "student@ab",
+            "missing": False,
+            "excerpts": False,
+            "scanned": 1.5,
+        }
+    )
 
 
 ROWS = [row("/m/a.mp3"), row("/m/b é.mp3", "rock"), failure("/m/c.mp3"), row("/m/caf\udce9.mp3")]
+ENTRIES = [LibraryEntry.from_columns(columns) for columns in ROWS]
 
 
 def test_jsonl() -> None:
     stream = io.StringIO()
-    shelves.write_jsonl(ROWS, stream)
+    export.write_jsonl(ENTRIES, stream)
     assert [json.loads(line) for line in stream.getvalue().splitlines()] == ROWS
 
 
 def test_csv() -> None:
     stream = io.StringIO()
-    shelves.write_csv(ROWS, stream)
+    export.write_csv(ENTRIES, stream)
     first, _, failed, _ = csv.DictReader(io.StringIO(stream.getvalue()))
     assert json.loads(first["scores"]) == ROWS[0]["scores"]
     assert (first["genre"], first["score"], first["unsure"], first["mtime_ns"]) == (
@@ -57,7 +70,7 @@ def test_csv() -> None:
 
 def test_parquet(tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
-    shelves.write_parquet(ROWS, tmp_path / "rows.parquet")
+    export.write_parquet(ENTRIES, tmp_path / "rows.parquet")
     first, second, failed, odd = parquet.read_table(tmp_path / "rows.parquet").to_pylist()
     assert dict(first["scores"]) == ROWS[0]["scores"]
     assert first["mtime_ns"] == 2**60
@@ -68,17 +81,19 @@ def test_parquet(tmp_path: Path) -> None:
 
 
 def test_playlists(tmp_path: Path) -> None:
-    written = shelves.write_playlists([*ROWS, row("/m/two\nlines.mp3")], tmp_path)
+    written = export.write_playlists(
+        [*ENTRIES, LibraryEntry.from_columns(row("/m/two\nlines.mp3"))], tmp_path
+    )
     assert [path.name for path in written] == ["pop.m3u8", "rock.m3u8"]
     assert written[0].read_text() == "#EXTM3U\n#EXTINF:200,a\n/m/a.mp3\n"
-    by_style = shelves.write_playlists(ROWS, tmp_path, by="style")
+    by_style = export.write_playlists(ENTRIES, tmp_path, by="style")
     assert [path.name for path in by_style] == ["ska.m3u8", "soul.m3u8"]
     assert by_style[0].read_text().count("/m/") == 2
 
 
 def test_the_library_page(tmp_path: Path) -> None:
-    uncertain = row("/m/<odd>.mp3", unsure=True, score=0.3)
-    page = library_page([*ROWS, uncertain], title="Library")
+    uncertain = LibraryEntry.from_columns(row("/m/<odd>.mp3", unsure=True, score=0.3))
+    page = library_page([*ENTRIES, uncertain], title="Library")
     assert "4 tracks" in page
     assert "1 files could not be read" in page
     assert "&lt;odd&gt;.mp3" in page

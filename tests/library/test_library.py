@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,8 @@ import soundfile
 
 from genrescope import Classifier, datasets
 from genrescope.errors import DataError, ModelError
-from genrescope.library.database import Database, Filter
-from genrescope.library.library import Library, ScanOptions, as_answer, count_by
+from genrescope.library import Library, LibraryEntry, ScanOptions, count_by
+from genrescope.library.database import Database
 from genrescope.training import config
 from genrescope.training import run as train
 from helpers.small_data import RATE, drone, hiss
@@ -48,9 +49,7 @@ def library(tmp_path: Path) -> Iterator[Library]:
         yield library
 
 
-LEAST_ROW = {
-    "path": "a", "size": 1, "mtime_ns": 2, "model": "m", "model_name": "m", "excerpts": 0, "scanned": 0.0,
-}  # fmt: skip
+MINIMAL_ENTRY = LibraryEntry(path="a", size=1, mtime_ns=2, model="m", model_name="m", scanned=0.0)
 
 
 def outcomes(library: Library, music: Path, plan: ScanOptions) -> Counter[str]:
@@ -69,20 +68,20 @@ def check_whole(path: Path) -> int:
 def test_rows_hold_what_classify_says(library: Library, music: Path, plan: ScanOptions) -> None:
     assert outcomes(library, music, plan) == {"classified": 4}
     classifier = Classifier.load(plan.model)
-    for row in library.rows():
-        assert as_answer(row) == classifier.predict(row["path"]).to_dict()
-        assert (row["format"], row["sample_rate"], row["channels"]) == ("wav", RATE, 1)
-        assert row["size"] == Path(row["path"]).stat().st_size
-        assert row["timeline"] == [
-            {"start": 0.0, "end": 2.0, "genre": row["genre"], "score": pytest.approx(row["score"], abs=1e-5)}
-        ]
+    for row in library.entries():
+        assert row.to_dict() == classifier.predict(row.path).to_dict()
+        assert (row.format, row.sample_rate, row.channels) == ("wav", RATE, 1)
+        assert row.size == Path(row.path).stat().st_size
+        (span,) = row.timeline
+        assert (span.start, span.end, span.genre) == (0.0, 2.0, row.genre)
+        assert span.score == pytest.approx(row.score, abs=1e-5)
 
 
 def test_a_second_scan_hears_nothing(library: Library, music: Path, plan: ScanOptions) -> None:
     outcomes(library, music, plan)
-    before = list(library.rows())
+    before = list(library.entries())
     assert outcomes(library, music, plan) == {"unchanged": 4}
-    assert list(library.rows()) == before
+    assert list(library.entries()) == before
 
 
 def test_changed_moved_copied_touched_and_gone(library: Library, music: Path, plan: ScanOptions) -> None:
@@ -92,20 +91,20 @@ def test_changed_moved_copied_touched_and_gone(library: Library, music: Path, pl
     shutil.copy(music / "album" / "2.wav", music / "copy.wav")
     os.utime(music / "album" / "3.wav")
     assert outcomes(library, music, plan) == {"classified": 1, "moved": 1, "copied": 1, "unchanged": 2}
-    assert {Path(row["path"]).name for row in library.rows()} == {
+    assert {Path(row.path).name for row in library.entries()} == {
         "0.wav", "moved.wav", "copy.wav", "2.wav", "3.wav",
     }  # fmt: skip
     (music / "copy.wav").unlink()
     outcomes(library, music, plan)
-    assert [Path(row["path"]).name for row in library.rows(Filter(missing=True))] == ["copy.wav"]
+    assert [Path(row.path).name for row in library.entries(missing=True)] == ["copy.wav"]
     shutil.copy(music / "album" / "2.wav", music / "copy.wav")
     outcomes(library, music, plan)
-    assert list(library.rows(Filter(missing=True))) == []
+    assert list(library.entries(missing=True)) == []
 
 
 def test_files_that_changed_places(library: Library, music: Path, plan: ScanOptions) -> None:
     outcomes(library, music, plan)
-    before = {row["path"]: row["scores"] for row in library.rows()}
+    before = {row.path: row.scores for row in library.entries()}
     first, second = music / "0.wav", music / "1.wav"
     assert first.stat().st_size == second.stat().st_size
     first.rename(music / "x")
@@ -114,7 +113,7 @@ def test_files_that_changed_places(library: Library, music: Path, plan: ScanOpti
     os.utime(first)
     os.utime(second)
     assert outcomes(library, music, plan)["failed"] == 0
-    after = {row["path"]: row["scores"] for row in library.rows()}
+    after = {row.path: row.scores for row in library.entries()}
     assert after[str(first)] == before[str(second)]
     assert after[str(second)] == before[str(first)]
 
@@ -131,7 +130,7 @@ def test_another_model_hears_all_again(
     ).model
     again = ScanOptions(model=str(other), workers=1)
     assert outcomes(library, music, again) == {"classified": 4}
-    assert len({row["model"] for row in library.rows()}) == 1
+    assert len({row.model for row in library.entries()}) == 1
 
 
 def test_excerpts_are_heard_again_in_full_but_not_the_other_way(
@@ -144,9 +143,9 @@ def test_excerpts_are_heard_again_in_full_but_not_the_other_way(
         ScanOptions(model=str(little_model), workers=1, excerpts=excerpts) for excerpts in (True, False)
     )
     assert outcomes(library, folder, short) == {"classified": 1}
-    (row,) = library.rows()
-    assert row["excerpts"]
-    assert row["flags"] == ["excerpts"]
+    (row,) = library.entries()
+    assert row.excerpts
+    assert row.flags == ("excerpts",)
     assert outcomes(library, folder, full) == {"classified": 1}
     assert outcomes(library, folder, short) == {"unchanged": 1}
 
@@ -158,14 +157,14 @@ def test_what_cannot_be_heard_is_a_row_too(library: Library, music: Path, plan: 
     (music / "loop").symlink_to(music)
     (music / "nowhere.mp3").symlink_to("nothing")
     os.mkfifo(music / "pipe.ogg")
-    assert outcomes(library, music, plan) == {"classified": 4, "failed": 4, "other": 1}
-    failed = {Path(row["path"]).name: row["error"] for row in library.rows(Filter(failed=True))}
+    assert outcomes(library, music, plan) == {"classified": 4, "failed": 4, "skipped": 1}
+    failed = {Path(row.path).name: row.error for row in library.entries(failed=True)}
     assert failed == {
         "empty.mp3": "audio_empty", "text.flac": "audio_unreadable", "nowhere.mp3": "audio_missing",
         "pipe.ogg": "audio_unreadable",
     }  # fmt: skip
     # What may pass without the file changing is tried again, the rest only when asked.
-    assert outcomes(library, music, plan) == {"unchanged": 7, "failed": 1, "other": 1}
+    assert outcomes(library, music, plan) == {"unchanged": 7, "failed": 1, "skipped": 1}
     assert outcomes(library, music, ScanOptions(plan.model, workers=1, retry_failed=True))["failed"] == 4
 
 
@@ -181,8 +180,8 @@ def test_names_that_are_not_utf8(library: Library, tmp_path: Path, plan: ScanOpt
     Path(os.fsdecode(folder + b"/bad\xe9.mp3")).write_text("no music")
     assert outcomes(library, odd, plan) == {"classified": 1, "failed": 1}
     assert outcomes(library, odd, plan) == {"unchanged": 2}
-    (row,) = library.rows(Filter(folder=odd, failed=False))
-    assert os.fsencode(row["path"]).endswith(b"caf\xe9.wav")
+    (row,) = library.entries(folder=odd, failed=False)
+    assert os.fsencode(row.path).endswith(b"caf\xe9.wav")
 
 
 def test_a_folder_that_may_not_be_read(library: Library, music: Path, plan: ScanOptions) -> None:
@@ -194,16 +193,16 @@ def test_a_folder_that_may_not_be_read(library: Library, music: Path, plan: Scan
 
 def test_filters(library: Library, music: Path, plan: ScanOptions) -> None:
     outcomes(library, music, plan)
-    rows = list(library.rows())
-    assert [row["path"] for row in rows] == sorted(row["path"] for row in rows)
-    assert {row["genre"] for row in library.rows(Filter(genres=("hiss",)))} == {"hiss"}
-    assert len(list(library.rows(Filter(folder=music / "album")))) == 2
-    assert len(list(library.rows(Filter(folder=music / "alb")))) == 0
-    middle = sorted(row["score"] for row in rows)[2]
-    assert len(list(library.rows(Filter(min_score=middle)))) == 2
-    assert len(list(library.rows(Filter(max_score=middle)))) == 3
-    assert list(library.rows(Filter(failed=True))) == []
-    assert count_by(library.rows())["genre"] == {"drone": 2, "hiss": 2}
+    rows = list(library.entries())
+    assert [row.path for row in rows] == sorted(row.path for row in rows)
+    assert {row.genre for row in library.entries(genre="hiss")} == {"hiss"}
+    assert len(list(library.entries(folder=music / "album"))) == 2
+    assert len(list(library.entries(folder=music / "alb"))) == 0
+    middle = sorted(row.score for row in rows)[2]
+    assert len(list(library.entries(min_score=middle))) == 2
+    assert len(list(library.entries(max_score=middle))) == 3
+    assert list(library.entries(failed=True)) == []
+    assert count_by(library.entries())["genre"] == {"drone": 2, "hiss": 2}
 
 
 def test_wrong_paths_models_and_files(library: Library, music: Path, tmp_path: Path) -> None:
@@ -241,9 +240,9 @@ def test_a_decoder_crash_costs_its_file_only(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
     shutil.copy(music / "0.wav", music / "1 crash.wav")
     assert outcomes(library, music, plan) == {"classified": 4, "failed": 1}
-    (row,) = library.rows(Filter(failed=True))
-    assert row["error"] == "worker_crashed"
-    assert row["path"].endswith("1 crash.wav")
+    (row,) = library.entries(failed=True)
+    assert row.error == "worker_crashed"
+    assert row.path.endswith("1 crash.wav")
 
 
 SCAN = (
@@ -316,7 +315,7 @@ def test_copies_leave_excerpts_too(library: Library, tmp_path: Path, little_mode
     outcomes(library, folder, ScanOptions(model=str(little_model), workers=1))
     list(library.scan([folder / "a.wav"], full))
     outcomes(library, folder, full)
-    assert [row["excerpts"] for row in library.rows()] == [False, False]
+    assert [row.excerpts for row in library.entries()] == [False, False]
 
 
 def test_what_became_a_folder_is_gone_and_what_may_be_unplugged_has_not_moved(
@@ -326,7 +325,7 @@ def test_what_became_a_folder_is_gone_and_what_may_be_unplugged_has_not_moved(
     (music / "0.wav").unlink()
     (music / "0.wav").mkdir()
     outcomes(library, music, plan)
-    assert [Path(row["path"]).name for row in library.rows(Filter(missing=True))] == ["0.wav"]
+    assert [Path(row.path).name for row in library.entries(missing=True)] == ["0.wav"]
     shutil.copytree(music / "album", tmp_path / "backup")
     music.rename(tmp_path / "unplugged")
     assert outcomes(library, tmp_path / "backup", plan) == {"copied": 2}
@@ -334,10 +333,10 @@ def test_what_became_a_folder_is_gone_and_what_may_be_unplugged_has_not_moved(
 
 def test_another_scan_may_have_moved_the_row_before(tmp_path: Path) -> None:
     database = Database(tmp_path / "x.db")
-    database.upsert(LEAST_ROW)
+    database.upsert(MINIMAL_ENTRY)
     for _ in range(2):
         database.move("a", "b", size=1, mtime_ns=2)
-    assert [found["path"] for found in database.rows()] == ["b"]
+    assert [found.path for found in database.entries()] == ["b"]
     database.close()
 
 
@@ -353,7 +352,7 @@ def test_a_stranger_s_database_is_left_as_it_is(tmp_path: Path) -> None:
 
 def test_a_library_is_read_while_it_is_written(tmp_path: Path, music: Path, plan: ScanOptions) -> None:
     with Library(tmp_path / "one.db") as writing, Library(tmp_path / "one.db") as reading:
-        seen = [len(list(reading.rows())) for _ in writing.scan([music], plan)]
+        seen = [len(list(reading.entries())) for _ in writing.scan([music], plan)]
     assert seen == [1, 2, 3, 4]
 
 
@@ -361,13 +360,13 @@ def test_giving_up_a_scan_stops_it(library: Library, music: Path, plan: ScanOpti
     scan = library.scan([music], plan)
     next(scan)
     scan.close()
-    assert 1 <= len(list(library.rows())) < 4
+    assert 1 <= len(list(library.entries())) < 4
     assert sum(outcomes(library, music, plan).values()) == 4
 
 
 def test_put_replaces(tmp_path: Path) -> None:
     database = Database(tmp_path / "x.db")
-    database.upsert(LEAST_ROW | {"styles": {"pop": 0.5}})
-    database.upsert(LEAST_ROW | {"size": 3})
-    assert [(found["size"], found["styles"]) for found in database.rows()] == [(3, {"pop": 0.5})]
+    database.upsert(replace(MINIMAL_ENTRY, styles={"pop": 0.5}))
+    database.upsert(replace(MINIMAL_ENTRY, size=3, styles={"pop": 0.5}))
+    assert [(found.size, found.styles) for found in database.entries()] == [(3, {"pop": 0.5})]
     database.close()

@@ -1,4 +1,4 @@
-"""A library's genres in the files' tags: a dry run, the change, the way back."""
+"""A library's genres in the files' tags: preview, change, undo."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from genrescope.cli.main import app
 from genrescope.errors import DataError
-from genrescope.library.library import Library, ScanOptions, TagOptions
+from genrescope.library import Library, ScanOptions, TagOptions
 from genrescope.tagging import writer as tags
 from helpers.small_data import RATE, drone, hiss
 from helpers.sounds import MP3, encode, write
@@ -46,52 +46,52 @@ def contents(music: Path) -> dict[str, bytes]:
 
 def test_there_and_back(library: Library, music: Path, plan: ScanOptions) -> None:
     before = contents(music)
-    dry = list(library.tag())
+    dry = list(library.plan_tags())
     assert {Path(one.path).name: one.plan and one.plan.after for one in dry} == {
         "a.flac": ("Drone",), "b.m4a": ("Hiss",),
     }  # fmt: skip
     assert contents(music) == before
-    assert len(list(library.tag(write=True))) == 2
+    assert len(list(library.apply_tags())) == 2
     assert tags.read_genres(music / "a.flac") == ("Drone",)
     assert tags.read_genres(music / "c.mp3") == ("Own Choice",)
-    assert list(library.tag(write=True)) == []
+    assert list(library.apply_tags()) == []
     assert {one.status for one in library.scan([music], plan)} == {"unchanged"}
-    assert [one.done and one.done.how for one in library.untag()] == ["bytes", "bytes"]
+    assert [one.done and one.done.status for one in library.undo_tags()] == ["restored", "restored"]
     assert contents(music) == before
     assert {one.status for one in library.scan([music], plan)} == {"unchanged"}
-    assert list(library.untag()) == []
+    assert list(library.undo_tags()) == []
 
 
 def test_several_changes_are_undone_latest_first(library: Library, music: Path, tmp_path: Path) -> None:
     before = contents(music)
     words = tmp_path / "words.toml"
     words.write_text('[words]\ndrone = "Ambient > Drone"\nhiss = "Noise"\n')
-    list(library.tag(write=True))
-    list(library.tag(wording=TagOptions(vocabulary=words), write=True, overwrite=True))
+    list(library.apply_tags())
+    list(library.apply_tags(TagOptions(vocabulary=words), overwrite=True))
     assert tags.read_genres(music / "b.m4a") == ("Noise",)
     assert tags.read_genres(music / "c.mp3") == ("Drone",)
-    assert len(list(library.untag())) == 4
+    assert len(list(library.undo_tags())) == 4
     assert contents(music) == before
 
 
 def test_a_moved_file_is_undone_where_it_lies(library: Library, music: Path, plan: ScanOptions) -> None:
     before = contents(music)
-    list(library.tag(write=True))
+    list(library.apply_tags())
     (music / "a.flac").rename(music / "z.flac")
     assert {one.status for one in library.scan([music], plan)} == {"unchanged", "moved"}
-    assert [one.done and one.done.how for one in library.untag()] == ["bytes", "bytes"]
+    assert [one.done and one.done.status for one in library.undo_tags()] == ["restored", "restored"]
     assert (music / "z.flac").read_bytes() == before["a.flac"]
 
 
 def test_an_edited_file_gets_its_values_back(library: Library, music: Path) -> None:
-    list(library.tag(write=True))
+    list(library.apply_tags())
     import mutagen.flac
 
     edited = mutagen.flac.FLAC(music / "a.flac")
     edited["title"] = "a title"
     edited.save()
-    done = {Path(one.path).name: one.done and one.done.how for one in library.untag()}
-    assert done == {"a.flac": "values", "b.m4a": "bytes"}
+    done = {Path(one.path).name: one.done and one.done.status for one in library.undo_tags()}
+    assert done == {"a.flac": "reverted", "b.m4a": "restored"}
     assert tags.read_genres(music / "a.flac") == ()
     assert mutagen.flac.FLAC(music / "a.flac")["title"] == ["a title"]
 
@@ -100,22 +100,22 @@ def test_a_failed_undo_keeps_what_lies_behind_it(
     library: Library, music: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = contents(music)
-    list(library.tag(write=True))
-    list(library.tag(wording=TagOptions(genre_threshold=0.0), write=True, overwrite=True))
+    list(library.apply_tags())
+    list(library.apply_tags(TagOptions(genre_threshold=0.0), overwrite=True))
 
     def refuse(*_: object, **__: object) -> None:
         raise DataError("dataset_not_found", "not now", "later")
 
     with monkeypatch.context() as patch:
         patch.setattr("genrescope.library.tagging.tagging.undo", refuse)
-        assert len([one for one in library.untag() if one.error]) == 3  # one for each file
-    assert all(one.error is None for one in library.untag())
+        assert len([one for one in library.undo_tags() if one.error]) == 3  # one for each file
+    assert all(one.error is None for one in library.undo_tags())
     assert contents(music) == before
 
 
 def test_a_file_that_is_gone_is_an_error_and_the_rest_goes_on(library: Library, music: Path) -> None:
     (music / "a.flac").unlink()
-    ends = {Path(one.path).name: one.error and one.error.code for one in library.tag(write=True)}
+    ends = {Path(one.path).name: one.error and one.error.code for one in library.apply_tags()}
     assert ends == {"a.flac": "audio_missing", "b.m4a": None}
 
 
@@ -130,10 +130,10 @@ def test_a_kill_between_journal_and_file_is_harmless(
     monkeypatch.setattr(Path, "replace", killed)
     monkeypatch.setattr("os.replace", killed)
     with pytest.raises(KeyboardInterrupt):
-        list(library.tag(write=True))
+        list(library.apply_tags())
     monkeypatch.undo()
     assert contents(music) == before
-    assert [one.done and one.done.how for one in library.untag()] == ["already"]
+    assert [one.done and one.done.status for one in library.undo_tags()] == ["unchanged"]
     assert contents(music) == before
 
 
@@ -150,5 +150,5 @@ def test_the_commands(library: Library, music: Path) -> None:
     assert "1 files changed" in done.stderr
     assert tags.read_genres(music / "b.m4a") == ("Hiss",)
     back = runner.invoke(app, ["library", "untag", *place])
-    assert "(bytes)" in back.stdout
+    assert "(restored)" in back.stdout
     assert contents(music) == before

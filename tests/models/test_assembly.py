@@ -14,11 +14,12 @@ from genrescope import Classifier, datasets
 from genrescope.errors import ConfigError, ModelError
 from genrescope.labels import STYLES
 from genrescope.models import assembly
-from genrescope.models import model as models
+from genrescope.models import registry as models
 from genrescope.models.assembly import ModelHead
 from genrescope.models.backbones.efficientat import WIDTHS, EfficientAt
-from genrescope.models.model import Model, PackagedModel
+from genrescope.models.model import Model
 from genrescope.models.networks import initialize_weights
+from genrescope.models.registry import PackagedModel
 from genrescope.training import config
 from genrescope.training import run as training
 from genrescope.training.run import TrainingRun

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 
 from genrescope.errors import ModelError
 from genrescope.labels import STYLES
-from genrescope.models import model as models
+from genrescope.models import registry as models
 from genrescope.models.assembly import ModelHead
 from genrescope.models.model import Model, ModelInfo
 from genrescope.utils import package_data

@@ -41,10 +41,7 @@ def settings(name: str, weights: Path, *overrides: str) -> config.Config:
 
 def test_the_branches_of_mn04_are_as_wide_as_the_papers() -> None:
     backbone = backbones.Backbone(backbones.BACKBONES["mn04"].info, EfficientAt(WIDTHS["mn04"]))
-    network = transfer.build_pretrained(
-        "parallel-pretrained", backbone, mels=128, classes=10, dropout=0.0, frozen=False
-    )
-    assert isinstance(network, transfer.ParallelPretrained)
+    network = transfer.ParallelPretrained(backbone, 128, 10)
     assert network.output.in_features == 384 + 128
     assert network(torch.randn(2, 128, 200)).shape == (2, 10)
 
@@ -66,7 +63,7 @@ def test_it_learns_and_classifies_from_one_file(
     assert classifier.predict(song).genre == "hiss"
 
 
-def test_temperature_and_doubt_come_from_validation_or_the_settings(
+def test_temperature_and_threshold_come_from_validation_or_the_settings(
     weights: Path, little_music: Path, tmp_path: Path
 ) -> None:
     whole = datasets.load_dataset(little_music)
@@ -95,14 +92,7 @@ def test_temperature_and_doubt_come_from_validation_or_the_settings(
 
 
 def test_the_gru_beside_a_backbone_in_decibels_sees_levels(little_music: Path) -> None:
-    network = transfer.build_pretrained(
-        "parallel-pretrained",
-        backbones.load_backbone("student"),
-        mels=128,
-        classes=2,
-        dropout=0.0,
-        frozen=True,
-    ).eval()
+    network = transfer.ParallelPretrained(backbones.load_backbone("student"), 128, 2).eval()
     batch = torch.randn(6, 128, 60) * 10 - 40
     network.fit(batch)
     with torch.inference_mode():
@@ -121,9 +111,7 @@ def test_a_backbone_moves_at_its_own_rate(weights: Path) -> None:
     from genrescope.training.module import _parameter_groups
 
     backbone = backbones.load_backbone("mn01", weights=weights)
-    network = transfer.build_pretrained(
-        "parallel-pretrained", backbone, mels=128, classes=2, dropout=0.0, frozen=False
-    )
+    network = transfer.ParallelPretrained(backbone, 128, 2)
     own, borrowed = _parameter_groups(
         network, config.load_config(None, ["optimizer.backbone_lr_scale=0.1"]).optimizer
     )

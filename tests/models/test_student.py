@@ -20,7 +20,7 @@ from genrescope.training.distillation import targets as lessons
 from genrescope.training.distillation.targets import ShardSpec
 from genrescope.types import FloatArray, Track
 from helpers.small_data import drone, hiss
-from helpers.weights import settled_weights
+from helpers.weights import audioset_labels, settled_weights
 
 SPEC = features.SPECTROGRAM_LOG_MEL
 
@@ -54,7 +54,7 @@ def fresh(weights: Path) -> student.Student:
 
 
 def test_styles_are_audiosets_music_genres(shared: Path) -> None:
-    names = backbones.read_labels(shared / "weights" / "efficientat" / "audioset_classes.csv")
+    names = audioset_labels(shared / "weights" / "efficientat" / "audioset_classes.csv")
     assert names[STYLE_INDICES["techno"]] == "Techno"
     assert names[STYLE_INDICES["hip hop"]] == "Hip hop music"
     for style, index in STYLE_INDICES.items():

@@ -242,7 +242,7 @@ def test_paper_accuracies_are_matched_by_model_and_protocol() -> None:
 
 
 def test_calibration_and_coverage_are_in_the_report(tmp_path: Path) -> None:
-    trusted = evaluation("cnn", "fault-filtered", False, min_score=0.3)
+    trusted = evaluation("cnn", "fault-filtered", False, threshold=0.3)
     leaky = evaluation("svm", "track-random", True)
     level = trusted.levels[0]
     assert level.calibration is not None

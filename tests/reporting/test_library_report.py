@@ -4,27 +4,36 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
+from genrescope import LibraryEntry
+from genrescope.errors import GenrescopeError
 from genrescope.reporting import library_page, library_report
 from helpers.pages import SCRIPTS, chart_data, drawn
 
 
-def track(path: str, score: float, genre: str = "rock", **changes: Any) -> dict[str, Any]:
-    scores = {genre: score, "blues": 1 - score}
-    row = {
-        "path": path,
-        "genre": genre,
-        "score": score,
-        "unsure": score < 0.5,
-        "scores": scores,
-        "styles": {},
-    }
-    return row | {"seconds": 60.0, "model_name": "m", "error": None} | changes
+def track(
+    path: str, score: float, genre: str = "rock", *, styles: dict[str, float] | None = None
+) -> LibraryEntry:
+    return LibraryEntry(
+        path=path,
+        size=1,
+        mtime_ns=1,
+        model="0" * 64,
+        model_name="m",
+        seconds=60.0,
+        genre=genre,
+        score=score,
+        is_uncertain=score < 0.5,
+        scores={genre: score, "blues": 1 - score},
+        styles=styles or {},
+    )
 
 
-def failure(path: str) -> dict[str, Any]:
-    return {"path": path, "error": "audio_empty", "message": f"{path}: empty", "hint": "copy it again"}
+def failure(path: str) -> LibraryEntry:
+    problem = GenrescopeError("audio_empty", f"{path}: empty", "copy it again")
+    return LibraryEntry.from_error(
+        problem, path, size=1, mtime_ns=1, hash=None, model="0" * 64, model_name="m"
+    )
 
 
 def test_charts_count_genres_styles_and_scores() -> None:

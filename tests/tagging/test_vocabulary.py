@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genrescope.errors import ConfigError
+from genrescope.library import LibraryEntry
 from genrescope.tagging.vocabulary import LABELS, UncertainPolicy, Vocabulary
 from genrescope.types import Prediction
 
@@ -44,20 +46,20 @@ def loaded(folder: Path, text: str, **options: Any) -> Vocabulary:
     ],
 )
 def test_thresholds_choose_genres_then_styles(options: dict[str, Any], words: list[str]) -> None:
-    assert Vocabulary().genres_for(ANSWER.to_dict(), **options) == words
+    assert Vocabulary().genres_for(ANSWER, **options) == words
 
 
 @pytest.mark.parametrize(
     ("unsure", "words"), [("nothing", []), ("styles", ["Heavy Metal"]), ("all", ["Metal", "Heavy Metal"])]
 )
 def test_unsure_answers_give_nothing_unless_asked(unsure: UncertainPolicy, words: list[str]) -> None:
-    row = ANSWER.to_dict() | {"unsure": True}
-    assert Vocabulary().genres_for(row, style_threshold=0.5, uncertain=unsure) == words
+    answer = replace(ANSWER, threshold=0.9)
+    assert Vocabulary().genres_for(answer, style_threshold=0.5, uncertain=unsure) == words
 
 
 def test_error_rows_give_nothing() -> None:
-    row = {"path": "a", "error": {"code": "audio_empty", "message": "", "hint": ""}}
-    assert Vocabulary().genres_for(row, uncertain="all") == []
+    entry = LibraryEntry(path="a", size=0, mtime_ns=0, model="m", model_name="m", error="audio_empty")
+    assert Vocabulary().genres_for(entry, uncertain="all") == []
 
 
 @pytest.mark.parametrize(
@@ -74,12 +76,12 @@ def test_a_file_renames_drops_and_sorts(tmp_path: Path, head: str, words: list[s
     text = '\n[words]\nmetal = "Metal >  Heavy"\n'
     text += 'hiphop = ["Rap", "Urban"]\n"heavy metal" = ""\n"drum and bass" = ""\n"hip hop" = "rap"\n'
     vocabulary = loaded(tmp_path, head + text)
-    assert vocabulary.genres_for(ANSWER.to_dict(), genre_threshold=0.2, style_threshold=0.2) == words
+    assert vocabulary.genres_for(ANSWER, genre_threshold=0.2, style_threshold=0.2) == words
 
 
 def test_words_that_differ_in_case_only_are_one(tmp_path: Path) -> None:
     vocabulary = loaded(tmp_path, '[words]\nmetal = "Heavy"\n"heavy metal" = "HEAVY"\n')
-    assert vocabulary.genres_for(ANSWER.to_dict(), style_threshold=0.5) == ["Heavy"]
+    assert vocabulary.genres_for(ANSWER, style_threshold=0.5) == ["Heavy"]
 
 
 def test_labels_are_those_of_the_shipped_models_or_ones_own(tmp_path: Path) -> None:
@@ -87,8 +89,8 @@ def test_labels_are_those_of_the_shipped_models_or_ones_own(tmp_path: Path) -> N
     text = '[words]\nschlager = "Schlager & Volksmusik"\n'
     with pytest.raises(ConfigError, match="schlager"):
         loaded(tmp_path, text)
-    row = ANSWER.to_dict() | {"genre": "schlager", "scores": {"schlager": 1.0}}
-    assert loaded(tmp_path, text, labels=["schlager"]).genres_for(row) == ["Schlager & Volksmusik"]
+    answer = replace(ANSWER, scores={"schlager": 1.0})
+    assert loaded(tmp_path, text, labels=["schlager"]).genres_for(answer) == ["Schlager & Volksmusik"]
 
 
 @pytest.mark.parametrize(
@@ -126,10 +128,13 @@ def test_words_are_few_distinct_and_do_not_hang_on_the_order_of_a_row(
     genres: dict[str, float], styles: dict[str, float], low: float, style: float, most: int
 ) -> None:
     best = max(genres, key=lambda name: (genres[name], name))
-    row = {"genre": best, "score": genres[best], "unsure": False, "scores": genres, "styles": styles}
-    turned = row | {"scores": dict(reversed(genres.items())), "styles": dict(reversed(styles.items()))}
-    words = Vocabulary().genres_for(row, genre_threshold=low, style_threshold=style, max_genres=most)
+    entry = LibraryEntry(
+        path="a", size=0, mtime_ns=0, model="m", model_name="m",
+        genre=best, score=genres[best], scores=genres, styles=styles,
+    )  # fmt: skip
+    reordered = replace(entry, scores=dict(reversed(genres.items())), styles=dict(reversed(styles.items())))
+    words = Vocabulary().genres_for(entry, genre_threshold=low, style_threshold=style, max_genres=most)
     assert words == Vocabulary().genres_for(
-        turned, genre_threshold=low, style_threshold=style, max_genres=most
+        reordered, genre_threshold=low, style_threshold=style, max_genres=most
     )
     assert len({word.casefold() for word in words}) == len(words) <= most

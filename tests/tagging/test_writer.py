@@ -61,11 +61,11 @@ def test_the_old_bytes_come_back(song: Path) -> None:
         contents.append(song.read_bytes())
     for change, content, old in zip(changes[::-1], contents[::-1], contents[-2::-1], strict=False):
         assert song.read_bytes() == content
-        stored = tags.TagChange.from_row(json.loads(json.dumps(change.row())))
+        stored = tags.TagChange.from_dict(json.loads(json.dumps(change.to_dict())))
         assert stored == change
-        assert tags.undo(stored) == tags.UndoResult("bytes", change.before)
+        assert tags.undo(stored) == tags.UndoResult("restored", change.before)
         assert song.read_bytes() == old
-    assert tags.undo(changes[0]).how == "already"
+    assert tags.undo(changes[0]).status == "unchanged"
 
 
 def test_a_way_back_is_small(song: Path) -> None:
@@ -76,7 +76,7 @@ def test_a_file_edited_since_gets_its_old_genres_back(song: Path) -> None:
     tags.write_genres(song, ["Jazz"])
     change = tags.write_genres(song, GENRES)
     edit_title(song)
-    assert tags.undo(change) == tags.UndoResult("values", ("Jazz",))
+    assert tags.undo(change) == tags.UndoResult("reverted", ("Jazz",))
     assert tags.read_genres(song) == ("Jazz",)
     assert "Another" in str(tagged.other_tags(song))
 
@@ -99,10 +99,10 @@ def test_genres_chosen_since_are_kept(flac: Path) -> None:
 
 def test_where_too_much_differs_values_come_back(flac: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = patch.create_delta
-    monkeypatch.setattr(patch, "create_delta", lambda old, new: real(old, new, most=0))
+    monkeypatch.setattr(patch, "create_delta", lambda old, new: real(old, new, max_bytes=0))
     change = tags.write_genres(flac, GENRES)
     assert change.patch.data is None
-    assert tags.undo(change) == tags.UndoResult("values", ())
+    assert tags.undo(change) == tags.UndoResult("reverted", ())
 
 
 def test_a_moved_file_can_be_undone(flac: Path) -> None:
@@ -112,7 +112,7 @@ def test_a_moved_file_can_be_undone(flac: Path) -> None:
     with pytest.raises(GenrescopeError) as caught:
         tags.undo(change)
     assert caught.value.code == "audio_missing"
-    assert tags.undo(change, path=moved).how == "bytes"
+    assert tags.undo(change, path=moved).status == "restored"
     assert moved.read_bytes() == content
 
 
@@ -233,7 +233,7 @@ def test_damaged_files_are_told_apart_and_left_alone(song: Path) -> None:
             content[random.randrange(min(len(content), 600))] = random.randrange(256)
         song.write_bytes(content)
         with suppress_known_failures():
-            assert tags.undo(tags.write_genres(song, GENRES)).how == "bytes"
+            assert tags.undo(tags.write_genres(song, GENRES)).status == "restored"
         assert song.read_bytes() == content
     assert list(song.parent.iterdir()) == [song]
 
@@ -281,7 +281,7 @@ def test_the_info_list_of_a_wav_file_counts_where_nothing_else_speaks(
     assert change.before == ("Blues",)
     assert tags.read_genres(song) == ("Rock",)
     assert entries in song.read_bytes()
-    assert tags.undo(change).how == "bytes"
+    assert tags.undo(change).status == "restored"
 
 
 @pytest.mark.parametrize("form", ["mp3-id3v2.4", "mp3-id3v2.3", "flac", "m4a", "wav"])
@@ -301,7 +301,7 @@ def test_any_words_arrive_or_are_refused(forms: dict[str, Path], tmp_path: Path,
             assert failure.code == "tags_not_representable", failure  # noqa: PT017
         else:
             assert tags.read_genres(song) == tuple(genres)
-            assert tags.undo(change).how in ("bytes", "already")
+            assert tags.undo(change).status in ("restored", "unchanged")
         assert song.read_bytes() == content
 
     check()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import signal
@@ -21,12 +22,17 @@ from genrescope.models.model import Model
 from genrescope.training import config
 from genrescope.training import run as training
 from genrescope.training import trainer as fitting
-from genrescope.training.task import prepare_task
+from genrescope.training.builders import create_builder
+from genrescope.training.task import Task, prepare_task
 from helpers.small_data import LITTLE
 
 
 def settings(name: str, *overrides: str) -> config.Config:
     return config.load_config(name, [*LITTLE, "split.protocol=artist-grouped", *overrides])
+
+
+def prepared(dataset: datasets.Dataset, chosen: config.Config) -> Task:
+    return prepare_task(dataset, chosen, create_builder(chosen).feature_spec())
 
 
 @pytest.mark.parametrize("name", ["lstm", "crnn", "parallel", "cnn"])
@@ -73,19 +79,25 @@ def test_the_model_file_tells_where_it_comes_from(little_music: Path, tmp_path: 
 
 
 KILLED = """
-import os, signal, sys
+import logging, os, signal, sys
 from pathlib import Path
 from genrescope import datasets, training
 chosen = training.load_config("cnn", sys.argv[3:])
-def watch(line):
-    if line.startswith("epoch 2/"):
-        os.kill(os.getpid(), signal.SIGKILL)
-training.train(datasets.load_dataset(Path(sys.argv[1])), chosen, Path(sys.argv[2]), on_progress=watch)
+class Watch(logging.Handler):
+    def emit(self, record):
+        if record.getMessage().startswith("epoch 2/"):
+            os.kill(os.getpid(), signal.SIGKILL)
+logger = logging.getLogger("genrescope.training")
+logger.setLevel(logging.INFO)
+logger.addHandler(Watch())
+training.train(datasets.load_dataset(Path(sys.argv[1])), chosen, Path(sys.argv[2]))
 """
 
 
 @pytest.mark.parametrize("schedule", ["one-cycle", "plateau"])
-def test_killed_and_resumed_is_as_never_killed(schedule: str, little_music: Path, tmp_path: Path) -> None:
+def test_killed_and_resumed_is_as_never_killed(
+    schedule: str, little_music: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     overrides = [*LITTLE, "split.protocol=artist-grouped", "train.epochs=4", f"optimizer.schedule={schedule}"]
     arguments = [str(little_music), str(tmp_path / "killed"), *overrides]
     killed = subprocess.run([sys.executable, "-c", KILLED, *arguments], capture_output=True)
@@ -93,12 +105,14 @@ def test_killed_and_resumed_is_as_never_killed(schedule: str, little_music: Path
     assert not (tmp_path / "killed" / "model.onnx").exists()
     before = json.loads((tmp_path / "killed" / "split.json").read_text())
 
-    lines: list[str] = []
+    caplog.set_level(logging.INFO, "genrescope.training")
     dataset, chosen = datasets.load_dataset(little_music), config.load_config("cnn", overrides)
-    resumed = training.train(dataset, chosen, tmp_path / "killed", on_progress=lines.append)
+    resumed = training.train(dataset, chosen, tmp_path / "killed")
+    lines = caplog.messages.copy()
     whole = training.train(dataset, chosen, tmp_path / "whole")
 
     assert json.loads((tmp_path / "killed" / "split.json").read_text()) == before
+    assert any(line.startswith("epoch 4/4: ") for line in lines)
     assert not any(line.startswith("epoch 1/") for line in lines)
     assert resumed.curves == whole.curves
     assert resumed.model.read_bytes() == whole.model.read_bytes()
@@ -147,8 +161,8 @@ def test_a_loss_that_is_no_number_ends_the_run(little_music: Path, tmp_path: Pat
 
 def test_joined_validation_is_trained_on(little_music: Path) -> None:
     dataset = datasets.load_dataset(little_music)
-    apart = prepare_task(dataset, settings("cnn"))
-    joined = prepare_task(dataset, settings("cnn", "split.train_on_validation=true"))
+    apart = prepared(dataset, settings("cnn"))
+    joined = prepared(dataset, settings("cnn", "split.train_on_validation=true"))
     assert len(joined.split.validation) == 0
     assert set(joined.split.train) == {*apart.split.train, *apart.split.validation}
     np.testing.assert_array_equal(joined.split.test, apart.split.test)
@@ -162,7 +176,7 @@ def test_the_exported_graph_is_the_network(little_music: Path, tmp_path: Path) -
     run = training.train(dataset, chosen, tmp_path / "run")
     from genrescope.models import networks
 
-    task = prepare_task(dataset, chosen)
+    task = prepared(dataset, chosen)
     network = networks.build_network(
         "parallel", features=128, frames=task.examples.width, classes=2, dropout=0.3
     )

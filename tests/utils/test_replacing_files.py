@@ -62,12 +62,12 @@ def test_time_permissions_and_attributes_stay(flac: Path) -> None:
     assert (new.st_mtime_ns, new.st_mode) == (old.st_mtime_ns, old.st_mode)
     assert (new.st_uid, new.st_gid) == (old.st_uid, old.st_gid)
     assert not attributes or os.getxattr(flac, "user.rating") == b"5"
-    assert tags.undo(change).how == "bytes"
+    assert tags.undo(change).status == "restored"
     assert flac.stat().st_mtime_ns > old.st_mtime_ns
     change = tags.write_genres(flac, GENRES)
     assert flac.stat().st_mtime_ns > old.st_mtime_ns
     os.utime(flac, ns=(10**18, 10**18))
-    assert tags.undo(change, keep_mtime=True).how == "bytes"
+    assert tags.undo(change, keep_mtime=True).status == "restored"
     assert flac.stat().st_mtime_ns == change.mtime_before
 
 
@@ -115,7 +115,7 @@ def test_links_are_followed_and_other_names_keep_the_old_file(flac: Path) -> Non
     assert link.is_symlink()
     assert tags.read_genres(flac) == tuple(GENRES)
     assert second.read_bytes() == content
-    assert tags.undo(change).how == "bytes"
+    assert tags.undo(change).status == "restored"
     assert link.is_symlink()
     assert flac.read_bytes() == content
 
@@ -125,8 +125,8 @@ def test_the_longest_name_and_names_that_are_not_utf8(forms: dict[str, Path], tm
         song = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
         shutil.copy2(forms["flac-bare"], song)
         change = tags.write_genres(song, GENRES)
-        stored = tags.TagChange.from_row(json.loads(json.dumps(change.row())))
-        assert tags.undo(stored).how == "bytes"
+        stored = tags.TagChange.from_dict(json.loads(json.dumps(change.to_dict())))
+        assert tags.undo(stored).status == "restored"
 
 
 def test_a_file_written_meanwhile_is_not_replaced(flac: Path) -> None:
@@ -152,7 +152,7 @@ def test_a_change_is_journalled_before_it_happens(flac: Path) -> None:
     with pytest.raises(RuntimeError):
         tags.write_genres(flac, GENRES, journal=crash)
     assert flac.read_bytes() == content
-    assert tags.undo(seen[0]).how == "already"
+    assert tags.undo(seen[0]).status == "unchanged"
     assert tags.write_genres(flac, GENRES, journal=seen.append) == seen[1]
 
 

@@ -14,7 +14,10 @@ COMMANDS: Mapping[tuple[str, ...], tuple[str, ...]] = {
     ("distil",): ("distill",),
     ("features",): ("plot-features",),
     ("fetch",): ("models", "download"),
+    ("library", "show"): ("library", "list"),
 }
+
+_FILTERS = {"--under": "--folder", "--unsure": "--uncertain", "--sure": "--certain"}
 
 # New words of a command -> its old options -> their new names.
 OPTIONS: Mapping[tuple[str, ...], Mapping[str, str]] = {
@@ -22,6 +25,19 @@ OPTIONS: Mapping[tuple[str, ...], Mapping[str, str]] = {
     ("train",): {"--run": "--run-dir"},
     ("distill",): {"--run": "--run-dir", "--files": "--shards"},
     ("evaluate",): {"--kind": "--input"},
+    ("library", "scan"): {"--retry": "--retry-failed"},
+    ("library", "list"): {**_FILTERS, "--gone": "--missing", "--errors": "--failed"},
+    ("library", "stats"): {"--under": "--folder"},
+    ("library", "export"): _FILTERS,
+    ("library", "report"): {"--under": "--folder"},
+    ("library", "tag"): {
+        "--under": "--folder",
+        "--min-score": "--genre-threshold",
+        "--styles": "--style-threshold",
+        "--most": "--max-genres",
+        "--unsure": "--uncertain",
+    },
+    ("library", "untag"): {"--under": "--folder"},
     ("serve",): {
         "--queue": "--max-queue",
         "--max-megabytes": "--max-upload-mb",
@@ -63,11 +79,11 @@ def modernize(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 def _rename_command(words: list[str]) -> tuple[list[str], list[str]]:
     for old, new in COMMANDS.items():
         if tuple(words[: len(old)]) == old:
-            return [*new, *words[len(old) :]], [_notice(" ".join(old), " ".join(new))]
+            return [*new, *words[len(old) :]], [notice(" ".join(old), " ".join(new))]
     if words == ["models"]:
-        return ["models", "list"], [_notice("models", "models list")]
+        return ["models", "list"], [notice("models", "models list")]
     if words[:1] == ["models"] and not words[1].startswith("-") and words[1] not in _MODELS_COMMANDS:
-        return ["models", "show", *words[1:]], [_notice("models NAME", "models show NAME")]
+        return ["models", "show", *words[1:]], [notice("models NAME", "models show NAME")]
     return words, []
 
 
@@ -79,9 +95,16 @@ def _rename_options(words: list[str], renamed: Mapping[str, str]) -> tuple[list[
         name, equals, value = word.partition("=")
         if name in renamed:
             result[index] = renamed[name] + equals + value
-            notices.append(_notice(name, renamed[name]))
+            notices.append(notice(name, renamed[name]))
     return result, notices
 
 
-def _notice(old: str, new: str) -> str:
+def notice(old: str, new: str) -> str:
+    """Return the line that tells the new name of an old word.
+
+    Parameters
+    ----------
+    old, new : str
+        The word of version 0.1, and today's.
+    """
     return f"genrescope: {old!r} is now {new!r}; the old word goes in the next release"

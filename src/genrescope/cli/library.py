@@ -1,4 +1,4 @@
-"""The commands about a whole library: parse, one call, print."""
+"""The commands of ``genrescope library``: parse, call the library once, print."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genrescope.library import Filter
+from genrescope.cli import deprecated
 
 if TYPE_CHECKING:
     from genrescope.library import Library
@@ -47,7 +47,7 @@ class GroupBy(StrEnum):
 
 
 class UncertainPolicyOption(StrEnum):
-    """What ``library tag`` writes for doubtful answers."""
+    """What ``library tag`` writes for uncertain answers."""
 
     nothing = "nothing"
     styles = "styles"
@@ -55,7 +55,7 @@ class UncertainPolicyOption(StrEnum):
 
 
 class OutputFormat(StrEnum):
-    """How ``library show`` prints."""
+    """How ``library list`` prints."""
 
     table = "table"
     jsonl = "jsonl"
@@ -70,8 +70,13 @@ MinScore = Annotated[
 MaxScore = Annotated[
     float | None, typer.Option(min=0, max=1, help="Only tracks whose genre has this score or less.")
 ]
-Under = Annotated[Path | None, typer.Option(help="Only files in this folder.")]
-Unsure = Annotated[bool | None, typer.Option("--unsure/--sure", help="Only doubtful, or only sure answers.")]
+Folder = Annotated[Path | None, typer.Option(help="Only files in this folder.")]
+Uncertain = Annotated[
+    bool | None,
+    typer.Option(
+        "--uncertain/--certain", help="Only answers below the model's threshold, or only the others."
+    ),
+]
 
 
 @app.command()
@@ -79,53 +84,59 @@ def scan(
     paths: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders, or files.")],
     db: Db = None,
     model: Annotated[
-        str, typer.Option("--model", "-m", help="A name from 'genrescope models list', or a .onnx file.")
+        str, typer.Option("--model", "-m", help="A name from 'genrescope models', or a .onnx file.")
     ] = "default",
     excerpts: Annotated[
         bool,
-        typer.Option("--excerpts/--full", help="Hear some places of long tracks, or all of every track."),
+        typer.Option("--excerpts/--full", help="Analyze excerpts of long tracks, or all of every track."),
     ] = True,
     workers: Annotated[
         int | None, typer.Option(min=1, max=256, help="Processes. Default: one for each core.")
     ] = None,
-    retry: Annotated[bool, typer.Option("--retry", help="Try files again that failed before.")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try files again that failed before.")
+    ] = False,
     timeout: Annotated[float, typer.Option(min=0.001, help="Seconds that one file may take.")] = 1800.0,
 ) -> None:
-    """Hear what is new or changed, and keep the answers. Stop it as you please: the same command goes on.
+    """Classify what is new or changed, and keep the answers. It may be stopped: the same command goes on.
 
-    Exit status: 0 all done, 1 some files failed (the others are there), 2 bad use, 130 interrupted.
+    Exit status: 0 all done, 1 some files failed (the others are there), 2 wrong usage, 130 interrupted.
     """
     from rich.console import Console
 
     from genrescope.cli.progress import ScanProgress
     from genrescope.library import Library, ScanOptions
 
-    plan = ScanOptions(model=model, excerpts=excerpts, workers=workers, retry_failed=retry, timeout=timeout)
-    watch = ScanProgress(paths, Console(stderr=True))
+    options = ScanOptions(
+        model=model, excerpts=excerpts, workers=workers, retry_failed=retry_failed, timeout=timeout
+    )
+    progress = ScanProgress(paths, Console(stderr=True))
     with Library(db) as library:
         try:
-            for _ in watch.track(library.scan(paths, plan)):
+            for _ in progress.track(library.scan(paths, options)):
                 pass
         except KeyboardInterrupt:
-            typer.echo(f"interrupted: {watch.summary()}; the same command goes on from here", err=True)
+            typer.echo(f"interrupted: {progress.summary()}; the same command goes on from here", err=True)
             raise typer.Exit(130) from None
-        typer.echo(f"{watch.summary()}\nlibrary: {library.database.path}", err=True)
-    if watch.counts["failed"]:
+        typer.echo(f"{progress.summary()}\nlibrary: {library.database.path}", err=True)
+    if progress.counts["failed"]:
         raise typer.Exit(1)
 
 
-@app.command()
-def show(
+@app.command("list")
+def list_entries(
     db: Db = None,
     genre: Genres = None,
     style: Styles = None,
     min_score: MinScore = None,
     max_score: MaxScore = None,
-    under: Under = None,
-    unsure: Unsure = None,
-    errors: Annotated[bool, typer.Option("--errors", help="Only files that could not be read.")] = False,
-    gone: Annotated[bool, typer.Option("--gone", help="Only files that are no longer there.")] = False,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
+    folder: Folder = None,
+    uncertain: Uncertain = None,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Only files that could not be classified.")
+    ] = False,
+    missing: Annotated[bool, typer.Option("--missing", help="Only files that are no longer there.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most this number of files.")] = None,
     format: Annotated[
         OutputFormat | None,
         typer.Option("--format", "-f", help="Default: table on a terminal, jsonl otherwise."),
@@ -137,11 +148,19 @@ def show(
     from rich.console import Console
 
     from genrescope.cli import output
-    from genrescope.library import as_answer
 
-    wanted = _filter(genre, style, min_score, max_score, under, unsure, failed=errors or None, gone=gone)
     with _library(db) as library:
-        rows = map(as_answer, islice(library.rows(wanted), limit))
+        found = library.entries(
+            genre=genre or (),
+            style=style or (),
+            min_score=min_score,
+            max_score=max_score,
+            folder=folder,
+            uncertain=uncertain,
+            failed=failed or None,
+            missing=missing,
+        )
+        rows = (entry.to_dict() for entry in islice(found, limit))
         if (
             format or (OutputFormat.table if sys.stdout.isatty() else OutputFormat.jsonl)
         ) is OutputFormat.table:
@@ -154,7 +173,7 @@ def show(
 def stats(
     db: Db = None,
     min_score: MinScore = None,
-    under: Under = None,
+    folder: Folder = None,
 ) -> None:
     """Count tracks by genre, style and format, with bars."""
     from rich.console import Console
@@ -163,7 +182,7 @@ def stats(
     from genrescope.library import count_by
 
     with _library(db) as library:
-        counts = count_by(library.rows(_filter(None, None, min_score, None, under, None)))
+        counts = count_by(library.entries(min_score=min_score, folder=folder))
     output.render_counts(counts, Console())
 
 
@@ -180,8 +199,8 @@ def export(
     style: Styles = None,
     min_score: MinScore = None,
     max_score: MaxScore = None,
-    under: Under = None,
-    unsure: Unsure = None,
+    folder: Folder = None,
+    uncertain: Uncertain = None,
 ) -> None:
     """Write the answers for other programs: tables, or playlists by genre or style."""
     import io
@@ -198,34 +217,48 @@ def export(
             "invalid_argument", f"{format} needs a place to be written to", f"name a {kind} with --output"
         )
     with _library(db) as library:
-        rows = library.rows(_filter(genre, style, min_score, max_score, under, unsure))
+        entries = library.entries(
+            genre=genre or (),
+            style=style or (),
+            min_score=min_score,
+            max_score=max_score,
+            folder=folder,
+            uncertain=uncertain,
+        )
         if format is ExportFormat.m3u8 and output is not None:
-            for path in collection.write_playlists(rows, output, by=by.value):
+            for path in collection.write_playlists(entries, output, by=by.value):
                 typer.echo(f"playlist: {path}", err=True)
         elif format is ExportFormat.parquet and output is not None:
-            collection.write_parquet(rows, output)
+            collection.write_parquet(entries, output)
         else:
             write = collection.write_csv if format is ExportFormat.csv else collection.write_jsonl
             stream = sys.stdout if output is None else io.StringIO()
-            write(rows, stream)
+            write(entries, stream)
             if output is not None and isinstance(stream, io.StringIO):
                 utils.write_atomic(output, stream.getvalue())
 
 
 @app.command()
 def report(
-    output: Annotated[Path, typer.Argument(help="An .html file to write.")],
+    path: Annotated[Path | None, typer.Argument(hidden=True)] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="An .html file to write.")] = None,
     db: Db = None,
-    under: Under = None,
+    folder: Folder = None,
 ) -> None:
-    """Write one page: charts, uncertain tracks, and what could not be read."""
+    """Write one page: charts, uncertain tracks, and what could not be classified."""
     from genrescope import reporting, utils
+    from genrescope.errors import ConfigError
 
+    if output is None and path is not None:
+        typer.echo(deprecated.notice("library report FILE", "library report --output FILE"), err=True)
+        output = path
+    if output is None:
+        raise ConfigError(
+            "invalid_argument", "a report needs a file to be written to", "name an .html file with --output"
+        )
     utils.check_output(output, ".html", ".htm")
     with _library(db) as library:
-        page = reporting.library_page(
-            library.rows(_filter(None, None, None, None, under, None)), title="Library"
-        )
+        page = reporting.library_page(library.entries(folder=folder), title="Library")
     utils.write_atomic(output, page)
     typer.echo(f"report: {output}", err=True)
 
@@ -233,45 +266,57 @@ def report(
 @app.command()
 def tag(
     db: Db = None,
-    write: Annotated[bool, typer.Option("--write", help="Do it. Without: show what would change.")] = False,
+    write: Annotated[
+        bool, typer.Option("--write", help="Write the files. Without it, only show what would change.")
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace genres that files have already.")
     ] = False,
     vocabulary: Annotated[
         Path | None, typer.Option(help="Your own words for genres: a .toml file, see docs/tagging.md.")
     ] = None,
-    min_score: Annotated[
+    genre_threshold: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Every genre with this score or more. Default: the best one."),
+        typer.Option(min=0, max=1, help="Write every genre with this score or more. Default: the best one."),
     ] = None,
-    styles: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Also every style with this probability or more.")
+    style_threshold: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Also write every style with this probability or more."),
     ] = None,
-    most: Annotated[int | None, typer.Option(min=1, help="So many genres at most.")] = None,
-    unsure: Annotated[
-        UncertainPolicyOption, typer.Option(help="What to write for doubtful answers.")
+    max_genres: Annotated[
+        int | None, typer.Option(min=1, help="Write at most this number of genres.")
+    ] = None,
+    uncertain: Annotated[
+        UncertainPolicyOption, typer.Option(help="What to write for uncertain answers.")
     ] = UncertainPolicyOption.nothing,
     keep_mtime: Annotated[
         bool, typer.Option("--keep-mtime", help="Files keep their time of modification.")
     ] = False,
     genre: Genres = None,
     style: Styles = None,
-    under: Under = None,
+    folder: Folder = None,
 ) -> None:
-    """Write genres into the files' tags: first a dry run, with --write in earnest. 'untag' takes it back."""
+    """Show which genres would be written into tags; with --write, write them. 'untag' undoes it."""
     from rich.console import Console
 
     from genrescope.cli import output
     from genrescope.library import TagOptions
 
-    wording = TagOptions(vocabulary, min_score, styles, most, unsure.value)
+    options = TagOptions(vocabulary, genre_threshold, style_threshold, max_genres, uncertain.value)
     with _library(db) as library:
-        found = library.tag(
-            _filter(genre, style, None, None, under, None),
-            wording,
-            write=write,
-            overwrite=overwrite,
-            keep_mtime=keep_mtime,
+        found = (
+            library.apply_tags(
+                options,
+                overwrite=overwrite,
+                keep_mtime=keep_mtime,
+                genre=genre or (),
+                style=style or (),
+                folder=folder,
+            )
+            if write
+            else library.plan_tags(
+                options, overwrite=overwrite, genre=genre or (), style=style or (), folder=folder
+            )
         )
         changed, failed = output.render_tagged(found, Console(soft_wrap=True))
     done = "changed" if write else "would change; --write does it"
@@ -283,21 +328,21 @@ def tag(
 @app.command()
 def untag(
     db: Db = None,
-    under: Under = None,
+    folder: Folder = None,
     keep_mtime: Annotated[
         bool, typer.Option("--keep-mtime", help="Bring the old time of modification back too.")
     ] = False,
 ) -> None:
-    """Take back what 'tag --write' wrote: byte for byte where the files were not edited since."""
+    """Undo what 'tag --write' wrote: byte for byte where the files were not edited since."""
     from rich.console import Console
 
     from genrescope.cli import output
 
     with _library(db) as library:
         done, failed = output.render_untagged(
-            library.untag(under, keep_mtime=keep_mtime), Console(soft_wrap=True)
+            library.undo_tags(folder, keep_mtime=keep_mtime), Console(soft_wrap=True)
         )
-    typer.echo(f"{done} changes taken back" + (f", {failed} failed" if failed else ""), err=True)
+    typer.echo(f"{done} changes undone" + (f", {failed} failed" if failed else ""), err=True)
     if failed:
         raise typer.Exit(1)
 
@@ -310,20 +355,6 @@ def _library(db: Path | None) -> Library:
     path = db or default_path()
     if not path.exists():
         raise DataError(
-            "dataset_not_found", f"{path}: no library is there", "begin one: genrescope library scan DIR"
+            "dataset_not_found", f"{path}: no library is there", "create one: genrescope library scan DIR"
         )
     return Library(path)
-
-
-def _filter(
-    genre: list[str] | None,
-    style: list[str] | None,
-    min_score: float | None,
-    max_score: float | None,
-    under: Path | None,
-    unsure: bool | None,
-    *,
-    failed: bool | None = None,
-    gone: bool = False,
-) -> Filter:
-    return Filter(tuple(genre or ()), tuple(style or ()), min_score, max_score, under, unsure, failed, gone)

@@ -315,7 +315,7 @@ def render_untagged(found: Iterable[UntagResult], console: Console) -> tuple[int
             continue
         done += 1
         genres = ", ".join(undone.genres) or "no genre"
-        console.print(f"{_escape(path)}: {_escape(genres)} [dim]({undone.how})[/dim]", highlight=False)
+        console.print(f"{_escape(path)}: {_escape(genres)} [dim]({undone.status})[/dim]", highlight=False)
     return done, failed
 
 

@@ -1,4 +1,4 @@
-"""A scan as a person sees it: a bar on a terminal, a line now and then elsewhere, and what came of it."""
+"""The progress of a scan: a bar on a terminal, a line every ten seconds elsewhere, and a summary."""
 
 from __future__ import annotations
 
@@ -22,20 +22,21 @@ _FILES = ("classified", "failed", "unchanged", "moved", "copied")
 
 
 class ScanProgress:
-    """Passes on what a scan yields, and says how it goes, how fast, and what failed.
+    """Passes on what a scan yields, and shows how far it is, how fast, and what failed.
 
     Parameters
     ----------
     roots : list of Path
-        What is scanned: counted beside the scan, to tell how long it will take.
+        What is scanned: counted beside the scan, to estimate the time left.
     console : Console
+        Where it is shown.
     """
 
     def __init__(self, roots: list[Path], console: Console) -> None:
         self.counts: Counter[str] = Counter()
         self._roots = roots
         self._console = console
-        self._begun = self._last_line = time.monotonic()
+        self._started = self._last_line = time.monotonic()
         self._bar: Progress | None = None
 
     @property
@@ -44,25 +45,33 @@ class ScanProgress:
         return sum(self.counts[name] for name in _FILES)
 
     def track(self, scanned: Iterator[ScanResult]) -> Iterator[ScanResult]:
-        """Yield what ``scanned`` yields."""
+        """Yield what ``scanned``, the results of a scan, yields."""
         with self._shown():
-            for one in scanned:
-                self.counts[one.status] += 1
-                if one.status == "unchanged" and one.row is not None and one.row["error"] is not None:
+            for result in scanned:
+                self.counts[result.status] += 1
+                if (
+                    result.status == "unchanged"
+                    and result.entry is not None
+                    and result.entry.error is not None
+                ):
                     self.counts["known errors"] += 1
-                self._tell(one)
-                self._advance(one)
-                yield one
+                self._report(result)
+                self._advance(result)
+                yield result
 
     def summary(self) -> str:
         """Return what came of it, in a few words."""
-        seconds = time.monotonic() - self._begun
+        seconds = time.monotonic() - self._started
         done = self.counts["classified"] + self.counts["failed"]
         speed = f", {done / seconds:.1f} files/s" if done else ""
         words = ", ".join(f"{self.counts[name]} {name}" for name in _FILES if self.counts[name]) or "no audio"
-        aside = f"; {self.counts['other']} other files passed over" if self.counts["other"] else ""
+        aside = f"; {self.counts['skipped']} other files skipped" if self.counts["skipped"] else ""
         known = self.counts["known errors"]
-        aside += f"; {known} of the unchanged could not be read before (--retry tries again)" if known else ""
+        aside += (
+            f"; {known} of the unchanged could not be read before (--retry-failed tries again)"
+            if known
+            else ""
+        )
         closed = self.counts["unreadable"]
         aside += f"; {closed} folders may not be read" if closed else ""
         return f"{words} in {seconds:.0f} s{speed}{aside}"
@@ -83,21 +92,21 @@ class ScanProgress:
         if self._bar is not None:
             self._bar.update(self._task, total=total)
 
-    def _tell(self, one: ScanResult) -> None:
-        if one.status == "unreadable":
-            self._print(f"{one.path}: this folder may not be read")
-        if one.status == "failed" and one.row is not None:
-            self._print(one.row["message"])
+    def _report(self, result: ScanResult) -> None:
+        if result.status == "unreadable":
+            self._print(f"{result.path}: this folder may not be read")
+        if result.status == "failed" and result.entry is not None and result.entry.message is not None:
+            self._print(result.entry.message)
 
     def _print(self, line: str) -> None:
         console = self._bar.console if self._bar else self._console
         console.print(escape(printable(line)), highlight=False, soft_wrap=True)
 
-    def _advance(self, one: ScanResult) -> None:
-        if one.status not in _FILES:
+    def _advance(self, result: ScanResult) -> None:
+        if result.status not in _FILES:
             return
         if self._bar is not None:
-            speed = self.files / max(1e-3, time.monotonic() - self._begun)
+            speed = self.files / max(1e-3, time.monotonic() - self._started)
             self._bar.update(self._task, advance=1, speed=f"{speed:.1f}", errors=self.counts["failed"])
         elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()

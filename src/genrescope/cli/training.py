@@ -45,7 +45,6 @@ def train(
             chosen,
             run_dir or Path("runs") / run_name,
             cache=utils.cache_folder("features"),
-            on_progress=_print_progress,
             progress_bar=sys.stderr.isatty(),
         )
     output.render_evaluation(result.evaluation)

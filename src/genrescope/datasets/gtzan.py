@@ -1,7 +1,6 @@
 """GTZAN: its layouts on disk, and what the literature knows of it (artists, replicas, published splits).
 
-The index lies in ``datasets/data/gtzan.json``, with its sources, and is rebuilt by
-``scripts/build_gtzan_index.py``.
+The index is ``datasets/data/gtzan.json``, with its sources; ``scripts/build_gtzan_index.py`` rebuilds it.
 """
 
 from __future__ import annotations

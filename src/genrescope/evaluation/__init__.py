@@ -9,9 +9,10 @@ from genrescope.evaluation.calibration import (
     select_threshold,
 )
 from genrescope.evaluation.evaluator import (
+    average_by_track,
     evaluate_model,
+    map_segments,
     predict_segments,
-    predict_tracks,
     summary_metrics,
 )
 from genrescope.evaluation.results import LEAKY, Evaluation, Interval, LevelResult, evaluate_scores, mean_std
@@ -25,12 +26,13 @@ __all__ = [
     "Interval",
     "LevelResult",
     "Threshold",
+    "average_by_track",
     "evaluate_model",
     "evaluate_scores",
     "fit_segment_temperature",
+    "map_segments",
     "mean_std",
     "predict_segments",
-    "predict_tracks",
     "select_threshold",
     "summary_metrics",
 ]

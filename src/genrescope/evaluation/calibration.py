@@ -1,6 +1,6 @@
-"""Scores that can be taken at their word: a temperature for them, and when to give no answer.
+"""Calibration of scores: temperature scaling, reliability, and the threshold of uncertain predictions.
 
-Temperature and threshold are settings: they are fitted on validation data, and judged on the test part.
+Temperature and threshold are fitted on validation data, and evaluated on the test part.
 """
 
 from __future__ import annotations
@@ -30,12 +30,24 @@ BOUNDS = (0.05, 20.0)
 MIN_ANSWERS = 20
 
 _GRID = 61
-_MOST_POINTS = 100
+_MAX_CURVE_POINTS = 100
 
 
 @dataclass(frozen=True)
 class CalibrationBin:
-    """The ``n`` answers whose score lies from ``low`` to ``high``: their mean score, and the share right."""
+    """One bin of a reliability diagram.
+
+    Attributes
+    ----------
+    low, high : float
+        Bounds of the top score.
+    n : int
+        Number of predictions in the bin.
+    confidence : float
+        Their mean top score.
+    accuracy : float
+        The share of them that are right.
+    """
 
     low: float
     high: float
@@ -46,10 +58,15 @@ class CalibrationBin:
 
 @dataclass(frozen=True)
 class Threshold:
-    """What comes of answering only at a score of ``score`` or more.
+    """Coverage and accuracy where only predictions with a score of at least ``score`` count.
 
-    ``coverage`` is the share of rows that are answered, ``accuracy`` the share of these that are right, 0
-    where none is answered.
+    Attributes
+    ----------
+    score : float
+    coverage : float
+        Share of the rows whose top score reaches ``score``.
+    accuracy : float
+        Share of these that are right; 0 where there are none.
     """
 
     score: float
@@ -58,7 +75,7 @@ class Threshold:
 
 
 class CoverageCurve(NamedTuple):
-    """Share answered, share of these right, lowest score answered; each of shape (points,)."""
+    """Coverage, accuracy of the covered rows, and lowest score of them; each of shape (points,)."""
 
     coverage: Float64Array
     accuracy: Float64Array
@@ -67,22 +84,22 @@ class CoverageCurve(NamedTuple):
 
 @dataclass(frozen=True)
 class CalibrationReport:
-    """How far scores can be trusted, and what silence at low ones would buy.
+    """How well scores are calibrated, and accuracy against coverage.
 
     Attributes
     ----------
-    bins : tuple of Bin
+    bins : tuple of CalibrationBin
         See `reliability`.
     curve : tuple of Threshold
         By rising coverage, the last at coverage 1; at most a hundred points of `coverage_curve`.
-    chance_error : float
-        See `metrics.chance_error`.
-    asked : float
-        The accuracy that ``reached`` was asked for.
-    reached : Threshold or None
-        See `threshold_for`; chosen on the same rows, so it flatters.
-    chosen : Threshold or None
-        What the model's own threshold, chosen elsewhere, comes to; None where it has none.
+    expected_ece : float
+        See `genrescope.evaluation.metrics.expected_ece`.
+    target_accuracy : float
+        The accuracy that ``best_threshold`` is to reach.
+    best_threshold : Threshold or None
+        See `select_threshold`; chosen on the same rows, so it is optimistic.
+    model_threshold : Threshold or None
+        Coverage and accuracy at the model's own threshold, chosen on validation data; None without one.
     """
 
     bins: tuple[CalibrationBin, ...]
@@ -94,7 +111,13 @@ class CalibrationReport:
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> CalibrationReport:
-        """Build the doubt that ``dataclasses.asdict`` wrote down."""
+        """Read what ``dataclasses.asdict`` gave.
+
+        Parameters
+        ----------
+        row : dict
+            Read from JSON.
+        """
         return cls(
             bins=tuple(CalibrationBin(**one) for one in row["bins"]),
             curve=tuple(Threshold(**point) for point in row["curve"]),
@@ -108,23 +131,24 @@ class CalibrationReport:
 def fit_temperature(log_scores: npt.ArrayLike, truth: Labels, weights: npt.ArrayLike | None = None) -> float:
     """Find the temperature T for which softmax(``log_scores`` / T) makes the truth most likely.
 
-    T > 1 where the scores were too sure, T < 1 where they were too modest; the ranking stays (Guo et al.,
-    "On Calibration of Modern Neural Networks", ICML 2017). Where tracks are means over segments, fit by
-    `fit_segment_temperature` instead.
+    T > 1 where the scores were overconfident, T < 1 where they were underconfident; the ranking stays
+    (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017). Where tracks are means over
+    segments, fit by `fit_segment_temperature` instead.
 
     Parameters
     ----------
     log_scores : array_like, shape (n, classes)
         Logits, or logarithms of probabilities.
     truth : array_like of int, shape (n,)
+        Indices of classes.
     weights : array_like, shape (n,), optional
-        How much each row counts.
+        Of each row; None weighs all alike.
 
     Returns
     -------
     float
-        Within `BOUNDS`; 1 where the data would have the scores sharpened for ever, as when every answer is
-        right: then nothing says how sure is too sure.
+        Within `BOUNDS`; 1 where the likelihood grows without bound as T falls, as when every prediction is
+        right: the data do not determine T then.
 
     Raises
     ------
@@ -141,7 +165,7 @@ def fit_temperature(log_scores: npt.ArrayLike, truth: Labels, weights: npt.Array
     def loss(temperature: float) -> float:
         return -float(np.average(_log_likelihood(points / temperature, true), weights=shares))
 
-    return _lowest(loss)
+    return _minimize(loss)
 
 
 def fit_segment_temperature(
@@ -155,10 +179,13 @@ def fit_segment_temperature(
     Parameters
     ----------
     logits : array_like, shape (segments, classes)
+        Before the softmax.
     truth : array_like of int, shape (tracks,)
+        Indices of classes.
     tracks : array_like of int, shape (segments,)
-        Places in ``truth``. Tracks without a segment that weighs something do not count.
-    weights : array_like, shape (segments,), seconds, optional
+        Index into ``truth`` of each segment. Tracks whose segments all weigh 0 do not count.
+    weights : array_like, shape (segments,), optional
+        Length of each segment in seconds; None weighs all alike.
 
     Returns
     -------
@@ -175,20 +202,20 @@ def fit_segment_temperature(
     owners = checked_labels(tracks, "tracks", len(true))
     checked_lengths(logits=points, tracks=owners)
     seconds = checked_weights(weights, len(owners))
-    heard = seconds > 0
-    if not heard.any():
+    weighted = seconds > 0
+    if not weighted.any():
         raise empty("weights: all segments weigh nothing")
-    points, true, seconds = points[heard], true[owners[heard]], seconds[heard]
-    places = np.unique(owners[heard], return_inverse=True)[1]
+    points, true, seconds = points[weighted], true[owners[weighted]], seconds[weighted]
+    places = np.unique(owners[weighted], return_inverse=True)[1]
 
     def loss(temperature: float) -> float:
         return -float(_log_means(_log_likelihood(points / temperature, true), places, seconds).mean())
 
-    return _lowest(loss)
+    return _minimize(loss)
 
 
 def reliability(scores: npt.ArrayLike, truth: Labels, bins: int = 10) -> tuple[CalibrationBin, ...]:
-    """Sort answers by their score into bins of equal width, and compare score and share right in each.
+    """Sort predictions by their top score into bins of equal width, and compare score and accuracy of each.
 
     The data of a reliability diagram (Niculescu-Mizil and Caruana, "Predicting Good Probabilities with
     Supervised Learning", ICML 2005); the mean gap, weighted by ``n``, is `metrics.calibration_error`.
@@ -198,10 +225,13 @@ def reliability(scores: npt.ArrayLike, truth: Labels, bins: int = 10) -> tuple[C
     scores : array_like, shape (n, classes)
         Probabilities.
     truth : array_like of int, shape (n,)
+        Indices of classes.
+    bins : int
+        Number of bins between 0 and 1.
 
     Returns
     -------
-    tuple of Bin
+    tuple of CalibrationBin
         By rising score, empty ones left out.
 
     Raises
@@ -224,11 +254,18 @@ def reliability(scores: npt.ArrayLike, truth: Labels, bins: int = 10) -> tuple[C
 
 
 def coverage_curve(scores: npt.ArrayLike, truth: Labels) -> CoverageCurve:
-    """Return how many are answered, and how many of these rightly, at every threshold there is.
+    """Return coverage and accuracy at every threshold that the scores distinguish.
 
     The risk-coverage curve of selective classification (El-Yaniv and Wiener, "On the Foundations of
-    Noise-free Selective Classification", JMLR 2010), told by accuracy. Rows of equal score are answered
-    together, so that their order does not matter.
+    Noise-free Selective Classification", JMLR 2010), with accuracy instead of risk. Rows of equal score are
+    covered together, so that their order does not matter.
+
+    Parameters
+    ----------
+    scores : array_like, shape (n, classes)
+        Of tracks or segments.
+    truth : array_like of int, shape (n,)
+        Indices of classes.
 
     Returns
     -------
@@ -249,19 +286,30 @@ def coverage_curve(scores: npt.ArrayLike, truth: Labels) -> CoverageCurve:
 
 
 def select_threshold(
-    scores: npt.ArrayLike, truth: Labels, accuracy: float = 0.9, *, fewest: int = MIN_ANSWERS
+    scores: npt.ArrayLike, truth: Labels, accuracy: float = 0.9, *, min_answers: int = MIN_ANSWERS
 ) -> Threshold | None:
-    """Find the lowest score at which the answers from there upwards are as accurate as asked.
+    """Find the lowest score such that the predictions at or above it reach an accuracy.
 
-    Of all thresholds that reach the accuracy the one that answers most is taken: accuracy need not hold at
-    every higher one, as a single wrong answer among the surest few would then decide. For the same reason
-    an accuracy counts only over at least ``fewest`` answers. As the threshold is chosen where the data
-    happen to allow it, new data come out slightly below the accuracy asked for as often as above.
+    Of all thresholds that reach the accuracy, the one of the largest coverage is taken: accuracy need not
+    hold at every higher one, as a single wrong prediction among the highest scores would then decide. For
+    the same reason an accuracy counts only over at least ``min_answers`` predictions. As the threshold is
+    chosen where the data happen to allow it, new data come out slightly below the accuracy as often as above.
+
+    Parameters
+    ----------
+    scores : array_like, shape (n, classes)
+        Of tracks or segments.
+    truth : array_like of int, shape (n,)
+        Indices of classes.
+    accuracy : float
+        To reach; above 0 and at most 1.
+    min_answers : int
+        Fewest predictions over which an accuracy counts.
 
     Returns
     -------
     Threshold or None
-        None where no threshold reaches the accuracy over ``fewest`` answers.
+        None where no threshold reaches the accuracy over ``min_answers`` predictions.
 
     Raises
     ------
@@ -273,13 +321,22 @@ def select_threshold(
     if not 0 < accuracy <= 1:
         raise ConfigError("invalid_argument", f"no accuracy is {accuracy:g}", "ask for a share such as 0.9")
     curve = coverage_curve(scores, truth)
-    enough = np.rint(curve.coverage * len(np.asarray(truth))) >= fewest
+    enough = np.rint(curve.coverage * len(np.asarray(truth))) >= min_answers
     reached = np.flatnonzero(enough & (curve.accuracy >= accuracy))
     return _point(curve, int(reached[-1])) if reached.size else None
 
 
 def coverage_at(scores: npt.ArrayLike, truth: Labels, score: float) -> Threshold:
-    """Return what comes of a given threshold, such as one that was chosen on other data.
+    """Return coverage and accuracy at a given threshold, such as one that was chosen on other data.
+
+    Parameters
+    ----------
+    scores : array_like, shape (n, classes)
+        Of tracks or segments.
+    truth : array_like of int, shape (n,)
+        Indices of classes.
+    score : float
+        The threshold.
 
     Raises
     ------
@@ -293,27 +350,38 @@ def coverage_at(scores: npt.ArrayLike, truth: Labels, score: float) -> Threshold
 
 
 def calibration_report(
-    scores: npt.ArrayLike, truth: Labels, *, accuracy: float = 0.9, min_score: float | None = None
+    scores: npt.ArrayLike, truth: Labels, *, accuracy: float = 0.9, threshold: float | None = None
 ) -> CalibrationReport:
-    """Put together what a report says of trust and doubt; ``min_score`` is the model's own threshold.
+    """Compute reliability, and accuracy against coverage.
+
+    Parameters
+    ----------
+    scores : array_like, shape (n, classes)
+        Probabilities of tracks.
+    truth : array_like of int, shape (n,)
+        Indices of classes.
+    accuracy : float
+        That ``best_threshold`` is to reach.
+    threshold : float, optional
+        The model's own.
 
     Raises
     ------
     ConfigError
-        ``invalid_argument``, see `threshold_for`.
+        ``invalid_argument``, see `select_threshold`.
     DataError
         ``dataset_empty`` or ``dataset_invalid``.
     """
     curve = coverage_curve(scores, truth)
     points = len(curve.coverage)
-    kept = np.unique(np.linspace(0, points - 1, min(points, _MOST_POINTS)).round().astype(int))
+    kept = np.unique(np.linspace(0, points - 1, min(points, _MAX_CURVE_POINTS)).round().astype(int))
     return CalibrationReport(
         bins=reliability(scores, truth),
         curve=tuple(_point(curve, place) for place in kept),
         expected_ece=expected_ece(scores),
         target_accuracy=accuracy,
         best_threshold=select_threshold(scores, truth, accuracy),
-        model_threshold=None if min_score is None else coverage_at(scores, truth, min_score),
+        model_threshold=None if threshold is None else coverage_at(scores, truth, threshold),
     )
 
 
@@ -338,10 +406,10 @@ def _log_means(logs: Float64Array, places: IntArray, weights: Float64Array) -> F
     return tops + np.log(sums / np.bincount(places, weights=weights))
 
 
-def _lowest(loss: Callable[[float], float]) -> float:
+def _minimize(loss: Callable[[float], float]) -> float:
     """Return the temperature of least loss: the best of a grid, then refined between its neighbors.
 
-    Of rows alone the loss has one valley, but not always so of means; hence the grid.
+    The loss of rows has a single minimum, that of means over segments may have several; hence the grid.
     """
     from scipy.optimize import minimize_scalar
 

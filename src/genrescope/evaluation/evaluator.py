@@ -1,8 +1,8 @@
-"""A model file against the truth: scores of a part of a task, and what they are worth."""
+"""Evaluation of a model file on labeled music."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,29 +22,84 @@ from genrescope.evaluation.results import Evaluation, evaluate_scores
 from genrescope.models import Model
 from genrescope.types import FloatArray, IntArray, Track
 
-SCORING_BATCH = 64
+BATCH_SIZE = 64
 
 
 def predict_segments(model: Model, examples: SegmentDataset, chosen: IntArray) -> FloatArray:
-    """Return the scores of segments, shape (segments, classes), a batch at a time."""
-    batches = np.split(chosen, range(SCORING_BATCH, len(chosen), SCORING_BATCH))
-    return np.concatenate([model.scores(examples.take(batch)) for batch in batches])
+    """Score segments with a model file, a batch at a time.
 
+    Parameters
+    ----------
+    model : Model
+        An opened model file.
+    examples : SegmentDataset
+        Features as ``model.info.features`` says.
+    chosen : ndarray of int, shape (segments,)
+        Which segments.
 
-def predict_tracks(model: Model, examples: SegmentDataset, chosen: IntArray) -> tuple[FloatArray, IntArray]:
-    """Return the scores of the tracks that the chosen segments are of, (tracks, classes), and which they are.
-
-    A track's scores are the mean of its segments', each weighted by its seconds.
+    Returns
+    -------
+    ndarray, shape (segments, classes), float32
     """
-    owners, places = np.unique(examples.track[chosen], return_inverse=True)
-    means = weighted_means(
-        predict_segments(model, examples, chosen).astype(np.float64), places, examples.weights[chosen]
-    )
-    return means.astype(np.float32), owners
+    return map_segments(model.scores, examples, chosen)
+
+
+def map_segments(
+    function: Callable[[FloatArray], FloatArray], examples: SegmentDataset, chosen: IntArray
+) -> FloatArray:
+    """Apply a function to the features of segments, a batch at a time.
+
+    Parameters
+    ----------
+    function : callable
+        From features of segments to an array with one row per segment.
+    examples : SegmentDataset
+        Features of all segments.
+    chosen : ndarray of int, shape (segments,)
+        Which segments, at least one.
+
+    Returns
+    -------
+    ndarray
+        The rows of all batches, in the order of ``chosen``.
+    """
+    batches = np.split(chosen, range(BATCH_SIZE, len(chosen), BATCH_SIZE))
+    return np.concatenate([function(examples.take(batch)) for batch in batches])
+
+
+def average_by_track(
+    scores: FloatArray, examples: SegmentDataset, chosen: IntArray
+) -> tuple[FloatArray, IntArray]:
+    """Return the scores of tracks: the mean of their segments', each weighted by its seconds.
+
+    Parameters
+    ----------
+    scores : ndarray, shape (segments, classes)
+        Of the chosen segments.
+    examples : SegmentDataset
+        Tracks and weights of all segments.
+    chosen : ndarray of int, shape (segments,)
+        Which segments.
+
+    Returns
+    -------
+    means : ndarray, shape (tracks, classes), float32
+    tracks : ndarray of int, shape (tracks,)
+        Indices into ``examples.tracks``, ascending.
+    """
+    tracks, places = np.unique(examples.track[chosen], return_inverse=True)
+    means = weighted_means(scores.astype(np.float64), places, examples.weights[chosen])
+    return means.astype(np.float32), tracks
 
 
 def summary_metrics(evaluation: Evaluation) -> dict[str, Any]:
-    """Return the figures that travel in the model file, each with its protocol and interval."""
+    """Return the metrics that are written into the model file, with their intervals and protocol.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+        Of the model.
+    """
     figures = {
         f"{level.unit}_{name}": {"value": value.value, "low": value.low, "high": value.high, "n": level.n}
         for level in evaluation.levels
@@ -53,7 +108,7 @@ def summary_metrics(evaluation: Evaluation) -> dict[str, Any]:
     return {"protocol": evaluation.protocol, "leaky": evaluation.leaky, "data": evaluation.data, **figures}
 
 
-def _known(dataset: Dataset, model: Model) -> tuple[Track, ...]:
+def _tracks_of_known_genres(dataset: Dataset, model: Model) -> tuple[Track, ...]:
     tracks = tuple(track for track in dataset.tracks if track.label in model.info.classes)
     if not tracks:
         raise DataError(
@@ -77,34 +132,52 @@ def _test_part(tracks: Sequence[Track], protocol: str, seed: int, folds: int) ->
 def evaluate_model(
     model: Model, dataset: Dataset, *, protocol: str = "all", seed: int = 0, folds: int = 5
 ) -> Evaluation:
-    """Measure a model file on labeled music: all of it, or the test part of a protocol.
+    """Evaluate a model file on labeled music: all of it, or the test part of a protocol.
 
-    The answer says so when some of these tracks, by their ids, were in the model's own training.
+    Where some of these tracks, by their ids, were in the model's own training, the result is marked as leaky.
+
+    Parameters
+    ----------
+    model : Model
+        An opened model file.
+    dataset : Dataset
+        Labeled tracks; those of genres that the model does not know are left out, and noted.
+    protocol : str
+        ``all``, or a protocol of `genrescope.datasets`, whose test part is evaluated.
+    seed : int
+        Of the split and of the bootstrap.
+    folds : int
+        Of the split.
 
     Raises
     ------
+    ConfigError
+        ``invalid_argument``: a protocol that does not exist, or that divides tracks.
     DataError
         ``dataset_invalid``: no label of the data set is a genre that the model knows.
     """
     info, classes = model.info, model.info.classes
-    tracks = _known(dataset, model)
+    tracks = _tracks_of_known_genres(dataset, model)
     notes = []
     if len(tracks) < len(dataset.tracks):
-        strange = len(dataset.tracks) - len(tracks)
-        notes.append(f"{strange} tracks of genres that the model does not know are not scored")
-    unread: list[str] = []
+        unknown = len(dataset.tracks) - len(tracks)
+        notes.append(f"{unknown} tracks of genres that the model does not know are not scored")
+    unreadable: list[str] = []
     examples = build_segments(
         tracks if protocol == "all" else _test_part(tracks, protocol, seed, folds),
         info.features,
         seconds=info.segment_seconds,
         hop_seconds=info.hop_seconds,
-        on_failure=lambda track, failure: unread.append(f"left out {track.id}: {failure.message}"),
+        on_failure=lambda track, failure: unreadable.append(f"left out {track.id}: {failure.message}"),
         per_segment=True,
     )
-    heard = set(info.provenance.get("heard", ()))
-    overlap = sum(track_digest(track.id) in heard for track in examples.tracks)
-    known = "no track is known to have been in the model's training"
-    label = f"{overlap} of {len(examples.tracks)} tracks were in the model's training" if overlap else known
+    trained = set(info.provenance.get("heard", ()))
+    overlap = sum(track_digest(track.id) in trained for track in examples.tracks)
+    protocol_note = (
+        f"{overlap} of {len(examples.tracks)} tracks were in the model's training"
+        if overlap
+        else "no track is known to have been in the model's training"
+    )
     return evaluate_scores(
         predict_segments(model, examples, np.arange(len(examples))),
         np.array([classes.index(track.label) for track in examples.tracks])[examples.track],
@@ -113,21 +186,21 @@ def evaluate_model(
         groups=[examples.tracks[owner].group for owner in examples.track],
         weights=examples.weights,
         model=info.name,
-        min_score=info.threshold,
+        threshold=info.threshold,
         protocol=protocol,
         leaky=overlap > 0 or (protocol in PROTOCOLS and PROTOCOLS[protocol].leaky),
-        label=label,
+        protocol_note=protocol_note,
         data=dataset.name,
         seed=seed,
-        notes=[*notes, *unread, *_cautions(protocol, examples.tracks)],
+        notes=[*notes, *unreadable, *_cautions(protocol, examples.tracks)],
     )
 
 
 def _cautions(protocol: str, tested: Sequence[Track]) -> list[str]:
-    """Say what a reader of the figures could otherwise take for granted."""
+    """Return what a reader of the metrics should know about the test part."""
     cautions = []
-    sides = datasets.load_index().fault_filtered
-    published = sum(side == "test" for side in sides.values())
+    parts = datasets.load_index().fault_filtered
+    published = sum(part == "test" for part in parts.values())
     if protocol == "fault-filtered" and len(tested) < published:
         cautions.append(
             f"{len(tested)} of the {published} published test tracks are here: another test than the full one"

@@ -8,7 +8,7 @@ makes the bootstrap quick.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,10 +32,6 @@ class Interval:
     value: float
     low: float
     high: float
-
-    def to_json(self) -> dict[str, float]:
-        """Return the interval as JSON-ready data."""
-        return asdict(self)
 
 
 def confusion_matrix(truth: Labels, predicted: Labels, classes: Sequence[str]) -> IntArray:
@@ -136,7 +132,7 @@ def calibration_error(scores: npt.ArrayLike, truth: Labels, *, bins: int = 10) -
 
     Mean over ``bins`` bins of equal width, weighted by how many fall into each (Guo et al., "On
     Calibration of Modern Neural Networks", ICML 2017). 0 where a score of 0.8 is right 80 % of the time,
-    but for what chance adds, see `chance_error`.
+    but for what chance adds, see `expected_ece`.
 
     Raises
     ------

@@ -1,7 +1,6 @@
-"""Predictions and truth in, scores with intervals out. Knows no model.
+"""Evaluation results: from scores and truth to metrics with intervals, for segments and for tracks.
 
-The measures stand in `genrescope.evaluation.metrics`; here they are put together, for segments and for
-tracks.
+The metrics themselves are in `genrescope.evaluation.metrics`. Nothing here needs a model.
 """
 
 from __future__ import annotations
@@ -61,7 +60,16 @@ FEW_GROUPS = 10
 
 @dataclass(frozen=True)
 class ClassMetrics:
-    """How well one genre is recognized; ``support`` is how many of it were tested."""
+    """Metrics of one genre.
+
+    Attributes
+    ----------
+    genre : str
+    precision, recall, f1 : float
+        From 0 to 1.
+    support : int
+        Number of test rows of this genre.
+    """
 
     genre: str
     precision: float
@@ -69,31 +77,28 @@ class ClassMetrics:
     f1: float
     support: int
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the scores as JSON-ready data."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class LevelResult:
-    """All scores at one level: segment by segment, or track by track.
+    """All metrics at one level: segment by segment, or track by track.
 
     Attributes
     ----------
     unit : {"segment", "track"}
     n, groups : int
-        How many were tested, from how many groups (artists or recordings).
+        Number of test rows, and of groups (artists or recordings) that they are from.
     accuracy, macro_f1 : Interval
         Bounds by bootstrap over groups.
-    per_genre : tuple of GenreScores
+    per_genre : tuple of ClassMetrics
+        In the order of the classes.
     confusion : tuple of tuples of int
         Rows are the truth, columns the prediction.
     majority_baseline : float or None
         Accuracy of always naming the most frequent genre of the training part; None where that is unknown.
     calibration_error : float or None
         See `calibration_error`; None where scores are not probabilities that sum to 1.
-    doubt : Doubt or None
-        Reliability and coverage, of tracks only; None where there is no ``calibration_error`` either.
+    calibration : CalibrationReport or None
+        Of tracks only; None where there is no ``calibration_error`` either.
     """
 
     unit: Unit
@@ -107,13 +112,15 @@ class LevelResult:
     calibration_error: float | None = None
     calibration: CalibrationReport | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the level as JSON-ready data."""
-        return asdict(self)
-
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> LevelResult:
-        """Build the level that `to_json` wrote down; one without ``doubt`` is from before it was kept."""
+        """Read what ``dataclasses.asdict`` gave; ``calibration`` may be missing, as in version 0.1.
+
+        Parameters
+        ----------
+        row : dict
+            Read from JSON.
+        """
         calibration = row.get("calibration")
         return cls(
             **row
@@ -129,22 +136,22 @@ class LevelResult:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one model scored on one test part under one protocol.
+    """Results of one model on one test part under one protocol.
 
     Attributes
     ----------
     model, protocol, data : str
     leaky : bool
-        Whether pieces of one recording, or of one artist, stand on both sides of the split.
-    label : str
-        The protocol in words.
+        Whether parts of one recording, or of one artist, are in both training and test part.
+    protocol_note : str
+        What the protocol means, in words.
     classes : tuple of str
-    segments, tracks : Level or None
+    segments, tracks : LevelResult or None
         ``segments`` is None where a track is one row; ``tracks`` is None where the split divides tracks.
     seed : int
         Of the split and of the bootstrap.
     notes : tuple of str
-        What a reader must know before quoting a number.
+        What a reader should know before quoting a metric.
     repeats : tuple of float
         Accuracies of the first of ``levels`` over repeated splits, this one first; empty where there was one.
     """
@@ -182,7 +189,12 @@ class Evaluation:
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> Evaluation:
-        """Build the evaluation that `to_json` wrote down.
+        """Read what `to_json` gave.
+
+        Parameters
+        ----------
+        row : dict
+            Read from JSON.
 
         Raises
         ------
@@ -217,14 +229,14 @@ def evaluate_scores(
     model: str,
     protocol: str,
     leaky: bool,
-    label: str = "",
+    protocol_note: str = "",
     data: str = "",
     seed: int = 0,
     resamples: int = 2000,
-    min_score: float | None = None,
+    threshold: float | None = None,
     notes: Iterable[str] = (),
 ) -> Evaluation:
-    """Score the answers for segments, and for the tracks that they belong to.
+    """Evaluate the scores of segments, and of the tracks that they belong to.
 
     A track's scores are the mean of its segments' scores, weighted by ``weights``. Under
     ``segment-random`` no level of tracks is given, as each track stands partly in training.
@@ -232,15 +244,31 @@ def evaluate_scores(
     Parameters
     ----------
     scores : array_like, shape (n, classes)
-        One row per segment; the highest is the answer, of equals the first.
+        One row per segment; the class of the highest is the prediction, of equals the first.
     truth : array_like of int, shape (n,)
+        Indices into ``classes``.
+    classes : sequence of str
+        Names of the columns of ``scores``.
     tracks, groups : array_like, shape (n,)
         Ids, text or numbers, of the track and of the group (artist) of each row.
-    weights : array_like, shape (n,), seconds, optional
+    weights : array_like, shape (n,), optional
+        Length of each segment in seconds; None weighs all alike.
     train_truth : array_like of int, optional
         Labels of the training part, for the majority baseline.
-    min_score : float, optional
-        Below it the model says that it is unsure, as chosen on validation data by `calibrate.threshold_for`.
+    model, protocol, data : str
+        Names of the model, of the way of splitting, and of the data set.
+    leaky : bool
+        Whether parts of one recording, or of one artist, are in both training and test part.
+    protocol_note : str
+        What the protocol means, in words.
+    seed : int
+        Of the bootstrap; kept as that of the split.
+    resamples : int
+        Of the bootstrap.
+    threshold : float, optional
+        Below it a prediction is uncertain, as chosen on validation data by `select_threshold`.
+    notes : iterable of str
+        What a reader should know before quoting a metric.
 
     Raises
     ------
@@ -254,18 +282,33 @@ def evaluate_scores(
     if points.shape[1] != len(names):
         raise malformed(f"{points.shape[1]} scores a row, for {len(names)} classes")
     baseline = train_truth if train_truth is None else checked_labels(train_truth, "train_truth", len(names))
-    task = _Task(names, baseline, seed, resamples, min_score)
+    settings = _Settings(names, baseline, seed, resamples, threshold)
     rows = _Rows(points, true, codes(groups, "groups")[1])
-    whole = _by_track(rows, codes(tracks, "tracks")[1], weights)
-    divided = protocol == "segment-random"
-    track_level = None if divided else _level("track", whole, task)
-    segment_level = _level("segment", rows, task) if divided or len(whole.truth) < len(true) else None
-    remarks = (*notes, *_cautions(track_level or segment_level))
-    return Evaluation(model, protocol, leaky, label, data, names, segment_level, track_level, seed, remarks)
+    by_track = _by_track(rows, codes(tracks, "tracks")[1], weights)
+    tracks_divided = protocol == "segment-random"
+    track_level = None if tracks_divided else _level("track", by_track, settings)
+    segment_level = (
+        _level("segment", rows, settings) if tracks_divided or len(by_track.truth) < len(true) else None
+    )
+    all_notes = (*notes, *_cautions(track_level or segment_level))
+    return Evaluation(
+        model, protocol, leaky, protocol_note, data, names, segment_level, track_level, seed, all_notes
+    )
 
 
 def mean_std(accuracies: Sequence[float]) -> tuple[float, float]:
-    """Return mean and sample standard deviation of repeated runs, such as ten seeds of a split."""
+    """Return mean and sample standard deviation of repeated runs, such as ten seeds of a split.
+
+    Parameters
+    ----------
+    accuracies : sequence of float
+        One per run.
+
+    Raises
+    ------
+    DataError
+        ``dataset_too_small``: fewer than two runs.
+    """
     if len(accuracies) < 2:
         raise DataError(
             "dataset_too_small", "one run has no spread", "repeat the run with at least one other seed"
@@ -281,14 +324,14 @@ class _Rows(NamedTuple):
     groups: IntArray
 
 
-class _Task(NamedTuple):
+class _Settings(NamedTuple):
     """What does not change from level to level."""
 
     classes: tuple[str, ...]
     train_truth: IntArray | None
     seed: int
     resamples: int
-    min_score: float | None
+    threshold: float | None
 
 
 def _by_track(rows: _Rows, tracks: IntArray, weights: npt.ArrayLike | None) -> _Rows:
@@ -305,16 +348,15 @@ def _by_track(rows: _Rows, tracks: IntArray, weights: npt.ArrayLike | None) -> _
     return whole._replace(scores=weighted_means(rows.scores, tracks, seconds))
 
 
-def _level(unit: Unit, rows: _Rows, task: _Task) -> LevelResult:
-    """Score rows against their truth."""
-    confusions = group_confusions(rows.truth, rows.scores.argmax(1), task.classes, rows.groups)
+def _level(unit: Unit, rows: _Rows, settings: _Settings) -> LevelResult:
+    """Compute the metrics of rows."""
+    confusions = group_confusions(rows.truth, rows.scores.argmax(1), settings.classes, rows.groups)
     total = confusions.sum(0)
-    train = task.train_truth
-    known = _is_probability(rows.scores)
-    judged = known and unit == "track"
+    train = settings.train_truth
+    calibrated = _is_probability(rows.scores)
 
     def interval(measure: Callable[[Any], Float64Array]) -> Interval:
-        return bootstrap_interval(confusions, measure, seed=task.seed, resamples=task.resamples)
+        return bootstrap_interval(confusions, measure, seed=settings.seed, resamples=settings.resamples)
 
     return LevelResult(
         unit=unit,
@@ -322,11 +364,13 @@ def _level(unit: Unit, rows: _Rows, task: _Task) -> LevelResult:
         groups=len(confusions),
         accuracy=interval(accuracy),
         macro_f1=interval(macro_f1),
-        per_genre=_per_genre(total, task.classes),
+        per_genre=_per_genre(total, settings.classes),
         confusion=tuple(tuple(line) for line in total.tolist()),
         majority_baseline=None if train is None else majority_baseline(train, rows.truth),
-        calibration_error=calibration_error(rows.scores, rows.truth) if known else None,
-        calibration=calibration_report(rows.scores, rows.truth, min_score=task.min_score) if judged else None,
+        calibration_error=calibration_error(rows.scores, rows.truth) if calibrated else None,
+        calibration=calibration_report(rows.scores, rows.truth, threshold=settings.threshold)
+        if calibrated and unit == "track"
+        else None,
     )
 
 
@@ -342,6 +386,6 @@ def _is_probability(scores: Float64Array) -> bool:
 
 
 def _cautions(level: LevelResult | None) -> Iterator[str]:
-    """Yield what a reader must be told about a level."""
+    """Yield what a reader should know about the intervals of a level."""
     if level is not None and level.groups < FEW_GROUPS:
         yield f"Only {level.groups} groups were tested: the intervals are too narrow to be trusted."

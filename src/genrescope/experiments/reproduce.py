@@ -197,7 +197,7 @@ def _config(experiment: Experiment, protocol: str, seed: int, quick: bool) -> Co
 def _train(dataset: Dataset, config: Config, folder: Path) -> Outcome:
     """Return the result of a run, which is trained unless it was finished before."""
     run = load_finished(folder, dataset, config) or train(
-        dataset, config, folder, cache=cache_folder("features"), on_progress=logger.info
+        dataset, config, folder, cache=cache_folder("features")
     )
     return Outcome(run.evaluation, run.curves)
 

@@ -1,6 +1,6 @@
-"""The library's memory: one SQLite file, one row for each audio file, every change a transaction of its own.
+"""The library's database: one SQLite file, one row for each audio file, every change a transaction.
 
-Write-ahead logging keeps readers and a scan out of each other's way, and a killed scan from harming anything.
+Write-ahead logging lets other programs read during a scan, and a killed scan leaves a consistent file.
 """
 
 from __future__ import annotations
@@ -9,21 +9,24 @@ import contextlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from genrescope.errors import DataError, write_failed
+from genrescope.library.records import LibraryEntry
+from genrescope.tagging import TagChange
 
-Row = dict[str, Any]
 # Names that are not UTF-8 are kept as bytes: SQLite's text could not hold them.
 Key = str | bytes
 
-_VERSION = 1
-_MARK = int.from_bytes(b"gnsc", "big")  # SQLite's application_id
-_SECONDS_TO_WAIT = 30.0
-_SCHEMA = """
+_APPLICATION_ID = int.from_bytes(b"gnsc", "big")
+_LOCK_TIMEOUT_SECONDS = 30.0
+# Entry n brings a file from version n to n + 1; a new file runs all of them. They are never edited once they
+# are released: PRAGMA user_version says which of them a file has been through. 0.1 wrote version 1.
+_MIGRATIONS = (
+    """
 CREATE TABLE files (
   id INTEGER PRIMARY KEY,
   path NOT NULL UNIQUE,
@@ -46,28 +49,30 @@ CREATE TABLE changes (
 CREATE INDEX changes_by_path ON changes (path);
 CREATE INDEX files_by_hash ON files (hash);
 CREATE INDEX files_by_size ON files (size);
-CREATE INDEX files_by_genre ON files (genre);
-"""
+CREATE INDEX files_by_genre ON files (genre)
+""",
+    "ALTER TABLE files RENAME COLUMN gone TO missing",
+)
+_VERSION = len(_MIGRATIONS)
 _JSON = ("scores", "styles", "flags", "timeline")
-_FLAGS = ("excerpts", "unsure", "gone")
 
 
 @dataclass(frozen=True)
 class Filter:
-    """Which rows are wanted; what is left out does not matter.
+    """Which entries are wanted; a default does not restrict them.
 
     Attributes
     ----------
     genres, styles : tuple of str
-        Any of these genres; any of these styles, likely or more.
+        Any of these genres; any of these styles.
     min_score, max_score : float or None
-        Bounds of the genre's score.
-    under : Path or None
+        Bounds of the genre's score, 0 to 1.
+    folder : Path or None
         Only files in this folder.
-    unsure, failed : bool or None
-        Doubtful answers; files with an error in place of an answer.
-    gone : bool or None
-        Files that are no longer there; None: with the others.
+    uncertain, failed : bool or None
+        Uncertain answers; files with an error in place of an answer.
+    missing : bool or None
+        Files that are no longer there; None: these and the others.
     """
 
     genres: tuple[str, ...] = ()
@@ -80,13 +85,13 @@ class Filter:
     missing: bool | None = False
 
     def clauses(self) -> Iterator[tuple[str, Sequence[Any]]]:
-        """Yield the conditions in SQL, each with its values; styles are for Python to look at."""
+        """Yield the conditions in SQL, each with its values; styles are compared in Python."""
         if self.genres:
             yield f"genre IN ({', '.join('?' * len(self.genres))})", self.genres
         for column, floor, sign in (("score", self.min_score, ">="), ("score", self.max_score, "<=")):
             if floor is not None:
                 yield f"{column} {sign} ?", (floor,)
-        for column, wanted in (("unsure", self.uncertain), ("gone", self.missing)):
+        for column, wanted in (("unsure", self.uncertain), ("missing", self.missing)):
             if wanted is not None:
                 yield f"{column} = ?", (int(wanted),)
         if self.failed is not None:
@@ -99,26 +104,29 @@ class Database:
     Parameters
     ----------
     path : Path
-        Made, with its folder, if it is not there.
+        Created, with its folder, if it is not there. A file of an older version is migrated, unless it may
+        only be read: then it is copied into memory and migrated there.
 
     Raises
     ------
     DataError
         ``dataset_invalid``: another kind of file, or of a later version.
-    WriteError
+    GenrescopeError
         ``write_failed``.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        # One that may only be read is read as it lies there.
-        self._reads_only = path.exists() and not os.access(path, os.W_OK)
+        # A file on a read-only disk can have no write-ahead log beside it: "immutable" opens it without one.
+        self._read_only = path.exists() and not os.access(path, os.W_OK)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            place = f"{path.absolute().as_uri()}{'?mode=ro&immutable=1' if self._reads_only else ''}"
-            self._link = sqlite3.connect(place, timeout=_SECONDS_TO_WAIT, isolation_level=None, uri=True)
-            self._link.row_factory = sqlite3.Row
-            with _told(path):
+            address = f"{path.absolute().as_uri()}{'?mode=ro&immutable=1' if self._read_only else ''}"
+            self._connection = sqlite3.connect(
+                address, timeout=_LOCK_TIMEOUT_SECONDS, isolation_level=None, uri=True
+            )
+            self._connection.row_factory = sqlite3.Row
+            with _translated_errors(path):
                 self._prepare()
         except OSError as reason:
             raise write_failed(path, reason) from None
@@ -126,65 +134,96 @@ class Database:
             raise write_failed(path, OSError(str(reason))) from None
 
     def _prepare(self) -> None:
-        mark, version, tables = self._identity()
-        if tables and (mark, version) != (_MARK, _VERSION):
+        application, version, tables = self._identity()
+        if tables and (application != _APPLICATION_ID or not 1 <= version <= _VERSION):
             raise _foreign(self.path, f"its version is {version}, this genrescope writes {_VERSION}")
-        if self._reads_only:
+        if self._read_only:
+            if tables and version < _VERSION:
+                self._copy_to_memory()
+                self._migrate()
             return
-        self._link.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA journal_mode = WAL")
         # With write-ahead logging this loses, at worst, the last rows at a power cut; it never corrupts.
-        self._link.execute("PRAGMA synchronous = NORMAL")
+        self._connection.execute("PRAGMA synchronous = NORMAL")
+        if version < _VERSION or not tables:
+            self._migrate()
+
+    def _copy_to_memory(self) -> None:
+        copy = sqlite3.connect(":memory:", isolation_level=None)
+        self._connection.backup(copy)
+        self._connection.close()
+        copy.row_factory = sqlite3.Row
+        self._connection = copy
+
+    def _migrate(self) -> None:
+        """Run the migrations that the file has not been through, all or none."""
         with self._transaction():
-            if not self._identity()[2]:
-                for statement in _SCHEMA.split(";\n"):
-                    self._link.execute(statement)
-                self._link.execute(f"PRAGMA application_id = {_MARK}")
-                self._link.execute(f"PRAGMA user_version = {_VERSION}")
+            # Another process may have migrated the file since its version was read outside the transaction.
+            _, version, tables = self._identity()
+            for migration in _MIGRATIONS[version if tables else 0 :]:
+                for statement in migration.split(";\n"):
+                    self._connection.execute(statement)
+            self._connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+            self._connection.execute(f"PRAGMA user_version = {_VERSION}")
 
     def _identity(self) -> tuple[int, int, int]:
-        """Return whose file it is, which version, and how many tables and indices it has."""
-        questions = ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
-        mark, version, tables = (self._link.execute(question).fetchone()[0] for question in questions)
-        return mark, version, tables
+        """Return application id, version, and the number of tables and indices."""
+        queries = ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
+        application, version, tables = (self._connection.execute(query).fetchone()[0] for query in queries)
+        return application, version, tables
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
-        """All or nothing: for ``with``."""
-        with _told(self.path):
-            self._link.execute("BEGIN IMMEDIATE")
+        """Commit what the ``with`` block writes, or roll all of it back."""
+        with _translated_errors(self.path):
+            self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
             except BaseException:
-                self._link.execute("ROLLBACK")
+                self._connection.execute("ROLLBACK")
                 raise
-            self._link.execute("COMMIT")
+            self._connection.execute("COMMIT")
 
     def close(self) -> None:
         """Close the file."""
-        self._link.close()
+        self._connection.close()
 
-    def find(self, path: str) -> Row | None:
-        """Return the row of a path."""
-        return self._one("SELECT * FROM files WHERE path = ?", (path_key(path),))
+    def find(self, path: str) -> LibraryEntry | None:
+        """Return the entry of a path, or None."""
+        found = self._connection.execute("SELECT * FROM files WHERE path = ?", (path_key(path),)).fetchone()
+        return None if found is None else _entry(found)
 
     def find_classified(
         self, model: str, *, excerpts: bool, size: int | None = None, content: str | None = None
-    ) -> list[Row]:
-        """Return the rows with an answer of a model, of a size or a content; the oldest first."""
+    ) -> list[LibraryEntry]:
+        """Return the entries with an answer of a model, the oldest first.
+
+        Parameters
+        ----------
+        model : str
+            SHA-256 of the model file.
+        excerpts : bool
+            Whether an answer made from excerpts will do.
+        size : int, optional
+            Of the file in bytes; used where ``content`` is None.
+        content : str, optional
+            SHA-256 of the file's content.
+        """
         column, value = ("size", size) if content is None else ("hash", content)
-        return self._all(
+        found = self._connection.execute(
             f"SELECT * FROM files WHERE {column} = ? AND model = ? AND excerpts <= ? AND error IS NULL"
             " ORDER BY id",
             (value, model, int(excerpts)),
         )
+        return [_entry(row) for row in found]
 
-    def upsert(self, row: Mapping[str, Any]) -> None:
-        """Write the row of a file, in place of an older one."""
-        values = {name: value for name, value in row.items() if name != "id"}
-        values["path"] = path_key(values["path"])
-        values |= {name: json.dumps(values[name]) for name in _JSON if values.get(name) is not None}
-        # Messages name files, whose names need not be UTF-8.
-        values |= {name: _printable(values[name]) for name in ("message", "hint") if values.get(name)}
+    def upsert(self, entry: LibraryEntry) -> None:
+        """Write the entry of a file, in place of an older one of the same path."""
+        values = entry.to_columns()
+        values["path"] = path_key(entry.path)
+        values |= {name: json.dumps(values[name]) for name in _JSON if values[name] is not None}
+        # Messages contain names of files, which need not be UTF-8.
+        values |= {name: _printable(values[name]) for name in ("message", "hint") if values[name]}
         columns, marks = ", ".join(values), ", ".join("?" * len(values))
         changes = ", ".join(f"{name} = excluded.{name}" for name in values if name != "path")
         self._write(
@@ -193,57 +232,93 @@ class Database:
         )
 
     def move(self, old: str, new: str, *, size: int, mtime_ns: int) -> None:
-        """Give the row of ``old`` to ``new``, which may have one of its own already."""
+        """Give the row of ``old``, and its journal, to ``new``, in place of a row that ``new`` may have.
+
+        Parameters
+        ----------
+        old, new : str
+            Paths.
+        size, mtime_ns : int
+            Of the file at ``new``, in bytes and nanoseconds.
+        """
         with self._transaction():
-            if not self._link.execute("SELECT 1 FROM files WHERE path = ?", (path_key(old),)).fetchone():
+            if not self._connection.execute(
+                "SELECT 1 FROM files WHERE path = ?", (path_key(old),)
+            ).fetchone():
                 return  # another scan was first
-            self._link.execute(
+            self._connection.execute(
                 "DELETE FROM files WHERE path = ? AND path != ?", (path_key(new), path_key(old))
             )
-            self._link.execute(
-                "UPDATE files SET path = ?, size = ?, mtime_ns = ?, gone = 0 WHERE path = ?",
+            self._connection.execute(
+                "UPDATE files SET path = ?, size = ?, mtime_ns = ?, missing = 0 WHERE path = ?",
                 (path_key(new), size, mtime_ns, path_key(old)),
             )
-            self._link.execute("UPDATE changes SET path = ? WHERE path = ?", (path_key(new), path_key(old)))
+            self._connection.execute(
+                "UPDATE changes SET path = ? WHERE path = ?", (path_key(new), path_key(old))
+            )
 
     def update_hash(self, path: str, old: str, new: str, *, size: int, mtime_ns: int) -> None:
-        """Note that tags changed a file's content from one hash to another, and nothing else."""
+        """Record that a change of tags, which leaves the sound as it is, changed the content of a file.
+
+        Parameters
+        ----------
+        path : str
+            Of the file.
+        old, new : str
+            SHA-256 of its content before and after.
+        size, mtime_ns : int
+            Of the file now, in bytes and nanoseconds.
+        """
         self._write(
             "UPDATE files SET hash = ?, size = ?, mtime_ns = ? WHERE path = ? AND hash = ?",
             (new, size, mtime_ns, path_key(path), old),
         )
 
-    def mark_missing(self, paths: Iterable[str], *, gone: bool = True) -> None:
-        """Note that files are no longer there, or are there again."""
+    def mark_missing(self, paths: Iterable[str], *, missing: bool = True) -> None:
+        """Record that the files at ``paths`` are no longer there; with ``missing`` false: are there again."""
         with self._transaction():
             for path in paths:
-                self._link.execute("UPDATE files SET gone = ? WHERE path = ?", (int(gone), path_key(path)))
+                self._connection.execute(
+                    "UPDATE files SET missing = ? WHERE path = ?", (int(missing), path_key(path))
+                )
 
-    def log_change(self, path: str, change: Row) -> None:
-        """Write a change of tags into the journal."""
-        self._write("INSERT INTO changes (path, change) VALUES (?, ?)", (path_key(path), json.dumps(change)))
+    def log_change(self, path: str, change: TagChange) -> None:
+        """Write a change of tags to the file at ``path`` into the journal."""
+        self._write(
+            "INSERT INTO changes (path, change) VALUES (?, ?)", (path_key(path), json.dumps(change.to_dict()))
+        )
 
-    def changes(self, folder: Path | None = None) -> list[tuple[int, str, Row]]:
-        """Return number, present path and content of the changes that are not undone, the latest first."""
+    def changes(self, folder: Path | None = None) -> list[tuple[int, str, TagChange]]:
+        """Return number, present path and content of the changes that are not undone, the latest first.
+
+        Parameters
+        ----------
+        folder : Path, optional
+            Only of files in this folder.
+        """
         prefix = _prefix(folder)
-        found = self._link.execute("SELECT id, path, change FROM changes WHERE NOT undone ORDER BY id DESC")
+        found = self._connection.execute(
+            "SELECT id, path, change FROM changes WHERE NOT undone ORDER BY id DESC"
+        )
         return [
-            (number, os.fsdecode(path), json.loads(change))
+            (number, os.fsdecode(path), TagChange.from_dict(json.loads(change)))
             for number, path, change in found
             if os.fsencode(path).startswith(prefix)
         ]
 
     def mark_undone(self, number: int) -> None:
-        """Note that a change was taken back."""
+        """Record that the change with this number was undone."""
         self._write("UPDATE changes SET undone = 1 WHERE id = ?", (number,))
 
     def labels(self) -> list[str]:
-        """Return the genres of the models that answered."""
-        found = self._link.execute("SELECT DISTINCT name.key FROM files, json_each(files.scores) AS name")
+        """Return the genres that the models of this library distinguish, sorted."""
+        found = self._connection.execute(
+            "SELECT DISTINCT name.key FROM files, json_each(files.scores) AS name"
+        )
         return sorted(label for (label,) in found)
 
-    def rows(self, wanted: Filter | None = None) -> Iterator[Row]:
-        """Yield the rows that pass a filter, by path."""
+    def entries(self, wanted: Filter | None = None) -> Iterator[LibraryEntry]:
+        """Yield the entries that pass a filter, sorted by path."""
         wanted = wanted or Filter()
         clauses = list(wanted.clauses())
         where = " AND ".join(clause for clause, _ in clauses) or "1"
@@ -251,35 +326,28 @@ class Database:
         # CAST: text and bytes sort together.
         query = f"SELECT * FROM files WHERE {where} ORDER BY CAST(path AS BLOB)"
         prefix = _prefix(wanted.folder)
-        for found in self._link.execute(query, values):
+        for found in self._connection.execute(query, values):
             if not os.fsencode(found["path"]).startswith(prefix):
                 continue
-            row = _row(found)
-            if wanted.styles and not set(wanted.styles) & set(row["styles"] or ()):
+            entry = _entry(found)
+            if wanted.styles and not set(wanted.styles) & set(entry.styles):
                 continue
-            yield row
+            yield entry
 
     def paths(self, folder: Path) -> list[str]:
         """Return the paths in a folder of files that are, as far as is known, still there."""
-        found = self._link.execute("SELECT path FROM files WHERE NOT gone")
+        found = self._connection.execute("SELECT path FROM files WHERE NOT missing")
         prefix = _prefix(folder)
         return [os.fsdecode(path) for (path,) in found if os.fsencode(path).startswith(prefix)]
 
-    def _one(self, query: str, values: Sequence[Any]) -> Row | None:
-        found = self._link.execute(query, values).fetchone()
-        return None if found is None else _row(found)
-
-    def _all(self, query: str, values: Sequence[Any]) -> list[Row]:
-        return [_row(found) for found in self._link.execute(query, values)]
-
     def _write(self, statement: str, values: Sequence[Any]) -> None:
-        with _told(self.path):
-            self._link.execute(statement, values)
+        with _translated_errors(self.path):
+            self._connection.execute(statement, values)
 
 
 @contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors into ours."""
+def _translated_errors(path: Path) -> Iterator[None]:
+    """Raise errors of SQLite as errors of this package."""
     try:
         yield
     except sqlite3.OperationalError as reason:
@@ -306,11 +374,11 @@ def _printable(text: str) -> str:
     return text.encode("utf8", "backslashreplace").decode("utf8")
 
 
-def _row(found: sqlite3.Row) -> Row:
-    row = dict(found)
-    row["path"] = os.fsdecode(row["path"])
-    row |= {name: json.loads(row[name]) for name in _JSON if row[name] is not None}
-    return row | {name: bool(row[name]) for name in _FLAGS if row[name] is not None}
+def _entry(found: sqlite3.Row) -> LibraryEntry:
+    columns = dict(found)
+    columns["path"] = os.fsdecode(columns["path"])
+    columns |= {name: json.loads(columns[name]) for name in _JSON if columns[name] is not None}
+    return LibraryEntry.from_columns(columns)
 
 
 def _foreign(path: Path, why: str) -> DataError:

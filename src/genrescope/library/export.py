@@ -1,4 +1,4 @@
-"""A library's rows for other programs: CSV, JSON lines, Parquet, and playlists."""
+"""A library's entries for other programs: CSV, JSON lines, Parquet, and playlists."""
 
 from __future__ import annotations
 
@@ -10,39 +10,62 @@ from pathlib import Path
 from typing import Any, Literal, TextIO
 
 from genrescope.errors import missing_extra
+from genrescope.library.records import LibraryEntry
 from genrescope.types import STYLE_THRESHOLD
 from genrescope.utils import write_atomic
 
-Row = dict[str, Any]
-By = Literal["genre", "style"]
+GroupBy = Literal["genre", "style"]
 
 COLUMNS = (
     "path", "genre", "score", "unsure", "scores", "styles", "seconds", "format", "codec", "sample_rate",
     "channels", "size", "mtime_ns", "hash", "model_name", "model", "excerpts", "flags", "timeline", "error",
-    "message", "hint", "scanned", "gone",
+    "message", "hint", "scanned", "missing",
 )  # fmt: skip
 _NESTED = ("scores", "styles", "flags", "timeline")
 
 
-def write_jsonl(rows: Iterable[Row], stream: TextIO) -> None:
-    """Write one JSON object per line, all columns."""
-    for row in rows:
-        stream.write(json.dumps({name: row[name] for name in COLUMNS}, ensure_ascii=False) + "\n")
+def write_jsonl(entries: Iterable[LibraryEntry], stream: TextIO) -> None:
+    """Write one JSON object per line, all columns.
+
+    Parameters
+    ----------
+    entries : iterable of LibraryEntry
+    stream : text file
+        Open for writing.
+    """
+    for entry in entries:
+        columns = entry.to_columns()
+        stream.write(json.dumps({name: columns[name] for name in COLUMNS}, ensure_ascii=False) + "\n")
 
 
-def write_csv(rows: Iterable[Row], stream: TextIO) -> None:
-    """Write a header and one line per row; what has parts of its own stands as JSON in its cell."""
+def write_csv(entries: Iterable[LibraryEntry], stream: TextIO) -> None:
+    """Write a header and one line per entry; mappings and lists are JSON in their cells.
+
+    Parameters
+    ----------
+    entries : iterable of LibraryEntry
+    stream : text file
+        Open for writing.
+    """
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows([_cell(row, name) for name in COLUMNS] for row in rows)
+    for entry in entries:
+        columns = entry.to_columns()
+        writer.writerow([_cell(columns[name], name) for name in COLUMNS])
 
 
-def write_parquet(rows: Iterable[Row], path: Path) -> None:
+def write_parquet(entries: Iterable[LibraryEntry], path: Path) -> None:
     """Write a Parquet file: scores and styles as maps from name to number, flags as a list.
+
+    Parameters
+    ----------
+    entries : iterable of LibraryEntry
+    path : Path
+        The file to write.
 
     Raises
     ------
-    MissingDependencyError, WriteError
+    GenrescopeError
         ``missing_dependency`` without pyarrow; ``write_failed``.
     """
     try:
@@ -54,46 +77,59 @@ def write_parquet(rows: Iterable[Row], path: Path) -> None:
     span = pyarrow.struct([("start", number), ("end", number), ("genre", text), ("score", number)])
     kinds = {
         "score": number, "seconds": number, "scanned": number, "unsure": pyarrow.bool_(),
-        "excerpts": pyarrow.bool_(), "gone": pyarrow.bool_(), "sample_rate": pyarrow.int32(),
+        "excerpts": pyarrow.bool_(), "missing": pyarrow.bool_(), "sample_rate": pyarrow.int32(),
         "channels": pyarrow.int32(), "size": pyarrow.int64(), "mtime_ns": pyarrow.int64(),
         "scores": pyarrow.map_(text, number), "styles": pyarrow.map_(text, number),
         "flags": pyarrow.list_(text), "timeline": pyarrow.list_(span),
     }  # fmt: skip
     schema = pyarrow.schema([(name, kinds.get(name, text)) for name in COLUMNS])
-    listed = [{name: _arrow(row[name]) for name in COLUMNS} for row in rows]
+    listed = [{name: _arrow(value) for name, value in entry.to_columns().items()} for entry in entries]
     sink = pyarrow.BufferOutputStream()
     parquet.write_table(pyarrow.Table.from_pylist(listed, schema=schema), sink)
     write_atomic(path, sink.getvalue().to_pybytes())
 
 
-def write_playlists(rows: Iterable[Row], folder: Path, *, by: By = "genre") -> list[Path]:
+def write_playlists(entries: Iterable[LibraryEntry], folder: Path, *, by: GroupBy = "genre") -> list[Path]:
     """Write one M3U8 playlist for each genre, or for each style, of which a track may have several.
 
     Paths are absolute. Files without an answer, and those whose names no playlist can hold, are left out.
+
+    Parameters
+    ----------
+    entries : iterable of LibraryEntry
+    folder : Path
+        Where the playlists are written.
+    by : {"genre", "style"}
+        What makes a playlist.
+
+    Returns
+    -------
+    list of Path
+        The playlists, sorted by name.
     """
     lists: dict[str, list[str]] = {}
-    for row in rows:
-        if row["error"] is not None or not _fits_a_line(row["path"]):
+    for entry in entries:
+        if entry.error is not None or not _fits_a_line(entry.path):
             continue
-        for name in _labels(row, by):
-            lists.setdefault(name, []).append(_entry(row))
+        for name in _labels(entry, by):
+            lists.setdefault(name, []).append(_playlist_item(entry))
     written = []
-    for name, entries in sorted(lists.items()):
+    for name, items in sorted(lists.items()):
         path = folder / f"{name.replace('/', '-')}.m3u8"
-        write_atomic(path, "#EXTM3U\n" + "".join(entries))
+        write_atomic(path, "#EXTM3U\n" + "".join(items))
         written.append(path)
     return written
 
 
-def _labels(row: Row, by: By) -> Sequence[str]:
+def _labels(entry: LibraryEntry, by: GroupBy) -> Sequence[str]:
     if by == "genre":
-        return [row["genre"]]
-    return [name for name, chance in row["styles"].items() if chance >= STYLE_THRESHOLD]
+        return [] if entry.genre is None else [entry.genre]
+    return [name for name, probability in entry.styles.items() if probability >= STYLE_THRESHOLD]
 
 
-def _entry(row: Row) -> str:
-    title = Path(row["path"]).stem
-    return f"#EXTINF:{round(row['seconds'])},{title}\n{row['path']}\n"
+def _playlist_item(entry: LibraryEntry) -> str:
+    title = Path(entry.path).stem
+    return f"#EXTINF:{round(entry.seconds or 0)},{title}\n{entry.path}\n"
 
 
 def _fits_a_line(path: str) -> bool:
@@ -105,8 +141,7 @@ def _fits_a_line(path: str) -> bool:
     return "\n" not in path and "\r" not in path
 
 
-def _cell(row: Row, name: str) -> Any:
-    value = row[name]
+def _cell(value: Any, name: str) -> Any:
     if value is None:
         return ""
     if name in _NESTED:

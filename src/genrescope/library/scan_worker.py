@@ -1,4 +1,4 @@
-"""What a worker does for the library: know a file by its content, or hear it and sum up what it heard."""
+"""The part of a scan that runs in worker processes: identify a file by its content, or analyze it."""
 
 from __future__ import annotations
 
@@ -9,77 +9,73 @@ from typing import Any
 from genrescope import audio
 from genrescope.errors import GenrescopeError
 from genrescope.inference import Classifier
-from genrescope.types import Prediction, Timeline
+from genrescope.library.records import LibraryEntry
 from genrescope.utils import sha256_file
 
 Job = dict[str, Any]
-MAX_SPANS = 50
 
 
 def create_handler(model: str, *, excerpts: bool) -> Callable[[Job], Job]:
-    """Open a model in a worker of a crew.
+    """Open a model in a worker process, and return the function that does its jobs.
 
-    A job is ``{"path", "known"}``. The answer holds the ``hash`` of the content and, unless that is among the
-    ``known`` ones, the ``columns`` of the library that the content decides: what was heard, or the error.
+    Parameters
+    ----------
+    model : str
+        A shipped name or a ``.onnx`` file.
+    excerpts : bool
+        Analyze excerpts of long tracks only.
+
+    Returns
+    -------
+    callable
+        A job is ``{"path", "size", "mtime_ns", "known"}``. The result holds the ``hash`` of the content
+        and, unless that is among the ``known`` ones, the ``entry``: columns of a `LibraryEntry`.
     """
     classifier = Classifier.load(model)
     audio.import_decoders()
 
-    def hear(job: Job) -> Job:
+    def analyze(job: Job) -> Job:
         digest = content_hash(Path(job["path"]))
         if digest is not None and digest in job["known"]:
             return {"hash": digest}
-        return {"hash": digest, "columns": _columns(classifier, job["path"], excerpts)}
+        return {"hash": digest, "entry": analyze_file(classifier, job, digest, excerpts).to_columns()}
 
-    return hear
+    return analyze
 
 
 def content_hash(path: Path) -> str | None:
     """Return the SHA-256 of a file's bytes, 64 hexadecimal digits; None for what cannot be read.
 
-    The audio room says why. A pipe or a device is not even opened: that could wait for ever.
+    Parameters
+    ----------
+    path : Path
+        A pipe or a device is not even opened: reading it could block for ever.
     """
     try:
         return sha256_file(path) if path.is_file() else None
     except OSError:
-        return None
+        return None  # The decoder meets the same failure, and reports it with a reason.
 
 
-def _columns(classifier: Classifier, path: str, excerpts: bool) -> Job:
+def analyze_file(classifier: Classifier, job: Job, digest: str | None, excerpts: bool) -> LibraryEntry:
+    """Classify a file; a file that cannot be classified gives an entry with the error.
+
+    Parameters
+    ----------
+    classifier : Classifier
+    job : dict
+        ``path``, ``size`` in bytes and ``mtime_ns`` of the file.
+    digest : str or None
+        SHA-256 of its content.
+    excerpts : bool
+        Analyze excerpts of long tracks only.
+    """
+    path, size, mtime_ns = job["path"], job["size"], job["mtime_ns"]
+    sha256, name = classifier.model.sha256, classifier.model.name
     try:
         prediction = classifier.predict(path, timeline=True, excerpts=excerpts)
     except GenrescopeError as failure:
-        return {"error": failure.code, "message": failure.message, "hint": failure.hint}
-    info = prediction.audio
-    assert info is not None  # every prediction of a file has it
-    return {
-        "format": info.format,
-        "codec": info.codec,
-        "sample_rate": info.sample_rate,
-        "channels": info.channels,
-        **answer_columns(prediction),
-    }
-
-
-def answer_columns(prediction: Prediction) -> Job:
-    """Return an answer as columns of the library."""
-    assert prediction.timeline is not None
-    row = prediction.to_dict()
-    kept = ("seconds", "genre", "score", "unsure", "scores", "styles", "flags")
-    return {name: row[name] for name in kept} | {
-        "excerpts": "excerpts" in prediction.flags,
-        "timeline": summarize_timeline(prediction.timeline),
-    }
-
-
-def summarize_timeline(course: Timeline) -> list[Job]:
-    """Return which genre leads from when to when, and its mean score there, in at most `MAX_SPANS` spans."""
-    return [
-        {
-            "start": round(span.start, 3),
-            "end": round(span.end, 3),
-            "genre": span.genre,
-            "score": round(span.score, 6),
-        }
-        for span in course.leading_spans(MAX_SPANS)
-    ]
+        return LibraryEntry.from_error(
+            failure, path, size=size, mtime_ns=mtime_ns, hash=digest, model=sha256, model_name=name
+        )
+    return LibraryEntry.from_prediction(prediction, size=size, mtime_ns=mtime_ns, hash=digest, model=sha256)

@@ -1,19 +1,32 @@
-"""Genres from a library into its files, and out again: what would change, what did, what failed."""
+"""Writing the genres of a library into its files, and undoing that, with a journal in the database."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from genrescope import tagging
 from genrescope.errors import GenrescopeError, TagError
-from genrescope.library.database import Database, Row
+from genrescope.library.database import Database
+from genrescope.library.records import LibraryEntry
 from genrescope.tagging import TagChange, TagChangePreview, UndoResult
 
 
 class TagResult(NamedTuple):
-    """What is to be changed in a file; ``change`` once it was, ``error`` where it could not be."""
+    """What is to be changed in a file.
+
+    Attributes
+    ----------
+    path : str
+        Of the file.
+    plan : TagChangePreview or None
+        The genres before and after.
+    change : TagChange or None
+        What was written, once it was.
+    error : GenrescopeError or None
+        Why the file cannot be changed.
+    """
 
     path: str
     plan: TagChangePreview | None = None
@@ -22,44 +35,54 @@ class TagResult(NamedTuple):
 
 
 class UntagResult(NamedTuple):
-    """What became of taking a change back."""
+    """What became of undoing a change to the file at ``path``: what was ``done``, or the ``error``."""
 
     path: str
     done: UndoResult | None = None
     error: GenrescopeError | None = None
 
 
-def tag(
+def write_tags(
     database: Database,
-    wanted: Iterable[tuple[Row, Sequence[str]]],
+    wanted: Iterable[tuple[LibraryEntry, Sequence[str]]],
     *,
     write: bool,
     overwrite: bool,
     keep_mtime: bool,
 ) -> Iterator[TagResult]:
-    """Yield what changes in the files of rows that are to have genres; with ``write``, change it.
+    """Yield what changes in the files that are to have genres; where nothing changes, nothing is yielded.
 
-    Files where nothing changes are passed over. Each change stands in the journal before it happens.
+    Parameters
+    ----------
+    database : Database
+        Its journal gets each change before the file is changed.
+    wanted : iterable of (LibraryEntry, sequence of str)
+        Files, and the genres that they are to have.
+    write : bool
+        Change the files, in place of saying only what would change.
+    overwrite : bool
+        Replace genres that files have already.
+    keep_mtime : bool
+        Let files keep their time of modification.
     """
-    for row, genres in wanted:
-        path = row["path"]
+    for entry, genres in wanted:
         try:
-            plan = tagging.preview(path, genres, overwrite=overwrite)
+            plan = tagging.preview(entry.path, genres, overwrite=overwrite)
             if plan is None:
                 continue
-            _check_heard(row)
+            _check_unchanged(entry)
             change = _write(database, plan, keep_mtime) if write else None
-            yield TagResult(path, plan, change)
+            yield TagResult(entry.path, plan, change)
         except GenrescopeError as failure:
-            yield TagResult(path, error=failure)
+            yield TagResult(entry.path, error=failure)
 
 
-def _check_heard(row: Row) -> None:
-    """Refuse a file that is no longer the one that was heard."""
-    status = os.stat(row["path"])  # noqa: PTH116
-    if (status.st_size, status.st_mtime_ns) != (row["size"], row["mtime_ns"]):
+def _check_unchanged(entry: LibraryEntry) -> None:
+    """Refuse a file that is no longer the one that was analyzed."""
+    status = os.stat(entry.path)  # noqa: PTH116
+    if (status.st_size, status.st_mtime_ns) != (entry.size, entry.mtime_ns):
         raise TagError(
-            "file_changed", f"{row['path']}: it has changed since it was heard", "scan it again, then tag"
+            "file_changed", f"{entry.path}: it has changed since it was scanned", "scan it again, then tag"
         )
 
 
@@ -67,22 +90,30 @@ def _write(database: Database, plan: TagChangePreview, keep_mtime: bool) -> TagC
     path = plan.path
 
     def journal(change: TagChange) -> None:
-        database.log_change(path, change.row())
+        database.log_change(path, change)
 
     change = tagging.write_genres(path, plan.after, keep_mtime=keep_mtime, journal=journal)
-    _settle(database, path, change.patch.old, change.patch.new)
+    _update_hash(database, path, change.patch.old, change.patch.new)
     return change
 
 
-def untag(
-    database: Database, changes: Iterable[tuple[int, str, dict[str, Any]]], *, keep_mtime: bool
+def undo_tags(
+    database: Database, changes: Iterable[tuple[int, str, TagChange]], *, keep_mtime: bool
 ) -> Iterator[UntagResult]:
-    """Take changes of the journal back, the latest of a file first; yield what became of each."""
+    """Undo changes of the journal; yield what became of each.
+
+    Parameters
+    ----------
+    database : Database
+    changes : iterable of (int, str, TagChange)
+        Number, present path and content, the latest change of a file first.
+    keep_mtime : bool
+        Bring the old time of modification back too.
+    """
     failed: set[str] = set()
-    for number, path, written in changes:
+    for number, path, change in changes:
         if path in failed:
-            continue  # what was changed before can come back only behind it
-        change = TagChange.from_row(written)
+            continue  # An older change of a file can be undone only after the later ones.
         try:
             done = tagging.undo(change, keep_mtime=keep_mtime, path=path)
         except GenrescopeError as failure:
@@ -90,12 +121,12 @@ def untag(
             yield UntagResult(path, error=failure)
             continue
         database.mark_undone(number)
-        if done.how == "bytes":
-            _settle(database, path, change.patch.new, change.patch.old)
+        if done.status == "restored":
+            _update_hash(database, path, change.patch.new, change.patch.old)
         yield UntagResult(path, done)
 
 
-def _settle(database: Database, path: str, old: str, new: str) -> None:
-    """Keep a file's row in step with it: the sound is what it was, and need not be heard again."""
+def _update_hash(database: Database, path: str, old: str, new: str) -> None:
+    """Record the new content of a file: its sound is the same, so the answer holds and no scan repeats it."""
     status = os.stat(path)  # noqa: PTH116
     database.update_hash(path, old, new, size=status.st_size, mtime_ns=status.st_mtime_ns)

@@ -1,4 +1,4 @@
-"""Models that stand on a fetched backbone: its weights and a head that comes with the package, made one file.
+"""Models made of a downloaded backbone and a head that comes with the package.
 
 A head is a small ``.npz``, read without pickle: the weights and biases of a linear layer on the backbone's
 embedding, its temperature, and the description of the whole model as JSON.
@@ -16,7 +16,7 @@ import numpy as np
 
 from genrescope.errors import ConfigError, ModelError, missing_extra
 from genrescope.features import feature_dimension, segment_frames
-from genrescope.models import export, model
+from genrescope.models import export, registry
 from genrescope.models.model import Model, ModelInfo
 from genrescope.types import FloatArray
 from genrescope.utils import package_data, sha256_bytes, write_atomic
@@ -24,15 +24,18 @@ from genrescope.utils import package_data, sha256_bytes, write_atomic
 
 @dataclass(frozen=True)
 class ModelHead:
-    """The layers on top of a backbone, and what they and it make together.
+    """The linear layer of a `genrescope.models.LinearHead`, and the description of the whole model.
 
     Attributes
     ----------
     backbone : str
-        A name of ``backbones``.
-    weights, biases : ndarray, shapes (classes, size) and (classes,), float32
+        Its name in the catalog of backbones.
+    weights : ndarray, shape (classes, size), float32
+    biases : ndarray, shape (classes,), float32
     temperature : float
+        What the logits are divided by before the softmax.
     info : ModelInfo
+        Of the assembled model.
     """
 
     backbone: str
@@ -57,7 +60,14 @@ class ModelHead:
 
     @classmethod
     def from_bytes(cls, content: bytes, source: str) -> ModelHead:
-        """Read a head back.
+        """Read what `to_bytes` wrote.
+
+        Parameters
+        ----------
+        content : bytes
+            Of the file.
+        source : str
+            Its path, for messages.
 
         Raises
         ------
@@ -70,7 +80,7 @@ class ModelHead:
                 weights, biases = kept["weights"], kept["biases"]
             backbone, temperature = str(description["backbone"]), float(description["temperature"])
             info: Any = description["info"]
-        except Exception as reason:  # damage shows itself anywhere in NumPy's reader
+        except Exception as reason:  # a damaged file makes NumPy's reader raise errors of many kinds
             raise ModelError(
                 "model_corrupt", f"{source}: not a model's head: {reason}", "install genrescope again"
             ) from None
@@ -78,19 +88,19 @@ class ModelHead:
 
 
 def assemble(name: str, *, weights: Path | None = None) -> Path:
-    """Fetch the backbone of a shipped model, put its head on, and write the model file into the user's cache.
+    """Download the backbone of a packaged model, put the head on, and write the file into the user's cache.
 
     Parameters
     ----------
     name : str
         A model of the catalog that has a head.
     weights : Path, optional
-        The backbone's weights, where they are already here.
+        A file of the backbone's weights, instead of the download.
 
     Returns
     -------
     Path
-        Of the model file, which ``models.load(name)`` finds from now on and for which onnxruntime is enough.
+        Of the model file, which `genrescope.models.load_model` finds by name; it needs onnxruntime only.
 
     Raises
     ------
@@ -102,29 +112,34 @@ def assemble(name: str, *, weights: Path | None = None) -> Path:
         ``download_failed``: no network; ``missing_dependency``: torch is needed to assemble;
         ``write_failed``.
     """
-    shipped = model.list_models().get(name)
-    if shipped is None or not shipped.head:
-        fetched = [one.name for one in model.list_models().values() if one.head]
+    packaged = registry.list_models().get(name)
+    if packaged is None or not packaged.head:
+        fetched = [model.name for model in registry.list_models().values() if model.head]
         raise ConfigError(
             "invalid_argument", f"{name}: nothing to fetch", f"fetch one of: {', '.join(fetched)}"
         )
     try:
-        from genrescope.models import pretrained
-        from genrescope.models.backbones import registry
+        from genrescope.models.backbones.registry import load_backbone
+        from genrescope.models.pretrained import LinearHead
     except ImportError as missing:
         raise missing_extra("train", missing.name or "torch") from None
-    head = _read_head(shipped)
-    network = pretrained.LinearHead(
-        registry.load_backbone(head.backbone, weights=weights), len(head.info.classes)
-    )
+    head = _read_head(packaged)
+    network = LinearHead(load_backbone(head.backbone, weights=weights), len(head.info.classes))
     network.load_head(head.weights, head.biases)
-    graph = export.export_network(network, head.info, _noise(head.info), temperature=head.temperature)
-    write_atomic(shipped.path, graph)
-    return shipped.path
+    exported = export.export_network(network, head.info, _noise(head.info), temperature=head.temperature)
+    write_atomic(packaged.path, exported.graph)
+    return packaged.path
 
 
 def extract_head(model: Model, graph: bytes) -> ModelHead:
-    """Take the head off a ``frozen`` model, so that it can be shipped without its backbone.
+    """Take the head out of a ``frozen`` model, so that it can be distributed without its backbone.
+
+    Parameters
+    ----------
+    model : Model
+        The model file, opened.
+    graph : bytes
+        The same file's content.
 
     Raises
     ------
@@ -143,10 +158,10 @@ def extract_head(model: Model, graph: bytes) -> ModelHead:
     return ModelHead(backbone, weights, biases, provenance["temperature"], model.info)
 
 
-def _read_head(shipped: model.PackagedModel) -> ModelHead:
-    path = package_data("models", shipped.head)
+def _read_head(packaged: registry.PackagedModel) -> ModelHead:
+    path = package_data("models", packaged.head)
     content = path.read_bytes()
-    if sha256_bytes(content) != shipped.sha256:
+    if sha256_bytes(content) != packaged.sha256:
         raise ModelError(
             "model_corrupt", f"{path}: not the head that the catalog names", "install genrescope again"
         )

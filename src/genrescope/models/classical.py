@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from genrescope.errors import ConfigError, missing_extra
 from genrescope.types import FloatArray, IntArray
 
-CLASSICAL_FAMILIES = {
-    "logistic-regression": "multinomial logistic regression on standardized feature means",
-    "svm": "support vector machine, radial kernel, on standardized feature means; sigmoid-calibrated scores",
-}
+
+class ClassicalPipeline(Protocol):
+    """What is used of a fitted scikit-learn pipeline."""
+
+    def predict_proba(self, inputs: FloatArray, /) -> FloatArray:
+        """Return probabilities, shape (segments, classes), of features (segments, features)."""
 
 
-def fit_classical(name: str, inputs: FloatArray, targets: IntArray, *, c: float, seed: int) -> Any:
+def fit_classical(
+    name: str, inputs: FloatArray, targets: IntArray, *, c: float, seed: int
+) -> ClassicalPipeline:
     """Fit a scikit-learn pipeline: standardization on these inputs only, then the classifier.
 
     Parameters
     ----------
     name : {"logistic-regression", "svm"}
-    inputs : ndarray, shape (segments, features)
-    targets : ndarray, shape (segments,), indices of classes
+        The classifier.
+    inputs : ndarray, shape (segments, features), float32
+        Features of the training segments.
+    targets : ndarray of int, shape (segments,)
+        Index of the genre of each.
     c : float
         Inverse strength of regularization.
     seed : int
+        Of the solver, and of the folds on which the sigmoids of the SVM are fitted.
 
     Raises
     ------
@@ -52,17 +60,28 @@ def fit_classical(name: str, inputs: FloatArray, targets: IntArray, *, c: float,
         raise ConfigError(
             "invalid_config",
             f"no classifier is named {name!r}",
-            "choose one of: " + ", ".join(CLASSICAL_FAMILIES),
+            "choose logistic-regression or svm",
         )
     pipeline = make_pipeline(StandardScaler(), classifier)
-    pipeline.fit(np.asarray(inputs, np.float32), targets)
-    return pipeline
+    fitted: ClassicalPipeline = pipeline.fit(np.asarray(inputs, np.float32), targets)
+    return fitted
 
 
 def fit_linear(
     embeddings: FloatArray, targets: IntArray, *, c: float, seed: int
 ) -> tuple[FloatArray, FloatArray]:
     """Fit a class-balanced logistic regression on embeddings as they are.
+
+    Parameters
+    ----------
+    embeddings : ndarray, shape (segments, features), float32
+        Of the training segments.
+    targets : ndarray of int, shape (segments,)
+        Index of the genre of each.
+    c : float
+        Inverse strength of regularization.
+    seed : int
+        Of the solver.
 
     Returns
     -------
@@ -82,8 +101,21 @@ def fit_linear(
     return weights.astype(np.float32), biases.astype(np.float32)
 
 
-def classical_to_onnx(pipeline: Any, features: int) -> Any:
-    """Convert a fitted pipeline to an ONNX graph ``features (n, features) -> scores (n, classes)``."""
+def classical_to_onnx(pipeline: ClassicalPipeline, features: int) -> Any:
+    """Convert a fitted pipeline to an ONNX graph of one input and one output.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        As `fit_classical` returns it.
+    features : int
+        Length of a feature vector.
+
+    Returns
+    -------
+    onnx.ModelProto
+        ``features`` (segments, features) -> ``probabilities`` (segments, classes).
+    """
     try:
         from skl2onnx import to_onnx as convert
         from skl2onnx.common.data_types import FloatTensorType
@@ -101,6 +133,7 @@ def classical_to_onnx(pipeline: Any, features: int) -> Any:
 
 
 def _only_scores(graph: Any) -> Any:
+    """Drop the output of predicted labels, which skl2onnx adds to every classifier."""
     outputs = graph.graph.output
     (scores,) = [output for output in outputs if output.name == "probabilities"]
     kept = type(scores)()

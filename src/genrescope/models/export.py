@@ -1,4 +1,4 @@
-"""Fitted models into model files, each checked against what it was made from before it is written."""
+"""Export of fitted models to model files, each checked against the model that it was made from."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -16,22 +16,40 @@ from genrescope.models import classical
 from genrescope.models.model import INPUT, METADATA_KEY, OUTPUT, STYLES_OUTPUT, Model, ModelInfo
 from genrescope.types import FloatArray
 
+if TYPE_CHECKING:  # torch and scikit-learn are each needed for one of the two kinds of models only
+    from torch import Tensor, nn
+
+    from genrescope.models.classical import ClassicalPipeline
+    from genrescope.models.networks import Network
+
+# Largest allowed difference between a score of the model file and of the model that it was made from.
 TOLERANCE = 1e-4
 OPSET = 17
 
 
-def export_network(network: Any, info: ModelInfo, sample: FloatArray, *, temperature: float = 1.0) -> bytes:
-    """Turn a trained network into the bytes of a model file, temperature, softmax and sigmoid included.
+class ExportedModel(NamedTuple):
+    """The bytes of a model file, and the same file opened, as it was for the check."""
+
+    graph: bytes
+    model: Model
+
+
+def export_network(
+    network: Network, info: ModelInfo, sample: FloatArray, *, temperature: float = 1.0
+) -> ExportedModel:
+    """Turn a trained network into a model file, temperature, softmax and sigmoid included.
 
     Parameters
     ----------
-    network : networks.Network
+    network : Network
+        Set to evaluation mode, float32 and the CPU by this.
     info : ModelInfo
-        With styles, the network's styles become a second output.
+        The description to write into the file. With styles, the network's styles become a second output;
+        it is a `PretrainedNetwork` then.
     sample : ndarray, float32
-        Some segments as the network takes them; the graph must agree with the network on them.
+        Features of some segments, on which graph and network must agree.
     temperature : float
-        What the logits are divided by, before the softmax.
+        What the logits are divided by before the softmax.
 
     Raises
     ------
@@ -44,8 +62,8 @@ def export_network(network: Any, info: ModelInfo, sample: FloatArray, *, tempera
     example = torch.from_numpy(np.ascontiguousarray(sample[:2], np.float32))
     with warnings.catch_warnings(), torch.no_grad(), tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "graph.onnx"
-        # The TorchScript exporter is announced as old, but writes one LSTM or GRU node where the new one
-        # needs thirty; its notices are nothing that a user could act on.
+        # The TorchScript exporter is deprecated, but writes one LSTM or GRU node where the one on dynamo
+        # needs thirty. A user can do nothing about its warnings.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             scorer,
@@ -64,17 +82,19 @@ def export_network(network: Any, info: ModelInfo, sample: FloatArray, *, tempera
     return _checked(_described(_parse(graph), info), sample, expected, info.name)
 
 
-def _scorer(network: Any, with_styles: bool, temperature: float) -> Any:
-    """Wrap a network into one that returns what a model file does."""
+def _scorer(network: Network, with_styles: bool, temperature: float) -> nn.Module:
+    """Wrap a network into a module that returns the outputs of a model file."""
     import torch
+
+    from genrescope.models.pretrained import PretrainedNetwork
 
     class Scorer(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.network = network
 
-        def forward(self, batch: Any) -> Any:
-            if not with_styles:
+        def forward(self, batch: Tensor) -> tuple[Tensor, ...]:
+            if not isinstance(self.network, PretrainedNetwork) or not with_styles:
                 return ((self.network(batch) / temperature).softmax(1),)
             logits, styles = self.network.forward_with_styles(batch)
             return (logits / temperature).softmax(1), styles.sigmoid()
@@ -82,22 +102,53 @@ def _scorer(network: Any, with_styles: bool, temperature: float) -> Any:
     return Scorer().eval().float().to("cpu")
 
 
-def export_classical(pipeline: Any, info: ModelInfo, sample: FloatArray) -> bytes:
-    """Turn a fitted scikit-learn pipeline into the bytes of a model file; see ``export_network``."""
+def export_classical(pipeline: ClassicalPipeline, info: ModelInfo, sample: FloatArray) -> ExportedModel:
+    """Turn a fitted scikit-learn pipeline into a model file.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        As `genrescope.models.fit_classical` returns it.
+    info : ModelInfo
+        The description to write into the file.
+    sample : ndarray, shape (segments, features), float32
+        Features of some segments, on which graph and pipeline must agree.
+
+    Raises
+    ------
+    EnvironmentFailure
+        ``missing_dependency``: skl2onnx is not installed.
+    ModelError
+        ``model_export_failed``: the graph's scores differ from the pipeline's by more than 1e-4.
+    """
     graph = classical.classical_to_onnx(pipeline, sample.shape[1])
     _rename_output(graph.graph, OUTPUT)
     return _checked(_described(graph, info), sample, [pipeline.predict_proba(sample)], info.name)
 
 
 def initializers(graph: bytes) -> dict[str, FloatArray]:
-    """Return the arrays of a model file by the names that they had in the network."""
+    """Return the weights of a model file by the names that they had in the network.
+
+    Parameters
+    ----------
+    graph : bytes
+        Of the file.
+    """
     from onnx import numpy_helper
 
     return {array.name: numpy_helper.to_array(array) for array in _parse(graph).graph.initializer}
 
 
 def with_metadata(graph: bytes, info: ModelInfo) -> bytes:
-    """Return the same graph with another description, such as one with measured scores."""
+    """Return a model file with another description, such as one with measured scores.
+
+    Parameters
+    ----------
+    graph : bytes
+        Of the file, which may have a description already.
+    info : ModelInfo
+        The new description.
+    """
     return _described(_parse(graph), info)
 
 
@@ -126,14 +177,18 @@ def _rename_output(graph: Any, name: str) -> None:
         node.input[:] = [name if port == old else port for port in node.input]
 
 
-def _checked(graph: bytes, sample: FloatArray, expected: Sequence[FloatArray], name: str) -> bytes:
-    given = Model(graph, name).predict(sample)
-    # A model without styles gives none, and none are expected of it.
-    difference = max(float(np.abs(one - other).max()) for one, other in zip(given, expected, strict=False))
+def _checked(graph: bytes, sample: FloatArray, expected: Sequence[FloatArray], name: str) -> ExportedModel:
+    """Open a model file, and refuse it where it differs from the model that it was made from."""
+    model = Model(graph, name)
+    # Not strict: a model without styles returns an empty array of them, for which nothing is expected.
+    difference = max(
+        float(np.abs(scores - wanted).max())
+        for scores, wanted in zip(model.predict(sample), expected, strict=False)
+    )
     if not difference <= TOLERANCE:
         raise ModelError(
             "model_export_failed",
             f"{name}: the exported graph differs from the model by {difference:.2g} (allowed: {TOLERANCE:g})",
             "report this with the versions of torch, onnx and onnxruntime",
         )
-    return graph
+    return ExportedModel(graph, model)

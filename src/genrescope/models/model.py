@@ -1,4 +1,4 @@
-"""The model file, read and verified, and the catalog of models that come with the package.
+"""The model file, read and verified.
 
 A model is one ``.onnx`` file that describes itself: classes, features, segment length, provenance and
 scores stand as JSON in its metadata. Reading needs onnxruntime and nothing else.
@@ -18,14 +18,13 @@ import numpy as np
 from genrescope.errors import ModelError
 from genrescope.features import FeatureSpec, feature_dimension, segment_frames
 from genrescope.types import FloatArray
-from genrescope.utils import cache_folder, did_you_mean, package_data, sha256_bytes
+from genrescope.utils import sha256_bytes
 
 SCHEMA = 3
 # What schema 2, of version 0.1, called fields that are otherwise the same.
 _NAMES_IN_SCHEMA_2 = {"threshold": "min_score", "license": "licence"}
 METADATA_KEY = "genrescope"
 INPUT, OUTPUT, STYLES_OUTPUT = "features", "scores", "styles"
-DEFAULT = "default"
 
 
 @dataclass(frozen=True)
@@ -39,17 +38,18 @@ class ModelInfo:
     classes : tuple of str
         In the order of the score columns.
     features : FeatureSpec
-        What the graph takes; the sample rate comes from here and cannot be wrong.
+        Input of the graph; the sample rate that audio is resampled to comes from here.
     segment_seconds, hop_seconds : float
-        How tracks are cut.
+        Length of a segment, and distance between the starts of two.
     task : {"single-label"}
         One genre per track: scores of a segment sum to one.
     styles : tuple of str
         Further genres, each with a probability of its own; empty for a model without them.
-    min_score : float or None
-        The score below which the top genre of a track is doubtful; None where none was chosen.
+    threshold : float or None
+        The score below which the top genre of a track is uncertain; None where none was chosen.
     provenance : dict
-        Data name and hash, split protocol, seed, package version, commit.
+        Data name and hash, split protocol, seed, package version, commit, temperature; under ``heard``, the
+        hashed ids of the tracks that the model was trained on or selected by.
     scores : dict
         Measured accuracies with their intervals and protocol.
     license : str
@@ -80,7 +80,20 @@ class ModelInfo:
 
     @classmethod
     def from_json(cls, values: Any, source: str) -> ModelInfo:
-        """Read a description; refuse one of another schema or with missing parts."""
+        """Read a description; refuse one of another schema, or with missing or malformed fields.
+
+        Parameters
+        ----------
+        values : object
+            What the JSON text holds.
+        source : str
+            Of the model file, for messages.
+
+        Raises
+        ------
+        ModelError
+            ``model_incompatible``.
+        """
         schema = values.get("schema") if isinstance(values, dict) else None
         if schema not in (SCHEMA, 2):
             raise ModelError(
@@ -92,35 +105,69 @@ class ModelInfo:
             names = _NAMES_IN_SCHEMA_2 if schema == 2 else {}
             known = {name: values[names.get(name, name)] for name in cls.__dataclass_fields__}
             for fault in _faults(known):
-                raise _foreign(source, fault)
+                raise _incompatible(source, fault)
             for key in ("classes", "styles"):
                 known[key] = tuple(str(name) for name in known[key])
             known["features"] = FeatureSpec.from_json(known["features"])
             return cls(**known)
         except (KeyError, TypeError) as reason:
-            raise _foreign(source, f"its description lacks or garbles {reason}") from None
+            raise _incompatible(source, f"its description has no valid {reason}") from None
 
 
 class ModelOutput(NamedTuple):
-    """What a model says of segments: ``scores`` (segments, classes), ``styles`` (segments, styles)."""
+    """Scores of segments.
+
+    Attributes
+    ----------
+    scores : ndarray, shape (segments, classes), float32
+        One probability per genre; the rows sum to 1.
+    styles : ndarray, shape (segments, styles), float32
+        Independent probabilities; no columns for a model without styles.
+    """
 
     scores: FloatArray
     styles: FloatArray
 
 
 class Model:
-    """A model file, opened. ``info`` describes it; ``answer`` runs it."""
+    """A model file, opened.
+
+    Parameters
+    ----------
+    graph : bytes
+        Content of the file.
+    source : str
+        Its path or name, for messages.
+    threads : int
+        Threads of onnxruntime. One by default: callers run several processes instead, and the sums of
+        float32 come out the same whatever the number of cores.
+
+    Attributes
+    ----------
+    info : ModelInfo
+        The description in the file.
+    sha256 : str
+        Of the file, in hexadecimal.
+    source : str
+    """
 
     def __init__(self, graph: bytes, source: str, *, threads: int = 1) -> None:
         self._session = _open(graph, source, threads)
         self.source = source
         self.sha256 = sha256_bytes(graph)
-        self.info = _describe(self._session, source)
-        _match(self._session, self.info, source)
+        self.info = _read_info(self._session, source)
+        _check_shapes(self._session, self.info, source)
 
     @classmethod
     def read(cls, path: str | Path, *, threads: int = 1) -> Model:
         """Open a model file.
+
+        Parameters
+        ----------
+        path : str or Path
+            Of the ``.onnx`` file.
+        threads : int
+            Threads of onnxruntime.
 
         Raises
         ------
@@ -150,94 +197,20 @@ class Model:
         Parameters
         ----------
         features : ndarray, float32
-            As ``features.compute`` gives them for ``info.features``.
-
-        Returns
-        -------
-        Answers
-            ``scores`` float32, rows sum to one; ``styles`` float32, independent probabilities, no columns for
-            a model without styles.
+            As `genrescope.features.extract` gives them for ``info.features``, the first axis segments.
         """
-        ports = _outputs(self.info)
-        answers = self._session.run(ports, {INPUT: np.ascontiguousarray(features, np.float32)})
-        styles = answers[1] if self.info.styles else np.zeros((len(features), 0), np.float32)
-        return ModelOutput(answers[0], styles)
+        names = _outputs(self.info)
+        outputs = self._session.run(names, {INPUT: np.ascontiguousarray(features, np.float32)})
+        styles = outputs[1] if self.info.styles else np.zeros((len(features), 0), np.float32)
+        return ModelOutput(outputs[0], styles)
 
     def scores(self, features: FloatArray) -> FloatArray:
-        """Return the scores alone; see ``answer``."""
+        """Return the scores of genres alone, shape (segments, classes); see `predict`."""
         return self.predict(features).scores
 
 
-@dataclass(frozen=True)
-class PackagedModel:
-    """A model that comes with the package, or whose head does.
-
-    Attributes
-    ----------
-    name, file, summary : str
-    sha256 : str
-        Of the file in the package: the model, or the head.
-    head : str
-        File of the layers to put on a backbone that is fetched; empty where the model is whole.
-    """
-
-    name: str
-    file: str
-    sha256: str
-    summary: str
-    head: str = ""
-
-    @property
-    def path(self) -> Path:
-        """Where the model lies: in the installation, or in the user's cache once it was fetched."""
-        return cache_folder("models") / self.file if self.head else package_data("models", self.file)
-
-
-def list_models() -> dict[str, PackagedModel]:
-    """Return the models that come with the package, by name."""
-    text = package_data("models", "catalog.json").read_text(encoding="utf8")
-    return {entry["name"]: PackagedModel(**entry) for entry in json.loads(text)}
-
-
-def resolve(name: str | Path) -> Path:
-    """Return the file of a shipped model's name, or of a path.
-
-    Raises
-    ------
-    ModelError
-        ``model_not_found``: neither a shipped name nor a file.
-    """
-    models = list_models()
-    if str(name) in models:
-        shipped = models[str(name)]
-        if shipped.head and not shipped.path.exists():
-            raise ModelError(
-                "model_not_found",
-                f"the model {shipped.name} stands on a backbone that is not here yet",
-                f"run once: genrescope models download {shipped.name}",
-            )
-        return shipped.path
-    if Path(name).suffix == ".onnx" or Path(name).exists():
-        return Path(name)
-    hint = did_you_mean(str(name), models, otherwise="give a .onnx file or one of: " + ", ".join(models))
-    raise ModelError("model_not_found", f"no model is named {str(name)!r}", hint)
-
-
-def load_model(name: str | Path = DEFAULT, *, threads: int = 1) -> Model:
-    """Open a model by shipped name or path, verifying the checksum of a shipped one."""
-    model = Model.read(resolve(name), threads=threads)
-    shipped = list_models().get(str(name))
-    if shipped is not None and not shipped.head and model.sha256 != shipped.sha256:
-        raise ModelError(
-            "model_corrupt",
-            f"{shipped.path}: checksum {model.sha256[:8]} is not the catalog's {shipped.sha256[:8]}",
-            "install genrescope again",
-        )
-    return model
-
-
 def _faults(known: dict[str, Any]) -> Iterator[str]:
-    """Say what is wrong with the values of a description."""
+    """Yield what is wrong with the values of a description."""
     for key, fewest in (("classes", 2), ("styles", 0)):
         listed = known[key]
         if not isinstance(listed, list) or len(set(map(str, listed))) != len(listed) or len(listed) < fewest:
@@ -257,7 +230,8 @@ def _faults(known: dict[str, Any]) -> Iterator[str]:
 
 
 def _open(graph: bytes, source: str, threads: int) -> Any:
-    # It would send events to its maker, and keep an id of this machine for that. Read when it is imported.
+    # On Windows, onnxruntime sends usage events to its maker. The variable is read at import, so it is set
+    # here, before the first one; a value that the user set stays.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
@@ -275,32 +249,39 @@ def _open(graph: bytes, source: str, threads: int) -> Any:
         ) from None
 
 
-def _describe(session: Any, source: str) -> ModelInfo:
+def _read_info(session: Any, source: str) -> ModelInfo:
+    """Read the description out of a graph's metadata."""
     text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
     if text is None:
-        raise _foreign(source, "it carries no genrescope description")
+        raise _incompatible(source, "it carries no genrescope description")
     try:
         values = json.loads(text)
     except ValueError:
-        raise _foreign(source, "its genrescope description is not JSON") from None
+        raise _incompatible(source, "its genrescope description is not JSON") from None
     return ModelInfo.from_json(values, source)
 
 
-def _match(session: Any, info: ModelInfo, source: str) -> None:
+def _check_shapes(session: Any, info: ModelInfo, source: str) -> None:
+    """Refuse a graph whose inputs and outputs are not those of its description."""
     names = [port.name for port in session.get_inputs()], [port.name for port in session.get_outputs()]
     if names != ([INPUT], _outputs(info)):
-        raise _foreign(source, f"its ports are {names}, not {INPUT} and {', '.join(_outputs(info))}")
+        raise _incompatible(source, f"its ports are {names}, not {INPUT} and {', '.join(_outputs(info))}")
     ports, spec = session.get_inputs()[0].shape, info.features
     expected = _shape(info)
     if len(ports) != len(expected) or any(
         isinstance(port, int) and size is not None and port != size
         for port, size in zip(ports, expected, strict=True)
     ):
-        raise _foreign(source, f"its graph takes {ports}, its description says {expected} for {spec.kind}")
+        raise _incompatible(
+            source, f"its graph takes {ports}, its description says {expected} for {spec.kind}"
+        )
+    # Not strict: without styles there is one output.
     for port, known in zip(session.get_outputs(), (info.classes, info.styles), strict=False):
         columns = port.shape[-1]
         if isinstance(columns, int) and columns != len(known):
-            raise _foreign(source, f"its graph scores {columns} classes, its description names {len(known)}")
+            raise _incompatible(
+                source, f"its graph scores {columns} classes, its description names {len(known)}"
+            )
 
 
 def _outputs(info: ModelInfo) -> list[str]:
@@ -320,7 +301,7 @@ def _shape(info: ModelInfo) -> tuple[int | None, ...]:
     )
 
 
-def _foreign(source: str, why: str) -> ModelError:
+def _incompatible(source: str, why: str) -> ModelError:
     return ModelError(
         "model_incompatible",
         f"{source}: not a genrescope model: {why}",

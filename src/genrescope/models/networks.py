@@ -1,6 +1,6 @@
 """The networks: the paper's LSTM and parallel CNN + RNN, a sequential CRNN, and a plain CNN.
 
-Every network takes features as ``features.compute`` gives them and returns logits, shape (segments, classes).
+Every network takes features as ``features.extract`` gives them and returns logits, shape (segments, classes).
 Normalization is the first layer of each, fitted on training data only, so it travels inside the model file.
 """
 
@@ -8,14 +8,33 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from genrescope.errors import ConfigError
-from genrescope.models.levels import relative_level
+from genrescope.types import FloatArray
+
+DYNAMIC_RANGE_DB = 80.0
+
+
+def relative_level(batch: Tensor) -> Tensor:
+    """Return the level of a spectrogram below its maximum, so that gain changes nothing.
+
+    Parameters
+    ----------
+    batch : Tensor, shape (segments, mels, frames)
+        In dB.
+
+    Returns
+    -------
+    Tensor, shape (segments, mels, frames)
+        In dB below the loudest value of each segment, floored at -80.
+    """
+    return (batch - batch.amax(dim=(1, 2), keepdim=True)).clamp(min=-DYNAMIC_RANGE_DB)
 
 
 class Standardize(nn.Module):
@@ -75,17 +94,23 @@ class Normalization(Protocol):
 
 
 class Network(nn.Module, ABC):
-    """What all networks share: ``normalize`` first, then ``score``."""
+    """What all networks share: ``normalizer`` first, then `forward_features`."""
 
     normalizer: Normalization
 
     @property
     def styles(self) -> tuple[str, ...]:
-        """What ``answer`` names besides the genres; empty for a network without it."""
+        """The styles that are scored besides the genres; empty for networks without a backbone."""
         return ()
 
     def fit(self, batch: Tensor) -> None:
-        """Fit the first layer to features as computed, training data only."""
+        """Fit the first layer.
+
+        Parameters
+        ----------
+        batch : Tensor
+            Features as computed, of training segments only.
+        """
         self.normalizer.fit(batch)
 
     @abstractmethod
@@ -113,7 +138,7 @@ class Lstm(Network):
         initialize_weights(self)
 
     def forward_features(self, batch: Tensor) -> Tensor:
-        """Read the sequence; the last state of the second layer decides."""
+        """Return logits of the last state of the second layer."""
         states, _ = self.first(batch)
         _, (last, _) = self.second(self.dropout(states))
         logits: Tensor = self.output(self.dropout(last[-1]))
@@ -121,7 +146,7 @@ class Lstm(Network):
 
 
 class SequentialCrnn(Network):
-    """Convolutions over time and frequency, then a GRU over what they found (Choi et al., ICASSP 2017).
+    """Convolutions over time and frequency, then a GRU over their maps (Choi et al., ICASSP 2017).
 
     Input (segments, mels, frames).
     """
@@ -138,7 +163,7 @@ class SequentialCrnn(Network):
         initialize_weights(self)
 
     def forward_features(self, batch: Tensor) -> Tensor:
-        """Convolve, read the columns in order, decide from both last states."""
+        """Return logits of the last states of both directions."""
         maps = self.convolutions(batch.unsqueeze(1))
         columns = maps.flatten(1, 2).transpose(1, 2)
         _, last = self.recurrence(columns)
@@ -174,13 +199,13 @@ class ParallelCnnRnn(Network):
         initialize_weights(self)
 
     def branches(self, batch: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the CNN and the GRU make of normalized features: (segments, 384), (segments, 128)."""
-        picture = self.convolutions(batch.unsqueeze(1))
+        """Return the outputs of CNN and GRU for normalized features: (segments, 384), (segments, 128)."""
+        maps = self.convolutions(batch.unsqueeze(1))
         _, last = self.recurrence(self.pool(batch.unsqueeze(1)).squeeze(1).transpose(1, 2))
-        return picture, torch.cat([last[0], last[1]], dim=1)
+        return maps, torch.cat([last[0], last[1]], dim=1)
 
     def forward_features(self, batch: Tensor) -> Tensor:
-        """Join both branches; one dense layer decides."""
+        """Return logits of both branches, joined."""
         logits: Tensor = self.output(self.dropout(torch.cat(self.branches(batch), dim=1)))
         return logits
 
@@ -205,12 +230,12 @@ class Cnn(Network):
         initialize_weights(self)
 
     def embed(self, batch: Tensor) -> Tensor:
-        """Return what the convolutions found, (segments, 2 x last width), of normalized features."""
+        """Return embeddings, shape (segments, 2 x last width), of normalized features."""
         columns = self.convolutions(batch.unsqueeze(1)).mean(2)
         return torch.cat([columns.mean(2), columns.amax(2)], dim=1)
 
     def forward_features(self, batch: Tensor) -> Tensor:
-        """Decide from the embedding."""
+        """Return logits of the embedding."""
         logits: Tensor = self.output(self.dropout(self.embed(batch)))
         return logits
 
@@ -252,31 +277,35 @@ def _initialize_recurrence(layer: nn.LSTM | nn.GRU) -> None:
 
 
 class NetworkFamily(NamedTuple):
-    """A network by name: ``build(bands or features, frames, classes, dropout)``, and what it takes."""
+    """How to build a network from (bands or features, frames, classes, dropout), and its kind of input."""
 
     build: Callable[[int, int, int, float], Network]
-    input: str
-    summary: str
+    input: Literal["sequence", "log_mel"]
 
 
 NETWORK_FAMILIES: dict[str, NetworkFamily] = {
-    "lstm": NetworkFamily(
-        lambda n, _, k, p: Lstm(n, k, dropout=p), "sequence", "LSTM 128-64, the paper's vanilla LSTM"
-    ),
-    "crnn": NetworkFamily(
-        lambda n, t, k, p: SequentialCrnn(n, t, k, dropout=p), "log_mel", "convolutions, then a GRU"
-    ),
-    "parallel": NetworkFamily(
-        lambda n, t, k, p: ParallelCnnRnn(n, t, k, dropout=p), "log_mel", "the paper's CNN beside a GRU"
-    ),
-    "cnn": NetworkFamily(
-        lambda n, _, k, p: Cnn(n, k, dropout=p), "log_mel", "five convolutions, pooled over time"
-    ),
+    "lstm": NetworkFamily(lambda n, _, k, p: Lstm(n, k, dropout=p), "sequence"),
+    "crnn": NetworkFamily(lambda n, t, k, p: SequentialCrnn(n, t, k, dropout=p), "log_mel"),
+    "parallel": NetworkFamily(lambda n, t, k, p: ParallelCnnRnn(n, t, k, dropout=p), "log_mel"),
+    "cnn": NetworkFamily(lambda n, _, k, p: Cnn(n, k, dropout=p), "log_mel"),
 }
 
 
 def build_network(name: str, *, features: int, frames: int, classes: int, dropout: float) -> Network:
-    """Build a network with fresh weights from the current torch seed.
+    """Build a network with random weights, drawn from the current random state of torch.
+
+    Parameters
+    ----------
+    name : str
+        A key of ``NETWORK_FAMILIES``.
+    features : int
+        Mel bands, or features of a frame.
+    frames : int
+        Frames of a segment.
+    classes : int
+        Number of genres.
+    dropout : float
+        Share dropped in training, before the last layer.
 
     Raises
     ------
@@ -297,6 +326,33 @@ def build_network(name: str, *, features: int, frames: int, classes: int, dropou
         ) from None
 
 
+def network_logits(network: Network, features: FloatArray) -> FloatArray:
+    """Return the logits of a trained network, as its exported graph computes them: on the CPU, in float32.
+
+    Parameters
+    ----------
+    network : Network
+        Set to evaluation mode, float32 and the CPU by this.
+    features : ndarray, float32
+        Of segments, as the network takes them.
+
+    Returns
+    -------
+    ndarray, shape (segments, classes), float32
+    """
+    network.eval().float().to("cpu")
+    with torch.inference_mode():
+        logits: FloatArray = network(torch.from_numpy(np.ascontiguousarray(features, np.float32))).numpy()
+    return logits
+
+
 def smoothed_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean cross-entropy of ``logits`` against soft ``targets``, both (segments, classes)."""
+    """Return the mean cross-entropy, computed in float32 also under bfloat16 autocast.
+
+    Parameters
+    ----------
+    logits : Tensor, shape (segments, classes)
+    targets : Tensor, shape (segments, classes)
+        Probabilities: smoothed or mixed labels.
+    """
     return -(targets * functional.log_softmax(logits.float(), dim=1)).sum(dim=1).mean()

@@ -1,78 +1,99 @@
-"""A pre-trained backbone with something of one's own on top.
+"""Networks on a pre-trained backbone.
 
-``frozen``: a linear layer on its embedding, fitted as logistic regression. ``fine-tuned``: the same layer by
-gradient descent, the backbone moving slowly. ``parallel-pretrained``: the paper's parallel network with the
-backbone as its CNN branch, beside the GRU; the backbone moves slowly, or not at all.
+`LinearHead` puts a linear layer on the backbone's embedding: fitted as logistic regression (family
+``frozen``), or trained together with the backbone (``fine-tuned``). `ParallelPretrained` is the paper's
+parallel network with the backbone as its CNN branch, beside the GRU (``parallel-pretrained``).
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from genrescope.errors import ConfigError
 from genrescope.labels import STYLES
 from genrescope.models.backbones.registry import Backbone
 from genrescope.models.networks import Network, Normalization, RelativeLevel, initialize_weights
 from genrescope.types import FloatArray
 
-PRETRAINED_FAMILIES = {
-    "frozen": "logistic regression on the embedding of a frozen backbone",
-    "fine-tuned": "a backbone that moves slowly, and a linear layer on its embedding",
-    "parallel-pretrained": "the paper's parallel network with a pre-trained CNN branch",
-}
-EMBEDDING_BATCH = 16
+EMBEDDING_BATCH_SIZE = 16
 
 
-class Identity(nn.Module):
-    """Features that a backbone brings on its own scale: nothing to fit."""
+class Identity(nn.Identity):
+    """The normalization of networks whose backbone expects features as they are computed."""
 
     def fit(self, batch: Tensor) -> None:
-        """Leave everything as it is."""
-
-    def forward(self, batch: Tensor) -> Tensor:
-        """Return the batch."""
-        return batch
+        """Do nothing: there are no statistics to take."""
 
 
 class PretrainedNetwork(Network):
-    """What these networks share: a backbone, whose embedding decides, and whose styles they pass on."""
+    """What networks on a backbone share: its embedding as input of the head, and its styles."""
 
     backbone: Backbone
 
     @property
     def styles(self) -> tuple[str, ...]:
-        """The styles that ``answer`` names besides the genres; empty where the backbone has none."""
+        """The styles that are scored besides the genres; empty where the backbone has none."""
         return STYLES if self.backbone.info.styles else ()
 
     def forward_with_styles(self, batch: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits of genres (segments, classes) and of styles (segments, styles)."""
+        """Return logits of genres (segments, classes) and of styles (segments, styles).
+
+        Parameters
+        ----------
+        batch : Tensor, shape (segments, mels, frames)
+            Features as computed.
+        """
         batch = self.normalizer(batch)
         embedding, styles = self.backbone.embed_with_styles(batch)
         return self.head(batch, embedding), styles
 
     def forward_features(self, batch: Tensor) -> Tensor:
-        """Return logits of genres."""
+        """Return logits of genres, shape (segments, classes)."""
         return self.head(batch, self.backbone.embed(batch))
 
     @abstractmethod
     def head(self, batch: Tensor, embedding: Tensor) -> Tensor:
-        """Return logits of genres from a batch and its embedding."""
+        """Return logits of genres, shape (segments, classes).
 
-    def train(self, mode: bool = True) -> Any:
-        """Switch modes; a frozen backbone stays as it was measured."""
+        Parameters
+        ----------
+        batch : Tensor, shape (segments, mels, frames)
+            Normalized features.
+        embedding : Tensor, shape (segments, size)
+            What the backbone makes of them.
+        """
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch between training and evaluation mode.
+
+        Parameters
+        ----------
+        mode : bool
+            True for training; a frozen backbone stays in evaluation mode all the same.
+        """
         super().train(mode)
+        # Without gradients, batch normalization would still update its statistics in training mode.
         if not any(parameter.requires_grad for parameter in self.backbone.parameters()):
             self.backbone.eval()
         return self
 
 
 class LinearHead(PretrainedNetwork):
-    """A backbone and a linear layer on its embedding. Input as the backbone's ``facts.spec`` says."""
+    """A backbone and a linear layer on its embedding. Input as ``backbone.info.spec`` says.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        With its weights.
+    classes : int
+        Number of genres.
+    dropout : float
+        Share of the embedding that is dropped in training.
+    """
 
     def __init__(self, backbone: Backbone, classes: int, *, dropout: float = 0.0) -> None:
         super().__init__()
@@ -87,7 +108,13 @@ class LinearHead(PretrainedNetwork):
         return logits
 
     def load_head(self, weights: FloatArray, biases: FloatArray) -> None:
-        """Take over a fitted linear layer: ``weights`` (classes, size), ``biases`` (classes,)."""
+        """Set the linear layer.
+
+        Parameters
+        ----------
+        weights : ndarray, shape (classes, size)
+        biases : ndarray, shape (classes,)
+        """
         with torch.no_grad():
             self.output.weight.copy_(torch.from_numpy(np.asarray(weights, np.float32)))
             self.output.bias.copy_(torch.from_numpy(np.asarray(biases, np.float32)))
@@ -96,13 +123,25 @@ class LinearHead(PretrainedNetwork):
 class ParallelPretrained(PretrainedNetwork):
     """The paper's parallel network, its CNN branch pre-trained: embedding and GRU states side by side.
 
-    With mn04 the branches give 384 and 128 numbers, as in the paper. Input as ``facts.spec`` says.
+    With mn04 the branches give 384 and 128 numbers, as in the paper. Input as ``backbone.info.spec`` says.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        With its weights.
+    mels : int
+        Number of mel bands.
+    classes : int
+        Number of genres.
+    dropout : float
+        Share of the joined branches that is dropped in training.
     """
 
     def __init__(self, backbone: Backbone, mels: int, classes: int, *, dropout: float = 0.0) -> None:
         super().__init__()
         self.normalizer = Identity()
-        # The backbone has a level of its own; decibels as they are would drown the GRU.
+        # A backbone in decibels normalizes inside. The GRU has no such layer, and features of up to -80
+        # would saturate its gates.
         in_decibels = backbone.info.spec is not None and backbone.info.spec.log == "db"
         self.level: Normalization = RelativeLevel(mels) if in_decibels else Identity()
         self.pool = nn.MaxPool2d((2, 4))
@@ -110,48 +149,40 @@ class ParallelPretrained(PretrainedNetwork):
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(backbone.info.size + 128, classes)
         initialize_weights(self)
-        self.backbone = backbone  # after initialize, which would forget what it learned
+        self.backbone = backbone  # only now: initialize_weights would overwrite its weights
 
     def fit(self, batch: Tensor) -> None:
-        """Fit the level that the GRU sees."""
+        """Fit the normalization in front of the GRU, on features as computed."""
         self.level.fit(batch)
 
     def head(self, batch: Tensor, embedding: Tensor) -> Tensor:
-        """Join both branches; one dense layer decides."""
+        """Return logits of both branches, joined."""
         levels = self.level(batch)
         _, last = self.recurrence(self.pool(levels.unsqueeze(1)).squeeze(1).transpose(1, 2))
         logits: Tensor = self.output(self.dropout(torch.cat([embedding, last[0], last[1]], dim=1)))
         return logits
 
 
-def build_pretrained(
-    name: str, backbone: Backbone, *, mels: int, classes: int, dropout: float, frozen: bool
-) -> Network:
-    """Build a network on top of a backbone.
-
-    Raises
-    ------
-    ConfigError
-        ``invalid_config``: no such family, or a backbone that takes samples, which no model file can.
-    """
-    if backbone.info.spec is None:
-        raise ConfigError(
-            "invalid_config",
-            f"{backbone.info.name} takes samples, not spectrograms",
-            "choose mn04, vgg16 or inception-v3",
-        )
-    backbone.requires_grad_(not frozen)
-    if name != "parallel-pretrained":
-        return LinearHead(backbone, classes, dropout=0.0 if name == "frozen" else dropout)
-    return ParallelPretrained(backbone, mels, classes, dropout=dropout)
-
-
 def embed_segments(backbone: Backbone, features: FloatArray) -> FloatArray:
-    """Return the embeddings of segments, shape (segments, size), a batch at a time."""
+    """Return the embeddings of segments, computed a batch at a time.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        In evaluation mode.
+    features : ndarray, shape (segments, mels, frames), float32
+        As ``backbone.info.spec`` says.
+
+    Returns
+    -------
+    ndarray, shape (segments, size), float32
+    """
     with torch.inference_mode():
         parts = [
-            backbone.embed(torch.from_numpy(np.ascontiguousarray(features[first : first + EMBEDDING_BATCH])))
-            for first in range(0, len(features), EMBEDDING_BATCH)
+            backbone.embed(
+                torch.from_numpy(np.ascontiguousarray(features[first : first + EMBEDDING_BATCH_SIZE]))
+            )
+            for first in range(0, len(features), EMBEDDING_BATCH_SIZE)
         ]
         embeddings: FloatArray = torch.cat(parts).numpy()
     return embeddings

@@ -1,8 +1,8 @@
-"""A student of EfficientAT that sees 24 frames a second instead of 100, and the bands of GTZAN's pictures.
+"""A student of EfficientAT on 24 frames a second instead of 100, and the mel bands of GTZAN's spectrograms.
 
-The student is its teacher with two changes, so that it starts from what the teacher knows instead of from
-nothing: a linear map turns its mel bands into the teacher's, and the two strides along time that the coarser
-raster has already taken are left out. Distillation teaches it the rest.
+The student is its teacher with two changes, so that it can start with the teacher's weights: a linear map
+turns its mel bands into the teacher's, and the first two strides along time are left out, because its frames
+are four times as far apart already. Distillation fits the rest.
 """
 
 from __future__ import annotations
@@ -14,25 +14,32 @@ import torch
 from torch import Tensor, nn
 
 from genrescope.models.backbones.efficientat import EfficientAt
-from genrescope.models.levels import relative_level
+from genrescope.models.networks import relative_level
 from genrescope.types import FloatArray
 
 MELS = 128
 WIDTH = 0.4
 # Layers of EfficientAT whose stride along time is left out: the stem and the first block with one.
-_UNSTRIDDEN = (0, 2)
+_UNSTRIDED_LAYERS = (0, 2)
+# Ridge penalty per row, in units of the squared input.
 _RIDGE = 1.0
 
 
 class Student(nn.Module):
-    """Log-mel in dB, as ``features.PICTURE_LOG_MEL`` gives it -> embedding, and one logit per style.
+    """Log-mel in dB, as ``features.SPECTROGRAM_LOG_MEL`` gives it -> embedding, and one logit per style.
 
-    Levels are taken relative to the loudest band of the segment, so gain does not change the answer.
+    Levels are taken relative to the loudest band of the segment, so gain does not change the scores.
     Input (segments, 128, frames), any number of frames; trained on 10 s, 242 frames.
 
     Parameters
     ----------
     styles : int
+        Number of styles.
+
+    Attributes
+    ----------
+    size : int
+        Length of the embedding.
     """
 
     def __init__(self, styles: int) -> None:
@@ -40,16 +47,16 @@ class Student(nn.Module):
         self.mel_projection = nn.Linear(MELS, MELS)
         self.network = EfficientAt(WIDTH, styles)
         self.size = self.network.size
-        for place in _UNSTRIDDEN:
+        for index in _UNSTRIDED_LAYERS:
             strided = [
                 layer
-                for layer in self.network.features[place].modules()
+                for layer in self.network.features[index].modules()
                 if isinstance(layer, nn.Conv2d) and layer.stride == (2, 2)
             ]
             strided[0].stride = (2, 1)
 
     def project_mel(self, batch: Tensor) -> Tensor:
-        """Return a batch as the teacher would have it, (segments, 128, frames)."""
+        """Return the teacher's mel bands for the student's, shape (segments, 128, frames)."""
         mapped: Tensor = self.mel_projection(relative_level(batch).transpose(1, 2))
         return mapped.transpose(1, 2)
 
@@ -69,9 +76,9 @@ def init_from_teacher(teacher: EfficientAt, styles: Sequence[int]) -> Student:
     Parameters
     ----------
     teacher : EfficientAt
-        Of ``WIDTH``.
+        Of width `WIDTH`.
     styles : sequence of int
-        The teacher's classes that the student keeps.
+        Indices of the teacher's classes that the student keeps.
     """
     student = Student(len(styles))
     state = dict(teacher.state_dict())
@@ -81,20 +88,26 @@ def init_from_teacher(teacher: EfficientAt, styles: Sequence[int]) -> Student:
     return student
 
 
-def fit_mel_projection(student: Student, seen: FloatArray, heard: FloatArray) -> None:
-    """Fit the map of bands by ridge regression: the teacher's spectrograms from the student's.
+def fit_mel_projection(student: Student, student_mel: FloatArray, teacher_mel: FloatArray) -> None:
+    """Fit the map of mel bands by ridge regression: the teacher's spectrograms from the student's.
 
     Parameters
     ----------
-    seen, heard : ndarray, shape (segments, 128, frames)
-        Of the same sound: the student's in dB, the teacher's brought to as many frames.
+    student : Student
+        Whose map is set in place.
+    student_mel : ndarray, shape (segments, 128, frames)
+        The student's spectrograms, in dB.
+    teacher_mel : ndarray, shape (segments, 128, frames)
+        The teacher's of the same audio, at the times of the student's frames.
     """
-    levels = relative_level(torch.from_numpy(seen)).numpy()
-    inputs, targets = (x.transpose(0, 2, 1).reshape(-1, MELS).astype(np.float64) for x in (levels, heard))
-    middle, aim = inputs.mean(0), targets.mean(0)
-    inputs, targets = inputs - middle, targets - aim
+    levels = relative_level(torch.from_numpy(student_mel)).numpy()
+    inputs, targets = (
+        mel.transpose(0, 2, 1).reshape(-1, MELS).astype(np.float64) for mel in (levels, teacher_mel)
+    )
+    input_mean, target_mean = inputs.mean(0), targets.mean(0)
+    inputs, targets = inputs - input_mean, targets - target_mean
     ridge = _RIDGE * len(inputs) * np.eye(MELS)
     weights = np.linalg.solve(inputs.T @ inputs + ridge, inputs.T @ targets).T
     with torch.no_grad():
         student.mel_projection.weight.copy_(torch.from_numpy(weights))
-        student.mel_projection.bias.copy_(torch.from_numpy(aim - weights @ middle))
+        student.mel_projection.bias.copy_(torch.from_numpy(target_mean - weights @ input_mean))

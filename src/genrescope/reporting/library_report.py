@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol
 
 from genrescope.reporting.blocks import Table
 from genrescope.reporting.charts import Bar, BarChart
@@ -16,6 +16,60 @@ from genrescope.reporting.theme import MUTED_VARIABLE, SERIES, series_variable
 MAX_UNCERTAIN = 200
 MAX_FAILED = 200
 MAX_STYLES = 15
+_BINS = 10
+
+
+class LibraryRow(Protocol):
+    """What the page needs to know of a file: `genrescope.LibraryEntry`, which this package may not import."""
+
+    @property
+    def path(self) -> str:
+        """Absolute path of the file."""
+
+    @property
+    def seconds(self) -> float | None:
+        """Length of the track."""
+
+    @property
+    def model_name(self) -> str:
+        """Name of the model."""
+
+    @property
+    def genre(self) -> str | None:
+        """The genre with the highest score."""
+
+    @property
+    def score(self) -> float | None:
+        """Its score, 0 to 1."""
+
+    @property
+    def is_uncertain(self) -> bool:
+        """Whether the score is below the threshold."""
+
+    @property
+    def scores(self) -> Mapping[str, float]:
+        """Score by genre, falling."""
+
+    @property
+    def styles(self) -> Mapping[str, float]:
+        """Probability by style."""
+
+    @property
+    def error(self) -> str | None:
+        """Code of the error."""
+
+    @property
+    def message(self) -> str | None:
+        """Text of the error."""
+
+    @property
+    def hint(self) -> str | None:
+        """What to do about it."""
+
+
+MOST_DOUBTFUL = 200
+MOST_ERRORS = 200
+MOST_STYLES = 15
 _BINS = 10
 
 
@@ -32,13 +86,13 @@ class _Track(NamedTuple):
     model: str
 
 
-def library_page(rows: Iterable[Mapping[str, Any]], *, title: str) -> str:
+def library_page(entries: Iterable[LibraryRow], *, title: str) -> str:
     """Return a library's files as one self-contained HTML page.
 
     Parameters
     ----------
-    rows : iterable of mapping
-        As from `genrescope.library.Library.rows`.
+    entries : iterable of LibraryRow
+        As from `genrescope.Library.entries`.
     title : str
         The page's heading.
 
@@ -47,9 +101,9 @@ def library_page(rows: Iterable[Mapping[str, Any]], *, title: str) -> str:
     str
         The page.
     """
-    entries = [_parse_row(row) for row in rows]
-    tracks = [entry for entry in entries if isinstance(entry, _Track)]
-    failed = [entry for entry in entries if isinstance(entry, FailedFile)]
+    rows = [_split_row(entry) for entry in entries]
+    tracks = [row for row in rows if isinstance(row, _Track)]
+    failed = [row for row in rows if isinstance(row, FailedFile)]
     lead = f"{len(tracks)} tracks, {format_clock(sum(track.seconds for track in tracks))} of music"
     lead += f"; {len(failed)} files could not be read" if failed else ""
     charts = {"Genres": _genres(tracks), "Styles": _styles(tracks), "Scores": _scores(tracks)}
@@ -75,19 +129,19 @@ def library_page(rows: Iterable[Mapping[str, Any]], *, title: str) -> str:
     )
 
 
-def _parse_row(row: Mapping[str, Any]) -> _Track | FailedFile:
-    """Return a row of a library as a typed object: the only place that knows the names of its columns."""
-    if row["error"] is not None:
-        return FailedFile(row["path"], row["error"], row["message"], row["hint"])
+def _split_row(entry: LibraryRow) -> _Track | FailedFile:
+    """Return a classified file or a failed one: each with the fields that it must have."""
+    if entry.genre is None or entry.score is None:
+        return FailedFile(entry.path, entry.error or "", entry.message or "", entry.hint or "")
     return _Track(
-        path=row["path"],
-        genre=row["genre"],
-        score=row["score"],
-        is_uncertain=bool(row["unsure"]),
-        scores=row["scores"],
-        styles=row["styles"],
-        seconds=row["seconds"],
-        model=row["model_name"],
+        path=entry.path,
+        genre=entry.genre,
+        score=entry.score,
+        is_uncertain=entry.is_uncertain,
+        scores=entry.scores,
+        styles=entry.styles,
+        seconds=entry.seconds or 0.0,
+        model=entry.model_name,
     )
 
 

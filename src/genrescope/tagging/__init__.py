@@ -1,10 +1,11 @@
 """Genre tags of audio files: reading, writing and undoing them."""
 
-from genrescope.tagging.vocabulary import LABELS, UncertainPolicy, Vocabulary
+from genrescope.tagging.vocabulary import LABELS, Answer, UncertainPolicy, Vocabulary
 from genrescope.tagging.writer import (
     TagChange,
     TagChangePreview,
     UndoResult,
+    UndoStatus,
     preview,
     read_genres,
     undo,
@@ -13,10 +14,12 @@ from genrescope.tagging.writer import (
 
 __all__ = [
     "LABELS",
+    "Answer",
     "TagChange",
     "TagChangePreview",
     "UncertainPolicy",
     "UndoResult",
+    "UndoStatus",
     "Vocabulary",
     "preview",
     "read_genres",

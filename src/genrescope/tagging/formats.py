@@ -62,7 +62,7 @@ class TaggedFile:
         ------
         TagError
             ``tags_corrupt``.
-        WriteError
+        GenrescopeError
             ``write_failed``.
         """
         with _translated(self._name):
@@ -89,7 +89,7 @@ def open_tagged(path: Path, *, kind: type[Any] | None = None, name: Path | None 
     ------
     TagError
         ``tags_unsupported``, ``tags_corrupt``.
-    MissingDependencyError, WriteError
+    GenrescopeError
         ``missing_dependency``: mutagen is not installed; ``write_failed``: the file cannot be opened.
     """
     name = name or path
@@ -115,7 +115,7 @@ def _kind(path: Path) -> type[Any]:
 
 @contextmanager
 def _translated(path: Path) -> Iterator[None]:
-    """Say mutagen's errors, and those of the disk below them, in our own words."""
+    """Raise mutagen's errors, and those of the disk below them, as errors of this package."""
     try:
         import mutagen
     except ModuleNotFoundError:
@@ -126,7 +126,7 @@ def _translated(path: Path) -> Iterator[None]:
         raise
     except OSError as reason:
         raise write_failed(path, reason) from None
-    # Damaged files take mutagen by surprise, too: struct.error, AssertionError, MemoryError.
+    # Damaged files make mutagen raise undocumented errors: struct.error, AssertionError, MemoryError.
     except Exception as failure:
         below = next(iter(failure.args), None) if isinstance(failure, mutagen.MutagenError) else None
         # EINVAL is a seek to where a damaged file has no bytes.

@@ -7,10 +7,11 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal, Protocol, get_args
 
 from genrescope.errors import ConfigError
 from genrescope.labels import GTZAN_GENRES, STYLES
+from genrescope.types import STYLE_THRESHOLD
 from genrescope.utils import did_you_mean
 
 Hierarchy = Literal["leaf", "path", "levels"]
@@ -25,6 +26,26 @@ STEP: Final = " > "
 # Where the label's own letters do not make the word that people write.
 _SPELLED = {"hiphop": "Hip Hop", "new-age": "New Age"}
 _SMALL = frozenset({"and", "of", "the", "in", "n"})
+
+
+class Answer(Protocol):
+    """What a vocabulary needs to know of an answer: `Prediction` and `LibraryEntry` have it."""
+
+    @property
+    def genre(self) -> str | None:
+        """The genre with the highest score; None where there is an error instead of an answer."""
+
+    @property
+    def is_uncertain(self) -> bool:
+        """Whether the highest score is below the model's threshold."""
+
+    @property
+    def scores(self) -> Mapping[str, float]:
+        """Score by genre."""
+
+    @property
+    def styles(self) -> Mapping[str, float]:
+        """Probability by style."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +105,7 @@ class Vocabulary:
 
     def genres_for(
         self,
-        row: Mapping[str, Any],
+        answer: Answer,
         *,
         genre_threshold: float | None = None,
         style_threshold: float | None = None,
@@ -95,24 +116,30 @@ class Vocabulary:
 
         Parameters
         ----------
-        row : mapping
-            Of `Prediction.row`; an error row has no genres.
-        min_score : float, optional
+        answer : Prediction or LibraryEntry
+            An entry with an error has no genres.
+        genre_threshold : float, optional
             Every genre with this score or more; None: the best one only.
-        styles_from : float, optional
-            Every style with this probability or more, as far as the row has it; None: no styles.
-        most : int, optional
-            How many words at most.
-        unsure : {"nothing", "styles", "all"}
-            What to take from an unsure answer: a genre may be doubtful where styles are not.
+        style_threshold : float, optional
+            Every style with this probability or more, but at least `genrescope.types.STYLE_THRESHOLD`; None:
+            no styles.
+        max_genres : int, optional
+            How many genres at most.
+        uncertain : {"nothing", "styles", "all"}
+            What to take from an uncertain answer: styles can be reliable where the genre is not.
+
+        Returns
+        -------
+        list of str
+            Genres in the words of this vocabulary, each once.
         """
-        if "error" in row or (row["unsure"] and uncertain == "nothing"):
+        if answer.genre is None or (answer.is_uncertain and uncertain == "nothing"):
             return []
         labels: list[str] = []
-        if not row["unsure"] or uncertain == "all":
-            labels = [row["genre"]] if genre_threshold is None else _reaching(row["scores"], genre_threshold)
+        if not answer.is_uncertain or uncertain == "all":
+            labels = [answer.genre] if genre_threshold is None else _reaching(answer.scores, genre_threshold)
         if style_threshold is not None:
-            labels += _reaching(row["styles"], style_threshold)
+            labels += _reaching(answer.styles, max(style_threshold, STYLE_THRESHOLD))
         found: dict[str, str] = {}
         for word in self._written(labels):
             found.setdefault(word.casefold(), word)

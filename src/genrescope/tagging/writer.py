@@ -1,4 +1,4 @@
-"""Genres into audio files and back out again: planned, written whole or not at all, and undone.
+"""Writing genres into audio files: previewed, written whole or not at all, and undone.
 
 mutagen (the extra ``tags``) knows the formats; a changed copy takes the place of the file only when it is
 complete, reads back as asked and is on the disk.
@@ -17,10 +17,11 @@ from reprlib import repr as short
 from typing import Any, Literal
 
 from genrescope.errors import AudioError, TagError
-from genrescope.tagging import delta
-from genrescope.tagging.formats import TaggedFile, normalize_name, open_tagged
+from genrescope.tagging import delta, formats
+from genrescope.tagging.formats import TaggedFile, normalize_name
 from genrescope.utils import replacing, sha256_file
 
+UndoStatus = Literal["restored", "reverted", "kept", "unchanged"]
 StrPath = str | os.PathLike[str]
 
 # Lengths are estimates in some formats; they must not move when tags do.
@@ -31,7 +32,13 @@ _LENGTH_SECONDS = 0.05
 class TagChangePreview:
     """What writing would change in a file.
 
-    ``links`` is how many names the file has: where there are several, only this one gets the new genres.
+    Attributes
+    ----------
+    path : str
+    before, after : tuple of str
+        Genres.
+    links : int
+        How many names (hard links) the file has: where there are several, only this one gets the genres.
     """
 
     path: str
@@ -54,7 +61,7 @@ class TagChange:
         Genres.
     mtime_before : int
         Nanoseconds.
-    patch : Patch
+    patch : Delta
         From the file as it was left to the file as it was found.
     """
 
@@ -65,8 +72,8 @@ class TagChange:
     mtime_before: int
     patch: delta.Delta
 
-    def row(self) -> dict[str, Any]:
-        """Return the change as a JSON-ready row; `from_row` takes it back."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return the change as a JSON-ready mapping; `from_dict` reads it."""
         row = asdict(self)
         data = self.patch.data
         row |= {"before": list(self.before), "after": list(self.after)}
@@ -74,8 +81,8 @@ class TagChange:
         return row
 
     @classmethod
-    def from_row(cls, row: dict[str, Any]) -> TagChange:
-        """Build the change that `row` wrote down."""
+    def from_dict(cls, row: dict[str, Any]) -> TagChange:
+        """Build a change from the ``row`` that `to_dict` returned, or version 0.1 wrote into a journal."""
         data = row["patch"]["data"]
         back = delta.Delta(**{**row["patch"], "data": None if data is None else base64.b64decode(data)})
         before, after = tuple(row["before"]), tuple(row["after"])
@@ -88,20 +95,25 @@ class UndoResult:
 
     Attributes
     ----------
-    how : {"bytes", "values", "already", "kept"}
-        ``bytes``: the file is again what it was, byte for byte. ``values``: it was edited since, or differed
-        too much; the old genres stand in it again. ``already``: there was nothing to undo. ``kept``: someone
-        has chosen other genres since, and they stay.
+    status : {"restored", "reverted", "kept", "unchanged"}
+        ``restored``: the file is again what it was, byte for byte. ``reverted``: it was edited since, or
+        differed too much; the old genres stand in it again. ``kept``: someone has chosen other genres since,
+        and they stay. ``unchanged``: there was nothing to undo.
     genres : tuple of str
         Of the file now.
     """
 
-    how: Literal["bytes", "values", "already", "kept"]
+    status: UndoStatus
     genres: tuple[str, ...]
 
 
 def read_genres(path: StrPath) -> tuple[str, ...]:
     """Return the genres in a file's tags, in their order.
+
+    Parameters
+    ----------
+    path : path
+        Of an audio file.
 
     Raises
     ------
@@ -109,7 +121,7 @@ def read_genres(path: StrPath) -> tuple[str, ...]:
         ``audio_missing``, ``audio_permission_denied``.
     TagError
         ``tags_unsupported``, ``tags_corrupt``.
-    MissingDependencyError
+    GenrescopeError
         ``missing_dependency``.
     """
     return _opened(Path(path)).genres
@@ -118,11 +130,18 @@ def read_genres(path: StrPath) -> tuple[str, ...]:
 def preview(path: StrPath, genres: Sequence[str], *, overwrite: bool = False) -> TagChangePreview | None:
     """Say what `write_genres` would change; None where nothing is to be done.
 
-    Genres that the file has stay, unless ``overwrite``; no genres to write change nothing.
+    Parameters
+    ----------
+    path : path
+        Of an audio file.
+    genres : sequence of str
+        What is to stand in it; an empty sequence changes nothing.
+    overwrite : bool
+        Replace genres that the file has already, which otherwise stay.
 
     Raises
     ------
-    AudioError, TagError, MissingDependencyError, WriteError
+    AudioError, TagError, GenrescopeError
         As of `read_genres`.
     """
     before, after = read_genres(path), tuple(genres)
@@ -146,6 +165,7 @@ def write_genres(
     ----------
     path : path
     genres : sequence of str
+        In the order in which they are to stand.
     keep_mtime : bool
         Let the file keep its time of modification.
     journal : callable, optional
@@ -154,9 +174,9 @@ def write_genres(
 
     Raises
     ------
-    AudioError, TagError, MissingDependencyError, WriteError
+    AudioError, TagError, GenrescopeError
         As of `read_genres`; ``tags_not_representable``: the format cannot hold these genres;
-        ``write_failed``, ``file_changed``: see `files.replacing`. The file is left as it was.
+        ``write_failed``, ``file_changed``: see `genrescope.utils.replacing`. The file is left as it was.
     """
     path, after = Path(path), tuple(genres)
     try:
@@ -166,9 +186,9 @@ def write_genres(
     kind, mtime = _opened(path).kind, path.stat().st_mtime_ns
     with replacing(path, mtime_ns=mtime if keep_mtime else None) as temporary:
         shutil.copyfile(path, temporary)
-        tagged = open_tagged(temporary, kind=kind, name=path)
+        tagged = formats.open_tagged(temporary, kind=kind, name=path)
         tagged.save(after)
-        _check(open_tagged(temporary, kind=kind, name=path), tagged, after, path)
+        _check(formats.open_tagged(temporary, kind=kind, name=path), tagged, after, path)
         change = TagChange(
             path=str(path.absolute()),
             time=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -187,7 +207,7 @@ def undo(change: TagChange, *, keep_mtime: bool = False, path: StrPath | None = 
 
     Parameters
     ----------
-    change : Change
+    change : TagChange
     keep_mtime : bool
         Bring the old time of modification back along with the old bytes; where only genres are brought back,
         let the file keep its present one.
@@ -196,25 +216,25 @@ def undo(change: TagChange, *, keep_mtime: bool = False, path: StrPath | None = 
 
     Raises
     ------
-    AudioError, TagError, MissingDependencyError, WriteError
+    AudioError, TagError, GenrescopeError
         As of `write_genres`. The file is left as it is.
     """
     path = Path(change.path if path is None else path)
     tagged = _opened(path)
     digest = sha256_file(path)
     if digest == change.patch.old:
-        return UndoResult("already", change.before)
+        return UndoResult("unchanged", change.before)
     if digest == change.patch.new and change.patch.data is not None:
         with replacing(path, mtime_ns=change.mtime_before if keep_mtime else None) as temporary:
             delta.apply_delta(change.patch, path, temporary)
-        return UndoResult("bytes", change.before)
+        return UndoResult("restored", change.before)
     if tagged.genres == change.before:
-        return UndoResult("already", tagged.genres)
+        return UndoResult("unchanged", tagged.genres)
     # Programs that save a tag anew may join or divide several genres in their own way.
     if normalize_name("".join(tagged.genres)) != normalize_name("".join(change.after)):
         return UndoResult("kept", tagged.genres)
     write_genres(path, change.before, keep_mtime=keep_mtime)
-    return UndoResult("values", change.before)
+    return UndoResult("reverted", change.before)
 
 
 def _opened(path: Path) -> TaggedFile:
@@ -226,7 +246,7 @@ def _opened(path: Path) -> TaggedFile:
         raise AudioError(
             "audio_permission_denied", f"{path}: may not be read", "ask for the right to read it (chmod u+r)"
         )
-    return open_tagged(path)
+    return formats.open_tagged(path)
 
 
 def _check(new: TaggedFile, old: TaggedFile, genres: tuple[str, ...], path: Path) -> None:

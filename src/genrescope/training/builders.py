@@ -1,122 +1,365 @@
-"""A task into the bytes of a model file: one way for each kind of model family."""
+"""The families of models: which features each is fed, how it is fitted, and how it is exported.
+
+To add a family, write a `ModelBuilder` and name it in ``BUILDERS``. Everything else (splits, calibration,
+evaluation, the model file) is the same for all of them, see `genrescope.training.run`.
+"""
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from genrescope import __version__, evaluation, features, models
-from genrescope.datasets import dataset_fingerprint, track_digest
-from genrescope.evaluation import predict_segments, predict_tracks
-from genrescope.models import Model, ModelInfo
+from genrescope import features, models
+from genrescope.errors import ConfigError, missing_extra
+from genrescope.features import FeatureSpec
+from genrescope.models import ExportedModel, ModelInfo
 from genrescope.training.config import Config
 from genrescope.training.task import Task
-from genrescope.types import IntArray
+from genrescope.types import FloatArray, IntArray
 
-CHECKED_SEGMENTS = 64
+if TYPE_CHECKING:  # these load torch or scikit-learn, which only the families that use them may do
+    from torch import Tensor
+
+    from genrescope.models import ClassicalPipeline, LinearHead, Network, PretrainedNetwork
+
 Curves = list[dict[str, float]]
-Say = Callable[[str], None]
+SMALLEST_PROBABILITY = 1e-30
 
 
-def build_model(
-    task: Task, folder: Path, *, say: Say = lambda _: None, progress_bar: bool = False
-) -> tuple[bytes, Curves]:
-    """Fit the model that the task's settings name.
+class ModelBuilder(ABC):
+    """One model on its way from settings to a model file.
+
+    Used as an estimator of scikit-learn is: `fit` first, then `logits` and `export`.
 
     Parameters
     ----------
-    folder : Path
-        Of checkpoints: where a killed training carries on.
+    config : Config
+        Settings of the run.
 
-    Returns
-    -------
-    bytes
-        Of a model file, checked against the fitted model.
-    list of dict
-        The curves, one row per epoch; empty for models without epochs.
+    Attributes
+    ----------
+    has_temperature : bool
+        Whether the logits are divided by a temperature before the softmax; of the class.
     """
-    if task.config.model.name in models.CLASSICAL_FAMILIES:
-        return _make_classical(task), []
-    if task.config.model.name == "frozen":
-        return _make_frozen(task, models), []
-    return _make_network(task, folder, say, progress_bar)
+
+    has_temperature: ClassVar[bool] = True
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """The styles that the fitted model scores besides the genres; empty for most families."""
+        return ()
+
+    @abstractmethod
+    def feature_spec(self) -> FeatureSpec:
+        """Return the features that the model is fed, at the configured hop.
+
+        Raises
+        ------
+        ConfigError
+            ``invalid_config``: the settings name a backbone that does not exist.
+        EnvironmentFailure
+            ``missing_dependency``: the family's libraries are not installed. Told here, before hours of
+            reading audio.
+        """
+
+    @abstractmethod
+    def fit(self, task: Task, folder: Path, *, progress_bar: bool = False) -> Curves:
+        """Fit the model on the training part of a task.
+
+        Parameters
+        ----------
+        task : Task
+            Features as `feature_spec` says, with their targets and split.
+        folder : Path
+            Of checkpoints, from which a killed training carries on; only networks write any.
+        progress_bar : bool
+            Whether to show the progress of an epoch on standard error.
+
+        Returns
+        -------
+        list of dict
+            One row per epoch: losses, accuracies, learning rate; empty for models without epochs.
+        """
+
+    @abstractmethod
+    def logits(self, inputs: FloatArray) -> FloatArray:
+        """Return what the fitted model computes before temperature and softmax.
+
+        Parameters
+        ----------
+        inputs : ndarray, float32
+            Features of segments, the first axis theirs.
+
+        Returns
+        -------
+        ndarray, shape (segments, classes)
+        """
+
+    @abstractmethod
+    def export(self, info: ModelInfo, sample: FloatArray, *, temperature: float) -> ExportedModel:
+        """Turn the fitted model into a model file, and check it against the fitted model.
+
+        Parameters
+        ----------
+        info : ModelInfo
+            The description to write into the file.
+        sample : ndarray, float32
+            Features of some segments, on which both must agree.
+        temperature : float
+            What the logits are divided by; ignored by families without one.
+
+        Raises
+        ------
+        ModelError
+            ``model_export_failed``: scores differ by more than 1e-4.
+        """
 
 
-def _make_classical(task: Task) -> bytes:
-    inputs, targets = _training_examples(task)
-    settings = task.config
-    pipeline = models.fit_classical(
-        settings.model.name,
-        inputs,
-        targets,
-        c=settings.model.inverse_regularization,
-        seed=settings.train.seed,
-    )
-    graph = models.export_classical(pipeline, _info(task), inputs)
-    return models.with_metadata(graph, _with_threshold(task, Model(graph, settings.model.name)))
+class ClassicalBuilder(ModelBuilder):
+    """Logistic regression and the support vector machine, on feature means; needs scikit-learn."""
 
+    # Their probabilities are fitted already: by maximum likelihood, or by Platt's sigmoids.
+    has_temperature = False
+    pipeline: ClassicalPipeline
 
-def _make_frozen(task: Task, transfer: Any) -> bytes:
-    network = _build(task)
-    _fit_linear_head(task, network, models)
-    sample = task.examples.take(task.segments("train")[:CHECKED_SEGMENTS])
-    return _export(task, network, sample)
+    def feature_spec(self) -> FeatureSpec:
+        """Return the paper's vector of means."""
+        return features.PAPER_MEANS
 
-
-def _fit_linear_head(task: Task, network: Any, transfer: Any) -> None:
-    """Put a logistic regression on the embeddings of the training segments."""
-    inputs, targets = _training_examples(task)
-    embeddings = models.embed_segments(network.backbone, inputs)
-    settings = task.config
-    network.load_head(
-        *models.fit_linear(
-            embeddings, targets, c=settings.model.inverse_regularization, seed=settings.train.seed
+    def fit(self, task: Task, folder: Path, *, progress_bar: bool = False) -> Curves:
+        """Fit standardization and classifier; see `ModelBuilder.fit`."""
+        inputs, targets = training_data(task)
+        model = self.config.model
+        self.pipeline = models.fit_classical(
+            model.name, inputs, targets, c=model.inverse_regularization, seed=self.config.train.seed
         )
-    )
+        return []
+
+    def logits(self, inputs: FloatArray) -> FloatArray:
+        """Return the logarithms of the probabilities, whose softmax gives these back."""
+        probabilities = self.pipeline.predict_proba(inputs)
+        return np.log(np.maximum(probabilities, SMALLEST_PROBABILITY))
+
+    def export(self, info: ModelInfo, sample: FloatArray, *, temperature: float) -> ExportedModel:
+        """Convert the pipeline; see `ModelBuilder.export`."""
+        return models.export_classical(self.pipeline, info, sample)
 
 
-def _make_network(task: Task, folder: Path, say: Say, progress_bar: bool) -> tuple[bytes, Curves]:
-    from genrescope.training import trainer
+class NetworkBuilder(ModelBuilder):
+    """What all networks share: gradient descent, logits and export; needs torch and Lightning."""
 
-    trainer.configure_torch(task.config)
-    network = _build(task)
-    start = _linear_probe(task, network)
-    curves = trainer.train_network(
-        network,
-        task.examples,
-        task.targets,
-        train=task.segments("train"),
-        validation=task.segments("validation"),
-        classes=len(task.classes),
-        settings=task.config,
-        folder=folder,
-        say=say,
-        progress_bar=progress_bar,
-    )
-    _interpolate_weights(network, start, task.config.model.weight_interpolation)
-    sample = task.examples.take(task.segments("train")[:CHECKED_SEGMENTS])
-    return _export(task, network, sample), curves
+    network: Network
+
+    @abstractmethod
+    def create_network(self, task: Task) -> Network:
+        """Build the network to be trained, from the current random state of torch."""
+
+    def fit(self, task: Task, folder: Path, *, progress_bar: bool = False) -> Curves:
+        """Train the network by gradient descent; see `ModelBuilder.fit`."""
+        from genrescope.training import trainer
+
+        trainer.configure_torch(self.config)
+        self.network = self.create_network(task)
+        return self._train(task, folder, progress_bar)
+
+    def _train(self, task: Task, folder: Path, progress_bar: bool) -> Curves:
+        from genrescope.training import trainer
+
+        return trainer.train_network(
+            self.network,
+            task.examples,
+            task.targets,
+            train=task.segments("train"),
+            validation=task.segments("validation"),
+            classes=len(task.classes),
+            config=self.config,
+            folder=folder,
+            progress_bar=progress_bar,
+        )
+
+    def logits(self, inputs: FloatArray) -> FloatArray:
+        """Run the network in evaluation mode and float32; see `ModelBuilder.logits`."""
+        return models.network_logits(self.network, inputs)
+
+    def export(self, info: ModelInfo, sample: FloatArray, *, temperature: float) -> ExportedModel:
+        """Export the network; see `ModelBuilder.export`."""
+        return models.export_network(self.network, info, sample, temperature=temperature)
 
 
-def _linear_probe(task: Task, network: Any) -> dict[str, Any]:
-    """Fit the head of a network to be fine-tuned; return the weights that it starts from, none for others.
+class ScratchNetworkBuilder(NetworkBuilder):
+    """Networks that start from random weights: lstm, crnn, parallel and cnn."""
 
-    A head that fits before the backbone moves spares it the detour (Kumar et al., ICLR 2022).
+    def feature_spec(self) -> FeatureSpec:
+        """Return the paper's sequence of features for the LSTM, log-mel for the others."""
+        with _missing_libraries_told():
+            family = models.NETWORK_FAMILIES[self.config.model.name]
+        base = features.PAPER_SEQUENCE if family.input == "sequence" else features.PAPER_LOG_MEL
+        return replace(base, hop_length=self.config.data.hop_length)
+
+    def create_network(self, task: Task) -> Network:
+        """Build a network with fresh weights."""
+        spec = task.examples.spec
+        return models.build_network(
+            self.config.model.name,
+            features=features.feature_dimension(spec),
+            frames=features.segment_frames(spec, self.config.data.segment_seconds),
+            classes=len(task.classes),
+            dropout=self.config.model.dropout,
+        )
+
+
+class PretrainedBuilder(NetworkBuilder):
+    """What networks on a pre-trained backbone share: the backbone's features, weights and styles."""
+
+    network: PretrainedNetwork
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """The styles that the backbone scores."""
+        return self.network.styles
+
+    def feature_spec(self) -> FeatureSpec:
+        """Return the features that the backbone was trained on, at its own hop."""
+        with _missing_libraries_told():
+            return models.backbone_spec(self.config.model.backbone)
+
+    def load_backbone(self) -> models.Backbone:
+        """Load the backbone; at a learning rate of 0 its weights are frozen."""
+        weights = self.config.model.weights
+        backbone = models.load_backbone(
+            self.config.model.backbone, weights=Path(weights) if weights else None
+        )
+        return backbone.requires_grad_(self.config.optimizer.backbone_lr_scale != 0)
+
+
+class ParallelPretrainedBuilder(PretrainedBuilder):
+    """The paper's parallel network with a pre-trained CNN branch."""
+
+    def create_network(self, task: Task) -> PretrainedNetwork:
+        """Put a GRU beside the backbone, and one dense layer on both."""
+        return models.ParallelPretrained(
+            self.load_backbone(),
+            task.examples.spec.n_mels,
+            len(task.classes),
+            dropout=self.config.model.dropout,
+        )
+
+
+class FrozenBuilder(PretrainedBuilder):
+    """Logistic regression on the embeddings of a backbone, whose weights stay; needs scikit-learn too."""
+
+    network: LinearHead
+    dropout: ClassVar[bool] = False
+
+    def create_network(self, task: Task) -> LinearHead:
+        """Put a linear layer on the backbone."""
+        return models.LinearHead(
+            self.load_backbone(),
+            len(task.classes),
+            dropout=self.config.model.dropout if self.dropout else 0.0,
+        )
+
+    def fit(self, task: Task, folder: Path, *, progress_bar: bool = False) -> Curves:
+        """Fit the linear layer as a logistic regression; see `ModelBuilder.fit`."""
+        self.network = self.create_network(task)
+        self._fit_linear_head(task)
+        return []
+
+    def _fit_linear_head(self, task: Task) -> None:
+        inputs, targets = training_data(task)
+        weights, biases = models.fit_linear(
+            models.embed_segments(self.network.backbone, inputs),
+            targets,
+            c=self.config.model.inverse_regularization,
+            seed=self.config.train.seed,
+        )
+        self.network.load_head(weights, biases)
+
+
+class FineTunedBuilder(FrozenBuilder):
+    """A backbone and a linear layer on its embedding, both trained, the backbone at a smaller rate."""
+
+    dropout = True
+
+    def fit(self, task: Task, folder: Path, *, progress_bar: bool = False) -> Curves:
+        """Fit the linear layer, train all of it, and go back part of the way; see `ModelBuilder.fit`.
+
+        A head that fits before the backbone moves does not distort the pre-trained features (Kumar et al.,
+        "Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution", ICLR 2022).
+        """
+        from genrescope.training import trainer
+
+        trainer.configure_torch(self.config)
+        self.network = self.create_network(task)
+        self.network.eval()
+        self._fit_linear_head(task)
+        start = {name: value.clone() for name, value in self.network.state_dict().items()}
+        curves = self._train(task, folder, progress_bar)
+        _interpolate_weights(self.network, start, self.config.model.weight_interpolation)
+        return curves
+
+
+BUILDERS: dict[str, type[ModelBuilder]] = {
+    "logistic-regression": ClassicalBuilder,
+    "svm": ClassicalBuilder,
+    "lstm": ScratchNetworkBuilder,
+    "crnn": ScratchNetworkBuilder,
+    "parallel": ScratchNetworkBuilder,
+    "cnn": ScratchNetworkBuilder,
+    "frozen": FrozenBuilder,
+    "fine-tuned": FineTunedBuilder,
+    "parallel-pretrained": ParallelPretrainedBuilder,
+}
+
+
+def create_builder(config: Config) -> ModelBuilder:
+    """Return the builder of the family that ``config.model.name`` names.
+
+    Parameters
+    ----------
+    config : Config
+        Settings of the run.
+
+    Raises
+    ------
+    ConfigError
+        ``invalid_config``: no such family.
     """
-    if task.config.model.name != "fine-tuned":
-        return {}
-    network.eval()
-    _fit_linear_head(task, network, models)
-    return {name: value.clone() for name, value in network.state_dict().items()}
+    name = config.model.name
+    if name not in BUILDERS:
+        raise ConfigError(
+            "invalid_config", f"no model family is named {name!r}", "choose one of: " + ", ".join(BUILDERS)
+        )
+    return BUILDERS[name](config)
 
 
-def _interpolate_weights(network: Any, start: dict[str, Any], share: float) -> None:
-    """Blend a network with what it was: robust where training data are few (Wortsman et al., CVPR 2022)."""
+def training_data(task: Task) -> tuple[FloatArray, IntArray]:
+    """Return the features of all training segments, and the index of the genre of each.
+
+    Parameters
+    ----------
+    task : Task
+        Features, targets and split.
+    """
+    chosen = task.segments("train")
+    return task.examples.take(chosen), task.targets[task.examples.track[chosen]]
+
+
+def _interpolate_weights(network: Network, start: dict[str, Tensor], share: float) -> None:
+    """Blend a network with its weights before fine-tuning: ``share`` of them, the rest as trained.
+
+    Keeps much of a pre-trained model's robustness where training data are few (Wortsman et al., "Robust
+    fine-tuning of zero-shot models", CVPR 2022).
+    """
     blended = network.state_dict()
     for name, value in start.items():
         if value.is_floating_point():
@@ -124,104 +367,10 @@ def _interpolate_weights(network: Any, start: dict[str, Any], share: float) -> N
     network.load_state_dict(blended)
 
 
-def _export(task: Task, network: Any, sample: Any) -> bytes:
-    """Export a network, calibrated on the validation part as the settings say."""
-    info = replace(_info(task), styles=tuple(network.styles))
-    temperature = task.config.calibration.temperature
-    if not temperature:
-        temperature = _temperature(task, network, info, sample)
-    info = replace(info, provenance={**info.provenance, "temperature": temperature})
-    graph = models.export_network(network, info, sample, temperature=temperature)
-    return models.with_metadata(graph, _with_threshold(task, Model(graph, info.name)))
-
-
-def _temperature(task: Task, network: Any, info: ModelInfo, sample: Any) -> float:
-    """Fit the temperature of a network, exported without one; 1 where there is nothing to fit to."""
-    chosen = task.segments("validation")
-    if not len(chosen):
-        return 1.0
-    model = Model(models.export_network(network, info, sample), info.name)
-    owners, tracks = np.unique(task.examples.track[chosen], return_inverse=True)
-    logits = np.log(np.maximum(predict_segments(model, task.examples, chosen), 1e-30))
-    return evaluation.fit_segment_temperature(
-        logits, task.targets[owners], tracks, task.examples.weights[chosen]
-    )
-
-
-def _with_threshold(task: Task, model: Model) -> ModelInfo:
-    """Describe a model with the score below which it is unsure, given or chosen on the validation part."""
-    settings, chosen = task.config.calibration, task.segments("validation")
-    if settings.threshold or not len(chosen):
-        return replace(model.info, threshold=settings.threshold or None)
-    scores, owners = predict_tracks(model, task.examples, chosen)
-    threshold = evaluation.select_threshold(scores, task.targets[owners], settings.target_accuracy)
-    return replace(model.info, threshold=None if threshold is None else round(threshold.score, 4))
-
-
-def _build(task: Task) -> Any:
-    settings, spec = task.config, task.examples.spec
-    chosen = settings.model
-    if chosen.name in models.PRETRAINED_FAMILIES:
-        weights = Path(chosen.weights) if chosen.weights else None
-        return models.build_pretrained(
-            chosen.name,
-            models.load_backbone(chosen.backbone, weights=weights),
-            mels=spec.n_mels,
-            classes=len(task.classes),
-            dropout=chosen.dropout,
-            frozen=settings.optimizer.backbone_lr_scale == 0,
-        )
-    return models.build_network(
-        chosen.name,
-        features=features.feature_dimension(spec),
-        frames=features.segment_frames(spec, settings.data.segment_seconds),
-        classes=len(task.classes),
-        dropout=chosen.dropout,
-    )
-
-
-def _training_examples(task: Task) -> tuple[Any, IntArray]:
-    chosen = task.segments("train")
-    return task.examples.take(chosen), task.targets[task.examples.track[chosen]]
-
-
-def _info(task: Task) -> ModelInfo:
-    settings = task.config
-    heard = np.unique(
-        task.examples.track[np.concatenate([task.segments("train"), task.segments("validation")])]
-    )
-    return ModelInfo(
-        name=settings.model.name,
-        classes=task.classes,
-        features=task.examples.spec,
-        segment_seconds=settings.data.segment_seconds,
-        hop_seconds=settings.data.hop_seconds or settings.data.segment_seconds,
-        provenance={
-            "data": task.dataset.name,
-            "data_sha256": dataset_fingerprint(task.dataset),
-            "protocol": task.split.protocol,
-            "seed": settings.train.seed,
-            "genrescope": __version__,
-            "commit": _commit(),
-            "config": _portable(settings).to_json(),
-            "heard": [track_digest(task.examples.tracks[owner].id) for owner in heard],
-        },
-    )
-
-
-def _portable(settings: Config) -> Config:
-    """Return the settings without the folder that weights lay in: it is nobody else's."""
-    model = settings.model.model_copy(update={"weights": Path(settings.model.weights).name})
-    return settings.model_copy(update={"model": model})
-
-
-def _commit() -> str:
-    """Return the commit of the source tree that runs, or nothing where it is an installation."""
-    git = ["git", "-C", str(Path(__file__).parent)]
+@contextmanager
+def _missing_libraries_told() -> Iterator[None]:
+    """Turn the failed import of a training library into an error that says what to install."""
     try:
-        # An installation inside somebody else's repository is not of that repository.
-        subprocess.run([*git, "ls-files", "--error-unmatch", __file__], capture_output=True, check=True)
-        described = [*git, "describe", "--always", "--dirty", "--abbrev=12"]
-        return subprocess.run(described, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""
+        yield
+    except ImportError as missing:
+        raise missing_extra("train", missing.name or "torch") from None

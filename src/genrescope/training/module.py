@@ -19,8 +19,9 @@ from genrescope.models import Network, smoothed_cross_entropy
 from genrescope.training.config import Config, OptimizerConfig
 from genrescope.types import IntArray
 
-VALIDATION_BATCH = 128
-FITTING_SEGMENTS = 1024
+VALIDATION_BATCH_SIZE = 128
+# Means and deviations of the first layer are sure enough after this many segments.
+NORMALIZATION_SEGMENTS = 1024
 
 
 class TrainingBatches:
@@ -28,6 +29,24 @@ class TrainingBatches:
 
     With ``augment.crops_per_track`` = k, an epoch is k crops from anywhere in each training track; otherwise
     it is every training segment once.
+
+    Parameters
+    ----------
+    examples : SegmentDataset
+        Features of all segments.
+    targets : ndarray of int, shape (tracks,)
+        Index of each track's genre.
+    chosen : ndarray of int
+        The training segments.
+    classes : int
+        Number of genres.
+    config : Config
+        Seed, batch size, label smoothing and augmentation.
+
+    Attributes
+    ----------
+    epoch : int
+        Number of the epoch to draw next; set by `GenreModule`, also after a resume.
     """
 
     def __init__(
@@ -95,30 +114,69 @@ class TrainingBatches:
 
 
 class ValidationBatches:
-    """The validation segments, in order and as they are."""
+    """The validation segments in order, neither augmented nor shuffled.
+
+    Parameters
+    ----------
+    examples : SegmentDataset
+        Features of all segments.
+    targets : ndarray of int, shape (tracks,)
+        Index of each track's genre.
+    chosen : ndarray of int
+        The validation segments.
+    """
 
     def __init__(self, examples: SegmentDataset, targets: IntArray, chosen: IntArray) -> None:
         self._examples, self._targets, self._chosen = examples, targets, chosen
 
     def __len__(self) -> int:
-        return -(-len(self._chosen) // VALIDATION_BATCH)
+        return -(-len(self._chosen) // VALIDATION_BATCH_SIZE)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for first in range(0, len(self._chosen), VALIDATION_BATCH):
-            chosen = self._chosen[first : first + VALIDATION_BATCH]
+        for first in range(0, len(self._chosen), VALIDATION_BATCH_SIZE):
+            chosen = self._chosen[first : first + VALIDATION_BATCH_SIZE]
             batch = np.ascontiguousarray(self._examples.take(chosen))
             yield torch.from_numpy(batch), torch.from_numpy(self._targets[self._examples.track[chosen]])
 
 
 def fit_normalizer(network: Network, examples: SegmentDataset, chosen: IntArray, seed: int) -> None:
-    """Fit the network's first layer on a sample of the training segments."""
+    """Fit the network's first layer on a sample of the training segments.
+
+    Parameters
+    ----------
+    network : Network
+        Whose normalization is set in place.
+    examples : SegmentDataset
+        Features of all segments.
+    chosen : ndarray of int
+        The training segments.
+    seed : int
+        Of the sample.
+    """
     generator = np.random.default_rng([seed, 0xF17])
-    sample = generator.permutation(chosen)[:FITTING_SEGMENTS]
+    sample = generator.permutation(chosen)[:NORMALIZATION_SEGMENTS]
     network.fit(torch.from_numpy(np.ascontiguousarray(examples.take(sample))))
 
 
 class GenreModule(lightning.LightningModule):
-    """A network, how its weights move, and the curves so far; ``on_epoch`` is told each new row of them."""
+    """A network in training: its loss, optimizer, schedule and curves.
+
+    Parameters
+    ----------
+    network : Network
+        Trained in place.
+    config : Config
+        Settings of the run.
+    batches : TrainingBatches
+        Told the number of each epoch.
+    on_epoch : callable
+        Called with each new row of the curves.
+
+    Attributes
+    ----------
+    curves : list of dict
+        One row per epoch; they travel in the checkpoints.
+    """
 
     def __init__(
         self,
@@ -130,7 +188,7 @@ class GenreModule(lightning.LightningModule):
         super().__init__()
         self.network = network
         self.on_epoch = on_epoch
-        self.settings = config
+        self.config = config
         self.batches = batches
         self.curves: list[dict[str, float]] = []
         self._sums: dict[str, list[float]] = {}
@@ -138,7 +196,8 @@ class GenreModule(lightning.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Draw this epoch's random choices from (seed, epoch)."""
         self.batches.epoch = self.current_epoch
-        torch.manual_seed(1_000_003 * self.settings.train.seed + self.current_epoch)
+        # A prime larger than any number of epochs, so that no two (seed, epoch) share a torch seed.
+        torch.manual_seed(1_000_003 * self.config.train.seed + self.current_epoch)
 
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
         """Return the loss of one batch."""
@@ -157,12 +216,13 @@ class GenreModule(lightning.LightningModule):
         self._accumulate("validation", loss, (logits.argmax(1) == targets).sum().item(), len(features))
 
     def _accumulate(self, part: str, loss: float, hits: float, items: int) -> None:
+        # Sums over segments, not means over batches: the last batch of an epoch may be smaller.
         sums = self._sums.setdefault(part, [0.0, 0.0, 0.0])
         for index, value in enumerate((loss, hits, items)):
             sums[index] += value
 
     def on_validation_epoch_end(self) -> None:
-        """Publish validation accuracy, which checkpoints, stopping and the plateau schedule watch."""
+        """Log validation accuracy, which checkpoints, early stopping and the plateau schedule monitor."""
         loss, hits, items = self._sums.get("validation", [0.0, 0.0, 1.0])
         self.log("validation_accuracy", hits / items, prog_bar=True)
         self.log("validation_loss", loss / items)
@@ -181,19 +241,19 @@ class GenreModule(lightning.LightningModule):
         return float(optimizer.param_groups[0]["lr"])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the curves with the weights."""
+        """Store the curves with the weights."""
         checkpoint["curves"] = self.curves
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the curves up where they were left."""
+        """Continue the curves of the checkpoint."""
         self.curves = list(checkpoint["curves"])
 
     def configure_optimizers(self) -> Any:
         """Build optimizer and schedule from the settings."""
-        settings = self.settings.optimizer
-        optimizer = _optimizer(self.network, self.settings)
+        settings = self.config.optimizer
+        optimizer = _optimizer(self.network, self.config)
         if settings.schedule == "one-cycle":
-            steps = len(self.batches) * self.settings.train.epochs
+            steps = len(self.batches) * self.config.train.epochs
             peaks = [group["lr"] for group in optimizer.param_groups]
             cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, peaks, total_steps=steps, pct_start=0.2)
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
@@ -220,13 +280,13 @@ def _optimizer(network: Network, config: Config) -> torch.optim.Optimizer:
 
 
 def _parameter_groups(network: Network, settings: OptimizerConfig) -> list[dict[str, Any]]:
-    """Divide what moves: the network's own weights first, and a backbone's at a smaller rate."""
+    """Group the trainable parameters: the network's own first, then a backbone's at a smaller rate."""
     own: list[Tensor] = []
-    borrowed: list[Tensor] = []
+    pretrained: list[Tensor] = []
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
-            (borrowed if name.startswith("backbone.") else own).append(parameter)
+            (pretrained if name.startswith("backbone.") else own).append(parameter)
     groups: list[dict[str, Any]] = [{"params": own, "lr": settings.learning_rate}]
-    if borrowed:
-        groups.append({"params": borrowed, "lr": settings.learning_rate * settings.backbone_lr_scale})
+    if pretrained:
+        groups.append({"params": pretrained, "lr": settings.learning_rate * settings.backbone_lr_scale})
     return groups

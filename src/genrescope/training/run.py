@@ -1,62 +1,90 @@
-"""A configuration and a data set into a run folder, and from it a model file.
+"""A training run: from a configuration and a data set to a folder with a model file.
 
-A run folder holds ``config.json`` and ``split.json`` (written first, so that a killed run resumes as it
-was), ``checkpoints/``, ``curves.json``, ``model.onnx`` and ``evaluation.json`` (written last).
+A run folder holds ``config.json`` and ``split.json`` (written first, so that a killed run resumes with the
+same data and split), ``checkpoints/``, ``curves.json``, ``model.onnx`` and, last, ``evaluation.json``.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import logging
+import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.special import softmax
 
-from genrescope import models
-from genrescope.datasets import PROTOCOLS, Dataset, dataset_fingerprint
+from genrescope import __version__, evaluation, models
+from genrescope.datasets import PROTOCOLS, Dataset, dataset_fingerprint, track_digest
 from genrescope.errors import ConfigError, DataError, write_failed
 from genrescope.evaluation import Evaluation, evaluate_scores, predict_segments, summary_metrics
-from genrescope.models import Model
-from genrescope.training import config
-from genrescope.training.builders import build_model
-from genrescope.training.config import Config
+from genrescope.models import ExportedModel, Model, ModelInfo
+from genrescope.training.builders import Curves, ModelBuilder, create_builder
+from genrescope.training.config import Config, config_from_json
 from genrescope.training.task import Task, prepare_task
 from genrescope.utils import write_atomic
 
-_KEPT = ("config", "curves", "evaluation")
+# Segments of the training part on which the exported graph must agree with the fitted model.
+CHECKED_SEGMENTS = 64
+_FILES = ("config", "curves", "evaluation")
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """What a training run left: its folder, its model file, and how the model did on the test part."""
+    """What a training run left.
+
+    Attributes
+    ----------
+    folder : Path
+        Of the run.
+    model : Path
+        The model file.
+    evaluation : Evaluation
+        Of the model on the part that ``split.evaluate_on`` names.
+    curves : list of dict
+        One row per epoch; empty for models without epochs.
+    """
 
     folder: Path
     model: Path
     evaluation: Evaluation
-    curves: list[dict[str, float]]
+    curves: Curves
+
+
+class Calibration(NamedTuple):
+    """A temperature for the logits, and the score below which a prediction is uncertain, if there is one."""
+
+    temperature: float
+    threshold: float | None
 
 
 def train(
     dataset: Dataset,
-    settings: Config,
+    config: Config,
     folder: Path,
     *,
     cache: Path | None = None,
-    on_progress: Callable[[str], None] | None = None,
     progress_bar: bool = False,
 ) -> TrainingRun:
-    """Train a model, or take up a killed run, and measure it on the test part.
+    """Train a model, or resume a killed run, and evaluate it.
+
+    Progress, a line per stage and epoch, is logged at level INFO below the logger ``genrescope.training``.
 
     Parameters
     ----------
+    dataset : Dataset
+        Labeled tracks.
+    config : Config
+        Settings of the run.
     folder : Path
-        A new folder, or that of an unfinished run with the same data and settings: then it carries on.
-    cache : Path or None
-        Where features of audio files are kept; None keeps none.
-    on_progress : callable
-        Told one line per stage and epoch.
+        A new folder, or that of an unfinished run with the same data and settings, which is resumed.
+    cache : Path, optional
+        Folder where features of audio files are kept; None keeps none.
+    progress_bar : bool
+        Whether to show the progress of each epoch on standard error.
 
     Raises
     ------
@@ -64,59 +92,184 @@ def train(
         ``invalid_config``; also when ``folder`` holds a run with other data or settings, or a finished one.
     DataError
         ``dataset_too_small``: too few tracks, groups or genres for the protocol.
+    EnvironmentFailure
+        ``missing_dependency``; ``write_failed``.
+    ModelError
+        ``model_export_failed``.
     """
-    say = on_progress or (lambda _: None)
-    _check_folder(folder, dataset, settings)
-    task = prepare_task(dataset, settings, cache=cache, say=say)
-    identity = {
-        "data": dataset.name,
-        "data_sha256": dataset_fingerprint(dataset),
-        "config": settings.to_json(),
-    }
+    _check_folder(folder, dataset, config)
+    builder = create_builder(config)
+    task = prepare_task(dataset, config, builder.feature_spec(), cache=cache)
+    identity = {"data": dataset.name, "data_sha256": dataset_fingerprint(dataset), "config": config.to_json()}
     write_atomic(folder / "config.json", json.dumps(identity, indent=1))
     _check_split(folder / "split.json", _split_text(task))
     try:
-        graph, curves = build_model(task, folder / "checkpoints", say=say, progress_bar=progress_bar)
+        curves = builder.fit(task, folder / "checkpoints", progress_bar=progress_bar)
+        exported = _export(builder, task)
     except OSError as reason:  # checkpoints and export write many files
         raise write_failed(folder, reason) from None
     write_atomic(folder / "curves.json", json.dumps(curves, indent=1))
-    model = Model(graph, settings.model.name)
-    say(f"measuring on the {settings.split.evaluate_on} part")
-    evaluation = evaluate_task(model, task, settings.split.evaluate_on)
-    described = replace(model.info, scores=summary_metrics(evaluation))
-    write_atomic(folder / "model.onnx", models.with_metadata(graph, described))
-    write_atomic(folder / "evaluation.json", json.dumps(evaluation.to_json(), indent=1))
-    return TrainingRun(folder, folder / "model.onnx", evaluation, curves)
+    logger.info("measuring on the %s part", config.split.evaluate_on)
+    result = evaluate_task(exported.model, task, config.split.evaluate_on)
+    described = replace(exported.model.info, scores=summary_metrics(result))
+    write_atomic(folder / "model.onnx", models.with_metadata(exported.graph, described))
+    write_atomic(folder / "evaluation.json", json.dumps(result.to_json(), indent=1))
+    return TrainingRun(folder, folder / "model.onnx", result, curves)
 
 
-def load_finished(folder: Path, dataset: Dataset, settings: Config) -> TrainingRun | None:
-    """Return the run in ``folder`` if it is done and was of this data and these settings."""
+def load_finished(folder: Path, dataset: Dataset, config: Config) -> TrainingRun | None:
+    """Return the run in a folder, if it is finished and was of this data and these settings.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the run.
+    dataset : Dataset
+        The data that it must have been of.
+    config : Config
+        The settings that it must have been of.
+    """
     try:
-        kept = {name: json.loads((folder / f"{name}.json").read_text(encoding="utf8")) for name in _KEPT}
+        saved = {name: json.loads((folder / f"{name}.json").read_text(encoding="utf8")) for name in _FILES}
     except (OSError, ValueError):
         return None
-    if not _same(kept["config"], dataset, settings):
+    if not _is_same_run(saved["config"], dataset, config):
         return None
-    evaluation = Evaluation.from_json(kept["evaluation"])
-    return TrainingRun(folder, folder / "model.onnx", evaluation, kept["curves"])
+    result = Evaluation.from_json(saved["evaluation"])
+    return TrainingRun(folder, folder / "model.onnx", result, saved["curves"])
 
 
-def _same(kept: dict[str, Any], dataset: Dataset, settings: Config) -> bool:
-    """Whether a run was of this data and these settings; settings younger than it stand at their defaults."""
-    return (
-        kept["data_sha256"] == dataset_fingerprint(dataset)
-        and config.config_from_json(kept["config"]) == settings
+def evaluate_task(model: Model, task: Task, part: str = "test") -> Evaluation:
+    """Evaluate a model file on one part of a task.
+
+    Parameters
+    ----------
+    model : Model
+        The model file, opened.
+    task : Task
+        Features, targets and split.
+    part : {"train", "validation", "test"}
+        A part other than ``test`` is noted in the result.
+
+    Raises
+    ------
+    DataError
+        ``dataset_empty``: the part has no segments.
+    """
+    chosen = task.segments(part)
+    if len(chosen) == 0:
+        raise DataError("dataset_empty", f"the {part} part is empty", "choose another protocol or fraction")
+    examples, protocol = task.examples, PROTOCOLS[task.split.protocol]
+    notes = (
+        [f"measured on the {part} part, which also chose the settings: optimistic"] if part != "test" else []
+    )
+    owners = examples.track[chosen]
+    return evaluate_scores(
+        predict_segments(model, examples, chosen),
+        task.targets[owners],
+        classes=task.classes,
+        tracks=[examples.tracks[owner].id for owner in owners],
+        groups=[examples.tracks[owner].group for owner in owners],
+        weights=examples.weights[chosen],
+        train_truth=task.targets[examples.track[task.segments("train")]],
+        model=model.info.name,
+        threshold=model.info.threshold,
+        protocol=protocol.name,
+        leaky=protocol.leaky,
+        protocol_note=protocol.description,
+        data=task.dataset.name,
+        seed=task.config.train.seed,
+        notes=notes,
     )
 
 
-def _check_folder(folder: Path, dataset: Dataset, settings: Config) -> None:
+def _export(builder: ModelBuilder, task: Task) -> ExportedModel:
+    """Calibrate a fitted model, describe it, and export it."""
+    calibration = _calibrate(builder, task)
+    info = replace(_describe(task), styles=builder.styles, threshold=calibration.threshold)
+    if builder.has_temperature:
+        info = replace(info, provenance={**info.provenance, "temperature": calibration.temperature})
+    sample = task.examples.take(task.segments("train")[:CHECKED_SEGMENTS])
+    return builder.export(info, sample, temperature=calibration.temperature)
+
+
+def _calibrate(builder: ModelBuilder, task: Task) -> Calibration:
+    """Return temperature and threshold: as configured, or where that is 0, fitted on the validation part.
+
+    Both are fitted to the scores of tracks, as that is what a prediction shows.
+    """
+    settings, chosen = task.config.calibration, task.segments("validation")
+    temperature = settings.temperature if builder.has_temperature else 1.0
+    if not len(chosen) or (temperature and settings.threshold):
+        return Calibration(temperature or 1.0, settings.threshold or None)
+    logits = evaluation.map_segments(builder.logits, task.examples, chosen).astype(np.float64)
+    if not temperature:
+        tracks, places = np.unique(task.examples.track[chosen], return_inverse=True)
+        weights = task.examples.weights[chosen]
+        temperature = evaluation.fit_segment_temperature(logits, task.targets[tracks], places, weights)
+    if settings.threshold:
+        return Calibration(temperature, settings.threshold)
+    scores, tracks = evaluation.average_by_track(softmax(logits / temperature, axis=1), task.examples, chosen)
+    found = evaluation.select_threshold(scores, task.targets[tracks], settings.target_accuracy)
+    return Calibration(temperature, None if found is None else round(found.score, 4))
+
+
+def _describe(task: Task) -> ModelInfo:
+    """Return the description of a model of this task, still without calibration and scores."""
+    config = task.config
+    trained = np.unique(
+        task.examples.track[np.concatenate([task.segments("train"), task.segments("validation")])]
+    )
+    # The folder in which weights lay says nothing to others, and may hold a user's name.
+    weights = {"weights": Path(config.model.weights).name}
+    portable = config.model_copy(update={"model": config.model.model_copy(update=weights)})
+    return ModelInfo(
+        name=config.model.name,
+        classes=task.classes,
+        features=task.examples.spec,
+        segment_seconds=config.data.segment_seconds,
+        hop_seconds=config.data.hop_seconds or config.data.segment_seconds,
+        provenance={
+            "data": task.dataset.name,
+            "data_sha256": dataset_fingerprint(task.dataset),
+            "protocol": task.split.protocol,
+            "seed": config.train.seed,
+            "genrescope": __version__,
+            "commit": _commit(),
+            "config": portable.to_json(),
+            # A key of the file format since schema 2: the tracks that training or selection has seen.
+            "heard": [track_digest(task.examples.tracks[track].id) for track in trained],
+        },
+    )
+
+
+def _commit() -> str:
+    """Return the commit of the source tree that runs, or nothing where it is an installation."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        # An installation inside another project's repository must not be given that one's commit.
+        subprocess.run([*git, "ls-files", "--error-unmatch", __file__], capture_output=True, check=True)
+        described = [*git, "describe", "--always", "--dirty", "--abbrev=12"]
+        return subprocess.run(described, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def _is_same_run(saved: dict[str, Any], dataset: Dataset, config: Config) -> bool:
+    """Whether a run was of this data and these settings; settings added since then are at their defaults."""
+    return (
+        saved["data_sha256"] == dataset_fingerprint(dataset) and config_from_json(saved["config"]) == config
+    )
+
+
+def _check_folder(folder: Path, dataset: Dataset, config: Config) -> None:
     """Refuse a folder that holds another run, or a finished one."""
     if (folder / "evaluation.json").exists():
         raise ConfigError(
             "invalid_config", f"{folder}: this run is finished", "choose another folder with --run"
         )
-    kept = folder / "config.json"
-    if kept.exists() and not _same(json.loads(kept.read_text(encoding="utf8")), dataset, settings):
+    saved = folder / "config.json"
+    if saved.exists() and not _is_same_run(json.loads(saved.read_text(encoding="utf8")), dataset, config):
         raise ConfigError(
             "invalid_config",
             f"{folder}: holds a run with other data or settings",
@@ -125,7 +278,7 @@ def _check_folder(folder: Path, dataset: Dataset, settings: Config) -> None:
 
 
 def _check_split(path: Path, text: str) -> None:
-    """Write the split down, or hold it against the one that the run began with."""
+    """Write the split down, or compare it with that of the run to be resumed."""
     if path.exists() and path.read_text(encoding="utf8", errors="backslashreplace") != text:
         raise DataError(
             "dataset_invalid",
@@ -136,6 +289,7 @@ def _check_split(path: Path, text: str) -> None:
 
 
 def _split_text(task: Task) -> str:
+    """Return the split as JSON: ids of tracks, or of segments by their track and start."""
     names = [track.id for track in task.examples.tracks]
     parts = {}
     for part in ("train", "validation", "test"):
@@ -143,35 +297,5 @@ def _split_text(task: Task) -> str:
         if task.split.unit == "segment":
             parts[part] = [f"{names[task.examples.track[i]]}#{task.examples.start[i]}" for i in chosen]
         else:
-            parts[part] = [names[owner] for owner in np.unique(task.examples.track[chosen])]
+            parts[part] = [names[track] for track in np.unique(task.examples.track[chosen])]
     return json.dumps({"protocol": task.split.protocol, "seed": task.config.train.seed, **parts}, indent=1)
-
-
-def evaluate_task(model: Model, task: Task, part: str = "test") -> Evaluation:
-    """Score one part of a task with a model file, and compare with the truth."""
-    chosen = task.segments(part)
-    if len(chosen) == 0:
-        raise DataError("dataset_empty", f"the {part} part is empty", "choose another protocol or fraction")
-    examples, protocol = task.examples, PROTOCOLS[task.split.protocol]
-    notes = (
-        [f"measured on the {part} part, which also chose the settings: optimistic"] if part != "test" else []
-    )
-    owners = examples.track[chosen]
-    trained = task.segments("train")
-    return evaluate_scores(
-        predict_segments(model, examples, chosen),
-        task.targets[owners],
-        classes=task.classes,
-        tracks=[examples.tracks[owner].id for owner in owners],
-        groups=[examples.tracks[owner].group for owner in owners],
-        weights=examples.weights[chosen],
-        train_truth=task.targets[examples.track[trained]],
-        model=model.info.name,
-        min_score=model.info.threshold,
-        protocol=protocol.name,
-        leaky=protocol.leaky,
-        label=protocol.description,
-        data=task.dataset.name,
-        seed=task.config.train.seed,
-        notes=notes,
-    )

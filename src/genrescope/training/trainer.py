@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import lightning
@@ -20,21 +19,33 @@ from genrescope.training.module import GenreModule, TrainingBatches, ValidationB
 from genrescope.types import IntArray
 
 MONITORED_METRIC = "validation_accuracy"
+logger = logging.getLogger(__name__)
 
 
-def configure_torch(settings: Config) -> None:
-    """Seed torch and set its threads (0: as it finds)."""
-    torch.manual_seed(settings.train.seed)
-    if settings.train.threads:
-        torch.set_num_threads(settings.train.threads)
+def configure_torch(config: Config) -> None:
+    """Seed torch and set its number of threads.
+
+    Parameters
+    ----------
+    config : Config
+        ``train.seed``, and ``train.threads``, where 0 leaves the number to torch.
+    """
+    torch.manual_seed(config.train.seed)
+    if config.train.threads:
+        torch.set_num_threads(config.train.threads)
 
 
-def precision(settings: Config) -> str:
+def precision(config: Config) -> str:
     """Return Lightning's name for the arithmetic: bfloat16 autocast where the processor has it.
 
     A processor without it would only emulate bfloat16, slower than float32.
+
+    Parameters
+    ----------
+    config : Config
+        ``train.precision``: ``auto``, ``float32`` or ``bfloat16``.
     """
-    wanted = settings.train.precision
+    wanted = config.train.precision
     if wanted == "auto":
         wanted = "bfloat16" if torch.cuda.is_available() or has_bfloat16() else "float32"
     return {"float32": "32-true", "bfloat16": "bf16-mixed"}[wanted]
@@ -42,6 +53,7 @@ def precision(settings: Config) -> str:
 
 def has_bfloat16() -> bool:
     """Whether this processor multiplies bfloat16 in hardware."""
+    # torch has no public function for this, and not every version has both private ones.
     return any(
         bool(getattr(torch.cpu, name, lambda: False)())
         for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
@@ -56,37 +68,56 @@ def train_network(
     train: IntArray,
     validation: IntArray,
     classes: int,
-    settings: Config,
+    config: Config,
     folder: Path,
-    say: Callable[[str], None],
     progress_bar: bool = False,
 ) -> list[dict[str, float]]:
     """Train ``network`` in place, from the last checkpoint in ``folder`` if there is one.
 
     Parameters
     ----------
-    targets : ndarray, shape (tracks,)
+    network : Network
+        With the weights to start from.
+    examples : SegmentDataset
+        Features of all segments.
+    targets : ndarray of int, shape (tracks,)
         Index of each track's genre.
     train, validation : ndarray of int
-        Segments; validation may be empty, then the last epoch is kept.
+        Indices of segments; validation may be empty, then the last epoch is kept.
+    classes : int
+        Number of genres.
+    config : Config
+        Settings of the run.
+    folder : Path
+        Of checkpoints.
+    progress_bar : bool
+        Whether to show the progress of an epoch on standard error.
 
     Returns
     -------
     list of dict
         One row per epoch: losses, accuracies, learning rate.
+
+    Raises
+    ------
+    GenrescopeError
+        ``training_failed``: the loss is not finite.
+    KeyboardInterrupt
+        The user interrupted it, which Lightning would take for a regular end.
     """
-    batches = TrainingBatches(examples, targets, train, classes, settings)
-    fit_normalizer(network, examples, train, settings.train.seed)
+    batches = TrainingBatches(examples, targets, train, classes, config)
+    fit_normalizer(network, examples, train, config.train.seed)
+    # On a CPU, convolutions are faster with the channels last in memory.
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    learner = GenreModule(network, settings, batches, lambda row: _report(row, settings.train.epochs, say))
-    best, callbacks = _callbacks(settings, folder, bool(len(validation)))
-    trainer = _trainer(settings, callbacks, progress_bar)
+    module = GenreModule(network, config, batches, lambda row: _report(row, config.train.epochs))
+    best, callbacks = _callbacks(config, folder, bool(len(validation)))
+    trainer = _trainer(config, callbacks, progress_bar)
     last = folder / "last.ckpt"
     with warnings.catch_warnings():
         # Lightning advises on loaders and loggers; these are chosen on purpose.
         warnings.simplefilter("ignore")
         trainer.fit(
-            learner,
+            module,
             batches,
             ValidationBatches(examples, targets, validation) if len(validation) else None,
             ckpt_path=last if last.exists() else None,
@@ -94,20 +125,21 @@ def train_network(
         )
     if trainer.interrupted:
         raise KeyboardInterrupt
-    if settings.train.checkpoint == "best" and len(validation):
+    if config.train.checkpoint == "best" and len(validation):
         kept = torch.load(best.best_model_path, weights_only=True, map_location="cpu")
-        learner.load_state_dict(kept["state_dict"])
-    return learner.curves
+        module.load_state_dict(kept["state_dict"])
+    return module.curves
 
 
-def _trainer(settings: Config, callbacks: list[Callback], progress_bar: bool) -> lightning.Trainer:
+def _trainer(config: Config, callbacks: list[Callback], progress_bar: bool) -> lightning.Trainer:
+    """Set Lightning up to write nothing of its own: curves, messages and checkpoints are ours."""
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda"):
         logging.getLogger(name).setLevel(logging.ERROR)
     if progress_bar:
         callbacks = [*callbacks, RichProgressBar(console_kwargs={"stderr": True})]
     return lightning.Trainer(
-        max_epochs=settings.train.epochs,
-        precision=precision(settings),  # type: ignore[arg-type]
+        max_epochs=config.train.epochs,
+        precision=precision(config),  # type: ignore[arg-type]
         callbacks=callbacks,
         logger=False,
         accelerator="auto",
@@ -118,7 +150,12 @@ def _trainer(settings: Config, callbacks: list[Callback], progress_bar: bool) ->
     )
 
 
-def _callbacks(settings: Config, folder: Path, validated: bool) -> tuple[ModelCheckpoint, list[Callback]]:
+def _callbacks(config: Config, folder: Path, validated: bool) -> tuple[ModelCheckpoint, list[Callback]]:
+    """Return the checkpoint of the best epoch, and all callbacks; without validation the best is the last.
+
+    Checkpoints are written at the end of the training epoch, after validation, so that a resumed run starts
+    with the next epoch; their names carry no version, so that it finds them.
+    """
     best = ModelCheckpoint(
         folder,
         filename="best",
@@ -131,14 +168,15 @@ def _callbacks(settings: Config, folder: Path, validated: bool) -> tuple[ModelCh
         folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False
     )
     callbacks: list[Callback] = [best, last]
-    if settings.train.early_stopping_patience and validated:
+    if config.train.early_stopping_patience and validated:
         callbacks.append(
-            EarlyStopping(MONITORED_METRIC, mode="max", patience=settings.train.early_stopping_patience)
+            EarlyStopping(MONITORED_METRIC, mode="max", patience=config.train.early_stopping_patience)
         )
     return best, callbacks
 
 
-def _report(row: dict[str, float], epochs: int, say: Callable[[str], None]) -> None:
+def _report(row: dict[str, float], epochs: int) -> None:
+    """Log the curves' new row; refuse to go on from a loss that is not finite."""
     if not math.isfinite(row["train_loss"]):
         raise GenrescopeError(
             "training_failed",
@@ -146,4 +184,4 @@ def _report(row: dict[str, float], epochs: int, say: Callable[[str], None]) -> N
             "lower optimizer.learning_rate; the checkpoint of the epoch before is kept",
         )
     parts = [f"{name.replace('_', ' ')} {value:.4g}" for name, value in row.items() if name != "epoch"]
-    say(f"epoch {row['epoch']:.0f}/{epochs}: " + ", ".join(parts))
+    logger.info("epoch %.0f/%d: %s", row["epoch"], epochs, ", ".join(parts))

@@ -108,7 +108,7 @@ class ClassifyWorkers:
     ) -> None:
         self.capacity = capacity
         self.in_flight = 0
-        spec = WorkerSpec(f"{__name__}:create_handler", {"models": models}, timeout, memory_limit_mb)
+        spec = WorkerSpec(create_handler, {"models": models}, timeout, memory_limit_mb)
         # A job is only submitted from within a slot, so a queue of this length is never full.
         self.pool = WorkerPool(spec, workers, queue_length=capacity)
 

@@ -1,7 +1,27 @@
-"""Worker processes that share out jobs: one that dies or dawdles is replaced, and only its job fails.
+"""A pool of worker processes: one that crashes or takes too long is replaced, and only its job fails.
 
-Each worker is a fresh interpreter (`genrescope.workers.process`), spoken to in JSON lines: nothing is
-pickled, and a program that uses a crew needs no ``if __name__ == "__main__"``.
+::
+
+    caller's process                                        worker processes
+                                                            (python -m genrescope.workers.process)
+    submit() --> bounded queue --+--> _WorkerThread 1  --job, stdin----->  _read_jobs (thread) --> run
+      |                          |      _WorkerProcess <--lines, stdout---  ready | begun, answer or error
+      |                          |
+      |                          +--> _WorkerThread 2  --job, stdin------>  _read_jobs (thread) --> run
+      v                                 _WorkerProcess <--lines, stdout---  ...
+    Future  <-- answer or GenrescopeError, set by the thread
+
+Why processes and not threads: a decoder that crashes on a damaged file ends its process, and only a process
+can be killed when its time is over, or be given a limit of memory. Why not `concurrent.futures` or
+`multiprocessing`: the death of one worker breaks the executor of the former with all pending jobs, it has no
+time limit that ends the work, and both import the program's main module again in each worker.
+
+Why JSON lines and not pickles: nothing that a worker sends can run code in the caller's process, and a worker
+that was killed in the middle of a line leaves no message that can be mistaken for a whole one.
+
+One thread looks after one process, because waiting for a line of a pipe blocks. The line ``begun`` says that
+the job was read. A process that ends before it has sent that line cannot have failed because of the job, so
+the job is handed to another process; after that line the job is taken to be the cause, and fails.
 """
 
 from __future__ import annotations
@@ -21,8 +41,10 @@ from typing import IO, Any
 
 from genrescope.errors import OUTCOMES, GenrescopeError
 
+# A job and its answer are JSON objects: their keys are a matter between the caller and its handler.
 Job = dict[str, Any]
-_Order = tuple[Job, "Future[Job]"]
+Handler = Callable[[Job], Job]
+_QueuedJob = tuple[Job, "Future[Job]"]
 _START_TIMEOUT_SECONDS = 120.0
 _EXIT_TIMEOUT_SECONDS = 5.0
 _MAX_HAND_OVERS = 3
@@ -30,24 +52,44 @@ _MAX_HAND_OVERS = 3
 
 @dataclass(frozen=True)
 class WorkerSpec:
-    """What the workers of a crew can do.
+    """What the workers of a pool do, and what a job may take.
 
     Attributes
     ----------
-    skill : str
-        ``room:function``: called in each worker with ``settings`` as keywords, returns what does a job.
-    settings : mapping
-        JSON-ready.
-    seconds : float, optional
-        The longest that a job may take; past it the worker is killed.
-    megabytes : int, optional
-        How much memory a job may use beyond what a worker needs when idle (where the system can tell).
+    target : callable
+        A function at the top level of a module, which each worker imports by name and calls once with
+        ``kwargs``; it returns the handler: a function from a job to its answer, both JSON objects.
+    kwargs : dict
+        Arguments for ``target``, JSON-ready.
+    timeout : float, optional
+        The longest that a job may take, in seconds; a worker that takes longer is killed.
+    memory_limit_mb : int, optional
+        Megabytes that a job may use beyond what a worker needs when idle (on systems that can limit it).
+
+    Raises
+    ------
+    TypeError
+        ``target`` cannot be imported by name: it is a lambda, a function within another, or of ``__main__``.
     """
 
-    target: str
-    kwargs: Job = field(default_factory=dict)
+    target: Callable[..., Handler]
+    kwargs: dict[str, Any] = field(default_factory=dict)
     timeout: float | None = None
     memory_limit_mb: int | None = None
+
+    def __post_init__(self) -> None:
+        module = getattr(self.target, "__module__", None)
+        name = getattr(self.target, "__qualname__", "")
+        if not module or module == "__main__" or not name or "<" in name:
+            raise TypeError(
+                f"{self.target!r} cannot be a worker's target: a worker imports it by name, so it must be a"
+                " function at the top level of a module that can be imported"
+            )
+
+    @property
+    def address(self) -> str:
+        """``module:qualname`` of the target."""
+        return f"{self.target.__module__}:{self.target.__qualname__}"
 
 
 class WorkerPool:
@@ -55,71 +97,78 @@ class WorkerPool:
 
     Parameters
     ----------
-    trade : Trade
+    spec : WorkerSpec
+        What the workers do.
     workers : int
+        How many processes.
     queue_length : int, optional
         How many jobs may wait; None: two for each worker.
 
     Examples
     --------
-    >>> target = "genrescope.library.scan_worker:create_handler"
-    >>> spec = WorkerSpec(target, {"model": "default", "excerpts": True})
+    >>> spec = WorkerSpec(my_module.create_handler, {"model": "default"}, timeout=60)
     >>> with WorkerPool(spec, 2) as pool:
-    ...     print(pool.submit({"path": "song.mp3", "known": []}).result())
+    ...     print(pool.submit({"path": "song.mp3"}).result())
     """
 
-    def __init__(self, trade: WorkerSpec, workers: int, *, queue_length: int | None = None) -> None:
+    def __init__(self, spec: WorkerSpec, workers: int, *, queue_length: int | None = None) -> None:
         self.workers = max(1, workers)
-        self._orders: queue.Queue[_Order] = queue.Queue(queue_length or 2 * self.workers)
+        self._queue: queue.Queue[_QueuedJob] = queue.Queue(queue_length or 2 * self.workers)
         self._closed = threading.Event()
-        self._door = threading.Lock()
-        self._desks = [_WorkerThread(trade, self._orders, self._closed) for _ in range(self.workers)]
-        for desk in self._desks:
-            desk.start()
+        # Without it a job could enter the queue after close() has emptied it, and its future never end.
+        self._submit_lock = threading.Lock()
+        self._threads = [_WorkerThread(spec, self._queue, self._closed) for _ in range(self.workers)]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def full(self) -> bool:
         """Whether `submit` would refuse."""
-        return self._orders.full()
+        return self._queue.full()
 
     @property
     def queued(self) -> int:
         """How many jobs no worker has begun."""
-        return self._orders.qsize()
+        return self._queue.qsize()
 
     @property
     def active(self) -> int:
-        """How many workers have a job in hand."""
-        return sum(desk.active for desk in self._desks)
+        """How many workers are at work on a job."""
+        return sum(thread.active for thread in self._threads)
 
     def submit(self, job: Job) -> Future[Job]:
-        """Hand in a job, a JSON object; the future holds the answer, or a `GenrescopeError`.
+        """Queue a job; the future holds its answer, or a `GenrescopeError`.
+
+        Parameters
+        ----------
+        job : dict
+            JSON-ready.
 
         Raises
         ------
         GenrescopeError
-            ``overloaded``: the queue is full, or the crew is closed.
+            ``overloaded``: the queue is full, or the pool is closed.
         """
-        with self._door, contextlib.suppress(queue.Full):
+        with self._submit_lock, contextlib.suppress(queue.Full):
             if not self._closed.is_set():
                 done: Future[Job] = Future()
-                self._orders.put_nowait((job, done))
+                self._queue.put_nowait((job, done))
                 return done
         raise GenrescopeError(
             "overloaded", "all workers are busy and the queue is full", "try again in a moment"
         )
 
     def close(self) -> None:
-        """Kill the workers, jobs in hand included; what waits is canceled."""
-        with self._door:
+        """Kill the workers, also those at work on a job; jobs that wait are canceled."""
+        with self._submit_lock:
             self._closed.set()
-        for desk in self._desks:
-            desk.terminate()
-        for desk in self._desks:
-            desk.join()
+        for thread in self._threads:
+            thread.terminate()
+        for thread in self._threads:
+            thread.join()
         with contextlib.suppress(queue.Empty):
             while True:
-                self._orders.get_nowait()[1].cancel()
+                self._queue.get_nowait()[1].cancel()
 
     def __enter__(self) -> WorkerPool:
         return self
@@ -133,26 +182,27 @@ class WorkerPool:
 class _WorkerThread(threading.Thread):
     """A thread that looks after one worker: hands it jobs, waits for answers, replaces it."""
 
-    def __init__(self, trade: WorkerSpec, orders: queue.Queue[_Order], closed: threading.Event) -> None:
-        super().__init__(daemon=True, name="genrescope crew")
+    def __init__(self, spec: WorkerSpec, jobs: queue.Queue[_QueuedJob], closed: threading.Event) -> None:
+        super().__init__(daemon=True, name="genrescope worker")
         self.active = False
-        self._trade = trade
-        self._orders = orders
+        self._spec = spec
+        self._queue = jobs
         self._closed = closed
         self._worker: _WorkerProcess | None = None
+        # close() runs in another thread, and must not miss a process that is being started.
         self._lock = threading.Lock()
 
     def run(self) -> None:
         self._prestart()
         while not self._closed.is_set():
             try:
-                order = self._orders.get(timeout=0.2)
+                queued = self._queue.get(timeout=0.2)
             except queue.Empty:
                 continue
-            if not order[1].set_running_or_notify_cancel():
+            if not queued[1].set_running_or_notify_cancel():
                 continue
             self.active = True
-            _settle(order[1], self._run_job(order[0]))
+            _settle(queued[1], self._run_job(queued[0]))
             self.active = False
         self.terminate()
 
@@ -164,7 +214,7 @@ class _WorkerThread(threading.Thread):
                 self._worker = None
 
     def _prestart(self) -> None:
-        """Have a worker ready before the first job; if that fails, the job will say why."""
+        """Start a worker before the first job comes; if that fails, the job will report it."""
         with contextlib.suppress(GenrescopeError, OSError):
             self._live_worker()
 
@@ -173,29 +223,29 @@ class _WorkerThread(threading.Thread):
             if self._closed.is_set():
                 raise _stopped()
             if self._worker is not None and not self._worker.is_alive:
-                self._worker.kill()  # it died between jobs: none of them is to blame
+                self._worker.kill()  # It died between jobs: no job is the cause.
                 self._worker = None
             if self._worker is None:
-                self._worker = _WorkerProcess(self._trade)
+                self._worker = _WorkerProcess(self._spec)
             return self._worker
 
     def _run_job(self, job: Job) -> Job:
-        """Return the worker's line for a job; where there is none, the line says why."""
+        """Return the worker's line for a job, or a line with the error where there is none."""
         try:
             return self._hand_over(job)
         except GenrescopeError as failure:
             self.terminate()
             return {"error": failure.to_dict()}
-        except OSError as reason:  # no process, pipe or memory left for a worker
+        except OSError as reason:  # no process, pipe or memory available for a worker
             self.terminate()
             return {"error": _not_started(str(reason)).to_dict()}
 
     def _hand_over(self, job: Job) -> Job:
-        """Ask a worker; one that was dead before it read the job is replaced, and the job asked again."""
+        """Give a worker the job; if it ended before it read the job, its successor gets it."""
         why = ""
         for _ in range(_MAX_HAND_OVERS):
             try:
-                return self._live_worker().run(job, self._trade.timeout)
+                return self._live_worker().run(job, self._spec.timeout)
             except _JobNotReadError as reason:
                 why = str(reason)
                 self.terminate()
@@ -209,11 +259,11 @@ class _JobNotReadError(Exception):
 class _WorkerProcess:
     """One worker process, and the pipes to it."""
 
-    def __init__(self, trade: WorkerSpec) -> None:
-        order = json.dumps({"settings": trade.kwargs, "megabytes": trade.memory_limit_mb})
-        # -P: no module is taken from the working directory, which may be a stranger's folder of music.
-        command = [sys.executable, "-P", "-m", "genrescope.workers.process", trade.target, order]
-        # One thread each, whatever library wants more: the crew itself is the parallel part.
+    def __init__(self, spec: WorkerSpec) -> None:
+        settings = json.dumps({"kwargs": spec.kwargs, "memory_limit_mb": spec.memory_limit_mb})
+        # -P: no module is taken from the working directory, which may be a folder of music from anywhere.
+        command = [sys.executable, "-P", "-m", "genrescope.workers.process", spec.address, settings]
+        # One thread each, whatever NumPy or ONNX Runtime would take: the pool itself runs in parallel.
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         self._process = subprocess.Popen(
             command,

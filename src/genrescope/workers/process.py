@@ -1,7 +1,8 @@
-"""The other side of a crew: a process that does jobs one by one, as JSON lines, until its master leaves.
+"""The worker's side of a pool: a process that does jobs one by one, as JSON lines, until its parent is gone.
 
-Run as ``python -m genrescope.workers.process ROOM:FUNCTION SETTINGS``. The function gets the settings (a
-JSON object) and returns what does the jobs: one JSON object in, one out.
+Run as ``python -m genrescope.workers.process MODULE:FUNCTION SETTINGS``. The function gets the keyword
+arguments in the settings and returns the handler: one JSON object in, one out. See `genrescope.workers.pool`
+for a diagram, and for the reasons.
 """
 
 from __future__ import annotations
@@ -23,34 +24,47 @@ Job = dict[str, Any]
 Handler = Callable[[Job], Job]
 
 
-def run(skill: Callable[[], Handler], jobs: BinaryIO, answers: TextIO, *, megabytes: int | None) -> None:
-    """Learn the skill, say so, and answer every job; ``megabytes`` bound what may be asked for on top.
+def run(
+    create_handler: Callable[[], Handler], jobs: BinaryIO, answers: TextIO, *, memory_limit_mb: int | None
+) -> None:
+    """Create the handler, report that, and answer every job.
 
-    Every line out is an object with one key: ``ready``, ``begun`` (a job was read), ``answer`` or ``error``.
+    Parameters
+    ----------
+    create_handler : callable
+        Returns the handler; where it raises a `GenrescopeError`, that is reported and the process ends.
+    jobs : binary stream
+        One JSON object per line.
+    answers : text stream
+        Every line written is an object with one key: ``ready``, ``begun`` (a job was read), ``answer`` or
+        ``error``.
+    memory_limit_mb : int or None
+        What jobs may allocate beyond what is in use when the handler is there.
     """
     waiting: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(jobs, waiting), daemon=True).start()
-    able: list[Handler] = []
+    threading.Thread(target=_read_jobs, args=(jobs, waiting), daemon=True).start()
+    handlers: list[Handler] = []
 
-    def learn() -> Job:
-        able.append(skill())
+    def start() -> Job:
+        handlers.append(create_handler())
         return {"ready": os.getpid()}
 
     def work() -> Job:
         job = json.loads(waiting.get())
-        # Before this line, a dead worker is no fault of the job: the crew hands the job to another one.
+        # A worker that dies before this line has not read the job: the pool hands the job to another one.
         _send(answers, {"begun": os.getpid()})
-        return {"answer": able[0](job)}
+        return {"answer": handlers[0](job)}
 
-    _send(answers, _guarded(learn))
-    if able and megabytes is not None:
-        _limit_memory(megabytes)
-    while able:
+    _send(answers, _guarded(start))
+    # The limit is set after the start, because the model and the libraries are not part of a job's memory.
+    if handlers and memory_limit_mb is not None:
+        _limit_memory(memory_limit_mb)
+    while handlers:
         _send(answers, _guarded(work))
 
 
-def _listen(jobs: BinaryIO, waiting: queue.SimpleQueue[bytes]) -> None:
-    """Pass jobs on; when the master is gone, leave at once, also in the middle of a job."""
+def _read_jobs(jobs: BinaryIO, waiting: queue.SimpleQueue[bytes]) -> None:
+    """Queue jobs; when the parent is gone, its end of the pipe closes: exit, also in the middle of a job."""
     for line in jobs:
         waiting.put(line)
     os._exit(0)
@@ -110,19 +124,22 @@ def _data_bytes() -> int:
 
 
 def main() -> None:
-    """Take orders from standard input, answer on what was standard output; anything printed goes nowhere."""
-    # Ctrl-C in a terminal reaches the whole group; the master decides what becomes of its workers.
+    """Read jobs from standard input, and write answers to what was standard output when the process started.
+
+    Standard output itself goes where standard error goes: a library that prints cannot break a line.
+    """
+    # Ctrl-C in a terminal reaches the whole process group; the parent decides when its workers end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)
-    room, function = sys.argv[1].split(":")
-    order = json.loads(sys.argv[2])
+    module, function = sys.argv[1].split(":")
+    settings = json.loads(sys.argv[2])
 
-    def learn() -> Handler:
-        skill: Handler = getattr(importlib.import_module(room), function)(**order["settings"])
-        return skill
+    def create_handler() -> Handler:
+        handler: Handler = getattr(importlib.import_module(module), function)(**settings["kwargs"])
+        return handler
 
-    run(learn, sys.stdin.buffer, answers, megabytes=order["megabytes"])
+    run(create_handler, sys.stdin.buffer, answers, memory_limit_mb=settings["memory_limit_mb"])
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ def test_samples_become_embeddings(folder: Path) -> None:
     backbone = backbones.load_backbone(f"hub:{folder}")
     facts = backbone.info
     embedding = backbone.embed(noise(3, facts.sample_rate))
-    assert (facts.takes, facts.source, facts.license) == ("samples", str(folder), "cc-by-4.0")
+    assert (facts.spec, facts.source, facts.license) == (None, str(folder), "cc-by-4.0")
     assert facts.sample_rate in (16000, 48000)
     assert embedding.shape == (3, facts.size)
     assert not embedding[0].allclose(embedding[1])

@@ -65,7 +65,7 @@ def backbone(
 
 def test_levels_become_grays() -> None:
     scale = torch.tensor([0.0, -40.0, -80.0, -100.0]).repeat_interleave(4).expand(1, 16, 16)
-    pictures = imagenet.picture(scale, 16)
+    pictures = imagenet.to_images(scale, 16)
     mean, deviation = torch.tensor(imagenet.IMAGENET_MEAN), torch.tensor(imagenet.IMAGENET_DEVIATION)
     grays = pictures * deviation.view(1, 3, 1, 1) + mean.view(1, 3, 1, 1)
     expected = torch.tensor([1.0, 0.5, 0.0, 0.0]).repeat_interleave(4).expand(1, 3, 16, 16)
@@ -73,18 +73,18 @@ def test_levels_become_grays() -> None:
 
 
 def test_a_constant_stays_one_at_any_size() -> None:
-    pictures = imagenet.picture(torch.full((1, 128, 37), -12.0), 224)
+    pictures = imagenet.to_images(torch.full((1, 128, 37), -12.0), 224)
     assert pictures.shape == (1, 3, 224, 224)
     torch.testing.assert_close(pictures, pictures[..., :1, :1].expand_as(pictures))
 
 
 def test_gain_does_not_change_the_picture() -> None:
-    torch.testing.assert_close(imagenet.picture(log_mel(), 64), imagenet.picture(log_mel() - 20, 64))
+    torch.testing.assert_close(imagenet.to_images(log_mel(), 64), imagenet.to_images(log_mel() - 20, 64))
 
 
 def test_each_segment_has_its_own_reference() -> None:
     quieter = torch.cat([log_mel(1), log_mel(1) - 30])
-    first, second = imagenet.picture(quieter, 64)
+    first, second = imagenet.to_images(quieter, 64)
     torch.testing.assert_close(first, second)
 
 
@@ -94,7 +94,8 @@ def test_embeddings_have_the_size_that_the_facts_say(backbone: backbones.Backbon
     assert embedding.shape == (2, backbone.info.size)
     assert embedding.isfinite().all()
     assert not embedding[0].allclose(embedding[1])
-    assert backbone.info.takes == "log_mel"
+    assert backbone.info.spec is not None
+    assert backbone.info.spec.kind == "log_mel"
 
 
 def test_vgg_is_the_mean_of_its_last_maps(torchvision: Any) -> None:
@@ -102,7 +103,7 @@ def test_vgg_is_the_mean_of_its_last_maps(torchvision: Any) -> None:
     network.load_state_dict(random_weights(network), assign=True)
     batch = log_mel(1)
     with torch.no_grad():
-        maps = network.get_submodule("trunk.features")(imagenet.picture(batch, 224))
+        maps = network.get_submodule("trunk.features")(imagenet.to_images(batch, 224))
         torch.testing.assert_close(network.eval()(batch), maps.mean((2, 3)))
 
 

@@ -1,1 +1,1 @@
-"""Pre-trained networks: their weights, what they take, and loading them."""
+"""Pre-trained networks: their catalog (`registry`), and the networks of each source."""

@@ -71,11 +71,12 @@ class EfficientAt(nn.Module):
     width : float
         Factor of all channel counts; ``WIDTHS`` has those that were published.
     classes : int
+        Number of logits.
 
     Attributes
     ----------
     size : int
-        Numbers of the embedding: 384 for mn04, 960 for mn10, 3840 for mn40.
+        Length of the embedding: 384 for mn04, 960 for mn10, 3840 for mn40.
     """
 
     def __init__(self, width: float, classes: int = AUDIOSET_CLASSES) -> None:
@@ -169,17 +170,37 @@ class Gate(nn.Module):
 
 
 def embedding_size(width: float) -> int:
-    """Count the channels of the last maps at ``width``, six times those of the last block."""
+    """Return the number of channels of the last maps, six times those of the last block.
+
+    Parameters
+    ----------
+    width : float
+        Factor of all channel counts.
+    """
     return 6 * scaled(BLOCKS[-1].out, width)
 
 
 def scaled(channels: int, width: float) -> int:
-    """Return a channel count at ``width``."""
+    """Return a number of channels at another width.
+
+    Parameters
+    ----------
+    channels : int
+        At width 1.
+    width : float
+        Factor of all channel counts.
+    """
     return divisible(channels * width)
 
 
 def divisible(channels: float) -> int:
-    """Round to a multiple of 8, at least 8, and never down by more than a tenth (MobileNet's rule)."""
+    """Round to a multiple of 8, at least 8, and never down by more than a tenth (MobileNet's rule).
+
+    Parameters
+    ----------
+    channels : float
+        Number of channels, not rounded yet.
+    """
     rounded = max(8, int(channels + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * channels else rounded
 

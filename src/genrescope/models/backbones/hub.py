@@ -34,7 +34,7 @@ class HubEncoder(nn.Module):
     sample_rate : int
         In Hz.
     size : int
-        Numbers of the embedding.
+        Length of the embedding.
     """
 
     def __init__(self, encoder: nn.Module, extractor: Any) -> None:
@@ -58,7 +58,7 @@ class HubEncoder(nn.Module):
 
     @torch.no_grad()
     def _probe(self) -> int:
-        """Count what comes out, which no configuration says in the same words as the next."""
+        """Return the length of an embedding; configurations of the hub have no common name for it."""
         return self.eval().embed(torch.zeros(1, round(PROBE_SECONDS * self.sample_rate))).shape[1]
 
 
@@ -88,9 +88,9 @@ def load_hub_encoder(source: str, *, cache: Path | None = None) -> HubEncoder:
         model = transformers.AutoModel.from_pretrained(source, **settings)
         return HubEncoder(_audio_part(model), extractor).eval()
     except ImportError as reason:
-        raise _unloadable(reason) from None
+        raise _import_failure(reason) from None
     except OSError as reason:
-        raise _absent(source, reason) from None
+        raise _not_found(source, reason) from None
     except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, IndexError) as reason:
         raise ModelError(
             "model_incompatible",
@@ -100,7 +100,15 @@ def load_hub_encoder(source: str, *, cache: Path | None = None) -> HubEncoder:
 
 
 def license(source: str, *, cache: Path | None = None) -> str:
-    """Return the license that a model card names, or ``unknown``."""
+    """Return the license that a model card names, or ``unknown``.
+
+    Parameters
+    ----------
+    source : str
+        As for `load_hub_encoder`.
+    cache : Path, optional
+        Where the hub's files are kept.
+    """
     card = Path(source) / "README.md"
     hub = import_module("huggingface_hub")
     try:
@@ -113,7 +121,7 @@ def license(source: str, *, cache: Path | None = None) -> str:
 
 
 def _audio_part(model: Any) -> nn.Module:
-    """Return what hears: the encoder of a pair, the audio half of a model of audio and text."""
+    """Return the audio encoder: of an encoder and decoder, or of a model of audio and text."""
     if hasattr(model, "audio_model"):
         part: nn.Module = model.audio_model
     elif model.config.is_encoder_decoder:
@@ -123,7 +131,7 @@ def _audio_part(model: Any) -> nn.Module:
     return part
 
 
-def _unloadable(reason: ImportError) -> MissingDependencyError:
+def _import_failure(reason: ImportError) -> MissingDependencyError:
     if reason.name == "transformers":
         return missing_extra("hub", "transformers")
     root: BaseException = reason
@@ -137,7 +145,7 @@ def _unloadable(reason: ImportError) -> MissingDependencyError:
     )
 
 
-def _absent(source: str, reason: OSError) -> GenrescopeError:
+def _not_found(source: str, reason: OSError) -> GenrescopeError:
     if Path(source).is_dir():
         return ModelError(
             "model_not_found",

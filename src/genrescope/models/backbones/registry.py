@@ -1,22 +1,21 @@
-"""Pre-trained branches: where they come from, under which license, what they take, and loading them.
+"""Pre-trained networks: their sources, licenses and features, and loading them.
 
-Names of the catalog, ``BACKBONES``, are loaded from a file or fetched on demand; ``hub:NAME`` and
-``hub:FOLDER`` are any audio encoder of the Hugging Face hub. All answer to ``embed``.
+Names of the catalog, ``BACKBONES``, are loaded from a file or downloaded on demand; ``hub:NAME`` and
+``hub:FOLDER`` are any audio encoder of the Hugging Face hub. All have `Backbone.embed`.
 """
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from genrescope import utils
-from genrescope.errors import ConfigError, DataError, DownloadError, ModelError
+from genrescope.errors import ConfigError, DownloadError, ModelError
 from genrescope.features import EFFICIENTAT, PAPER_LOG_MEL, SPECTROGRAM_LOG_MEL, FeatureSpec
 from genrescope.labels import STYLE_INDICES, STYLES
 from genrescope.models.backbones import hub, torchvision
@@ -26,9 +25,6 @@ from genrescope.models.student import Student
 from genrescope.utils import cache_folder, package_data
 
 HUB = "hub:"
-# torchvision publishes the first eight digits, in the file's name; the others are as several projects that
-# use the file have recorded them.
-_VGG16_SHA256 = "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"
 STUDENT, STUDENT_FILE = "student", "student.pt"
 
 
@@ -39,6 +35,7 @@ class BackboneInfo:
     Attributes
     ----------
     name : str
+        In the catalog, or ``hub:`` and a name of the hub.
     source : str
         URL of the weights, the folder that they come from, or their name in the package.
     license : str
@@ -49,13 +46,13 @@ class BackboneInfo:
     sample_rate : int
         In Hz.
     spec : FeatureSpec, optional
-        Features that it takes; None: it takes samples.
+        Its input, log-mel (segments, mels, frames); None: samples (segments, n).
     size : int
-        Numbers of an embedding.
+        Length of an embedding.
     classes : int
         Logits besides the embedding; 0 for none.
     styles : tuple of int
-        Which of the logits are those of ``audioset.STYLES``; empty for none.
+        Which of the logits are those of ``labels.STYLES``; empty for none.
     mean_average_precision : float, optional
         On AudioSet's evaluation data, as its authors report it.
     """
@@ -72,38 +69,33 @@ class BackboneInfo:
     mean_average_precision: float | None = None
 
     @property
-    def takes(self) -> Literal["samples", "log_mel"]:
-        """What ``embed`` wants: samples (segments, n) or log-mel (segments, mels, frames)."""
-        return "samples" if self.spec is None else "log_mel"
-
-    @property
     def file(self) -> str:
         """Name of the weight file."""
         return PurePosixPath(self.source).name
 
 
 class Backbone(nn.Module):
-    """A pre-trained network and its facts.
+    """A pre-trained network and what is known of it.
 
     Attributes
     ----------
-    facts : Facts
+    info : BackboneInfo
     network : torch.nn.Module
         The network itself, with the parameters that training may change.
     """
 
-    def __init__(self, facts: BackboneInfo, network: nn.Module) -> None:
+    def __init__(self, info: BackboneInfo, network: nn.Module) -> None:
         super().__init__()
-        self.info = facts
+        self.info = info
         self.network = network
 
     def embed(self, batch: Tensor) -> Tensor:
-        """Return embeddings, shape (segments, size), of what ``facts.takes`` names."""
+        """Return embeddings, shape (segments, size), of features as ``info.spec`` says."""
         embedding: Tensor = self.network.embed(batch)  # type: ignore[operator]
         return embedding
 
     def embed_with_styles(self, batch: Tensor) -> tuple[Tensor, Tensor]:
-        """Return embeddings and the logits of ``audioset.STYLES``; for backbones whose facts have styles."""
+        """Return embeddings and the logits of ``labels.STYLES``; for backbones with ``info.styles``."""
         embedding, logits = self.network(batch)
         return embedding, logits[:, list(self.info.styles)]
 
@@ -113,7 +105,16 @@ class Backbone(nn.Module):
 
 
 class BackboneEntry(NamedTuple):
-    """A backbone of the catalog: its facts, its network, and how the file's names become the network's."""
+    """A backbone of the catalog.
+
+    Attributes
+    ----------
+    info : BackboneInfo
+    build : callable
+        Returns the network, its weights still to be loaded.
+    translate : callable
+        From the state dict of the published file to that of the network.
+    """
 
     info: BackboneInfo
     build: Callable[[], nn.Module]
@@ -123,7 +124,7 @@ class BackboneEntry(NamedTuple):
 def _efficientat(name: str, precision: int, sha256: str | None = None) -> BackboneEntry:
     release = "https://github.com/fschmid56/EfficientAT/releases/download/v0.0.1"
     width = WIDTHS[name]
-    facts = BackboneInfo(
+    info = BackboneInfo(
         name,
         f"{release}/{name}_as_mAP_{precision}.pt",
         "MIT, (c) 2022 Florian Schmid",
@@ -135,13 +136,16 @@ def _efficientat(name: str, precision: int, sha256: str | None = None) -> Backbo
         tuple(STYLE_INDICES.values()),
         precision / 1000,
     )
-    return BackboneEntry(facts, lambda: EfficientAt(width))
+    return BackboneEntry(info, lambda: EfficientAt(width))
 
 
-def _torchvision(
-    name: str, file: str, sha256: str, network: type[torchvision.PictureNetwork]
-) -> BackboneEntry:
-    facts = BackboneInfo(
+# torchvision publishes the first eight digits, in the file's name; the others are as several projects that
+# use the file have recorded them.
+_VGG16_SHA256 = "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"
+
+
+def _torchvision(name: str, file: str, sha256: str, network: type[torchvision.ImageNetwork]) -> BackboneEntry:
+    info = BackboneInfo(
         name,
         f"https://download.pytorch.org/models/{file}",
         "BSD-3-Clause, (c) Soumith Chintala 2016; trained on ImageNet, which is for non-commercial research",
@@ -150,11 +154,11 @@ def _torchvision(
         PAPER_LOG_MEL,
         network.size,
     )
-    return BackboneEntry(facts, network, torchvision.without_head)
+    return BackboneEntry(info, network, torchvision.without_head)
 
 
 def _student() -> BackboneEntry:
-    facts = BackboneInfo(
+    info = BackboneInfo(
         STUDENT,
         STUDENT_FILE,
         "MIT; after EfficientAT mn04, MIT, (c) 2022 Florian Schmid",
@@ -165,7 +169,7 @@ def _student() -> BackboneEntry:
         len(STYLES),
         tuple(range(len(STYLES))),
     )
-    return BackboneEntry(facts, lambda: Student(len(STYLES)))
+    return BackboneEntry(info, lambda: Student(len(STYLES)))
 
 
 BACKBONES: dict[str, BackboneEntry] = {
@@ -195,9 +199,9 @@ def load_backbone(name: str, *, weights: Path | None = None, cache: Path | None 
     name : str
         A key of ``BACKBONES``, or ``hub:`` and the name or folder of an encoder of the Hugging Face hub.
     weights : Path, optional
-        A file of weights to load instead of the published ones, as its owner vouches for it: no checksum.
+        A file of weights to load instead of the published ones; no checksum is verified.
     cache : Path, optional
-        Folder of fetched weights; ``files.cache_folder("weights")`` if none. The hub has a cache of its own.
+        Folder of downloaded weights; None: ``utils.cache_folder("weights")``. The hub has its own cache.
 
     Raises
     ------
@@ -218,44 +222,56 @@ def load_backbone(name: str, *, weights: Path | None = None, cache: Path | None 
             f"no backbone is named {name!r}",
             f"choose one of: {', '.join(BACKBONES)}; or {HUB}NAME for an encoder of the Hugging Face hub",
         )
-    facts, build, translate = BACKBONES[name]
-    with torch.device("meta"):  # shapes without numbers: those are in the file
+    info, build, translate = BACKBONES[name]
+    # On the meta device no weights are allocated or drawn: the file has them all, and the random state of
+    # the run stays untouched.
+    with torch.device("meta"):
         network = build()
     if weights is None and name == STUDENT:
-        weights = package_data("models", facts.file)
+        weights = package_data("models", info.file)
     elif weights is None:
-        target = (cache or cache_folder("weights")) / facts.file
-        if facts.sha256 is None or len(facts.sha256) < 64:
+        target = (cache or cache_folder("weights")) / info.file
+        if info.sha256 is None or len(info.sha256) < 64:
             raise DownloadError(
                 "download_failed",
                 f"{name}: not downloaded, because its whole SHA-256 was not published",
-                f"download {facts.source} yourself, and give the file as the weights",
+                f"download {info.source} yourself, and give the file as the weights",
             )
-        weights = utils.download_file(facts.source, target, sha256=facts.sha256)
-    _fill(network, translate(read_weights(weights)), f"{weights}: not the weights of {name}")
-    return Backbone(facts, network).eval()
+        weights = utils.download_file(info.source, target, sha256=info.sha256)
+    _load_state(network, translate(read_weights(weights)), f"{weights}: not the weights of {name}")
+    return Backbone(info, network).eval()
 
 
 def backbone_spec(name: str) -> FeatureSpec:
-    """Return the features that a backbone takes, without loading it.
+    """Return the features that a backbone needs, without loading it.
+
+    Parameters
+    ----------
+    name : str
+        A key of ``BACKBONES``.
 
     Raises
     ------
     ConfigError
         ``invalid_config``: no such backbone, or one that takes samples.
     """
-    facts = BACKBONES[name].info if name in BACKBONES else None
-    if facts is None or facts.spec is None:
+    info = BACKBONES[name].info if name in BACKBONES else None
+    if info is None or info.spec is None:
         raise ConfigError(
             "invalid_config",
             f"no backbone for model files is named {name!r}",
             f"choose one of: {', '.join(BACKBONES)}",
         )
-    return facts.spec
+    return info.spec
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Read a state dict; a file that would run code on loading is refused.
+
+    Parameters
+    ----------
+    path : Path
+        What ``torch.save`` made of a state dict.
 
     Raises
     ------
@@ -266,7 +282,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ModelError("model_not_found", f"{path}: no such file", "check the path") from None
-    except Exception as reason:  # damage shows itself anywhere in torch's reader, as any kind of error
+    except Exception as reason:  # a damaged file makes torch raise errors of many kinds
         raise ModelError(
             "model_corrupt",
             f"{path}: cannot be read as weights, nothing but weights: {str(reason).partition(chr(10))[0]}",
@@ -279,42 +295,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return loaded
 
 
-def read_labels(path: Path) -> tuple[str, ...]:
-    """Read the names of AudioSet's classes, in the order of the logits.
-
-    Parameters
-    ----------
-    path : Path
-        AudioSet's ``class_labels_indices.csv``: columns ``index``, ``mid``, ``display_name``.
-
-    Raises
-    ------
-    DataError
-        ``dataset_not_found``, ``dataset_invalid``.
-    """
-    try:
-        with path.open(encoding="utf8", newline="") as stream:
-            rows = [(row["index"], row["display_name"]) for row in csv.DictReader(stream)]
-    except OSError as reason:
-        raise DataError(
-            "dataset_not_found", f"{path}: {reason.strerror}", "give AudioSet's list of classes"
-        ) from None
-    except KeyError as column:
-        raise _malformed(path, f"has no column {column}") from None
-    except (ValueError, csv.Error) as reason:
-        raise _malformed(path, f"is no table in UTF-8: {reason}") from None
-    if [index for index, _ in rows] != [str(number) for number in range(AUDIOSET_CLASSES)]:
-        raise _malformed(path, f"its {len(rows)} rows are not numbered from 0 to {AUDIOSET_CLASSES - 1}")
-    return tuple(name for _, name in rows)
-
-
-def _malformed(path: Path, what: str) -> DataError:
-    return DataError(
-        "dataset_invalid", f"{path}: {what}", "give AudioSet's class_labels_indices.csv as published"
-    )
-
-
-def _fill(network: nn.Module, state: dict[str, Tensor], complaint: str) -> None:
+def _load_state(network: nn.Module, state: dict[str, Tensor], complaint: str) -> None:
+    """Give a network its weights; names or shapes that differ are an error that begins with ``complaint``."""
     try:
         network.load_state_dict(state, assign=True)
     except RuntimeError as reason:
@@ -332,15 +314,15 @@ def _from_hub(name: str, weights: Path | None, cache: Path | None) -> Backbone:
         raise ConfigError(
             "invalid_argument", f"{name}: takes no file of weights", f"name its folder instead: {HUB}FOLDER"
         )
-    where = name.removeprefix(HUB)
-    encoder = hub.load_hub_encoder(where, cache=cache)
-    facts = BackboneInfo(
+    source = name.removeprefix(HUB)
+    encoder = hub.load_hub_encoder(source, cache=cache)
+    info = BackboneInfo(
         name,
-        where if Path(where).is_dir() else f"https://huggingface.co/{where}",
-        hub.license(where, cache=cache),
+        source if Path(source).is_dir() else f"https://huggingface.co/{source}",
+        hub.license(source, cache=cache),
         None,
         encoder.sample_rate,
         None,
         encoder.size,
     )
-    return Backbone(facts, encoder).eval()
+    return Backbone(info, encoder).eval()

@@ -1,4 +1,4 @@
-"""VGG16 and Inception v3, networks for pictures that look at spectrograms; torchvision's, extra ``vision``.
+"""VGG16 and Inception v3, image networks applied to spectrograms; torchvision's, extra ``vision``.
 
 Sources: Simonyan and Zisserman, ICLR 2015 (VGG16); Szegedy et al., CVPR 2016 (Inception v3).
 """
@@ -14,26 +14,34 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from genrescope.errors import MissingDependencyError, missing_extra
-from genrescope.models.levels import DYNAMIC_RANGE_DB, relative_level
+from genrescope.models.networks import DYNAMIC_RANGE_DB, relative_level
 
-# Mean and deviation of ImageNet's red, green and blue, which torchvision's weights expect to be taken out.
+# Mean and standard deviation of ImageNet's red, green and blue, which torchvision's weights expect
+# inputs to be normalized by.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 
 State = Mapping[str, Tensor]
 
 
-class PictureNetwork(nn.Module):
-    """A network for pictures without its last layers, fed with log-mel in dB.
+class ImageNetwork(nn.Module):
+    """An image network without its last layers, fed with log-mel in dB.
 
-    Input (segments, mels, frames), of any size. Each segment becomes a picture: level below its own maximum,
+    Input (segments, mels, frames), of any size. Each segment becomes an image: level below its own maximum,
     floored at -80 dB, as a gray between 0 and 1; resized bilinearly to ``side`` x ``side``, the same in three
-    channels, then brought to ImageNet's mean and deviation. Gain does not change the picture.
+    channels, then normalized with ImageNet's mean and deviation. Gain does not change the image.
+
+    Parameters
+    ----------
+    trunk : Module
+        The network, its last layers replaced by identities.
 
     Attributes
     ----------
     size : int
-        Numbers of the embedding.
+        Length of the embedding.
+    side : int
+        Height and width of the image, in pixels.
     """
 
     size: int
@@ -44,8 +52,8 @@ class PictureNetwork(nn.Module):
         self.trunk = trunk
 
     def embed(self, batch: Tensor) -> Tensor:
-        """Return what the last convolutions found, their mean over the picture, shape (segments, size)."""
-        embedding: Tensor = self.trunk(picture(batch, self.side))
+        """Return the mean of the last maps over the image, shape (segments, size)."""
+        embedding: Tensor = self.trunk(to_images(batch, self.side))
         return embedding
 
     def forward(self, batch: Tensor) -> Tensor:
@@ -53,7 +61,7 @@ class PictureNetwork(nn.Module):
         return self.embed(batch)
 
 
-class Vgg16(PictureNetwork):
+class Vgg16(ImageNetwork):
     """VGG16's thirteen convolutions; its dense layers, nine tenths of its weights, are left out."""
 
     size, side = 512, 224
@@ -65,8 +73,8 @@ class Vgg16(PictureNetwork):
         super().__init__(trunk)
 
 
-class InceptionV3(PictureNetwork):
-    """Inception v3 up to its pooled maps, with the change of colors that its published weights expect."""
+class InceptionV3(ImageNetwork):
+    """Inception v3 up to its pooled maps, with the rescaling of colors that its published weights expect."""
 
     size, side = 2048, 299
 
@@ -78,13 +86,31 @@ class InceptionV3(PictureNetwork):
 
 
 def without_head(state: State) -> dict[str, Tensor]:
-    """Turn a state dict of torchvision's VGG16 or Inception v3 into one of this room's networks."""
+    """Turn a state dict of torchvision's VGG16 or Inception v3 into one of this module's networks.
+
+    Parameters
+    ----------
+    state : mapping of str to Tensor
+        As torchvision publishes it, with the last layers.
+    """
     heads = ("classifier.", "fc.", "AuxLogits.")
     return {f"trunk.{name}": weights for name, weights in state.items() if not name.startswith(heads)}
 
 
-def picture(batch: Tensor, side: int) -> Tensor:
-    """Turn log-mel in dB (segments, mels, frames) into pictures (segments, 3, side, side)."""
+def to_images(batch: Tensor, side: int) -> Tensor:
+    """Turn spectrograms into images as torchvision's networks expect them.
+
+    Parameters
+    ----------
+    batch : Tensor, shape (segments, mels, frames)
+        Log-mel in dB.
+    side : int
+        Height and width, in pixels.
+
+    Returns
+    -------
+    Tensor, shape (segments, 3, side, side)
+    """
     gray = (1 + relative_level(batch) / DYNAMIC_RANGE_DB).unsqueeze(1)
     gray = functional.interpolate(gray, size=(side, side), mode="bilinear", align_corners=False)
     mean, deviation = (batch.new_tensor(v).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_DEVIATION))
@@ -104,12 +130,12 @@ def torchvision_models() -> Any:
     except ModuleNotFoundError as missing:
         if missing.name == "torchvision":
             raise missing_extra("vision", "torchvision") from None
-        raise _unfitting(missing) from None
+        raise _incompatible_build(missing) from None
     except (ImportError, RuntimeError, OSError) as reason:
-        raise _unfitting(reason) from None
+        raise _incompatible_build(reason) from None
 
 
-def _unfitting(reason: Exception) -> MissingDependencyError:
+def _incompatible_build(reason: Exception) -> MissingDependencyError:
     return MissingDependencyError(
         "missing_dependency",
         f"torchvision is installed but does not load beside torch {torch.__version__}: {reason}",

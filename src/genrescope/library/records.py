@@ -1,0 +1,248 @@
+"""`LibraryEntry`: one file of a library with its answer, or with the error in place of one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from genrescope.errors import GenrescopeError
+from genrescope.types import Prediction, Timeline
+
+MAX_SPANS = 50
+
+
+@dataclass(frozen=True)
+class TimelineSpan:
+    """A stretch of a track in which one genre leads.
+
+    Attributes
+    ----------
+    start, end : float
+        Seconds from the beginning of the track.
+    genre : str
+        The genre with the highest mean score between them.
+    score : float
+        That mean score, 0 to 1.
+    """
+
+    start: float
+    end: float
+    genre: str
+    score: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class LibraryEntry:
+    """One file of a library: what the file is, and what a model answered about it.
+
+    Attributes
+    ----------
+    path : str
+        Absolute; bytes that are not UTF-8 are surrogate escapes, as `os.fsdecode` makes them.
+    size, mtime_ns : int
+        Bytes, and nanoseconds since 1970, of the file as it was analyzed.
+    hash : str or None
+        SHA-256 of its content; None where it could not be read.
+    model, model_name : str
+        SHA-256 of the model file, and the model's name.
+    excerpts : bool
+        Whether only excerpts of the track were analyzed.
+    scanned : float
+        When, in seconds since 1970.
+    missing : bool
+        Whether the file was no longer there at the last scan.
+    format, codec : str or None
+        Container and codec, as FFmpeg names them.
+    sample_rate, channels : int or None
+        Hz, and number of channels.
+    seconds : float or None
+        Length of the track.
+    genre : str or None
+        The genre with the highest score; None where there is an error.
+    score : float or None
+        Its score, 0 to 1.
+    is_uncertain : bool
+        Whether the score is below the model's threshold.
+    scores, styles : dict of str to float
+        All genres by falling score; the styles of `genrescope.types.STYLE_THRESHOLD` or more.
+    flags : tuple of str
+        What is special about the audio or the answer: ``truncated``, ``excerpts`` and the like.
+    timeline : tuple of TimelineSpan
+        Which genre leads from when to when.
+    error, message, hint : str or None
+        Code and text of the error, and what to do about it.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+    hash: str | None = None
+    model: str
+    model_name: str
+    excerpts: bool = False
+    scanned: float = field(default_factory=time.time)
+    missing: bool = False
+    format: str | None = None
+    codec: str | None = None
+    sample_rate: int | None = None
+    channels: int | None = None
+    seconds: float | None = None
+    genre: str | None = None
+    score: float | None = None
+    is_uncertain: bool = False
+    scores: dict[str, float] = field(default_factory=dict)
+    styles: dict[str, float] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
+    timeline: tuple[TimelineSpan, ...] = ()
+    error: str | None = None
+    message: str | None = None
+    hint: str | None = None
+
+    @classmethod
+    def from_prediction(
+        cls,
+        prediction: Prediction,
+        *,
+        size: int,
+        mtime_ns: int,
+        hash: str | None,
+        model: str,
+    ) -> LibraryEntry:
+        """Build the entry of a file that a model answered about.
+
+        Parameters
+        ----------
+        prediction : Prediction
+            Its timeline, where it has one, is summarized.
+        size, mtime_ns : int
+            Of the file, in bytes and nanoseconds.
+        hash : str or None
+            SHA-256 of the file's content.
+        model : str
+            SHA-256 of the model file.
+        """
+        row, info = prediction.to_dict(), prediction.audio
+        assert info is not None  # the prediction of a file has it
+        return cls(
+            path=prediction.path,
+            size=size,
+            mtime_ns=mtime_ns,
+            hash=hash,
+            model=model,
+            model_name=prediction.model,
+            excerpts="excerpts" in prediction.flags,
+            format=info.format,
+            codec=info.codec,
+            sample_rate=info.sample_rate,
+            channels=info.channels,
+            seconds=row["seconds"],
+            genre=prediction.genre,
+            score=prediction.confidence,
+            is_uncertain=prediction.is_uncertain,
+            scores=prediction.scores,
+            styles=row["styles"],
+            flags=prediction.flags,
+            timeline=() if prediction.timeline is None else summarize_timeline(prediction.timeline),
+        )
+
+    @classmethod
+    def from_error(
+        cls,
+        failure: GenrescopeError,
+        path: str,
+        *,
+        size: int,
+        mtime_ns: int,
+        hash: str | None,
+        model: str,
+        model_name: str,
+    ) -> LibraryEntry:
+        """Build the entry of a file that could not be analyzed.
+
+        Parameters
+        ----------
+        failure : GenrescopeError
+            Why not.
+        path : str
+            Of the file.
+        size, mtime_ns : int
+            Of the file, in bytes and nanoseconds.
+        hash : str or None
+            SHA-256 of the file's content, if it could be read.
+        model, model_name : str
+            SHA-256 and name of the model that was to answer.
+        """
+        return cls(
+            path=path,
+            size=size,
+            mtime_ns=mtime_ns,
+            hash=hash,
+            model=model,
+            model_name=model_name,
+            error=failure.code,
+            message=failure.message,
+            hint=failure.hint,
+        )
+
+    @classmethod
+    def from_columns(cls, columns: Mapping[str, Any]) -> LibraryEntry:
+        """Build an entry from what `to_columns` returns, or from a row of the database with its JSON parsed.
+
+        Parameters
+        ----------
+        columns : mapping
+            Values by name of column; further columns are ignored.
+        """
+        values = {name: columns[_COLUMN.get(name, name)] for name in _FIELDS}
+        values |= {name: bool(values[name]) for name in ("excerpts", "missing", "is_uncertain")}
+        values |= {name: values[name] or {} for name in ("scores", "styles")}
+        values["flags"] = tuple(values["flags"] or ())
+        values["timeline"] = tuple(TimelineSpan(**span) for span in values["timeline"] or ())
+        return cls(**values)
+
+    def to_columns(self) -> dict[str, Any]:
+        """Return all values by name of column, JSON-ready; an answer's columns are None beside an error."""
+        values = {_COLUMN.get(name, name): getattr(self, name) for name in _FIELDS}
+        values["flags"] = list(self.flags)
+        values["timeline"] = [asdict(span) for span in self.timeline]
+        if self.error is not None:
+            values |= dict.fromkeys(("unsure", "scores", "styles", "flags", "timeline"))
+        return values
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the entry as the JSON-ready row that ``classify --format jsonl`` prints."""
+        if self.error is not None:
+            error = {"code": self.error, "message": self.message, "hint": self.hint}
+            return {"path": self.path, "error": error}
+        return {
+            "path": self.path,
+            "genre": self.genre,
+            "score": self.score,
+            "unsure": self.is_uncertain,
+            "scores": self.scores,
+            "styles": self.styles,
+            "seconds": self.seconds,
+            "model": self.model_name,
+            "flags": list(self.flags),
+        }
+
+
+_FIELDS = tuple(one.name for one in fields(LibraryEntry))
+# The column, like the key in JSON rows, has kept the name that version 0.1 gave it.
+_COLUMN = {"is_uncertain": "unsure"}
+
+
+def summarize_timeline(timeline: Timeline) -> tuple[TimelineSpan, ...]:
+    """Return which genre leads from when to when, and its mean score there.
+
+    Parameters
+    ----------
+    timeline : Timeline
+        Of more than `MAX_SPANS` spans, the shortest are joined to their neighbors.
+    """
+    return tuple(
+        TimelineSpan(round(span.start, 3), round(span.end, 3), span.genre, round(span.score, 6))
+        for span in timeline.leading_spans(MAX_SPANS)
+    )

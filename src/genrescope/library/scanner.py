@@ -1,0 +1,237 @@
+"""One scan of a library: find files, have new ones analyzed by worker processes, write what comes back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, replace
+from pathlib import Path
+from stat import S_ISDIR
+from typing import Any, Literal, NamedTuple
+
+from genrescope import audio, models
+from genrescope.audio import FoundFile
+from genrescope.errors import GenrescopeError
+from genrescope.library import scan_worker
+from genrescope.library.database import Database
+from genrescope.library.records import LibraryEntry
+from genrescope.workers import WorkerPool, WorkerSpec
+
+ScanStatus = Literal["classified", "failed", "unchanged", "moved", "copied", "skipped", "unreadable"]
+# Causes that may pass without the file changing: permissions, disks, a machine short of memory.
+_TRANSIENT_ERRORS = frozenset({"audio_missing", "audio_permission_denied", "worker_failed"})
+_TIMEOUT_SECONDS = 1800.0
+_MEMORY_LIMIT_MB = 1500
+
+
+class ScanResult(NamedTuple):
+    """What became of one thing that a scan met.
+
+    Attributes
+    ----------
+    path : str
+        Of a file, or of a folder that cannot be read.
+    status : str
+        ``classified``, ``failed``: analyzed now. ``unchanged``, ``moved``, ``copied``: an earlier answer
+        holds. ``skipped``: no audio file. ``unreadable``: a folder that may not be read.
+    entry : LibraryEntry or None
+        The file's entry, if it has one.
+    """
+
+    path: str
+    status: ScanStatus
+    entry: LibraryEntry | None = None
+
+
+@dataclass(frozen=True)
+class ScanOptions:
+    """How to scan.
+
+    Attributes
+    ----------
+    model : str
+        A shipped name or a ``.onnx`` file.
+    excerpts : bool
+        Analyze excerpts of long tracks, or all of every track.
+    workers : int or None
+        Processes; None: one for each core.
+    retry_failed : bool
+        Try files again that failed before, though they have not changed.
+    timeout : float
+        Seconds that one file may take.
+    memory_limit_mb : int
+        Megabytes that one file may take, beyond what a worker takes when idle.
+    """
+
+    model: str = models.DEFAULT
+    excerpts: bool = True
+    workers: int | None = None
+    retry_failed: bool = False
+    timeout: float = _TIMEOUT_SECONDS
+    memory_limit_mb: int = _MEMORY_LIMIT_MB
+
+
+class Scanner:
+    """One scan on its way.
+
+    Its state is what stands in the database, which every finished file reaches at once, and ``_pending``: the
+    files that workers have, each with the entries of files of its size that it may turn out to be a copy of.
+    A scan that is killed loses the pending files only; the next scan finds them without an entry.
+
+    A file whose size and time are those of its entry is not opened. Any other goes to a worker, which reads
+    it once for its hash, and decodes it only if no file of its size has that hash. Only the scanner's process
+    writes to the database, so workers need no lock.
+
+    Parameters
+    ----------
+    database : Database
+        Where answers are kept.
+    options : ScanOptions
+        How to scan.
+    """
+
+    def __init__(self, database: Database, options: ScanOptions) -> None:
+        self._database = database
+        self._options = options
+        self._pending: dict[Future[dict[str, Any]], tuple[FoundFile, list[LibraryEntry]]] = {}
+        self._roots: list[str] = []
+        opened = models.load_model(options.model)
+        self._model, self._model_name = opened.sha256, opened.name
+
+    def run(self, roots: list[str]) -> Iterator[ScanResult]:
+        """Scan folders and files, and yield what became of everything found, as it becomes known.
+
+        Parameters
+        ----------
+        roots : list of str
+            Absolute paths, none within another.
+        """
+        options, self._roots = self._options, roots
+        spec = WorkerSpec(
+            scan_worker.create_handler,
+            {"model": options.model, "excerpts": options.excerpts},
+            timeout=options.timeout,
+            memory_limit_mb=options.memory_limit_mb,
+        )
+        with WorkerPool(spec, options.workers or os.cpu_count() or 1) as pool:
+            for found in audio.discover(roots):
+                # Finished files are written even where no new one is submitted for a long time.
+                yield from self._collect(0)
+                if found.kind != "audio":
+                    yield ScanResult(found.path, "unreadable" if found.kind == "unreadable" else "skipped")
+                    continue
+                entry = self._database.find(found.path)
+                if entry is not None and self._is_done(entry, found):
+                    yield ScanResult(found.path, "unchanged", self._mark_present(entry))
+                    continue
+                self._submit(pool, found)
+                # A full queue bounds how far the walk runs ahead of the workers.
+                while pool.full:
+                    yield from self._collect()
+            while self._pending:
+                yield from self._collect()
+        self._mark_missing(roots)
+
+    def _submit(self, pool: WorkerPool, found: FoundFile) -> None:
+        duplicates = self._find_classified(size=found.size)
+        job = {
+            "path": found.path,
+            "size": found.size,
+            "mtime_ns": found.mtime_ns,
+            "known": [duplicate.hash for duplicate in duplicates],
+        }
+        self._pending[pool.submit(job)] = found, duplicates
+
+    def _is_done(self, entry: LibraryEntry, found: FoundFile) -> bool:
+        """Whether an entry answers what this scan asks about a file."""
+        same_file = (entry.size, entry.mtime_ns) == (found.size, found.mtime_ns)
+        # An answer from the whole track serves a scan in excerpts too, not the other way round.
+        same_question = entry.model == self._model and entry.excerpts <= self._options.excerpts
+        settled = entry.error is None or (
+            entry.error not in _TRANSIENT_ERRORS and not self._options.retry_failed
+        )
+        return same_file and same_question and settled
+
+    def _mark_present(self, entry: LibraryEntry) -> LibraryEntry:
+        if entry.missing:
+            self._database.mark_missing([entry.path], missing=False)
+        return replace(entry, missing=False)
+
+    def _find_classified(self, *, size: int | None = None, content: str | None = None) -> list[LibraryEntry]:
+        return self._database.find_classified(
+            self._model, excerpts=self._options.excerpts, size=size, content=content
+        )
+
+    def _collect(self, timeout: float | None = None) -> Iterator[ScanResult]:
+        """Wait at most ``timeout`` seconds for files to be finished; write them down and yield them."""
+        if not self._pending:
+            return
+        for done in wait(self._pending, timeout=timeout, return_when=FIRST_COMPLETED).done:
+            found, duplicates = self._pending.pop(done)
+            try:
+                answer = done.result()
+            except GenrescopeError as failure:  # of the worker, which does not know the path by then
+                yield self._store(self._failed_entry(found, failure))
+                continue
+            if "entry" in answer:
+                yield self._store(LibraryEntry.from_columns(answer["entry"]))
+            else:
+                # The worker compared with the entries of that moment. They are kept with the pending file
+                # because files that swapped places may have taken each other's entries since.
+                former = next(duplicate for duplicate in duplicates if duplicate.hash == answer["hash"])
+                yield self._reuse_result(found, answer["hash"], former)
+
+    def _failed_entry(self, found: FoundFile, failure: GenrescopeError) -> LibraryEntry:
+        named = GenrescopeError(failure.code, f"{found.path}: {failure.message}", failure.hint)
+        return LibraryEntry.from_error(
+            named,
+            found.path,
+            size=found.size,
+            mtime_ns=found.mtime_ns,
+            hash=None,
+            model=self._model,
+            model_name=self._model_name,
+        )
+
+    def _store(self, entry: LibraryEntry) -> ScanResult:
+        self._database.upsert(entry)
+        return ScanResult(entry.path, "classified" if entry.error is None else "failed", entry)
+
+    def _reuse_result(self, found: FoundFile, content: str, former: LibraryEntry) -> ScanResult:
+        """Give a file the answer that its content has already: it was touched, moved, or copied."""
+        duplicates = self._find_classified(content=content)
+        own = next((entry for entry in duplicates if entry.path == found.path), None)
+        moved = next((entry for entry in duplicates if self._has_moved(entry.path)), None)
+        if own is None and moved is not None:
+            self._database.move(moved.path, found.path, size=found.size, mtime_ns=found.mtime_ns)
+            status: ScanStatus = "moved"
+        else:
+            self._database.upsert(
+                replace(
+                    own or former, path=found.path, size=found.size, mtime_ns=found.mtime_ns, missing=False
+                )
+            )
+            status = "copied" if own is None else "unchanged"
+        return ScanResult(found.path, status, self._database.find(found.path))
+
+    def _has_moved(self, path: str) -> bool:
+        """Whether a file is no longer where it was; not so where its disk may only be unplugged."""
+        near = any(Path(root) in Path(path).parents for root in self._roots) or Path(path).parent.is_dir()
+        return near and _is_missing(path)
+
+    def _mark_missing(self, roots: list[str]) -> None:
+        """Record which files of the scanned folders are no longer there."""
+        for root in roots:
+            known = self._database.paths(Path(root))
+            self._database.mark_missing([path for path in known if _is_missing(path)])
+
+
+def _is_missing(path: str) -> bool:
+    """Whether no file is at a path; one that only cannot be reached is not missing."""
+    try:
+        return S_ISDIR(os.lstat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):
+        return False

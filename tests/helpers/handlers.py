@@ -1,0 +1,51 @@
+"""Handlers for the tests of the worker pool, in a module that worker processes can import."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from genrescope.errors import AudioError
+
+Job = dict[str, Any]
+Handler = Callable[[Job], Job]
+
+
+def odd_jobs(greeting: str = "done") -> Callable[[Job], Job]:
+    """Return a handler that can fail in every way."""
+
+    def work(job: Job) -> Job:
+        if job.get("die"):
+            os.kill(os.getpid(), job["die"])
+        if job.get("fail"):
+            raise AudioError("audio_silent", "silent", "unmute it")
+        if job.get("bug"):
+            raise RuntimeError("a bug")
+        time.sleep(job.get("sleep", 0))
+        if job.get("chatter"):
+            print("libraries print")
+        held = bytearray(job.get("megabytes", 0) * 2**20)
+        return {"said": greeting, "number": job.get("number"), "pid": os.getpid(), "held": len(held)}
+
+    return work
+
+
+def leaves_at_once() -> Callable[[Job], Job]:
+    """Return a handler, and end the process once it has said that it is ready, before it reads a job."""
+    program: Any = sys.modules["__main__"]  # the worker module, as it was started
+    program._guarded = lambda work: os._exit(3)
+    return lambda job: job
+
+
+def unable() -> Callable[[Job], Job]:
+    raise AudioError("audio_missing", "no model", "get one")
+
+
+def not_importable() -> Handler:
+    raise NotImplementedError
+
+
+not_importable.__module__ = "no_such_module"

@@ -1,0 +1,54 @@
+"""A library that version 0.1 wrote is opened, migrated, and its changes of tags are undone."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from genrescope import Library, tagging
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.fixture
+def old_library(tmp_path: Path) -> Path:
+    """Return a database as genrescope 0.1 left it, beside the file that it had tagged."""
+    shutil.copy(DATA / "tagged.wav", tmp_path)
+    script = (DATA / "library-0.1.sql").read_text(encoding="utf8").replace("/tmp/library-0.1", str(tmp_path))
+    with sqlite3.connect(tmp_path / "library.db") as link:
+        link.executescript(script)
+    link.close()
+    return tmp_path / "library.db"
+
+
+def test_entries_are_read_and_tags_undone(old_library: Path, tmp_path: Path) -> None:
+    with Library(old_library) as library:
+        failed, classified = library.entries()
+        assert (failed.error, failed.genre, failed.missing) == ("audio_empty", None, False)
+        assert (classified.genre, classified.score, classified.missing) == ("classical", 0.720655, False)
+        assert tagging.read_genres(tmp_path / "tagged.wav") == ("Classical",)
+        ((_, _, change),) = library.database.changes()
+        assert [one.done and one.done.status for one in library.undo_tags()] == ["restored"]
+        content = (tmp_path / "tagged.wav").read_bytes()
+        assert hashlib.sha256(content).hexdigest() == change.patch.old
+        assert list(library.undo_tags()) == []
+    with sqlite3.connect(old_library) as link:
+        assert link.execute("PRAGMA user_version").fetchone() == (2,)
+    link.close()
+    with Library(old_library) as library:
+        assert len(list(library.entries())) == 2
+
+
+def test_a_read_only_one_is_read_and_left_as_it_is(
+    old_library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = old_library.read_bytes()
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everything
+    with Library(old_library) as library:
+        assert len(list(library.entries())) == 2
+    assert old_library.read_bytes() == before
