@@ -12,7 +12,7 @@ import pytest
 from genrescope.datasets.gtzan import load_index
 from genrescope.utils import package_data
 
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "build_gtzan_index.py"
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "build_gtzan_index.py"
 
 
 def test_counts_are_the_published_ones() -> None:
@@ -53,7 +53,7 @@ def test_track_of(name: str, track: str | None) -> None:
 
 
 def test_the_script_rebuilds_what_is_shipped(gtzan: Path) -> None:
-    build = runpy.run_path(str(TOOL))["build"]
+    build = runpy.run_path(str(SCRIPT))["build"]
     shipped = package_data("datasets", "gtzan.json").read_text(encoding="utf-8")
     assert build(gtzan / "tracks.csv") == shipped
     assert len(shipped) < 15_000

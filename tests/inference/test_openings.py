@@ -45,9 +45,10 @@ def test_one_opening(
 
 def test_one_opening_in_a_scan(little_model: Path, tmp_path: Path, openings: Counter[str]) -> None:
     soundfile.write(tmp_path / "a.wav", drone(5.0, 1), RATE)
-    answer = create_handler(str(little_model), excerpts=True)({"path": str(tmp_path / "a.wav"), "known": []})
+    job = {"path": str(tmp_path / "a.wav"), "size": 0, "mtime_ns": 0, "known": []}
+    answer = create_handler(str(little_model), excerpts=True)(job)
     assert openings == {"_open": 1, "inspect_header": 1, "open_decoder": 1}
-    assert answer["columns"]["format"] == "wav"
+    assert answer["entry"]["format"] == "wav"
 
 
 def test_excerpts_that_fail_do_not_change_the_result(little_model: Path, tmp_path: Path) -> None:
