@@ -334,8 +334,8 @@ class Database:
                 continue
             yield entry
 
-    def paths(self, folder: Path) -> list[str]:
-        """Return the paths in a folder of files that are, as far as is known, still there."""
+    def paths(self, folder: Path | None = None) -> list[str]:
+        """Return the paths, in a folder or all, of files that are, as far as is known, still there."""
         found = self._connection.execute("SELECT path FROM files WHERE NOT missing")
         prefix = _prefix(folder)
         return [os.fsdecode(path) for (path,) in found if os.fsencode(path).startswith(prefix)]
