@@ -173,8 +173,19 @@ def flac(source: bytes, *more: tuple[int, bytes]) -> bytes:
     return b"fLaC" + b"".join(listed) + sound
 
 
-CUE = b"1234567890".ljust(128, b"\0") + bytes(8) + b"\0".ljust(259, b"\0") + b"\1" + bytes(8) + b"\xaa" + bytes(26) + b"\0"
-PICTURE = struct.pack(">II", 3, 9) + b"image/png" + struct.pack(">I4sIIIII", 4, b"desc", 1, 1, 24, 0, 4) + b"data"
+CUE = (
+    b"1234567890".ljust(128, b"\0")
+    + bytes(8)
+    + b"\0".ljust(259, b"\0")
+    + b"\1"
+    + bytes(8)
+    + b"\xaa"
+    + bytes(26)
+    + b"\0"
+)
+PICTURE = (
+    struct.pack(">II", 3, 9) + b"image/png" + struct.pack(">I4sIIIII", 4, b"desc", 1, 1, 24, 0, 4) + b"data"
+)
 
 
 def ogg_pages(content: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
@@ -284,7 +295,9 @@ def meta(*parts: bytes, quicktime: bool = False) -> bytes:
     return atom(b"meta", b"" if quicktime else bytes(4), *parts)
 
 
-def chunked(source: bytes, *more: tuple[bytes, bytes], last_pad: bool = True, stated: int = 0, after: bytes = b"") -> bytes:
+def chunked(
+    source: bytes, *more: tuple[bytes, bytes], last_pad: bool = True, stated: int = 0, after: bytes = b""
+) -> bytes:
     """Return a WAV or AIFF file with more chunks before its last one and after it."""
     order = "<" if source[:4] == b"RIFF" else ">"
     result = source[8:]
@@ -304,11 +317,17 @@ def recipes() -> dict[str, Recipe]:
     found: dict[str, Recipe] = {}
     for name, tag in TAGS.items():
         found[f"mp3 {name}"] = MP3, lambda file, tag=tag: tag + file
-        found[f"wav {name}"] = "wav-bare", lambda file, tag=tag: chunked(
-            file, (b"junk", b"odd"), (b"id3 ", tag), (b"LIST", INFO), (b"odd ", b"x"), last_pad=False
+        found[f"wav {name}"] = (
+            "wav-bare",
+            lambda file, tag=tag: chunked(
+                file, (b"junk", b"odd"), (b"id3 ", tag), (b"LIST", INFO), (b"odd ", b"x"), last_pad=False
+            ),
         )
-        found[f"aiff {name}"] = "aiff-bare", lambda file, tag=tag: chunked(
-            file, (b"NAME", LATIN1), (b"ID3 ", tag + b"after"), (b"APPL", b"stocdata"), after=b"more"
+        found[f"aiff {name}"] = (
+            "aiff-bare",
+            lambda file, tag=tag: chunked(
+                file, (b"NAME", LATIN1), (b"ID3 ", tag + b"after"), (b"APPL", b"stocdata"), after=b"more"
+            ),
         )
     tag = TAGS["2.3 twins"]
     found |= {
@@ -318,7 +337,10 @@ def recipes() -> dict[str, Recipe]:
         "wav with the size of the file": ("wav-bare", lambda file: chunked(file, (b"LIST", INFO), stated=8)),
         "wav ID3 in capitals": ("wav-bare", lambda file: chunked(file, (b"ID3 ", tag), (b"id3 ", tag))),
         "wav empty id3 chunk": ("wav-bare", lambda file: chunked(file, (b"id3 ", b""), (b"LIST", INFO))),
-        "wav ends with an odd chunk": ("wav-bare", lambda file: chunked(file, (b"odd ", b"x"), last_pad=False)),
+        "wav ends with an odd chunk": (
+            "wav-bare",
+            lambda file: chunked(file, (b"odd ", b"x"), last_pad=False),
+        ),
         "wav with something after": ("wav-bare", lambda file: chunked(file, (b"LIST", INFO), after=ID3V1)),
     }
     for padding in (None, 0, 3, 12, 1000):
@@ -342,16 +364,25 @@ def recipes() -> dict[str, Recipe]:
             "none": (),
         }.items():
             for per_page in (255, 17):
-                found[f"{form} {name}, {per_page} segments"] = form, (
-                    lambda file, c=comments, p=prefix, e=end, n=per_page: ogg(
-                        file, p, _comments(*c, after=e), per_page=n
-                    )
+                found[f"{form} {name}, {per_page} segments"] = (
+                    form,
+                    (
+                        lambda file, c=comments, p=prefix, e=end, n=per_page: ogg(
+                            file, p, _comments(*c, after=e), per_page=n
+                        )
+                    ),
                 )
-        found[f"{form} padding"] = form, lambda file, p=prefix, e=end: ogg(
-            file, p, _comments(*COMMENTS, after=e), tail=b"\1binary data" + bytes(200)
+        found[f"{form} padding"] = (
+            form,
+            lambda file, p=prefix, e=end: ogg(
+                file, p, _comments(*COMMENTS, after=e), tail=b"\1binary data" + bytes(200)
+            ),
         )
-        found[f"{form} chained"] = form, lambda file, p=prefix, e=end: (
-            ogg(file, p, _comments(b"A=" + b"x" * (255 * 255 - 200), after=e)) + file + b"after"
+        found[f"{form} chained"] = (
+            form,
+            lambda file, p=prefix, e=end: (
+                ogg(file, p, _comments(b"A=" + b"x" * (255 * 255 - 200), after=e)) + file + b"after"
+            ),
         )
     user = meta(HANDLER, atom(b"ilst", *ITEMS))
     for form in ("m4a-bare", "m4a-index-first"):

@@ -290,7 +290,9 @@ def _boxes(content: bytes, start: int, end: int, parents: str) -> Iterator[tuple
         if name in _CONTAINERS and "ilst/" not in path:
             yield from _boxes(content, body, stop, path)
         elif name == b"meta" and parents.endswith("udta"):
-            yield from _boxes(content, body if content[body + 4 : body + 8] == b"hdlr" else body + 4, stop, path)
+            yield from _boxes(
+                content, body if content[body + 4 : body + 8] == b"hdlr" else body + 4, stop, path
+            )
         else:
             yield path, start, body, stop
         if size < 8:
