@@ -262,7 +262,7 @@ HANDLER = atom(b"hdlr", bytes(8), b"mdirappl", bytes(9))
 
 
 def mp4(source: bytes, *user_data: bytes, free: int = 0) -> bytes:
-    """Return an MP4 file with other user data; its sound does not move: it lies before, or there is room."""
+    """Return an MP4 file with other user data; its sound does not move: its offsets fit."""
     parts = {content[4:8]: content for content in _top(source)}
     inner = b"".join(part for part in _top(parts[b"moov"][8:]) if part[4:8] != b"udta")
     moov = atom(b"moov", inner, *user_data) + (atom(b"free", bytes(free - 8)) if free else b"")

@@ -5,6 +5,7 @@ They do not fail on damaged files: what they cannot divide is one entry.
 
 from __future__ import annotations
 
+import itertools
 import struct
 import zlib
 from collections.abc import Iterator
@@ -182,26 +183,24 @@ def _ogg(content: bytes) -> Iterator[Entry]:
     for serial in order:
         found = packets[serial]
         yield f"stream {serial}", repr(positions[serial]).encode()
-        steps = {b - a for link in numbers[serial] for a, b in zip(link, link[1:], strict=False)}
+        steps = {b - a for link in numbers[serial] for a, b in itertools.pairwise(link)}
         yield "steps of page numbers", repr(sorted(steps)).encode()
         for number, packet in enumerate(found):
-            skip = next(
-                (
-                    length
-                    for first, mark, length in (
-                        (b"\x01vorbis", b"\x03vorbis", 7),
-                        (b"OpusHead", b"OpusTags", 8),
-                        (b"\x7fFLAC", b"", 4),
-                    )
-                    if number == 1 and found[0].startswith(first) and packet.startswith(mark)
-                ),
-                0,
-            )
-            if skip:
-                yield from _comments(bytes(packet[skip:]))
-            else:
-                yield "packet", bytes(packet)
+            yield from _packet(bytes(packet), bytes(found[0]) if number == 1 else b"")
     yield "after the pages", content[place:]
+
+
+def _packet(packet: bytes, first: bytes) -> Iterator[Entry]:
+    """Yield the comments of the packet after the first one, any other packet whole."""
+    for head, mark, length in (
+        (b"\x01vorbis", b"\x03vorbis", 7),
+        (b"OpusHead", b"OpusTags", 8),
+        (b"\x7fFLAC", b"", 4),
+    ):
+        if first.startswith(head) and packet.startswith(mark):
+            yield from _comments(packet[length:])
+            return
+    yield "packet", packet
 
 
 def _ogg_crc(data: bytes) -> int:
