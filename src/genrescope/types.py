@@ -22,6 +22,8 @@ STYLE_THRESHOLD = 0.1
 
 TrackKind = Literal["audio", "spectrogram", "table"]
 
+# What is looked for in folders. A file that is named itself is opened whatever its name is: FFmpeg recognizes
+# formats by content.
 # fmt: off
 AUDIO_SUFFIXES = frozenset({
     ".wav", ".wave", ".w64", ".rf64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".aif", ".aiff",
@@ -194,6 +196,7 @@ class Timeline:
         list of LeadingSpan
             In order of time; where two genres have the same score, the first of ``classes`` leads.
         """
+        # argmax takes the first of equal scores, so the order of the classes decides ties, everywhere alike.
         leaders = self.scores.argmax(axis=1).tolist()
         spans = [list(run) for _, run in groupby(range(len(leaders)), key=leaders.__getitem__)]
         while max_spans is not None and len(spans) > max(1, max_spans):

@@ -45,8 +45,11 @@ from genrescope.errors import OUTCOMES, GenrescopeError
 Job = dict[str, Any]
 Handler = Callable[[Job], Job]
 _QueuedJob = tuple[Job, "Future[Job]"]
+# A start imports ONNX Runtime and loads a model: a second on an idle machine, far more on a busy one.
 _START_TIMEOUT_SECONDS = 120.0
 _EXIT_TIMEOUT_SECONDS = 5.0
+# A worker may be killed from outside just before it reads a job. Three times in a row is no coincidence: then
+# the job fails, instead of processes being started for ever.
 _MAX_HAND_OVERS = 3
 
 
@@ -113,6 +116,7 @@ class WorkerPool:
 
     def __init__(self, spec: WorkerSpec, workers: int, *, queue_length: int | None = None) -> None:
         self.workers = max(1, workers)
+        # Bounded, so that a caller with a million files holds no million jobs, and a server can refuse.
         self._queue: queue.Queue[_QueuedJob] = queue.Queue(queue_length or 2 * self.workers)
         self._closed = threading.Event()
         # Without it a job could enter the queue after close() has emptied it, and its future never end.
@@ -162,6 +166,8 @@ class WorkerPool:
         """Kill the workers, also those at work on a job; jobs that wait are canceled."""
         with self._submit_lock:
             self._closed.set()
+        # First all are killed, then all are waited for: a thread that reads a pipe goes on only when its
+        # process has ended.
         for thread in self._threads:
             thread.terminate()
         for thread in self._threads:
@@ -196,11 +202,12 @@ class _WorkerThread(threading.Thread):
         self._prestart()
         while not self._closed.is_set():
             try:
+                # With a timeout, because closing the pool does not wake a thread that waits for a job.
                 queued = self._queue.get(timeout=0.2)
             except queue.Empty:
                 continue
             if not queued[1].set_running_or_notify_cancel():
-                continue
+                continue  # The caller canceled the job while it waited.
             self.active = True
             _settle(queued[1], self._run_job(queued[0]))
             self.active = False
@@ -234,6 +241,7 @@ class _WorkerThread(threading.Thread):
         try:
             return self._hand_over(job)
         except GenrescopeError as failure:
+            # After a crash or a timeout there is no usable process left; the next job starts a new one.
             self.terminate()
             return {"error": failure.to_dict()}
         except OSError as reason:  # no process, pipe or memory available for a worker
@@ -269,6 +277,7 @@ class _WorkerProcess:
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            # Not a pipe: nobody would read it, and a library that prints much would block when it is full.
             stderr=subprocess.DEVNULL,
             env=os.environ | threads,
         )
@@ -299,8 +308,10 @@ class _WorkerProcess:
             self._in.write(json.dumps(job).encode("ascii") + b"\n")
             self._in.flush()
             line = self._read_line()
+            # A worker answers a line that it cannot parse without "begun"; that is an answer too.
             begun = True
             return self._read_line() if "begun" in line else line
+        # A broken pipe is an OSError; the end of the stream, an empty or torn line, is no JSON: a ValueError.
         except (OSError, ValueError):
             if late.is_set():
                 raise _timed_out(seconds) from None
@@ -341,6 +352,7 @@ class _WorkerProcess:
     def kill(self) -> None:
         """End the process and close the pipes."""
         self._process.kill()
+        # Waited for, so that no zombie is left and `is_alive` is right from here on.
         self._wait()
         for pipe in (self._in, self._out):
             with contextlib.suppress(OSError):
@@ -360,6 +372,7 @@ def _settle(done: Future[Job], line: Job) -> None:
         done.set_result(line["answer"])
         return
     error = line["error"]
+    # The line came from a process that decoded a foreign file: an unknown code is not taken over.
     code = error["code"] if error["code"] in OUTCOMES else "worker_failed"
     done.set_exception(GenrescopeError(code, error["message"], error["hint"]))
 

@@ -41,6 +41,7 @@ def run(
     memory_limit_mb : int or None
         What jobs may allocate beyond what is in use when the handler is there.
     """
+    # A thread reads the pipe even while a job runs, because that is how the end of the parent is noticed.
     waiting: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_read_jobs, args=(jobs, waiting), daemon=True).start()
     handlers: list[Handler] = []
@@ -67,6 +68,7 @@ def _read_jobs(jobs: BinaryIO, waiting: queue.SimpleQueue[bytes]) -> None:
     """Queue jobs; when the parent is gone, its end of the pipe closes: exit, also in the middle of a job."""
     for line in jobs:
         waiting.put(line)
+    # Not sys.exit, which would end this thread only; nothing is to be cleaned up or flushed.
     os._exit(0)
 
 
@@ -109,6 +111,8 @@ def _limit_memory(megabytes: int) -> None:
         import resource
     except ImportError:  # Windows
         return
+    # Not the address space (RLIMIT_AS), which libraries reserve far beyond what they use, nor the resident
+    # memory (RLIMIT_RSS), a limit that Linux does not enforce. See getrlimit(2), proc(5).
     with contextlib.suppress(OSError, ValueError):
         used = _data_bytes() + megabytes * 2**20
         resource.setrlimit(resource.RLIMIT_DATA, (used, used))
