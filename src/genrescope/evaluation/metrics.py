@@ -86,7 +86,7 @@ def group_confusions(
     Raises
     ------
     DataError
-        ``dataset_empty``; ``dataset_invalid`` where lengths differ, or labels are no indexes into ``classes``.
+        ``dataset_empty``; ``dataset_invalid`` where lengths differ, or labels are not below ``len(classes)``.
     """
     size = len(classes)
     true, guess = checked_labels(truth, "truth", size), checked_labels(predicted, "predicted", size)

@@ -10,6 +10,7 @@ from typing import Any
 from genrescope.errors import GenrescopeError
 from genrescope.types import Prediction, Timeline
 
+# A track of changing style can have hundreds of spans; this bounds what a row of the database takes.
 MAX_SPANS = 50
 
 
