@@ -26,13 +26,13 @@ def distorted(seed: int, **settings: float) -> FloatArray:
     return distort.apply_random_effects(sound(), RATE, np.random.default_rng(seed), **settings)
 
 
-def test_a_seed_repeats_itself_and_another_differs() -> None:
+def test_a_seed_reproduces_the_result_and_another_differs() -> None:
     for seed in range(8):
         np.testing.assert_array_equal(distorted(seed, strength=2), distorted(seed, strength=2))
         assert not np.array_equal(distorted(seed, strength=2), distorted(seed + 1, strength=2))
 
 
-def test_a_generator_goes_on() -> None:
+def test_a_generator_advances() -> None:
     generator = np.random.default_rng(0)
     first, second = (distort.apply_random_effects(sound(), RATE, generator, strength=2) for _ in range(2))
     assert not np.array_equal(first, second)
@@ -66,7 +66,7 @@ def test_an_excerpt_is_cut_from_anywhere() -> None:
         np.testing.assert_allclose(np.diff(cut), 1 / (RATE - 1), atol=1e-6)
 
 
-def test_a_short_recording_comes_round_again() -> None:
+def test_a_short_recording_is_repeated() -> None:
     ramp = np.linspace(0, 1, RATE, dtype=np.float32)
     cut = distort.apply_random_effects(ramp, RATE, np.random.default_rng(0), strength=0, seconds=2.5)
     assert len(cut) == 2.5 * RATE
@@ -83,7 +83,7 @@ def test_a_short_recording_comes_round_again() -> None:
     level=st.sampled_from([0.0, 1e-6, 1.0, 50.0]),
     seed=st.integers(0, 2**32),
 )
-def test_the_chain_keeps_its_promises(
+def test_random_effects_return_finite_bounded_samples_of_the_given_length(
     length: int, seconds: float | None, strength: float, rate: int, level: float, seed: int
 ) -> None:
     given_sound = sound(length) * np.float32(level)
@@ -121,7 +121,7 @@ def test_a_strength_out_of_range_is_refused(strength: float) -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, float("inf"), float("nan")])
-def test_a_length_that_makes_no_sense_is_refused(seconds: float) -> None:
+def test_an_invalid_length_is_refused(seconds: float) -> None:
     with pytest.raises(ConfigError, match="seconds"):
         distorted(0, seconds=seconds)
 

@@ -110,7 +110,7 @@ def test_genres_are_as_even_as_groups_allow(genres: list[list[int]], folds: int,
 
 
 @pytest.mark.parametrize("protocol", ["segment-random", "track-random", "artist-grouped"])
-def test_seeds_repeat_and_differ(protocol: str) -> None:
+def test_a_seed_reproduces_a_split_and_another_differs(protocol: str) -> None:
     tracks = many()
     options = {"segments_per_track": 3}
     first = split_dataset(tracks, protocol, seed=1, **options)
@@ -160,7 +160,7 @@ def test_tracks_are_drawn_within_genres() -> None:
     assert found.unit == "track"
 
 
-def test_small_genres_stand_on_both_sides() -> None:
+def test_small_genres_are_in_train_and_test() -> None:
     tracks = [track(n, "big") for n in range(30)] + [track(n, "small") for n in range(2)]
     found = split_dataset(tracks, "track-random", seed=3, test_fraction=0.1, validation_fraction=0.3)
     assert all(
@@ -213,7 +213,7 @@ def test_the_published_split_of_shared_data(gtzan: Path, kind: str, sizes: list[
     assert [len(getattr(found, part)) for part in PARTS] == sizes
 
 
-def test_what_leaks_says_so() -> None:
+def test_leaky_protocols_are_marked() -> None:
     assert {name: protocol.leaky for name, protocol in PROTOCOLS.items()} == {
         "segment-random": True,
         "track-random": True,
@@ -242,7 +242,7 @@ def test_what_leaks_says_so() -> None:
         (gtzan_tracks()[:110], "fault-filtered", "dataset_too_small", "without 'classical'"),
     ],
 )
-def test_too_little_is_refused(tracks: list[Track], protocol: str, code: str, said: str) -> None:
+def test_too_few_tracks_are_refused(tracks: list[Track], protocol: str, code: str, said: str) -> None:
     with pytest.raises(DataError) as caught:
         split_dataset(tracks, protocol, seed=0)
     assert caught.value.code == code
@@ -284,7 +284,7 @@ def test_bad_options_are_refused(options: dict[str, object]) -> None:
     assert caught.value.code == "invalid_argument"
 
 
-def test_an_unknown_protocol_is_refused_with_the_nearest() -> None:
+def test_an_unknown_protocol_is_refused_with_a_suggestion() -> None:
     with pytest.raises(ConfigError) as caught:
         split_dataset(many(), "artist-group", seed=0)
     assert caught.value.code == "invalid_argument"

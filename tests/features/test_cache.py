@@ -48,7 +48,7 @@ def test_other_content_and_other_specs_are_computed(song: Path, tmp_path: Path) 
     assert compute.times == 3
 
 
-def test_a_damaged_entry_is_computed_anew(song: Path, tmp_path: Path) -> None:
+def test_a_damaged_entry_is_computed_again(song: Path, tmp_path: Path) -> None:
     compute = Computation()
     FeatureCache(tmp_path / "cache").get_or_compute(song, PAPER_LOG_MEL, compute)
     (entry,) = (tmp_path / "cache").rglob("*.npy")

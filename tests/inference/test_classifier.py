@@ -30,7 +30,7 @@ def song(tmp_path: Path) -> Path:
     return file
 
 
-def test_it_names_what_it_hears(classifier: Classifier, song: Path) -> None:
+def test_it_predicts_the_genre_of_a_file(classifier: Classifier, song: Path) -> None:
     answer = classifier.predict(song)
     assert answer.genre == "drone"
     assert list(answer.scores.values()) == sorted(answer.scores.values(), reverse=True)
@@ -104,7 +104,7 @@ def test_the_default_is_as_good_as_it_says_on_a_sample_of_the_test_part(gtzan: P
     assert np.mean(right) >= info.scores["track_accuracy"]["low"]
 
 
-def test_answers_below_the_score_asked_for_are_unsure(little_model: Path, song: Path) -> None:
+def test_predictions_below_the_threshold_are_uncertain(little_model: Path, song: Path) -> None:
     plain = Classifier.load(little_model).predict(song)
     assert plain.threshold is None or not plain.is_uncertain
     doubting = Classifier.load(little_model, threshold=1.0).predict(song)
@@ -126,12 +126,12 @@ def test_the_default_names_styles_beside_the_genre(gtzan: Path) -> None:
     assert listed == {name: chance for name, chance in answer.styles.items() if chance >= 0.1}
 
 
-def test_unknown_models_are_told() -> None:
+def test_unknown_models_are_errors() -> None:
     with pytest.raises(ModelError):
         Classifier.load("no such model")
 
 
-def test_the_default_model_hears_real_music(gtzan: Path) -> None:
+def test_the_default_model_classifies_real_music(gtzan: Path) -> None:
     """On the lossless clips: most top genres right, and identical numbers at every call."""
     classifier = Classifier.load()
     files = sorted(gtzan.glob("audio/*/*.flac"))

@@ -19,7 +19,7 @@ WRITERS = {"flac": LOSSLESS["flac-16"], "wav": LOSSLESS["wav-16"], **LOSSY}
 
 
 @pytest.mark.parametrize("pieces", [1, 2, 6, 24, 100])
-def test_every_piece_comes_once(pieces: int) -> None:
+def test_every_segment_occurs_once(pieces: int) -> None:
     assert sorted(sampling.excerpt_order(pieces)) == list(range(pieces)) or pieces < sampling.MIN_EXCERPTS
 
 
@@ -31,7 +31,7 @@ def test_the_first_few_are_in_order_and_spread() -> None:
     assert np.diff([0, *places, 999]).max() < 40
 
 
-def test_a_clear_lead_is_enough_and_a_narrow_one_is_not() -> None:
+def test_a_large_lead_stops_early_and_a_small_one_does_not() -> None:
     clear = np.tile(np.float32([0.9, 0.1]), (3, 1))
     assert not sampling.should_stop(clear[:2], 24)
     assert sampling.should_stop(clear, 24)
@@ -63,7 +63,7 @@ def test_excerpts_agree_with_the_whole(classifier: Classifier, tmp_path: Path, k
 
 
 @pytest.mark.parametrize("kind", ["flac", "wav", "mp3", "ogg", "m4a"])
-def test_places_are_read_in_any_order(tmp_path: Path, kind: str) -> None:
+def test_excerpts_are_read_in_any_order(tmp_path: Path, kind: str) -> None:
     """A tone that rises: the pitch tells where an excerpt comes from."""
     seconds = np.arange(60 * RATE) / RATE
     file = tmp_path / f"rise.{kind}"
@@ -77,7 +77,7 @@ def test_places_are_read_in_any_order(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["flac", "wav", "mp3", "ogg"])
-def test_a_cut_file_is_flagged_though_heard_in_excerpts(
+def test_a_truncated_file_is_flagged_though_classified_by_excerpts(
     classifier: Classifier, tmp_path: Path, kind: str
 ) -> None:
     file = tmp_path / f"cut.{kind}"
@@ -88,7 +88,7 @@ def test_a_cut_file_is_flagged_though_heard_in_excerpts(
     assert answer.seconds < 290
 
 
-def test_a_torn_track_is_heard_on(classifier: Classifier, tmp_path: Path) -> None:
+def test_a_track_of_two_genres_needs_more_excerpts(classifier: Classifier, tmp_path: Path) -> None:
     song = tmp_path / "torn.wav"
     soundfile.write(song, np.concatenate([drone(300.0, 1), hiss(330.0, 1)]), RATE)
     answer = classifier.predict(song, excerpts=True, timeline=True)
@@ -97,7 +97,7 @@ def test_a_torn_track_is_heard_on(classifier: Classifier, tmp_path: Path) -> Non
     assert answer.genre == "hiss"
 
 
-def test_short_silent_and_strict_are_heard_whole(classifier: Classifier, tmp_path: Path) -> None:
+def test_short_silent_and_strict_are_classified_in_full(classifier: Classifier, tmp_path: Path) -> None:
     short, quiet = tmp_path / "short.wav", tmp_path / "quiet.wav"
     soundfile.write(short, drone(40.0, 1), RATE)
     soundfile.write(quiet, np.concatenate([np.zeros(200 * RATE, np.float32), drone(100.0, 1)]), RATE)

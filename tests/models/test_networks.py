@@ -69,7 +69,7 @@ def test_normalization_centers_what_it_was_fitted_on() -> None:
     assert flat.isfinite().all()  # the last feature is constant
 
 
-def test_normalization_travels_with_the_weights() -> None:
+def test_normalization_is_saved_with_the_weights() -> None:
     first, second = networks.Lstm(4, 2), networks.Lstm(4, 2)
     first.normalizer.fit(torch.randn(10, 3, 4) * 5 + 2)
     second.load_state_dict(first.state_dict())

@@ -74,7 +74,7 @@ def test_a_worker_past_its_time_is_killed() -> None:
     assert [getattr(end, "code", None) for end in ends] == ["timeout", None]
 
 
-def test_a_worker_that_died_between_jobs_blames_no_job() -> None:
+def test_a_worker_that_died_between_jobs_fails_no_job() -> None:
     with WorkerPool(WorkerSpec(odd_jobs), 1) as pool:
         pid = pool.submit({}).result()["pid"]
         os.kill(pid, 9)
@@ -82,7 +82,7 @@ def test_a_worker_that_died_between_jobs_blames_no_job() -> None:
 
 
 @pytest.mark.parametrize("number", [9, 15])
-def test_a_worker_that_died_before_it_read_its_job_blames_no_job(number: int) -> None:
+def test_a_worker_that_died_before_it_read_its_job_fails_no_job(number: int) -> None:
     """A kill that arrives while the job is on its way: another worker does the job."""
     with WorkerPool(WorkerSpec(odd_jobs), 1) as pool:
         pids = []

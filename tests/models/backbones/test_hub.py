@@ -102,7 +102,7 @@ def test_samples_become_embeddings(folder: Path) -> None:
     assert not backbone.training
 
 
-def test_segments_are_heard_one_by_one_as_in_a_batch(folder: Path) -> None:
+def test_segments_give_the_same_alone_as_in_a_batch(folder: Path) -> None:
     backbone = backbones.load_backbone(f"hub:{folder}")
     batch = noise(3, backbone.info.sample_rate)
     with torch.no_grad():

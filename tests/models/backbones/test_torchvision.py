@@ -88,7 +88,7 @@ def test_each_segment_has_its_own_reference() -> None:
     torch.testing.assert_close(first, second)
 
 
-def test_embeddings_have_the_size_that_the_facts_say(backbone: backbones.Backbone) -> None:
+def test_embeddings_have_the_size_that_the_info_states(backbone: backbones.Backbone) -> None:
     with torch.no_grad():
         embedding = backbone.embed(log_mel())
     assert embedding.shape == (2, backbone.info.size)
