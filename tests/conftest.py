@@ -1,4 +1,4 @@
-"""What every test file may use: the shared music, found or skipped."""
+"""Fixtures of all tests: shared music (tests without it are skipped), small data sets, models."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def gtzan(shared: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def little_music(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a data set that anything can learn: two genres, twelve tracks each, four artists a genre."""
+    """Return a data set that every model learns: two genres, twelve tracks each, four artists a genre."""
     root = tmp_path_factory.mktemp("little")
     for genre, play in zip(GENRES, (drone, hiss), strict=True):
         for number in range(12):
@@ -47,7 +47,7 @@ def little_music(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def little_model(little_music: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a model file trained on the little music: logistic regression."""
+    """Return a model file trained on `little_music`: logistic regression."""
     settings = config.load_config("logistic-regression", ["split.protocol=artist-grouped", "split.folds=4"])
     dataset = datasets.load_dataset(little_music)
     return train.train(dataset, settings, tmp_path_factory.mktemp("run") / "run").model

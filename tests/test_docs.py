@@ -1,4 +1,4 @@
-"""What the pages about the library and about tagging show is what happens."""
+"""The examples of the pages about the library and about tagging work as shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The raw material of the instruments: time, noise, envelopes, filters, oscillators.
+"""Signals that instruments are made of: noise, envelopes, filters, oscillators.
 
 Samples are float64 mono, shape (n,), at ``RATE`` Hz. Signatures speak seconds, Hz and dB.
 """

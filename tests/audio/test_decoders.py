@@ -1,4 +1,4 @@
-"""Every format comes back as the sound that went in; every cut file is known for one."""
+"""Every format decodes to the encoded samples; every truncated file is detected."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_detected_damage_is_flagged(name: str, swells: dict[str, Path]) -> None:
 
 
 def damaged(data: bytes, generator: np.random.Generator) -> bytes:
-    """Spoil the head, or everything, or cut a piece out of the middle."""
+    """Damage the header, or all of it, or remove bytes in the middle."""
     reach = int(generator.choice([300, len(data)]))
     spoilt = bytearray(data)
     for place in generator.integers(0, reach, size=8):

@@ -1,4 +1,4 @@
-"""Folders are walked once, in order, whatever lies in them."""
+"""Folders are walked once, in order, whatever they contain."""
 
 from __future__ import annotations
 

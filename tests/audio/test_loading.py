@@ -1,4 +1,4 @@
-"""The promises of the audio room: physical truths of the samples, bounded memory, typed errors."""
+"""Loading audio: known signals are decoded and resampled correctly, in bounded memory, with typed errors."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_a_folder(tmp_path: Path) -> None:
 
 @pytest.fixture
 def as_nobody() -> Iterator[None]:
-    """Give up the superuser's rights, to whom nothing is forbidden, for one test."""
+    """Drop the superuser's rights for one test, as the superuser may read every file."""
     if not hasattr(os, "geteuid"):
         pytest.skip("this system has no user ids")
     user = os.geteuid()

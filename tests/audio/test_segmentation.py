@@ -1,4 +1,4 @@
-"""The rule of cutting: where segments lie, what they hold, and that their weights are the clip."""
+"""Segmentation: positions and samples of segments, and weights that add up to the clip."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RATE = 1000
 
 
 def ramp(n: int, rate: int = RATE) -> Audio:
-    """Return a clip whose every sample is its own place: exact in float32 below 2 ** 24."""
+    """Return a clip in which the value of every sample is its index: exact in float32 below 2 ** 24."""
     return Audio(np.arange(n, dtype=np.float32), rate)
 
 

@@ -1,4 +1,4 @@
-"""Effects: each does to known sounds what physics says it does."""
+"""Effects, tested on known signals."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def power_db(samples: FloatArray) -> float:
 
 
 def gain_at(effect: Effect, hertz: float) -> float:
-    """Return the gain in decibels that a tone meets."""
+    """Return the gain of a tone in decibels."""
     before, after = (measure_tone(sound, RATE)[1] for sound in (tone(hertz), effect(tone(hertz))))
     return float(20 * np.log10(after / before))
 
@@ -226,15 +226,15 @@ def test_speed_moves_pitch_and_duration() -> None:
 @pytest.mark.parametrize("codec", get_args(effects.Codec))
 def test_a_codec_keeps_length_and_place(codec: effects.Codec, rate: int) -> None:
     sound = tone(440, 1, rate) * np.linspace(0, 1, rate, dtype=np.float32) + 0.2 * tone(1234, 1, rate)
-    heard = effects.codec_roundtrip(sound, rate, codec, 48)
-    assert len(heard) == rate
-    assert heard.dtype == np.float32
-    assert np.corrcoef(sound, heard)[0, 1] > 0.98
-    assert not np.array_equal(sound, heard)
+    decoded = effects.codec_roundtrip(sound, rate, codec, 48)
+    assert len(decoded) == rate
+    assert decoded.dtype == np.float32
+    assert np.corrcoef(sound, decoded)[0, 1] > 0.98
+    assert not np.array_equal(sound, decoded)
 
 
 def test_a_very_short_mp3_is_recognized_as_mp3() -> None:
-    """Left to guess, FFmpeg sees no audio in these two."""
+    """Without a given format, FFmpeg detects no audio in these two."""
     for seed in (265, 356):
         blip = ANY(seed).standard_normal(47).astype(np.float32)
         assert len(effects.codec_roundtrip(blip, RATE, "mp3", 24)) == 47

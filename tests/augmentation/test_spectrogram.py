@@ -1,4 +1,4 @@
-"""Augmentation: repeatable from its generator, bounded, and true to the targets."""
+"""Augmentation of spectrograms: reproducible, bounded, with matching targets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Examples: the segments that training sees are those that the main road cuts."""
+"""SegmentDataset: the segments of training are those that a classifier computes."""
 
 from __future__ import annotations
 
@@ -86,9 +86,9 @@ def test_tables_are_input_of_the_baselines_only(gtzan: Path) -> None:
 def test_random_starts_fit(song: Track) -> None:
     examples = build_segments([song], SPECTROGRAM_LOG_MEL, seconds=5.3)
     starts = examples.random_starts(np.zeros(500, np.int64), np.random.default_rng(0))
-    room = examples.spectrograms[0].shape[1] - examples.width
+    last = examples.spectrograms[0].shape[1] - examples.width
     assert starts.min() == 0
-    assert starts.max() == room
+    assert starts.max() == last
 
 
 def test_frames_of_an_efficientat_segment() -> None:
@@ -103,15 +103,15 @@ def test_frames_of_a_segment(seconds: float, hop: int, frames: int) -> None:
 def test_unreadable_tracks_are_left_out_and_reported(song: Track, tmp_path: Path) -> None:
     (tmp_path / "noise.wav").write_bytes(b"no sound")
     bad = Track("bad", tmp_path / "noise.wav", "drone", "bad")
-    told: list[str] = []
+    codes: list[str] = []
     examples = build_segments(
         [bad, song],
         SPECTROGRAM_LOG_MEL,
         seconds=5.3,
-        on_failure=lambda track, failure: told.append(failure.code),
+        on_failure=lambda track, failure: codes.append(failure.code),
     )
     assert [track.id for track in examples.tracks] == ["song"]
-    assert told == ["audio_unreadable"]
+    assert codes == ["audio_unreadable"]
     with pytest.raises(AudioError):
         build_segments([bad, song], SPECTROGRAM_LOG_MEL, seconds=5.3)
     with pytest.raises(DataError, match="no track can be read"):
@@ -123,7 +123,7 @@ def test_spectrograms_of_another_shape_are_refused(tmp_path: Path, gtzan: Path) 
     small = Track("small", tmp_path / "small.npy", "drone", "small", "spectrogram")
     with pytest.raises(DataError, match="64 bands"):
         build_segments([small], SPECTROGRAM_LOG_MEL, seconds=5.3)
-    with pytest.raises(DataError, match="not fed with spectrograms"):
+    with pytest.raises(DataError, match="does not take spectrograms"):
         build_segments(read_gtzan(gtzan, "spectrogram").tracks[:2], PAPER_SEQUENCE, seconds=4.5)
 
 

@@ -112,7 +112,7 @@ def test_too_little_to_interpolate(columns: int, frames: int) -> None:
 
 
 def test_shared_picture_shows_its_clip(gtzan: Path) -> None:
-    """A lossless clip, analyzed by librosa, is what its picture shows, to the picture's rounding."""
+    """A lossless clip, analyzed by librosa, equals its spectrogram image, to the rounding of the image."""
     clip = min((gtzan / "audio").rglob("*.flac"))
     samples, rate = soundfile.read(clip, dtype="float32")
     assert rate == librosa_reference.RATE

@@ -1,4 +1,4 @@
-"""Splits: disjoint, repeatable, and honest where they say so."""
+"""Splits: disjoint, reproducible, and without shared artists where they promise it."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_single_tracks_are_spread_evenly(sizes: list[int], folds: int, seed: int
     st.integers(0, 99),
 )
 def test_genres_are_as_even_as_groups_allow(genres: list[list[int]], folds: int, seed: int) -> None:
-    """Groups of one genre each: a fold is off by less than the largest group, and lacks no genre."""
+    """Groups of one genre each: a fold deviates by less than the largest group, and has every genre."""
     tracks = [
         track(n, label, f"{label}-{group}")
         for label, sizes in enumerate(genres)

@@ -1,4 +1,4 @@
-"""Temperatures and thresholds: scores whose truth is drawn from them need neither."""
+"""Temperatures and thresholds, tested on scores that are calibrated because labels are drawn from them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def softmax(logits: Any, temperature: float = 1.0) -> np.ndarray:
 
 
 def drawn(scores: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Draw a truth for each row, each class as often as its score says."""
+    """Draw a label for each row, each class with its score as probability."""
     dice = np.random.default_rng(seed).random((len(scores), 1))
     return np.asarray((scores.cumsum(1) < dice * scores.sum(1, keepdims=True)).sum(1))
 
@@ -315,13 +315,13 @@ def test_above_all_scores_nothing_is_answered() -> None:
 
 def test_a_calibration_report_has_a_hundred_points_and_both_thresholds() -> None:
     scores = softmax(LOGITS)
-    doubt = calibration_report(scores, TRUTH, threshold=0.5)
-    assert len(doubt.curve) == 100
-    assert doubt.curve[-1] == coverage_at(scores, TRUTH, scores.max(1).min())
-    assert doubt.best_threshold == select_threshold(scores, TRUTH, 0.9)
-    assert doubt.model_threshold == coverage_at(scores, TRUTH, 0.5)
-    assert doubt.expected_ece == expected_ece(scores)
-    assert CalibrationReport.from_json(asdict(doubt)) == doubt
+    report = calibration_report(scores, TRUTH, threshold=0.5)
+    assert len(report.curve) == 100
+    assert report.curve[-1] == coverage_at(scores, TRUTH, scores.max(1).min())
+    assert report.best_threshold == select_threshold(scores, TRUTH, 0.9)
+    assert report.model_threshold == coverage_at(scores, TRUTH, 0.5)
+    assert report.expected_ece == expected_ece(scores)
+    assert CalibrationReport.from_json(asdict(report)) == report
     bare = calibration_report(scores[:5], TRUTH[:5])
     assert (bare.best_threshold, bare.model_threshold) == (None, None)
     assert CalibrationReport.from_json(asdict(bare)) == bare

@@ -1,4 +1,4 @@
-"""Scores and intervals: truths first, then agreement with scikit-learn."""
+"""Metrics and their intervals: known values, and agreement with scikit-learn."""
 
 from __future__ import annotations
 
@@ -165,13 +165,13 @@ def test_tracks_with_probabilities_get_a_calibration_report() -> None:
     scores = np.tile([0.8, 0.1, 0.1], (60, 1))
     halves = {"tracks": np.arange(60) // 2, "groups": np.arange(60) // 2}
     both = evaluated(scores, truth, threshold=0.7, **halves)
-    doubt = only(both.tracks).calibration
-    assert doubt is not None
-    assert doubt.curve == (doubt.curve[-1],)
-    assert (doubt.curve[-1].coverage, doubt.curve[-1].accuracy) == (1, pytest.approx(1 / 3))
-    assert doubt.model_threshold == Threshold(0.7, 1.0, pytest.approx(1 / 3))
-    assert doubt.best_threshold is None
-    (bin_,) = doubt.bins
+    calibration = only(both.tracks).calibration
+    assert calibration is not None
+    assert calibration.curve == (calibration.curve[-1],)
+    assert (calibration.curve[-1].coverage, calibration.curve[-1].accuracy) == (1, pytest.approx(1 / 3))
+    assert calibration.model_threshold == Threshold(0.7, 1.0, pytest.approx(1 / 3))
+    assert calibration.best_threshold is None
+    (bin_,) = calibration.bins
     error = only(both.tracks).calibration_error
     assert (bin_.n, bin_.confidence - bin_.accuracy) == (30, pytest.approx(error))
     assert only(both.segments).calibration is None

@@ -1,4 +1,4 @@
-"""The demo's music: instruments in tune, tempo kept, levels sane, the same samples every time."""
+"""The demo music: instruments in tune, correct tempo and levels, the same samples every time."""
 
 from __future__ import annotations
 

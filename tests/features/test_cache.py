@@ -1,4 +1,4 @@
-"""Features on disk: found by content and spec, computed anew when either changes or an entry is damaged."""
+"""Features on disk: found by content and spec, computed again when either changes or an entry is damaged."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def song(tmp_path: Path) -> Path:
 
 
 class Computation:
-    """Counts how often it is asked."""
+    """Counts how often it is called."""
 
     def __init__(self) -> None:
         self.times = 0

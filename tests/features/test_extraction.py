@@ -1,4 +1,4 @@
-"""Specs and `compute`: shapes, names, the way through JSON, batches, refusals, published numbers."""
+"""FeatureSpec and `extract`: shapes, names, JSON, batches, errors, published values."""
 
 from __future__ import annotations
 

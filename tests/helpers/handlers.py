@@ -34,7 +34,7 @@ def odd_jobs(greeting: str = "done") -> Callable[[Job], Job]:
 
 
 def leaves_at_once() -> Callable[[Job], Job]:
-    """Return a handler, and end the process once it has said that it is ready, before it reads a job."""
+    """Return a handler, and end the process once it has reported that it is ready, before it reads a job."""
     program: Any = sys.modules["__main__"]  # the worker module, as it was started
     program._guarded = lambda work: os._exit(3)
     return lambda job: job

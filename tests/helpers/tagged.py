@@ -1,4 +1,4 @@
-"""One short piece of music in every format that can have genres, dressed as files in the wild are."""
+"""One short piece of music in every format that can have genres, with the tags that real files have."""
 
 from __future__ import annotations
 

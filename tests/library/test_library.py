@@ -1,4 +1,4 @@
-"""A library remembers: what is unchanged is not heard again, and no kill does harm."""
+"""Scans: unchanged files are not analyzed again, and a killed scan loses nothing."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def outcomes(library: Library, music: Path, plan: ScanOptions) -> Counter[str]:
 
 
 def check_whole(path: Path) -> int:
-    """Return how many rows there are, after checking that the file is sound and no path stands twice."""
+    """Return how many rows there are, after checking that the database is intact and no path occurs twice."""
     with sqlite3.connect(path) as link:
         assert link.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         rows, paths = link.execute("SELECT count(*), count(DISTINCT path) FROM files").fetchone()

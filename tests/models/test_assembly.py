@@ -1,4 +1,4 @@
-"""Models on a fetched backbone: a head that travels alone, one command, then one file that needs no torch."""
+"""Models on a downloaded backbone: a packaged head, one command, then one file that needs no torch."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def shipped(head: ModelHead, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     return entry
 
 
-def test_a_head_survives_the_way_to_a_file(head: ModelHead) -> None:
+def test_a_head_is_unchanged_after_writing_and_reading(head: ModelHead) -> None:
     again = ModelHead.from_bytes(head.to_bytes(), "copy")
     assert again.info == head.info
     assert again.backbone == "mn01"

@@ -1,4 +1,4 @@
-"""The networks: the paper's shapes, normalization that generalizes, gain that does not matter."""
+"""The networks: the paper's shapes, normalization on other data, independence of gain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models on a pre-trained backbone: their shapes, what moves, and one file that needs no torch."""
+"""Models on a pre-trained backbone: shapes, trained weights, and one file that needs no torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Old bytes from new ones, whatever lies between them."""
+"""Deltas that restore the old bytes of a file from the new ones."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_moved_audio_is_not_stored(folder: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_checksums_all_over_a_file_cost_little(folder: Path) -> None:
-    """An Ogg file whose pages were numbered anew: 8 bytes in 4,400 differ."""
+    """An Ogg file whose pages were renumbered: 8 bytes in 4,400 differ."""
     random = np.random.default_rng(0)
     pages = [random.bytes(4400) for _ in range(200)]
     old = b"".join(random.bytes(8) + page for page in pages)

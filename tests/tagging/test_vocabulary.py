@@ -1,4 +1,4 @@
-"""From answers to one's own words."""
+"""From predictions to a user's own genre names."""
 
 from __future__ import annotations
 

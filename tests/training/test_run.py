@@ -231,7 +231,7 @@ def test_segment_random_never_trains_on_the_test_segments(
 
 
 def test_a_resumed_run_keeps_its_split(little_music: Path, tmp_path: Path) -> None:
-    """A file that became unreadable would move others between the parts."""
+    """A file that became unreadable would change the parts of other files."""
     music = tmp_path / "music"
     shutil.copytree(little_music, music)
     arguments = [
@@ -263,7 +263,7 @@ def test_without_torch_training_says_what_to_install(little_music: Path, tmp_pat
 
 
 def test_a_full_disk_while_checkpointing_is_an_error(little_music: Path, tmp_path: Path) -> None:
-    """A limit on the size of files stands in for a disk that fills."""
+    """A limit on the size of files simulates a full disk."""
     arguments = " ".join(f"--set {override}" for override in LITTLE)
     command = (
         f"ulimit -f 200; exec {sys.executable} -m genrescope train '{little_music}' --run-dir run {arguments}"

@@ -20,7 +20,7 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Server(ThreadingHTTPServer):
-    """A server of one file that can misbehave, and counts requests."""
+    """A server of one file that can fail in several ways, and counts requests."""
 
     daemon_threads = True
 

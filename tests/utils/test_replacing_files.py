@@ -1,4 +1,4 @@
-"""Files are safe while their tags change: kills, full disks, other programs, links, owners, times."""
+"""Files stay intact while their tags change: kills, full disks, other programs, links, owners, times."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_a_change_is_journalled_before_it_happens(flac: Path) -> None:
 
 @contextmanager
 def largest_file(size: int) -> Iterator[None]:
-    """Let no file grow beyond ``size``, as on a disk with that much room."""
+    """Let no file grow beyond ``size``, as on a disk with that much free space."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -173,11 +173,11 @@ def test_a_full_disk_leaves_the_old_file(song: Path) -> None:
     content = song.read_bytes()
     change = tags.write_genres(song, [*GENRES, "more" * 1000])
     changed = song.read_bytes()
-    for room in (0, len(content) // 2, len(content), len(changed) - 1):
+    for free in (0, len(content) // 2, len(content), len(changed) - 1):
         song.write_bytes(content)
-        with largest_file(room), pytest.raises(GenrescopeError) as caught:
+        with largest_file(free), pytest.raises(GenrescopeError) as caught:
             tags.write_genres(song, change.after)
-        assert caught.value.code == "write_failed", room
+        assert caught.value.code == "write_failed", free
         assert song.read_bytes() == content
     song.write_bytes(changed)
     with largest_file(len(content) - 1), pytest.raises(GenrescopeError):

@@ -48,7 +48,7 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def client(little_model: Path) -> Iterator[TestClient]:
-    """Return a client of a server with two models, the shipped one first."""
+    """Return a client of a server with two models, the packaged one first."""
     settings = Settings(("default", str(little_model)), max_upload_mb=1, max_audio_seconds=20, **UNLIMITED)
     with TestClient(create_app(settings)) as client:
         yield client

@@ -20,7 +20,7 @@ Job = dict[str, Any]
 
 
 def do(pool: WorkerPool, jobs: Iterable[Job]) -> list[tuple[Job, Future[Job]]]:
-    """Hand in jobs as there is room; return them with their finished futures."""
+    """Submit jobs as the queue allows; return them with their finished futures."""
     pairs = []
     for job in jobs:
         while pool.full:
@@ -83,7 +83,7 @@ def test_a_worker_that_died_between_jobs_fails_no_job() -> None:
 
 @pytest.mark.parametrize("number", [9, 15])
 def test_a_worker_that_died_before_it_read_its_job_fails_no_job(number: int) -> None:
-    """A kill that arrives while the job is on its way: another worker does the job."""
+    """The worker is killed while the job is sent to it: another worker does the job."""
     with WorkerPool(WorkerSpec(odd_jobs), 1) as pool:
         pids = []
         for n in range(12):

@@ -146,7 +146,7 @@ def test_code_of_a_repository_is_not_run(transformers: Any, tmp_path: Path) -> N
     assert not (tmp_path / "ran").exists()
 
 
-def test_an_empty_folder_is_told(transformers: Any, tmp_path: Path) -> None:
+def test_an_empty_folder_is_an_error(transformers: Any, tmp_path: Path) -> None:
     with pytest.raises(ModelError) as caught:
         backbones.load_backbone(f"hub:{tmp_path}")
     assert caught.value.code == "model_not_found"

@@ -33,7 +33,7 @@ MILLIONS = {
     "mn30": "39.09",
     "mn40": "68.43",
 }
-# Bytes of the published files, as a public survey lists them; mn40's are those of its twin, trained longer.
+# Bytes of the published files, as a public survey lists them; mn40's are those of its longer trained variant.
 FILE_BYTES = {
     "mn01": 612_421,
     "mn02": 1_432_101,

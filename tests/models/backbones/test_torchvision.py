@@ -1,4 +1,4 @@
-"""Spectrograms as pictures, and the networks that look at them; with random weights."""
+"""Spectrograms as images, and networks for images on them; with random weights."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def random_weights(network: nn.Module) -> dict[str, Tensor]:
 
 
 def saved_as_torchvision_does(network: nn.Module, path: Path) -> Path:
-    """Save random weights under torchvision's names, with a dense layer that the backbone has no use for."""
+    """Save random weights under torchvision's names, with a dense layer that the backbone does not use."""
     state = {name.removeprefix("trunk."): value for name, value in random_weights(network).items()}
     torch.save({**state, "classifier.0.weight": torch.zeros(2, 2), "fc.bias": torch.zeros(2)}, path)
     return path
