@@ -93,7 +93,7 @@ def _crackle(samples: Samples) -> Samples:
 
 
 def hiphop() -> Score:
-    """Play a boom-bap beat at 90 a minute: swung sixteenths, a deep bass, chords sampled from a worn record."""
+    """Play a boom-bap beat at 90 a minute: swung sixteenths, a deep bass, chords sampled from vinyl."""
     score = Score(90, 8, swing=0.58, unit=0.5, loudness=-13.5, reverb=0.6, master=air, seed=10)
     kit = score.part(gain=-1, wet=-20, chain=lambda x: 0.8 * drive(x, 4))
     hats = score.part(gain=-3, pan=0.2)

@@ -19,7 +19,7 @@ def drive(samples: Samples, gain_db: float, bias: float = 0.1) -> Samples:
 
 
 def cabinet(samples: Samples, top: float = 4800.0) -> Samples:
-    """Filter as a guitar loudspeaker does: a peak near 130 Hz, falling above 1 kHz, little above ``top`` Hz."""
+    """Filter like a guitar loudspeaker: a peak near 130 Hz, falling above 1 kHz, little above ``top`` Hz."""
     shaped = bell(highpass(samples, 75.0), 130.0, 5.0, 0.7)
     sloped = lowpass(shaped, 1000.0, 1) + 0.25 * shaped
     return lowpass(bell(sloped, 2800.0, 2.0), top, 3)

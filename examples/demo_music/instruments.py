@@ -226,7 +226,7 @@ def synth(
 
 
 def sub_bass(pitch: float, seconds: float, take: int = 0) -> Samples:
-    """Play a sine an octave or so below the music, and a little of its third partial for small loudspeakers."""
+    """Play a sine an octave or so below the music, with some third partial for small loudspeakers."""
     shape = envelope(seconds, 0.008, 0.06)
     length = len(shape) / RATE
     phase = 2.0 * np.pi * turns(hertz(pitch), length)

@@ -118,13 +118,13 @@ def test_detected_damage_is_flagged(name: str, swells: dict[str, Path]) -> None:
 
 def damaged(data: bytes, generator: np.random.Generator) -> bytes:
     """Damage the header, or all of it, or remove bytes in the middle."""
-    reach = int(generator.choice([300, len(data)]))
-    spoilt = bytearray(data)
-    for place in generator.integers(0, reach, size=8):
-        spoilt[place] = int(generator.integers(256))
+    limit = int(generator.choice([300, len(data)]))
+    changed = bytearray(data)
+    for place in generator.integers(0, limit, size=8):
+        changed[place] = int(generator.integers(256))
     if generator.random() < 0.3:
-        del spoilt[reach // 2 : reach // 2 + int(generator.integers(5000))]
-    return bytes(spoilt)
+        del changed[limit // 2 : limit // 2 + int(generator.integers(5000))]
+    return bytes(changed)
 
 
 # A header may send libsndfile to a place before the file; soundfile then reports the refused seek aside.
@@ -199,7 +199,7 @@ def test_mono_is_the_mean_of_six_channels(tmp_path: Path, kind: str) -> None:
 
 
 def test_eight_planar_channels(tmp_path: Path) -> None:
-    # PyAV 18 takes what lies in memory behind the eighth plane for a ninth.
+    # PyAV 18 reads memory behind the eighth plane as a ninth one.
     samples = tone(4, 48_000, hertz=80, channels=8)  # low enough for the eighth, which takes the bass only
     encode(tmp_path / "a", samples, 48_000, codec="aac", container="ipod")
     for start in (0, 2):

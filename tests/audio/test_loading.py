@@ -35,7 +35,7 @@ def code_of(source: audio.Source, **options: object) -> str:
     return caught.value.code
 
 
-# Physical truths
+# Known signals
 
 
 @pytest.mark.parametrize("target", [8000, 16_000, 22_050, 32_000, 44_100, 48_000])
@@ -270,7 +270,7 @@ def test_invalid_requests(options: dict[str, float]) -> None:
     assert code_of(b"RIFF", **options) == "invalid_argument"
 
 
-# Many files, first facts, cold start
+# Many files, info, import time
 
 
 def test_probe(tmp_path: Path) -> None:

@@ -213,7 +213,7 @@ def test_labels_in_two_unicode_spellings_are_one(tmp_path: Path) -> None:
         ("path,label", "dataset_empty", "no rows"),
         ("path,label\na.wav,pop\nb.wav", "dataset_invalid", "line 3: 1 fields under 2 columns"),
         ("path,label\na.wav,pop\n\nb.wav, ", "dataset_invalid", "line 4: label is empty"),
-        ("path,label\na.wav,pop\na.wav,rock", "dataset_invalid", "line 3: 'a.wav' stands already on line 2"),
+        ("path,label\na.wav,pop\na.wav,rock", "dataset_invalid", "line 3: 'a.wav' is already on line 2"),
         ("path,label,label\na.wav,pop,x", "dataset_invalid", "twice"),
         ('path,label\n"a.wav,pop', "dataset_invalid", "line 2"),
         ("path,label\ngone.wav,pop\nlost.wav,rock", "dataset_empty", "no such file"),

@@ -135,11 +135,11 @@ def test_segments_as_in_the_paper() -> None:
     found = split_dataset(tracks, "segment-random", seed=0, segments_per_track=6, test_fraction=0.2)
     assert (found.unit, len(found.test), len(found.unit_tracks)) == ("segment", 1200, 6000)
     assert (len(found.train), len(found.validation)) == (4200, 600)
-    # Drawn over segments, genres come out uneven, and nearly every test segment has a sibling in training.
+    # Drawn over segments, genres are uneven, and nearly every test segment has its track in training too.
     support = np.bincount(found.unit_tracks[found.test] // 100)
     assert support.min() < 115 < 125 < support.max()
-    siblings = np.isin(found.unit_tracks[found.test], found.unit_tracks[found.train])
-    assert siblings.mean() > 0.99
+    shared = np.isin(found.unit_tracks[found.test], found.unit_tracks[found.train])
+    assert shared.mean() > 0.99
 
 
 def test_segments_are_numbered_within_their_tracks() -> None:

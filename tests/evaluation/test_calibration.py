@@ -327,7 +327,7 @@ def test_a_calibration_report_has_a_hundred_points_and_both_thresholds() -> None
     assert CalibrationReport.from_json(asdict(bare)) == bare
 
 
-# Refusals
+# Errors
 
 
 @pytest.mark.parametrize(

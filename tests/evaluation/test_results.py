@@ -54,7 +54,7 @@ def only(level: LevelResult | None) -> LevelResult:
     return level
 
 
-# Truths
+# Known values
 
 
 def test_perfect_predictions_score_one_with_no_uncertainty() -> None:
@@ -223,7 +223,7 @@ def test_groups_add_up_to_the_whole(pairs: list[tuple[int, int]], groups: int) -
     assert 0 <= interval.low <= interval.high <= 1
 
 
-# Records
+# Serialization
 
 
 def test_an_evaluation_survives_json() -> None:
@@ -250,7 +250,7 @@ def test_the_same_seed_gives_the_same_interval() -> None:
     assert evaluated(scores, truth, seed=1) != evaluated(scores, truth, seed=2)
 
 
-# Refusals
+# Errors
 
 
 @pytest.mark.parametrize(

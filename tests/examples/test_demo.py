@@ -61,7 +61,7 @@ def cents(measured: float, wanted: float) -> float:
     return 1200.0 * float(np.log2(measured / wanted))
 
 
-# Truth: pitch, time, level.
+# Pitch, time, level.
 
 
 @pytest.mark.parametrize("pitch", [28, 33, 40, 45, 52, 57, 61, 64, 69, 74, 79, 84])

@@ -156,8 +156,8 @@ def test_the_default_fits_its_bounds() -> None:
 
 def test_a_packaged_model_with_another_checksum_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     genuine = models.list_models()
-    forged = {name: replace(shipped, sha256="0" * 64) for name, shipped in genuine.items()}
-    monkeypatch.setattr(models, "list_models", lambda: forged)
+    changed = {name: replace(shipped, sha256="0" * 64) for name, shipped in genuine.items()}
+    monkeypatch.setattr(models, "list_models", lambda: changed)
     with pytest.raises(ModelError) as caught:
         models.load_model("default")
     assert caught.value.code == "model_corrupt"

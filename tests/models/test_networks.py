@@ -40,7 +40,7 @@ def test_every_family_scores_segments_one_by_one_as_in_a_batch(name: str) -> Non
     network = networks.build_network(
         name, features=40 if sequence else BANDS, frames=FRAMES, classes=7, dropout=0.5
     ).eval()
-    # In float64, so that the tolerance speaks of the network and not of the processor's rounding.
+    # In float64, so that the tolerance concerns the network and not the rounding of the processor.
     network, batch = network.double(), (torch.randn(4, FRAMES, 40) if sequence else spectrograms(4)).double()
     with torch.no_grad():
         together, alone = network(batch), torch.cat([network(item[None]) for item in batch])

@@ -1,4 +1,4 @@
-"""Training: a run is repeatable, survives a kill, and refuses what makes no sense."""
+"""Training: a run is repeatable, survives a kill, and refuses invalid settings."""
 
 from __future__ import annotations
 

@@ -286,7 +286,7 @@ def _assign(counts: Float64Array, shares: Float64Array, generator: np.random.Gen
 def _genres(tracks: Sequence[Track]) -> tuple[list[str], IntArray]:
     """Return the genres, and each track's as a number; refuse what no protocol can split."""
     if not tracks:
-        raise DataError("dataset_empty", "there are no tracks to split", "check what the data set holds")
+        raise DataError("dataset_empty", "there are no tracks to split", "check the contents of the data set")
     named = [track.label for track in tracks]
     found, labels, counts = np.unique(named, return_inverse=True, return_counts=True)
     names: list[str] = found.tolist()
