@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+import hypothesis
 import pytest
 import soundfile
 
@@ -15,6 +16,10 @@ from genrescope.training import run as train
 from helpers.small_data import GENRES, RATE, drone, hiss
 
 SHARED = Path(os.environ.get("GENRESCOPE_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+
+# No test may depend on the load of the machine.
+hypothesis.settings.register_profile("genrescope", deadline=None)
+hypothesis.settings.load_profile("genrescope")
 
 
 @pytest.fixture(scope="session")

@@ -144,8 +144,8 @@ def test_byte_identical_files_share_a_group_and_so_do_their_groups(tmp_path: Pat
     for name, content in {
         "pop/Anna/1.wav": "same",
         "pop/Bert/2.wav": "same",
-        "pop/Bert/3.wav": "same",
-        "rock/Carl/4.wav": "same",
+        "pop/Bert/3.wav": "duplicate",
+        "rock/Carl/4.wav": "duplicate",
         "rock/Dora/5.wav": "solo",
     }.items():
         write(tmp_path / name, content)

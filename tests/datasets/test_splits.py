@@ -238,7 +238,7 @@ def test_leaky_protocols_are_marked() -> None:
         ([*many(2, 4), track(0, "jazz")], "track-random", "dataset_too_small", "only one track is 'jazz'"),
         (many(2, 20, 3), "artist-grouped", "dataset_too_small", "artists, fewer than 5 folds"),
         (many(2, 20, 1), "artist-grouped", "dataset_too_small", "1 artists"),
-        (many(), "fault-filtered", "dataset_too_small", "200 tracks are not of it: '0/0'"),
+        (many(), "fault-filtered", "dataset_too_small", "200 tracks are not in it: '0/0'"),
         (gtzan_tracks()[:110], "fault-filtered", "dataset_too_small", "without 'classical'"),
     ],
 )
