@@ -101,6 +101,11 @@ def parameters(node: Function) -> list[str]:
     return [name for name in names if name not in ("self", "cls") and not name.startswith("_")]
 
 
+def is_option(argument: ast.arg) -> bool:
+    annotation = argument.annotation
+    return isinstance(annotation, ast.Subscript) and called(annotation.value) == "Annotated"
+
+
 def raises(node: Function) -> bool:
     """Whether a function raises an error of this package itself, written out or made by a helper."""
     return any(
@@ -148,7 +153,7 @@ def has_description(item: ast.AnnAssign, lines: list[str]) -> bool:
 
 def is_exempt(node: Function, owner: ast.ClassDef | None) -> bool:
     """Whether the parameters of a function are documented where this check does not look."""
-    if {called(decorator) for decorator in node.decorator_list} & {"overload", "command", "callback"}:
+    if {called(decorator) for decorator in node.decorator_list} & {"overload"}:
         return True
     if owner is None:
         return False
@@ -165,7 +170,8 @@ def all_bases(node: ast.ClassDef) -> Iterator[ast.expr]:
     """Yield the bases of a class, and theirs, as far as they are classes of this package."""
     for base in node.bases:
         yield base
-        if called(base) in classes():
+        # A class may have the name of its base in another library.
+        if called(base) in classes() and called(base) != node.name:
             yield from all_bases(classes()[called(base)])
 
 

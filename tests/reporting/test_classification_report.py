@@ -195,7 +195,7 @@ def test_rows_of_another_kind_are_refused() -> None:
 @pytest.mark.parametrize(
     ("seconds", "written"), [(0, "0:00"), (59.6, "1:00"), (75, "1:15"), (36610, "10:10:10")]
 )
-def test_times_are_written_as_clocks(seconds: float, written: str) -> None:
+def test_times_are_formatted_as_minutes_and_seconds(seconds: float, written: str) -> None:
     assert format_clock(seconds) == written
 
 

@@ -174,6 +174,7 @@ def evaluate_model(
         # As `Classifier` computes features, so that the scores are those that a user of the model gets.
         per_segment=True,
     )
+    # The key of the file format for the tracks that training or selection has seen.
     # A model file holds digests of the ids of its training tracks. Other data sets may name the same
     # recording otherwise, so that no overlap found is no proof that there is none.
     trained = set(info.provenance.get("heard", ()))
@@ -208,7 +209,7 @@ def _cautions(protocol: str, tested: Sequence[Track]) -> list[str]:
     published = sum(part == "test" for part in parts.values())
     if protocol == "fault-filtered" and len(tested) < published:
         cautions.append(
-            f"{len(tested)} of the {published} published test tracks are here: another test than the full one"
+            f"{len(tested)} of the {published} published test tracks are here: not the full test part"
         )
     if protocol == "artist-grouped" and len({track.group for track in tested}) == len(tested) > 1:
         cautions.append(
