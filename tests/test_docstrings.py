@@ -153,7 +153,7 @@ def has_description(item: ast.AnnAssign, lines: list[str]) -> bool:
 
 def is_exempt(node: Function, owner: ast.ClassDef | None) -> bool:
     """Whether the parameters of a function are documented where this check does not look."""
-    if {called(decorator) for decorator in node.decorator_list} & {"overload"}:
+    if {called(decorator) for decorator in node.decorator_list} & {"overload", "command", "callback"}:
         return True
     if owner is None:
         return False
