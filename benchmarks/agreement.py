@@ -32,7 +32,7 @@ def tops_of_pictures(model: models.Model, tracks: list[Track]) -> list[str]:
 
 def main() -> None:
     folder, name = Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "default"
-    classifier = Classifier.load(name)
+    classifier = Classifier.from_pretrained(name)
     sides = gtzan.load_index().fault_filtered
     sounds = {
         track.id: track

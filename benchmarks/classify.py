@@ -83,7 +83,7 @@ def main() -> None:
     samples = music()
     if len(sys.argv) > 1:
         samples = audio.load_audio(Path(sys.argv[1]), sample_rate=44100).samples[: SECONDS * 44100]
-    classifier = Classifier.load(sys.argv[2] if len(sys.argv) > 2 else "default")
+    classifier = Classifier.from_pretrained(sys.argv[2] if len(sys.argv) > 2 else "default")
     print(f"{classifier.model.name}, {len(samples) / 44100:.0f} s, one thread, medians of {RUNS}")
     for name, chosen in FORMATS.items():
         content = encoded(samples, *chosen)

@@ -25,11 +25,11 @@ SONGS = ("ABABCB", "AABABCBB", "ABCABCDB", "AABBAABBCCBB", "ABABAB")
 
 def scored(data: Path) -> dict[tuple[str, str], list[FloatArray]]:
     """Return the segments' scores of the clips of each genre."""
-    classifier = Classifier.load()
+    classifier = Classifier.from_pretrained()
     clips = defaultdict(list)
     for name in ("gtzan", "emotify"):
         for track in datasets.load_dataset(data / name, kind="audio").tracks:
-            clips[name, track.label].append(classifier.timeline(track.path).scores[:3])
+            clips[name, track.label].append(classifier.predict(track.path, timeline=True).timeline.scores[:3])
     return clips
 
 

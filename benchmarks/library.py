@@ -153,7 +153,7 @@ def through_librosa(path: Path) -> None:
 
 def compare(paths: list[Path]) -> dict[str, dict[Path, float]]:
     """Return CPU seconds by way and file, and print how far the excerpts agree."""
-    classifier = Classifier.load()
+    classifier = Classifier.from_pretrained()
     times: dict[str, dict[Path, float]] = defaultdict(dict)
     agreed, windows, pieces = 0, 0, 0
     for path in paths:

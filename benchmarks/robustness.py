@@ -75,7 +75,7 @@ CHANGES: dict[str, Callable[[Audio], bytes]] = {
 
 def main() -> None:
     folder, name = Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "default"
-    classifier, sides = Classifier.load(name), gtzan.load_index().fault_filtered
+    classifier, sides = Classifier.from_pretrained(name), gtzan.load_index().fault_filtered
     tracks = [track for track in datasets.load_gtzan(folder).tracks if sides.get(track.id) == "test"]
     truth = np.array([track.label for track in tracks])
     plain = np.array([classifier.predict(track.path).genre for track in tracks])

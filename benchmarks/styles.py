@@ -59,7 +59,7 @@ def precision(teacher: backbones.Backbone, tracks: Sequence[Track], answers: Seq
 
 def main() -> None:
     shared, name = Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "default"
-    classifier = Classifier.load(name)
+    classifier = Classifier.from_pretrained(name)
     weights = shared / "weights" / "efficientat" / "mn04_as_mAP_432.pt"
     teacher = backbones.load_backbone("mn04", weights=weights)
     tracks = datasets.load_dataset(shared / "data" / "emotify").tracks

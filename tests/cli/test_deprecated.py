@@ -11,8 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from genrescope.cli import deprecated
-from genrescope.cli.main import app
+from genrescope.cli import app, deprecated
 
 runner = CliRunner()
 

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol, cast
 import pytest
 import typer
 
-from genrescope.cli.main import app
+from genrescope.cli import app
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])

@@ -44,7 +44,7 @@ def test_a_clear_lead_is_enough_and_a_narrow_one_is_not() -> None:
 
 @pytest.fixture(scope="module")
 def classifier(little_model: Path) -> Classifier:
-    return Classifier.load(little_model)
+    return Classifier.from_pretrained(little_model)
 
 
 @pytest.mark.parametrize("kind", ["ogg", "mp3", "m4a", "opus", "flac"])

@@ -58,18 +58,19 @@ def classify(
     from genrescope import utils
     from genrescope.audio import find_audio
     from genrescope.cli import output
-    from genrescope.inference import Classifier, predict_many
+    from genrescope.inference import Classifier
 
     if report is not None:
         utils.check_output(report, ".html", ".htm")
     files = find_audio(paths)
-    classifier = Classifier.load(model, threshold=threshold)
+    classifier = Classifier.from_pretrained(model, threshold=threshold)
     format = format or (Format.table if sys.stdout.isatty() else Format.jsonl)
-    options = {"timeline": timeline or report is not None, "strict": strict, "excerpts": excerpts}
-    rows = predict_many(classifier, files, **options)
+    predictions = classifier.predict_many(
+        files, timeline=timeline or report is not None, strict=strict, excerpts=excerpts
+    )
     if format is Format.table:
-        rows = output.with_progress(rows, len(files), Console(stderr=True))
-    results = output.ResultCollector(rows, timelines=timeline, keep=report is not None)
+        predictions = output.with_progress(predictions, len(files), Console(stderr=True))
+    results = output.ResultCollector(predictions, timelines=timeline, keep=report is not None)
     if format is Format.table:
         output.render_table(results, Console())
     elif format is Format.csv:

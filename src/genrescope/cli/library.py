@@ -160,13 +160,13 @@ def list_entries(
             failed=failed or None,
             missing=missing,
         )
-        rows = (entry.to_dict() for entry in islice(found, limit))
+        entries = islice(found, limit)
         if (
             format or (OutputFormat.table if sys.stdout.isatty() else OutputFormat.jsonl)
         ) is OutputFormat.table:
-            output.render_table(rows, Console())
+            output.render_table(entries, Console())
         else:
-            output.render_jsonl(rows, sys.stdout)
+            output.render_jsonl(entries, sys.stdout)
 
 
 @app.command()

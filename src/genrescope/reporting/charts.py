@@ -5,17 +5,14 @@ The templates show the same data as tables, which remain where JavaScript is off
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from genrescope.reporting.formatting import format_clock
 from genrescope.reporting.theme import SERIES, series_variable
-from genrescope.types import Timeline
-
-Float64Array = npt.NDArray[np.float64]
+from genrescope.types import Float64Array, Timeline
 
 OTHER = "other"
 MAX_BARS = 10
@@ -164,7 +161,11 @@ def area_chart(chart_id: str, timeline: Timeline, colors: Mapping[str, str]) -> 
         Layer(name, shades[name], float(shares[:, place].mean()), values[:, place])
         for place, name in enumerate(names)
     )
-    return AreaChart(chart_id, times, layers, axis_ticks(begin, end), tuple(_leading_genres(timeline)))
+    spans = tuple(
+        (f"{format_clock(span.start)} to {format_clock(span.end)}", span.genre)
+        for span in timeline.leading_spans(overlapping=False)
+    )
+    return AreaChart(chart_id, times, layers, axis_ticks(begin, end), spans)
 
 
 def genre_colors(scores: Sequence[Mapping[str, float]]) -> dict[str, str]:
@@ -230,13 +231,3 @@ def _average_neighbors(times: Float64Array, shares: Float64Array) -> tuple[Float
     fewer = np.add.reduceat(times, edges) / sizes
     means = np.add.reduceat(shares, edges, axis=0) / sizes[:, None]
     return np.concatenate([[0], fewer, [1]]), np.vstack([means[:1], means, means[-1:]])
-
-
-def _leading_genres(timeline: Timeline) -> Iterator[tuple[str, str]]:
-    """Yield which genre has the highest score from when to when."""
-    leaders = timeline.scores.argmax(1)
-    changes = [0, *(np.flatnonzero(np.diff(leaders)) + 1).tolist()]
-    ends = [*timeline.starts[changes[1:]], timeline.ends[-1]]
-    for place, end in zip(changes, ends, strict=True):
-        span = f"{format_clock(timeline.starts[place])} to {format_clock(end)}"
-        yield span, timeline.classes[leaders[place]]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from genrescope.evaluation import Interval
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    # For annotations only: the command line formats lengths, and would wait for the package to load.
+    from genrescope.evaluation import Interval
 
 MISSING = "–"
 

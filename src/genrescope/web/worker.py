@@ -54,14 +54,14 @@ def create_handler(models: dict[str, str]) -> Callable[[dict[str, Any]], dict[st
     Parameters
     ----------
     models : dict
-        From name to what `Classifier.load` takes.
+        From name to what `Classifier.from_pretrained` takes.
 
     Returns
     -------
     callable
         Takes a `ClassifyJob` as a dict, returns the row of the prediction.
     """
-    classifiers = {name: Classifier.load(model) for name, model in models.items()}
+    classifiers = {name: Classifier.from_pretrained(model) for name, model in models.items()}
     # Loaded here, before the worker's memory limit is set for its first job, of which they are no part.
     audio.import_decoders()
 
@@ -85,7 +85,7 @@ class ClassifyWorkers:
     Parameters
     ----------
     models : dict
-        From name to what `Classifier.load` takes.
+        From name to what `Classifier.from_pretrained` takes.
     workers : int
         Number of worker processes.
     capacity : int
