@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+# `genrescope.models.DEFAULT`, which ``--help`` does not load that package for; a test compares the two.
 DEFAULT_MODEL = "default"
 
 
@@ -21,18 +22,21 @@ class Format(StrEnum):
 
 
 def classify(
-    paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH...", help="Audio files, or folders to search.")
-    ],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Audio files, or folders to search.")],
     model: Annotated[
         str, typer.Option("--model", "-m", help="A name from 'genrescope models list', or a .onnx file.")
     ] = DEFAULT_MODEL,
     format: Annotated[
         Format | None, typer.Option("--format", "-f", help="Default: table on a terminal, jsonl otherwise.")
     ] = None,
-    timeline: Annotated[bool, typer.Option("--timeline", help="Add the scores of each segment.")] = False,
+    timeline: Annotated[
+        bool,
+        typer.Option(
+            "--timeline", help="Add the scores of each segment; in a table, which genre leads when."
+        ),
+    ] = False,
     report: Annotated[
-        Path | None, typer.Option(help="Also write a page with all results to this .html file.")
+        Path | None, typer.Option(help="Also write an HTML page with all results and charts to this file.")
     ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse truncated files instead of flagging them.")
@@ -46,7 +50,9 @@ def classify(
     ] = False,
     threshold: Annotated[
         float | None,
-        typer.Option(help="Below this score an answer is uncertain. Default: the model's own threshold."),
+        typer.Option(
+            min=0, max=1, help="Below this score a result is uncertain. Default: the model's own threshold."
+        ),
     ] = None,
 ) -> None:
     """Name the genre and the styles of audio files.
@@ -88,13 +94,16 @@ def classify(
 
 
 def plot_features(
-    file: Annotated[Path, typer.Argument(help="An audio file.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An audio file.")],
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="An .svg file. Default: NAME.features.svg, in this folder."),
     ] = None,
 ) -> None:
-    """Plot the features of a file over time."""
+    """Plot the features of a file over time.
+
+    Waveform, mel spectrogram and spectral features of its first ten minutes.
+    """
     from genrescope import reporting, utils
 
     target = output or Path(f"{file.stem}.features.svg")
