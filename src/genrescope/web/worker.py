@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from genrescope import audio
-from genrescope.errors import GenrescopeError
+from genrescope.errors import WorkerError
 from genrescope.inference import Classifier
 from genrescope.workers import WorkerPool, WorkerSpec
 
@@ -118,11 +118,11 @@ class ClassifyWorkers:
 
         Raises
         ------
-        GenrescopeError
+        WorkerError
             ``overloaded``: all slots are taken.
         """
         if self.in_flight >= self.capacity:
-            raise GenrescopeError(
+            raise WorkerError(
                 "overloaded", "all workers are busy and the queue is full", "try again in a moment"
             )
         self.in_flight += 1
