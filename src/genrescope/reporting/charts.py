@@ -14,9 +14,11 @@ from genrescope.reporting.formatting import format_clock
 from genrescope.reporting.theme import SERIES, series_variable
 from genrescope.types import Float64Array, Timeline
 
+# The layer of all genres beyond the number of colors.
 OTHER = "other"
 MAX_BARS = 10
 MAX_SPANS = 40
+# A chart is about as many pixels wide; more points would only make the page larger.
 MAX_POINTS = 400
 _MAX_TICKS = 6
 _TICK_SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800)
@@ -29,6 +31,7 @@ class Bar:
     Attributes
     ----------
     name : str
+        What the value is of, such as a genre.
     share : float
         Its length, from 0 to 1 of the full width.
     text : str
@@ -54,6 +57,7 @@ class BarChart:
     label : str
         What the chart shows, for screen readers.
     bars : tuple of Bar
+        From the first row of the table to the last.
     caption : str
         Printed above the table where it is not empty.
     """
@@ -74,7 +78,19 @@ class BarChart:
 
 @dataclass(frozen=True)
 class Layer:
-    """One genre's area: its mean share over the track, and its share at each point, shape (points,)."""
+    """One genre's area.
+
+    Attributes
+    ----------
+    name : str
+        The genre, or `OTHER`.
+    color : str
+        In CSS.
+    share : float
+        Mean share over the track, 0 to 1.
+    values : ndarray, shape (points,), float64
+        Share at each point, 0 to 1.
+    """
 
     name: str
     color: str
