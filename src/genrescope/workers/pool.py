@@ -364,6 +364,7 @@ def _settle(done: Future[Job], line: Job) -> None:
 
 def _received(error: dict[str, str]) -> GenrescopeError:
     """Return the error of a worker's line; the class of an error of the handler's own is not known here."""
+    # The line came from a process that decoded a foreign file: an unknown code is not taken over.
     code = error["code"] if error["code"] in OUTCOMES else "worker_failed"
     kind = WorkerError if code in _WORKER_CODES else GenrescopeError
     return kind(code, error["message"], error["hint"])
