@@ -70,7 +70,7 @@ OUTCOMES: dict[str, Outcome] = {
 }
 
 
-# What can be wrong with one file: the client or the row of that file is told, and other files go on.
+# Errors of one file: they are returned to the client or in the file's row, and other files are processed.
 FILE_CODES = frozenset(
     [code for code in OUTCOMES if code.startswith("audio_")] + ["worker_crashed", "timeout", "memory_limit"]
 )

@@ -60,7 +60,9 @@ def find_command(words: Sequence[str]) -> Command:
         ),
     ],
 )
-def test_old_words_become_new_ones(old: list[str], new: list[str], replaced: list[str]) -> None:
+def test_old_commands_and_options_become_new_ones(
+    old: list[str], new: list[str], replaced: list[str]
+) -> None:
     arguments, notices = deprecated.modernize(old)
     assert arguments == new
     assert [notice.split("'")[1] for notice in notices] == replaced
@@ -82,7 +84,7 @@ def test_old_words_become_new_ones(old: list[str], new: list[str], replaced: lis
         ["nonsense"],
     ],
 )
-def test_other_words_stay(arguments: list[str]) -> None:
+def test_other_arguments_stay(arguments: list[str]) -> None:
     assert deprecated.modernize(arguments) == (arguments, [])
 
 

@@ -84,7 +84,7 @@ def split_commands(line: str) -> Iterator[list[str]]:
 
 
 def problem(words: Sequence[str]) -> str | None:
-    """Say which word or option of a command line does not exist."""
+    """Return which command or option of a command line does not exist."""
     command = cast(Command, typer.main.get_command(app))
     rest = list(words)
     # "library scan|list" names two commands; it is split above, so the first is checked.

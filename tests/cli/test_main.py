@@ -237,7 +237,7 @@ def test_help_lists_the_commands_under_headings() -> None:
     assert done.returncode == 0
 
 
-def test_every_command_stands_under_a_heading() -> None:
+def test_every_command_is_under_a_heading() -> None:
     listed = {line.split()[0] for line in genrescope("--help").stdout.splitlines() if line.startswith("  ")}
     assert {
         name for name, command in typer.main.get_group(app).commands.items() if not command.hidden

@@ -1,4 +1,4 @@
-"""The main road: from a file to ranked genres, the same by every way in."""
+"""Classifier: from a file to ranked genres, the same for paths, bytes and every format."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def song(tmp_path: Path) -> Path:
     return file
 
 
-def test_it_names_what_it_hears(classifier: Classifier, song: Path) -> None:
+def test_it_predicts_the_genre_of_a_file(classifier: Classifier, song: Path) -> None:
     answer = classifier.predict(song)
     assert answer.genre == "drone"
     assert list(answer.scores.values()) == sorted(answer.scores.values(), reverse=True)
@@ -99,7 +99,7 @@ def test_truncated_files_are_flagged_or_refused(classifier: Classifier, song: Pa
 
 
 def test_the_default_is_as_good_as_it_says_on_a_sample_of_the_test_part(gtzan: Path) -> None:
-    """Every sixth published test track, as a picture: within the interval that the model file states."""
+    """Every sixth published test track, as an image: within the interval that the model file states."""
     model = models.load_model()
     sides = gtzan_index().fault_filtered
     tracks = [
@@ -119,13 +119,13 @@ def test_the_default_is_as_good_as_it_says_on_a_sample_of_the_test_part(gtzan: P
     assert np.mean(right) >= info.scores["track_accuracy"]["low"]
 
 
-def test_answers_below_the_score_asked_for_are_unsure(little_model: Path, song: Path) -> None:
+def test_predictions_below_the_threshold_are_uncertain(little_model: Path, song: Path) -> None:
     plain = Classifier.from_pretrained(little_model).predict(song)
     assert plain.threshold is None or not plain.is_uncertain
-    doubting = Classifier.from_pretrained(little_model, threshold=1.0).predict(song)
-    assert doubting.is_uncertain
-    assert doubting.to_dict()["unsure"] is True
-    assert doubting.scores == plain.scores
+    uncertain = Classifier.from_pretrained(little_model, threshold=1.0).predict(song)
+    assert uncertain.is_uncertain
+    assert uncertain.to_dict()["unsure"] is True
+    assert uncertain.scores == plain.scores
     assert not Classifier.from_pretrained(little_model, threshold=0.0).predict(song).is_uncertain
     with pytest.raises(ConfigError, match="threshold"):
         Classifier.from_pretrained(little_model, threshold=1.5)
@@ -141,12 +141,12 @@ def test_the_default_names_styles_beside_the_genre(gtzan: Path) -> None:
     assert listed == {name: chance for name, chance in answer.styles.items() if chance >= 0.1}
 
 
-def test_unknown_models_are_told() -> None:
+def test_unknown_models_are_errors() -> None:
     with pytest.raises(ModelError):
         Classifier.from_pretrained("no such model")
 
 
-def test_the_default_model_hears_real_music(gtzan: Path) -> None:
+def test_the_default_model_classifies_real_music(gtzan: Path) -> None:
     """On the lossless clips: most top genres right, and identical numbers at every call."""
     classifier = Classifier.from_pretrained()
     files = sorted(gtzan.glob("audio/*/*.flac"))

@@ -17,7 +17,7 @@ from helpers.small_data import RATE, drone
 
 @pytest.fixture
 def openings(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """Count what is opened from here on."""
+    """Count how often files and decoders are opened."""
     counts: Counter[str] = Counter()
     for name in ("_open", "inspect_header", "open_decoder"):
         original = getattr(loading, name)
@@ -59,6 +59,6 @@ def test_excerpts_that_fail_do_not_change_the_result(little_model: Path, tmp_pat
     damaged.write_bytes(content[: len(content) // 2])
     classifier = Classifier.from_pretrained(little_model)
     full = classifier.predict(damaged, timeline=True)
-    fallen_back = classifier.predict(damaged, timeline=True, excerpts=True)
-    assert fallen_back == full
+    fallback = classifier.predict(damaged, timeline=True, excerpts=True)
+    assert fallback == full
     assert full.flags == ("truncated",)

@@ -190,7 +190,7 @@ def test_no_rows_give_a_page_too() -> None:
 @pytest.mark.parametrize(
     ("seconds", "written"), [(0, "0:00"), (59.6, "1:00"), (75, "1:15"), (36610, "10:10:10")]
 )
-def test_times_are_written_as_clocks(seconds: float, written: str) -> None:
+def test_times_are_formatted_as_minutes_and_seconds(seconds: float, written: str) -> None:
     assert format_clock(seconds) == written
 
 

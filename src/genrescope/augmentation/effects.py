@@ -1,9 +1,9 @@
-"""What happens to sound on its way to a listener, done to it on purpose: louder, noisier, faster, duller.
+"""Audio effects for data augmentation: gain, noise, filters, dynamics, reverb, speed, pitch and codecs.
 
 Pure functions on float32 mono samples, shape (n,), n > 0, all finite. Where it does not say otherwise, a
-function returns as many samples as it was given, scales with them, and leaves silence silent; peaks may pass
-1. What is random comes from the generator given. An unknown name or a number out of range is a ConfigError,
-``invalid_argument``.
+function returns as many samples as it was given, its output scales with its input, and silence stays silence;
+peaks may exceed 1. Random numbers come from the generator that is given. An unknown name or a number out of
+range is a ConfigError, ``invalid_argument``.
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ _Value = TypeVar("_Value")
 
 # A mean level below this is silence: its reciprocal would leave the range of float32.
 _SILENCE = 1e-30
-# The lowest frequency of colored noise: below it there is nothing to hear, and brown noise has most to give.
+# The lowest frequency of colored noise: what is below it is inaudible, and would dominate brown noise.
 _NOISE_HERTZ = 20.0
 _BUTTERWORTH_ORDER = 6
 _COMPRESSOR_SECONDS, _COMPRESSOR_BLOCKS = 0.01, 7
-# WSOLA: the length of a piece, of the cross-fade at its start, and how far from its aim it may be sought.
+# WSOLA: the length of a block, of the cross-fade at its start, and how far from its nominal position its
+# start is searched for.
 _BODY_SECONDS, _FADE_SECONDS, _SEEK_SECONDS = 0.05, 0.012, 0.015
 _SEEK_RATE = 8000
 
@@ -52,7 +53,7 @@ class EqualizerBand(NamedTuple):
 
 
 class _Coder(NamedTuple):
-    """How FFmpeg is asked for a codec: quickly, in a container that states the encoder's delay."""
+    """Settings of FFmpeg for a codec: a fast encoder, and a container that stores the encoder's delay."""
 
     name: str
     container: str
@@ -259,7 +260,7 @@ def _biquad(band: EqualizerBand, share: float) -> Float64Array:
         up, down = width * root, width / root
         section = np.array([1 + up, -2 * cosine, 1 - up, 1 + down, -2 * cosine, 1 - down])
         return _normalized(section)
-    # A high shelf is a low shelf seen in a mirror: frequencies counted from Nyquist down.
+    # A high shelf is a low shelf with the frequency axis reversed.
     side = _known("kind", band.kind, _SIDES)
     more, less, slant = root + 1, (root - 1) * side * cosine, 2 * math.sqrt(root) * width
     tilt = more * side * cosine
@@ -282,7 +283,7 @@ def _normalized(section: Float64Array) -> Float64Array:
 
 
 def _filter(samples: FloatArray, sections: Float64Array) -> FloatArray:
-    """Apply second-order sections in double precision: low bands are not stable in single."""
+    """Apply second-order sections in double precision: at low frequencies they are unstable in single."""
     filtered: FloatArray = signal.sosfilt(sections, samples).astype(np.float32)
     return filtered
 
@@ -290,9 +291,9 @@ def _filter(samples: FloatArray, sections: Float64Array) -> FloatArray:
 def _splices(
     samples: FloatArray, aims: npt.NDArray[np.floating[Any]], body: int, fade: int, seek: int, step: int
 ) -> IntArray:
-    """Choose where each piece starts: near its aim, where it goes on best from the piece before.
+    """Choose where each block starts: near its nominal position, where it best continues the block before.
 
-    A coarse search on every ``step``-th sample (of block means), then a fine one round what it found.
+    A coarse search over means of ``step`` samples, then a fine one around its result.
     """
     blurred = samples[: len(samples) // step * step].reshape(-1, step).mean(axis=1)
     coarse, fine = _Matcher(blurred), _Matcher(samples)
@@ -306,14 +307,14 @@ def _splices(
 
 
 class _Matcher:
-    """Finds where a stretch of samples is most like another, by normalized correlation."""
+    """Finds the samples that are most similar to given ones, by normalized correlation."""
 
     def __init__(self, samples: FloatArray) -> None:
         self._samples = samples
         self._energy = np.concatenate([[0.0], np.cumsum(np.square(samples, dtype=np.float64))])
 
     def best(self, template: int, size: int, first: int, last: int) -> int:
-        """Return where, from ``first`` to ``last``, it is most like the ``size`` samples at ``template``."""
+        """Return the start in ``first`` to ``last`` most similar to the ``size`` samples at ``template``."""
         size = max(1, size)
         wanted = self._samples[template : template + size]
         products = np.correlate(self._samples[first : last + size], wanted, "valid")
@@ -322,7 +323,7 @@ class _Matcher:
 
 
 def _encoded(samples: FloatArray, rate: int, coder: _Coder, bit_rate: int) -> BytesIO:
-    """Write sound into a compressed file in memory."""
+    """Encode samples as a file in memory."""
     file = BytesIO()
     whole = av.AudioFrame.from_ndarray(samples[None], format="flt", layout="mono")
     whole.sample_rate, whole.pts, whole.time_base = rate, 0, Fraction(1, rate)
@@ -330,8 +331,8 @@ def _encoded(samples: FloatArray, rate: int, coder: _Coder, bit_rate: int) -> By
         stream: Any = container.add_stream(coder.name, rate=rate, layout="mono", options=coder.options)
         stream.bit_rate = bit_rate
         size = stream.codec_context.frame_size or 1024
-        shaper = av.AudioResampler(stream.codec_context.format, "mono", rate, frame_size=size)
-        for frame in [*shaper.resample(whole), *shaper.resample(None), None]:
+        resampler = av.AudioResampler(stream.codec_context.format, "mono", rate, frame_size=size)
+        for frame in [*resampler.resample(whole), *resampler.resample(None), None]:
             container.mux(stream.encode(frame))
     file.seek(0)
     return file
@@ -342,7 +343,7 @@ def _resample(samples: FloatArray, rate: int, wanted: int) -> FloatArray:
 
 
 def _fit(samples: FloatArray, length: int) -> FloatArray:
-    """Cut, or fill up with silence."""
+    """Cut or zero-pad to ``length`` samples."""
     return samples[:length] if len(samples) >= length else np.pad(samples, (0, length - len(samples)))
 
 
@@ -353,7 +354,7 @@ def _at_level(samples: FloatArray, level: float) -> FloatArray:
 
 
 def _rms(samples: FloatArray) -> float:
-    """Return the mean level, in double precision: squares of what is very soft are nothing in single."""
+    """Return the mean level, in double precision: squares of very small samples underflow in single."""
     level = float(np.sqrt(np.square(samples, dtype=np.float64).mean()))
     return level if level > _SILENCE else 0.0
 

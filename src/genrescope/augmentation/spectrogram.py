@@ -1,4 +1,4 @@
-"""Changes to training spectrograms, each drawn from a given generator so that a seed repeats a run."""
+"""Augmentation of spectrograms, drawn from a given generator, so that a seed reproduces a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from genrescope.types import FloatArray
 def spec_augment(
     batch: FloatArray, generator: np.random.Generator, *, masks: int, bands: int, frames: int
 ) -> FloatArray:
-    """Hide random bands and stretches of time (SpecAugment: Park et al., Interspeech 2019).
+    """Mask random bands and intervals of time (SpecAugment: Park et al., Interspeech 2019).
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def spec_augment(
 
 
 def random_eq(batch: FloatArray, generator: np.random.Generator, *, decibels: float) -> FloatArray:
-    """Change what microphones, masterings and codecs change: the balance of the bands, and the noise floor.
+    """Change the balance of the bands and the noise floor, as microphones, mastering and codecs do.
 
     Each item gets a smooth random equalizer, ``decibels`` strong (standard deviation), and noise at a level
     between 90 and 45 dB below its maximum, with a balance of its own.
@@ -46,8 +46,8 @@ def random_eq(batch: FloatArray, generator: np.random.Generator, *, decibels: fl
     batch : ndarray, shape (items, mels, frames), dB
     """
     items, mels, _ = batch.shape
-    place = np.linspace(0, np.pi, mels)
-    curves = np.cos(np.arange(1, 6)[:, None] * place)  # a few slow waves over the bands
+    phase = np.linspace(0, np.pi, mels)
+    curves = np.cos(np.arange(1, 6)[:, None] * phase)  # cosines with few periods over the bands
     equalizers, slopes = decibels * generator.normal(size=(2, items, 5)) @ curves / np.sqrt(2.5)
     loudest = batch.max(axis=(1, 2))
     floor = (loudest - generator.uniform(45, 90, items))[:, None] + slopes
@@ -59,7 +59,7 @@ def random_eq(batch: FloatArray, generator: np.random.Generator, *, decibels: fl
 
 
 def random_lowpass(batch: FloatArray, generator: np.random.Generator, *, share: float) -> FloatArray:
-    """Take the highest bands away from some items, as low sample rates and small bit rates do.
+    """Remove the highest bands of some items, as low sample rates and bit rates do.
 
     Parameters
     ----------
@@ -70,9 +70,9 @@ def random_lowpass(batch: FloatArray, generator: np.random.Generator, *, share: 
     """
     limited = batch.copy()
     mels = batch.shape[1]
-    for place in np.flatnonzero(generator.random(len(batch)) < share):
+    for index in np.flatnonzero(generator.random(len(batch)) < share):
         kept = int(generator.integers(2 * mels // 3, mels))
-        limited[place, kept:] = batch[place].max() - 100
+        limited[index, kept:] = batch[index].max() - 100
     return limited
 
 

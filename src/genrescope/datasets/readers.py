@@ -150,7 +150,7 @@ def _manifest_tracks(path: Path) -> list[Track]:
             raise DataError("dataset_invalid", f"{path}, line {line}: {empty} is empty", "fill it in")
         name = values.get("id") or values["path"]
         if name in lines:
-            message = f"{path}, line {line}: {name!r} stands already on line {lines[name]}"
+            message = f"{path}, line {line}: {name!r} is already on line {lines[name]}"
             raise DataError("dataset_invalid", message, "list every track once, each with its own id")
         lines[name] = line
         file = path.parent / values["path"]

@@ -1,4 +1,4 @@
-"""Tracks into what a model trains on: features of whole tracks, and the windows that its segments are."""
+"""Training data: the features of whole tracks, and the segments of them that a model is trained on."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ class SegmentDataset:
 
     def random_starts(self, tracks: IntArray, generator: np.random.Generator) -> IntArray:
         """Draw a first column for each of ``tracks``, uniformly over where a segment fits."""
-        room = np.array([max(1, self.spectrograms[t].shape[1] - self.width + 1) for t in tracks])
-        drawn: IntArray = (generator.random(len(tracks)) * room).astype(np.int64)
+        positions = np.array([max(1, self.spectrograms[t].shape[1] - self.width + 1) for t in tracks])
+        drawn: IntArray = (generator.random(len(tracks)) * positions).astype(np.int64)
         return drawn
 
     def of_tracks(self, tracks: IntArray) -> IntArray:
@@ -157,12 +157,12 @@ def _joined(tracks: list[Track], layouts: list[Layout], spec: FeatureSpec, secon
 
 
 def _table_rows(tracks: Sequence[Track], spec: FeatureSpec, seconds: float) -> dict[str, Layout]:
-    """Return the rows of feature tables, by track; a row stands for one segment."""
+    """Return the rows of feature tables, by track; a row is one segment."""
     paths = {track.path for track in tracks if track.kind == "table"}
     if paths and spec != features.PAPER_MEANS:
         raise DataError(
             "dataset_invalid",
-            f"{min(paths)}: a table of clip means cannot feed this model",
+            f"{min(paths)}: this model does not take a table of clip means as input",
             "train logistic-regression or svm on it, or give audio (--set data.input=audio)",
         )
     rows: dict[str, Layout] = {}
@@ -186,14 +186,14 @@ def _read(track: Track, spec: FeatureSpec, seconds: float, hop_seconds: float, c
 
 
 def _read_segments(track: Track, spec: FeatureSpec, seconds: float, hop_seconds: float) -> Layout:
-    """Read by the main road, segment by segment: MFCC and chroma depend on where a piece begins and ends."""
+    """Compute features segment by segment, as `Classifier` does: MFCC and chroma depend on the borders."""
     clip = audio.load_audio(track.path, sample_rate=spec.sample_rate)
-    pieces = audio.split(clip, seconds=seconds, hop_seconds=hop_seconds or None)
-    computed = features.extract(pieces.samples, pieces.sample_rate, spec)
+    segments = audio.split(clip, seconds=seconds, hop_seconds=hop_seconds or None)
+    computed = features.extract(segments.samples, segments.sample_rate, spec)
     if spec.kind == "log_mel":
         computed = computed.transpose(0, 2, 1)
     columns = computed.reshape(-1, computed.shape[-1]).T
-    return columns, np.arange(len(pieces)) * (columns.shape[1] // len(pieces)), pieces.weights
+    return columns, np.arange(len(segments)) * (columns.shape[1] // len(segments)), segments.weights
 
 
 def _read_picture(track: Track, spec: FeatureSpec, cache: Path | None) -> FloatArray:
@@ -202,18 +202,18 @@ def _read_picture(track: Track, spec: FeatureSpec, cache: Path | None) -> FloatA
     if track.kind != "spectrogram" or spec.kind != "log_mel":
         raise DataError(
             "dataset_invalid",
-            f"{track.path}: this model is not fed with spectrograms",
+            f"{track.path}: this model does not take spectrograms as input",
             "give audio (--set data.input=audio), or train crnn, parallel or cnn",
         )
     picture = spectrograms.load_spectrogram(track.path)
     if len(picture) != spec.n_mels:
         raise DataError(
             "dataset_invalid",
-            f"{track.path}: {len(picture)} bands, the model is fed with {spec.n_mels}",
+            f"{track.path}: {len(picture)} bands, the input of the model has {spec.n_mels}",
             f"give spectrograms of {spec.n_mels} mel bands",
         )
     if track.path.suffix == ".npy" or spec.hop_length == features.SPECTROGRAM_LOG_MEL.hop_length:
-        return picture  # arrays are taken to have the model's own raster
+        return picture  # arrays are assumed to have the model's hop length
     frames = 1 + spectrograms.SPECTROGRAM_SAMPLES // spec.hop_length
     return spectrograms.interpolate_columns(picture, frames)
 

@@ -143,7 +143,7 @@ def _check_header(path: Path, names: Sequence[str], required: Sequence[str]) -> 
         found = ", ".join(names) or "nothing"
         raise _malformed(path, 1, f"no column {' and no column '.join(missing)}; found {found}")
     if len(set(names)) < len(names):
-        raise _malformed(path, 1, "a column stands there twice")
+        raise _malformed(path, 1, "a column name occurs twice")
 
 
 def _malformed(path: Path, line: int, what: str) -> DataError:

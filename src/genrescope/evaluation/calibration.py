@@ -160,7 +160,7 @@ def fit_temperature(log_scores: npt.ArrayLike, truth: Labels, weights: npt.Array
     checked_lengths(log_scores=points, truth=true)
     shares = checked_weights(weights, len(true))
     if not shares.any():
-        raise empty("weights: all rows weigh nothing")
+        raise empty("weights: all are zero")
 
     def loss(temperature: float) -> float:
         return -float(np.average(_log_likelihood(points / temperature, true), weights=shares))
@@ -204,7 +204,7 @@ def fit_segment_temperature(
     seconds = checked_weights(weights, len(owners))
     weighted = seconds > 0
     if not weighted.any():
-        raise empty("weights: all segments weigh nothing")
+        raise empty("weights: all are zero")
     points, true, seconds = points[weighted], true[owners[weighted]], seconds[weighted]
     places = np.unique(owners[weighted], return_inverse=True)[1]
 

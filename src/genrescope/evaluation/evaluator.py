@@ -171,6 +171,7 @@ def evaluate_model(
         on_failure=lambda track, failure: unreadable.append(f"left out {track.id}: {failure.message}"),
         per_segment=True,
     )
+    # The key of the file format for the tracks that training or selection has seen.
     trained = set(info.provenance.get("heard", ()))
     overlap = sum(track_digest(track.id) in trained for track in examples.tracks)
     protocol_note = (
@@ -203,7 +204,7 @@ def _cautions(protocol: str, tested: Sequence[Track]) -> list[str]:
     published = sum(part == "test" for part in parts.values())
     if protocol == "fault-filtered" and len(tested) < published:
         cautions.append(
-            f"{len(tested)} of the {published} published test tracks are here: another test than the full one"
+            f"{len(tested)} of the {published} published test tracks are here: not the full test part"
         )
     if protocol == "artist-grouped" and len({track.group for track in tested}) == len(tested) > 1:
         cautions.append(

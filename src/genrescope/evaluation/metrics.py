@@ -1,4 +1,4 @@
-"""Measures of a classifier, and their intervals: pure functions of labels, scores and counts.
+"""Metrics of a classifier, and their intervals: pure functions of labels, scores and counts.
 
 Every function validates what it is given, then computes. Labels are indexes into ``classes``. The
 functions of a confusion matrix also take a stack of them, shape (..., classes, classes), which is what
@@ -21,7 +21,7 @@ Labels = npt.ArrayLike
 
 # Draws held in memory at a time.
 _BLOCK = 2_000_000
-# What rounding may add to a probability of 1.
+# Tolerance of probabilities above 1, for rounding.
 _SLACK = 1e-3
 
 
@@ -35,7 +35,7 @@ class Interval:
 
 
 def confusion_matrix(truth: Labels, predicted: Labels, classes: Sequence[str]) -> IntArray:
-    """Count how often each genre was taken for each.
+    """Count how often each genre was predicted for each.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def bin_indices(confidence: Float64Array, bins: int) -> IntArray:
     if bins < 1:
         raise ConfigError("invalid_argument", f"{bins} bins hold nothing", "ask for at least one bin")
     if confidence.min() < 0 or confidence.max() > 1 + _SLACK:
-        raise malformed(f"scores from {confidence.min():.3g} to {confidence.max():.3g} are no probabilities")
+        raise malformed(f"scores from {confidence.min():.3g} to {confidence.max():.3g} are not probabilities")
     return np.minimum((confidence * bins).astype(np.int64), bins - 1)
 
 
@@ -139,7 +139,7 @@ def calibration_error(scores: npt.ArrayLike, truth: Labels, *, bins: int = 10) -
     ConfigError
         ``invalid_argument``: fewer than one bin.
     DataError
-        ``dataset_empty``; ``dataset_invalid``, also where scores are no probabilities.
+        ``dataset_empty``; ``dataset_invalid``, also where scores are not probabilities.
     """
     confidence, right = top_classes(scores, truth)
     gaps = np.bincount(bin_indices(confidence, bins), weights=right - confidence, minlength=bins)
@@ -269,7 +269,7 @@ def _matrix(matrix: npt.ArrayLike) -> Float64Array:
     if counts.ndim < 2 or counts.shape[-1] != counts.shape[-2] or not counts.size:
         raise malformed(f"a confusion matrix is square, not of shape {counts.shape}")
     if not (counts >= 0).all():
-        raise malformed("a confusion matrix holds counts, and none below zero")
+        raise malformed("a confusion matrix contains counts, none below zero")
     return counts
 
 

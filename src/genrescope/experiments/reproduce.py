@@ -92,7 +92,7 @@ EXPERIMENTS = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one experiment gave under one protocol: its evaluation, and a row of measures per epoch."""
+    """Result of one experiment under one protocol: its evaluation, and a row of metrics per epoch."""
 
     evaluation: Evaluation
     curves: list[dict[str, float]]

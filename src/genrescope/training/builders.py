@@ -1,4 +1,4 @@
-"""The families of models: which features each is fed, how it is fitted, and how it is exported.
+"""The families of models: the features of each, how it is fitted, and how it is exported.
 
 To add a family, write a `ModelBuilder` and name it in ``BUILDERS``. Everything else (splits, calibration,
 evaluation, the model file) is the same for all of them, see `genrescope.training.run`.
@@ -33,7 +33,7 @@ SMALLEST_PROBABILITY = 1e-30
 
 
 class ModelBuilder(ABC):
-    """One model on its way from settings to a model file.
+    """Builds one model, from settings to a model file.
 
     Used as an estimator of scikit-learn is: `fit` first, then `logits` and `export`.
 
@@ -60,7 +60,7 @@ class ModelBuilder(ABC):
 
     @abstractmethod
     def feature_spec(self) -> FeatureSpec:
-        """Return the features that the model is fed, at the configured hop.
+        """Return the features that are the model's input, at the configured hop.
 
         Raises
         ------
@@ -291,7 +291,7 @@ class FineTunedBuilder(FrozenBuilder):
     dropout = True
 
     def fit(self, task: Task, folder: Path, *, progress_bar: bool = False) -> Curves:
-        """Fit the linear layer, train all of it, and go back part of the way; see `ModelBuilder.fit`.
+        """Fit the linear layer, fine-tune all weights, and interpolate them; see `ModelBuilder.fit`.
 
         A head that fits before the backbone moves does not distort the pre-trained features (Kumar et al.,
         "Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution", ICLR 2022).

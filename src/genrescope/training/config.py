@@ -70,7 +70,7 @@ class SplitConfig(_Section):
     )
     evaluate_on: Literal["test", "validation"] = Field(
         default="test",
-        description="Part that the model is measured on: `validation` while settings are being chosen, so "
+        description="Part that the model is evaluated on: `validation` while settings are being chosen, so "
         "that the test part is used once.",
     )
 
@@ -308,7 +308,7 @@ def _text(source: str | Path) -> str:
         return path.read_text(encoding="utf8")
     except (OSError, UnicodeDecodeError) as reason:
         raise ConfigError(
-            "invalid_config", f"{path}: cannot be read: {reason}", "give a TOML file or a shipped name"
+            "invalid_config", f"{path}: cannot be read: {reason}", "give a TOML file or a packaged name"
         ) from None
 
 
@@ -412,6 +412,6 @@ def _check_combinations(config: Config) -> None:
     if config.optimizer.schedule == "plateau" and unvalidated:
         raise ConfigError(
             "invalid_config",
-            "the plateau schedule watches validation accuracy, and there is no validation part",
+            "the plateau schedule needs validation accuracy, and there is no validation part",
             "set split.validation_fraction above zero, or optimizer.schedule to one-cycle",
         )

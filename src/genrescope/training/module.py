@@ -1,4 +1,4 @@
-"""One network in training, as Lightning drives it: batches, optimizer, schedule, curves.
+"""Training of a network with Lightning: batches, optimizer, schedule, curves.
 
 Every random choice is drawn from (seed, epoch), so a run that was killed and resumed makes the same ones.
 """
@@ -20,7 +20,7 @@ from genrescope.training.config import Config, OptimizerConfig
 from genrescope.types import IntArray
 
 VALIDATION_BATCH_SIZE = 128
-# Means and deviations of the first layer are sure enough after this many segments.
+# Means and deviations of the first layer are accurate enough with this many segments.
 NORMALIZATION_SEGMENTS = 1024
 
 
@@ -81,7 +81,7 @@ class TrainingBatches:
         if not crops:
             order = generator.permutation(self._chosen)
             return self._examples.track[order], self._examples.start[order]
-        # Each track once before any comes again: batches stay varied.
+        # Each track occurs once before any occurs again, so that batches are varied.
         tracks = np.concatenate([generator.permutation(self._training_tracks()) for _ in range(crops)])
         return tracks, self._examples.random_starts(tracks, generator)
 

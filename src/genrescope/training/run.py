@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """What a training run left.
+    """The result of a training run.
 
     Attributes
     ----------
@@ -109,7 +109,7 @@ def train(
     except OSError as reason:  # checkpoints and export write many files
         raise write_failed(folder, reason) from None
     write_atomic(folder / "curves.json", json.dumps(curves, indent=1))
-    logger.info("measuring on the %s part", config.split.evaluate_on)
+    logger.info("evaluating on the %s part", config.split.evaluate_on)
     result = evaluate_task(exported.model, task, config.split.evaluate_on)
     described = replace(exported.model.info, scores=summary_metrics(result))
     write_atomic(folder / "model.onnx", models.with_metadata(exported.graph, described))
@@ -161,7 +161,9 @@ def evaluate_task(model: Model, task: Task, part: str = "test") -> Evaluation:
         raise DataError("dataset_empty", f"the {part} part is empty", "choose another protocol or fraction")
     examples, protocol = task.examples, PROTOCOLS[task.split.protocol]
     notes = (
-        [f"measured on the {part} part, which also chose the settings: optimistic"] if part != "test" else []
+        [f"evaluated on the {part} part, which was also used to choose settings: optimistic"]
+        if part != "test"
+        else []
     )
     owners = examples.track[chosen]
     return evaluate_scores(
@@ -220,7 +222,7 @@ def _describe(task: Task) -> ModelInfo:
     trained = np.unique(
         task.examples.track[np.concatenate([task.segments("train"), task.segments("validation")])]
     )
-    # The folder in which weights lay says nothing to others, and may hold a user's name.
+    # Without the folder of the weights, which means nothing on another machine and may contain a user name.
     weights = {"weights": Path(config.model.weights).name}
     portable = config.model_copy(update={"model": config.model.model_copy(update=weights)})
     return ModelInfo(
@@ -266,24 +268,24 @@ def _check_folder(folder: Path, dataset: Dataset, config: Config) -> None:
     """Refuse a folder that holds another run, or a finished one."""
     if (folder / "evaluation.json").exists():
         raise ConfigError(
-            "invalid_config", f"{folder}: this run is finished", "choose another folder with --run"
+            "invalid_config", f"{folder}: this run is finished", "choose another folder with --run-dir"
         )
     saved = folder / "config.json"
     if saved.exists() and not _is_same_run(json.loads(saved.read_text(encoding="utf8")), dataset, config):
         raise ConfigError(
             "invalid_config",
             f"{folder}: holds a run with other data or settings",
-            "choose another folder with --run, or repeat the same command to carry on",
+            "choose another folder with --run-dir, or repeat the same command to resume it",
         )
 
 
 def _check_split(path: Path, text: str) -> None:
-    """Write the split down, or compare it with that of the run to be resumed."""
+    """Write the split, or compare it with that of the run to be resumed."""
     if path.exists() and path.read_text(encoding="utf8", errors="backslashreplace") != text:
         raise DataError(
             "dataset_invalid",
-            f"{path}: the data give another split than when this run began; can all files still be read?",
-            "restore them, or start anew in another folder with --run",
+            f"{path}: the data set gives another split than when this run began; are files missing?",
+            "restore them, or start again in another folder with --run-dir",
         )
     write_atomic(path, text)
 

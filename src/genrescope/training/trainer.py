@@ -1,4 +1,4 @@
-"""Gradient descent, driven by Lightning: checkpoints every epoch, resume, early stopping, progress."""
+"""Gradient descent with Lightning: checkpoints every epoch, resume, early stopping, progress."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def train_network(
     trainer = _trainer(config, callbacks, progress_bar)
     last = folder / "last.ckpt"
     with warnings.catch_warnings():
-        # Lightning advises on loaders and loggers; these are chosen on purpose.
+        # Lightning warns about settings of loaders and loggers that are intended here.
         warnings.simplefilter("ignore")
         trainer.fit(
             module,

@@ -33,7 +33,7 @@ def check_output(path: Path, *suffixes: str) -> None:
         raise ConfigError(
             "invalid_argument",
             f"{path} is there already, and is no {' or '.join(suffixes)} file",
-            "name another file; or remove it, if that is what you mean",
+            "name another file, or remove it",
         )
 
 
@@ -112,7 +112,7 @@ def replacing(path: Path, *, mtime_ns: int | None = None) -> Iterator[Path]:
         if _identity(target.stat()) != _identity(old):
             raise WriteError(
                 "file_changed",
-                f"{path}: another program wrote it meanwhile; it is left as that program wants it",
+                f"{path}: another program wrote it in the meantime; it is left as that program wrote it",
                 "let the other program finish, then repeat the command",
             )
         temporary.replace(target)
