@@ -39,7 +39,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import IO, Any
 
-from genrescope.errors import OUTCOMES, GenrescopeError
+from genrescope.errors import OUTCOMES, GenrescopeError, WorkerError
 
 # A job and its answer are JSON objects: their keys are a matter between the caller and its handler.
 Job = dict[str, Any]
@@ -51,6 +51,8 @@ _EXIT_TIMEOUT_SECONDS = 5.0
 # A worker may be killed from outside just before it reads a job. Three times in a row is no coincidence: then
 # the job fails, instead of processes being started for ever.
 _MAX_HAND_OVERS = 3
+# Codes of `WorkerError`, which names them.
+_WORKER_CODES = frozenset({"worker_failed", "overloaded", "worker_crashed", "timeout", "memory_limit"})
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ class WorkerPool:
         return sum(thread.active for thread in self._threads)
 
     def submit(self, job: Job) -> Future[Job]:
-        """Queue a job; the future holds its answer, or a `GenrescopeError`.
+        """Queue a job; the future holds its answer, or the error: a `WorkerError`, or that of the handler.
 
         Parameters
         ----------
@@ -150,7 +152,7 @@ class WorkerPool:
 
         Raises
         ------
-        GenrescopeError
+        WorkerError
             ``overloaded``: the queue is full, or the pool is closed.
         """
         with self._submit_lock, contextlib.suppress(queue.Full):
@@ -158,9 +160,7 @@ class WorkerPool:
                 done: Future[Job] = Future()
                 self._queue.put_nowait((job, done))
                 return done
-        raise GenrescopeError(
-            "overloaded", "all workers are busy and the queue is full", "try again in a moment"
-        )
+        raise WorkerError("overloaded", "all workers are busy and the queue is full", "try again in a moment")
 
     def close(self) -> None:
         """Kill the workers, also those at work on a job; jobs that wait are canceled."""
@@ -330,15 +330,15 @@ class _WorkerProcess:
         finally:
             clock.cancel()
         if "error" in first:
-            raise GenrescopeError(**first["error"])
+            raise _received(first["error"])
         self._ready = True
 
     def _read_line(self) -> Job:
         line: Job = json.loads(self._out.readline())
         return line
 
-    def _crashed(self) -> GenrescopeError:
-        return GenrescopeError(
+    def _crashed(self) -> WorkerError:
+        return WorkerError(
             "worker_crashed",
             f"the worker process died on this file (exit status {self._wait()})",
             "the file is likely damaged: convert it (ffmpeg -i FILE out.flac), and please report it",
@@ -371,27 +371,32 @@ def _settle(done: Future[Job], line: Job) -> None:
     if "error" not in line:
         done.set_result(line["answer"])
         return
-    error = line["error"]
+    done.set_exception(_received(line["error"]))
+
+
+def _received(error: dict[str, str]) -> GenrescopeError:
+    """Return the error of a worker's line; the class of an error of the handler's own is not known here."""
     # The line came from a process that decoded a foreign file: an unknown code is not taken over.
     code = error["code"] if error["code"] in OUTCOMES else "worker_failed"
-    done.set_exception(GenrescopeError(code, error["message"], error["hint"]))
+    kind = WorkerError if code in _WORKER_CODES else GenrescopeError
+    return kind(code, error["message"], error["hint"])
 
 
-def _timed_out(seconds: float | None) -> GenrescopeError:
-    return GenrescopeError(
+def _timed_out(seconds: float | None) -> WorkerError:
+    return WorkerError(
         "timeout",
         f"took longer than the {seconds:g} s that a file may take",
         "give a shorter file, or allow more time",
     )
 
 
-def _not_started(why: str) -> GenrescopeError:
-    return GenrescopeError(
+def _not_started(why: str) -> WorkerError:
+    return WorkerError(
         "worker_failed",
         f"a worker process could not start: {why}",
         "try 'genrescope classify' on one file: it shows what is wrong; or use fewer workers",
     )
 
 
-def _stopped() -> GenrescopeError:
-    return GenrescopeError("overloaded", "the workers were stopped", "start the work again")
+def _stopped() -> WorkerError:
+    return WorkerError("overloaded", "the workers were stopped", "start the work again")

@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, BinaryIO, TextIO
 
-from genrescope.errors import GenrescopeError
+from genrescope.errors import GenrescopeError, WorkerError
 
 Job = dict[str, Any]
 Handler = Callable[[Job], Job]
@@ -84,16 +84,16 @@ def _guarded(work: Callable[[], Job]) -> Job:
         return {"error": _unforeseen(bug).to_dict()}
 
 
-def _too_large() -> GenrescopeError:
-    return GenrescopeError(
+def _too_large() -> WorkerError:
+    return WorkerError(
         "memory_limit",
         "needs more memory than one job may use",
         "give a shorter or smaller file, or allow more memory",
     )
 
 
-def _unforeseen(bug: Exception) -> GenrescopeError:
-    return GenrescopeError(
+def _unforeseen(bug: Exception) -> WorkerError:
+    return WorkerError(
         "worker_failed",
         f"an unforeseen failure: {type(bug).__name__}: {bug}",
         "please report it, with the file if you may share it",
