@@ -54,8 +54,10 @@ TWINS = b"".join(
     frame(name, data + number)
     for name, data in (
         (b"USLT", b"\0eng\0verse "), (b"COMM", b"\0eng\0text "), (b"TXXX", b"\0key\0value "),
-        (b"APIC", b"\0image/png\0\3\0" + IMAGE), (b"UFID", b"owner\0"), (b"POPM", b"a@b\0\x80"), (b"TIT2", b"\0"),
-        (b"WCOM", b"http://"), (b"PRIV", b"owner\0"), (b"GEOB", b"\0a/b\0name\0desc\0"), (b"W000", b"http://"),
+        (b"APIC", b"\0image/png\0\3\0" + IMAGE), (b"UFID", b"owner\0"), (b"POPM", b"a@b\0\x80"),
+        (b"TIT2", b"\0"),
+        (b"WCOM", b"http://"), (b"PRIV", b"owner\0"), (b"GEOB", b"\0a/b\0name\0desc\0"),
+        (b"W000", b"http://"),
     )
     for number in (b"1", b"2", b"2")
 )  # fmt: skip
@@ -76,15 +78,18 @@ IN_24 = b"".join(
         (b"RVA2", b"id\0\1\0\1\x10\0\1", 0), (b"TSIZ", b"\0" + b"99", 0), (b"TDAT", b"\0" + b"3112", 0),
         (b"APIC", unsynchronized(b"\0image/png\0\3\0" + IMAGE), 2), (b"USLT", b"\3eng\0one", 0),
         (b"USLT", b"\3eng\0two", 0), (b"TPE1", seven(9) + zlib.compress(b"\3Somebody"), 0x09),
-        (b"SEEK", b"\0\0\1\0", 0), (b"ASPI", b"\0\0\0\1\0\0\1\0\0\1\x10\0\0", 0), (b"EQU2", b"\0id\0\1\0\1\0", 0),
+        (b"SEEK", b"\0\0\1\0", 0), (b"ASPI", b"\0\0\0\1\0\0\1\0\0\1\x10\0\0", 0),
+        (b"EQU2", b"\0id\0\1\0\1\0", 0),
     )
 )  # fmt: skip
 IN_22 = b"".join(
     frame(name, data, version=2)
     for name, data in (
-        (b"TT2", b"\0Title"), (b"TP1", LATIN1), (b"ULT", b"\0eng\0one"), (b"ULT", b"\0eng\0two"), (b"XYZ", b"?"),
+        (b"TT2", b"\0Title"), (b"TP1", LATIN1), (b"ULT", b"\0eng\0one"), (b"ULT", b"\0eng\0two"),
+        (b"XYZ", b"?"),
         (b"PIC", b"\0PNG\3\0" + IMAGE), (b"RVA", b"\3\x10\0\1\0\2"), (b"TSI", b"\0" + b"77"),
-        (b"TDA", b"\0" + b"3112"), (b"TIM", b"\0" + b"2359"), (b"CRM", b"owner\0text\0data"), (b"COM", b"\0eng\0a"),
+        (b"TDA", b"\0" + b"3112"), (b"TIM", b"\0" + b"2359"), (b"CRM", b"owner\0text\0data"),
+        (b"COM", b"\0eng\0a"),
     )
 )  # fmt: skip
 GENRE = frame(b"TCON", b"\0(17)")
@@ -252,11 +257,14 @@ def freeform(name: bytes, *values: bytes, mean: bytes = b"com.apple.iTunes") -> 
 ITEMS = (
     atom(b"\xa9nam", data(b"Title")), atom(b"\xa9nam", data(b"Other")), atom(b"disk", data(b"\0\0\0\1", 0)),
     atom(b"trkn", data(b"\0\0", 0)), atom(b"tmpo", data(b"\1\2\3\4\5\6\7", 21)), atom(b"cpil", data(b"", 21)),
-    atom(b"\xa9ART", data(LATIN1)), atom(b"\xa9ART", data(b"\0B", 2)), atom(b"\xa9alb", data(b"a"), data(b"b")),
+    atom(b"\xa9ART", data(LATIN1)), atom(b"\xa9ART", data(b"\0B", 2)),
+    atom(b"\xa9alb", data(b"a"), data(b"b")),
     freeform(b"LABEL", data(b"one", 1), data(b"\0\1", 0, 1)), freeform(b"LABEL", data(b"two", 21)),
     freeform(b"GENRE", data(b"x"), mean=b"org.other"), freeform(b"genre", data(b"lower")), atom(b"----"),
-    atom(b"covr", data(IMAGE, 14), atom(b"name", b"\0\0\0\0a.png"), data(b"", 13)), atom(b"xxxx", b"whatever"),
-    atom(b"yyyy"), atom(b"\xa9too", data(b"Lavf")), atom(b"gnre", data(b"\0\x12", 0)), atom(b"rtng", b"\0\0\0\1"),
+    atom(b"covr", data(IMAGE, 14), atom(b"name", b"\0\0\0\0a.png"), data(b"", 13)),
+    atom(b"xxxx", b"whatever"),
+    atom(b"yyyy"), atom(b"\xa9too", data(b"Lavf")), atom(b"gnre", data(b"\0\x12", 0)),
+    atom(b"rtng", b"\0\0\0\1"),
 )  # fmt: skip
 HANDLER = atom(b"hdlr", bytes(8), b"mdirappl", bytes(9))
 
@@ -346,7 +354,8 @@ def recipes() -> dict[str, Recipe]:
     for padding in (None, 0, 3, 12, 1000):
         found[f"flac all blocks, padding {padding}"] = "flac-bare", lambda file, padding=padding: flac(
             file, (3, bytes(18)), (2, b"ATCHdata"), (4, _comments(*COMMENTS, after=b"after")), (5, CUE),
-            (6, PICTURE), (6, PICTURE), (100, b"reserved"), *([(1, bytes(padding))] if padding is not None else []),
+            (6, PICTURE), (6, PICTURE), (100, b"reserved"),
+            *([(1, bytes(padding))] if padding is not None else []),
         )  # fmt: skip
     found |= {
         "flac between tags": ("flac-bare", lambda file: tag + flac(file, (4, _comments(*COMMENTS))) + ID3V1),
@@ -390,11 +399,13 @@ def recipes() -> dict[str, Recipe]:
             f"{form} items": (form, lambda file: mp4(file, atom(b"udta", user))),
             f"{form} items, free": (
                 form,
-                lambda file: mp4(file, atom(b"udta", meta(HANDLER, atom(b"ilst", *ITEMS), atom(b"free", bytes(400))))),
+                lambda file: mp4(file, atom(b"udta", meta(HANDLER, atom(b"ilst", *ITEMS),
+                    atom(b"free", bytes(400))))),
             ),
             f"{form} items, little free": (
                 form,
-                lambda file: mp4(file, atom(b"udta", meta(HANDLER, atom(b"ilst", *ITEMS), atom(b"free", bytes(9))))),
+                lambda file: mp4(file, atom(b"udta", meta(HANDLER, atom(b"ilst", *ITEMS),
+                    atom(b"free", bytes(9))))),
             ),
             f"{form} free after the movie": (form, lambda file: mp4(file, atom(b"udta", user), free=2000)),
             f"{form} no user data": (form, lambda file: mp4(file)),
@@ -404,7 +415,8 @@ def recipes() -> dict[str, Recipe]:
             f"{form} terminated, with items": (form, lambda file: mp4(file, atom(b"udta", user, bytes(4)))),
             f"{form} meta without items": (form, lambda file: mp4(file, atom(b"udta", meta(HANDLER)))),
             f"{form} meta of QuickTime": (
-                form, lambda file: mp4(file, atom(b"udta", meta(HANDLER, atom(b"ilst", *ITEMS), quicktime=True)))
+                form, lambda file: mp4(file, atom(b"udta", meta(HANDLER,
+                    atom(b"ilst", *ITEMS), quicktime=True)))
             ),
             f"{form} uuid and several genres": (
                 form,

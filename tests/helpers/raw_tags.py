@@ -144,49 +144,51 @@ def _flac(content: bytes) -> Iterator[Entry]:
     yield "sound", content[place:]
 
 
+class _Stream:
+    """What is collected of one stream of an Ogg file: packets, positions, numbers of pages by link."""
+
+    def __init__(self) -> None:
+        self.packets: list[bytearray] = []
+        self.positions: list[int] = []
+        self.numbers: list[list[int]] = [[]]
+
+    def add(self, flags: int, position: int, number: int, laces: bytes, body: bytes) -> None:
+        if not flags & 1 or not self.packets:
+            self.packets.append(bytearray())
+        if flags & 2:
+            self.numbers.append([])
+        self.numbers[-1].append(number)
+        if position not in (0, (1 << 64) - 1):
+            self.positions.append(position)
+        for place, lace in enumerate(laces, 1):
+            self.packets[-1] += body[:lace]
+            body = body[lace:]
+            if lace < 255 and place < len(laces):
+                self.packets.append(bytearray())
+
+
 def _ogg(content: bytes) -> Iterator[Entry]:
     """Yield each stream's packets, and the positions of its pages after the headers, which are to stay."""
-    packets: dict[int, list[bytearray]] = {}
-    positions: dict[int, list[int]] = {}
-    numbers: dict[int, list[list[int]]] = {}
-    place, order, right = 0, [], set()
+    streams: dict[int, _Stream] = {}
+    place, right = 0, set()
     while content[place : place + 4] == b"OggS":
-        flags, position, serial, number, crc, count = struct.unpack(
-            "<xBQIIIB", content[place + 4 : place + 27]
-        )
+        head = struct.unpack("<xBQIIIB", content[place + 4 : place + 27])
+        flags, position, serial, number, crc, count = head
         laces = content[place + 27 : place + 27 + count]
-        body = place + 27 + count
-        end = body + sum(laces)
+        end = place + 27 + count + sum(laces)
         page = content[place:end]
         if len(page) < end - place:
             break
         right.add(_ogg_crc(page[:22] + bytes(4) + page[26:]) == crc)
-        if flags & 2 or serial not in packets:
-            order.append(serial)
-            packets.setdefault(serial, [])
-            positions.setdefault(serial, [])
-            numbers.setdefault(serial, [[]])
-        if not flags & 1 or not packets[serial]:
-            packets[serial].append(bytearray())
-        if flags & 2:
-            numbers[serial].append([])
-        numbers[serial][-1].append(number)
-        if position not in (0, (1 << 64) - 1):
-            positions[serial].append(position)
-        for lace_number, lace in enumerate(laces):
-            packets[serial][-1] += content[body : body + lace]
-            body += lace
-            if lace < 255 and lace_number + 1 < len(laces):
-                packets[serial].append(bytearray())
+        streams.setdefault(serial, _Stream()).add(flags, position, number, laces, page[27 + count :])
         place = end
     yield "checksums", repr(sorted(right)).encode()
-    for serial in order:
-        found = packets[serial]
-        yield f"stream {serial}", repr(positions[serial]).encode()
-        steps = {b - a for link in numbers[serial] for a, b in itertools.pairwise(link)}
+    for serial, stream in streams.items():
+        yield f"stream {serial}", repr(stream.positions).encode()
+        steps = {b - a for link in stream.numbers for a, b in itertools.pairwise(link)}
         yield "steps of page numbers", repr(sorted(steps)).encode()
-        for number, packet in enumerate(found):
-            yield from _packet(bytes(packet), bytes(found[0]) if number == 1 else b"")
+        for number, packet in enumerate(stream.packets):
+            yield from _packet(bytes(packet), bytes(stream.packets[0]) if number == 1 else b"")
     yield "after the pages", content[place:]
 
 
