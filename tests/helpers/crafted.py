@@ -359,10 +359,14 @@ def recipes() -> dict[str, Recipe]:
         )  # fmt: skip
     found |= {
         "flac between tags": ("flac-bare", lambda file: tag + flac(file, (4, _comments(*COMMENTS))) + ID3V1),
+        "flac broken blocks": ("flac-bare", lambda file: flac(
+            file, (6, b"picture"), (5, b"cue"), (3, b"x"), (4, _comments(*COMMENTS)), (4, _comments(b"A=b")),
+            (2, b""), (1, b"no zeros" * 9),
+        )),
         "flac no comments": ("flac-bare", lambda file: flac(file)),
         "flac padding only": ("flac-bare", lambda file: flac(file, (1, bytes(100)))),
         "flac genres only": ("flac-bare", lambda file: flac(file, (4, _comments(b"GENRE=a", b"genre=b")))),
-    }
+    }  # fmt: skip
     vorbis, opus = b"\x03vorbis", b"OpusTags"
     for form, prefix, end in (("ogg-bare", vorbis, b"\1"), ("opus-bare", opus, b"")):
         for name, comments in {
