@@ -82,7 +82,7 @@ def mp4_edits(stream: BinaryIO, genres: tuple[str, ...]) -> list[Edit]:
     ----------
     stream : binary file
     genres : tuple of str
-        A freeform list is kept in step where the file has one.
+        A freeform list is updated where the file has one.
 
     Raises
     ------
