@@ -1,0 +1,160 @@
+"""Channels to mono: the mean of all of them, or of some where all of them together cancel.
+
+A stereo file with one channel inverted is silent in the mean, and after lossy coding only errors of the coder
+are left of it. `Mixer` measures, while the mean is used, whether it is far weaker than its channels. The choice of
+other channels is made between two decodings, never within one, so that a track is mixed in one way from its
+start to its end, and a file that does not cancel is mixed as if nothing had been measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from genrescope.types import Float64Array, FloatArray, IntArray
+
+# Blocks of one length for every channel: an array of shape (channels, n), or a sequence of arrays of shape (n,).
+Planes = FloatArray | Sequence[FloatArray]
+
+# Energy of the sum over the sum of energies: 1 for independent channels, the number of channels for equal ones.
+# A tenth is reached by stereo with a correlation below -0.9. Music that is recorded wide stays above.
+_WEAK_SUM = 0.1
+# The correlation below which two channels are not averaged with each other any more.
+_OPPOSED = -0.8
+# The share of the sounding seconds that must cancel: one in ten, since the result is a mean over all of them.
+_CANCELLED_SHARE = 0.1
+# RMS of the loudest channel, -70 dBFS: below it there is dither and the like.
+_SOUNDING_POWER = 10 ** (-70 / 10)
+# The matrix product that measures costs channels squared; larger layouts than that of 22.2 are no music.
+_MAX_CHANNELS = 24
+
+
+def downmix(planes: Planes) -> FloatArray:
+    """Return the mean of channels.
+
+    Parameters
+    ----------
+    planes : ndarray, shape (channels, n), float32, or sequence of ndarray, shape (n,)
+
+    Returns
+    -------
+    ndarray, shape (n,), float32
+        A single channel is returned itself, not a copy.
+    """
+    if len(planes) == 1:
+        only: FloatArray = planes[0]
+        return only
+    total: FloatArray = planes[0] + planes[1]
+    for plane in planes[2:]:
+        total += plane
+    total *= np.float32(1 / len(planes))
+    return total
+
+
+class Mixer:
+    """Mixes the channels of one file to mono, and finds out whether they cancel.
+
+    Parameters
+    ----------
+    channels : int
+    sample_rate : int
+        In Hz. Cancellation is judged second by second.
+
+    Attributes
+    ----------
+    chosen : tuple of int or None
+        The channels that are averaged; None: all.
+    """
+
+    def __init__(self, channels: int, sample_rate: int) -> None:
+        self._channels = channels
+        self._cell_size = sample_rate
+        self.chosen: tuple[int, ...] | None = None
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was measured, but not what was chosen."""
+        shape = (self._channels, self._channels) if self._measures else (0, 0)
+        # Products of the channels, summed over the current second and over all sounding ones.
+        self._cell: Float64Array = np.zeros(shape)
+        self._total: Float64Array = np.zeros(shape)
+        self._opposed: IntArray = np.zeros(shape, np.int64)
+        self._filled = self._sounding = self._cancelled = 0
+
+    @property
+    def _measures(self) -> bool:
+        return 1 < self._channels <= _MAX_CHANNELS and self.chosen is None
+
+    @property
+    def cancels(self) -> bool:
+        """Whether the mean of all channels is in use, and was far weaker than they are in what was mixed."""
+        return self._cancelled > _CANCELLED_SHARE * self._sounding
+
+    def mix(self, planes: Planes) -> FloatArray:
+        """Return the mono mix of a block, shape (n,), and measure the block.
+
+        Parameters
+        ----------
+        planes : ndarray or sequence of ndarray
+            One for each channel, shape (n,), float32.
+        """
+        # Some files change their number of channels on the way: then no choice fits, and the mean is what is left.
+        if len(planes) == self._channels:
+            if self.chosen is not None:
+                return np.ascontiguousarray(downmix([planes[channel] for channel in self.chosen]))
+            if self._measures:
+                self._measure(planes if isinstance(planes, np.ndarray) else np.stack(planes))
+        return downmix(planes)
+
+    def end(self) -> None:
+        """Judge the last second, where at least half of it is there; the next block begins a new one."""
+        if 2 * self._filled >= self._cell_size:
+            self._judge()
+        self._cell[:] = 0
+        self._filled = 0
+
+    def choose(self) -> bool:
+        """Choose other channels where all of them cancel; return whether that changed the mix."""
+        if not self.cancels:
+            return False
+        self.chosen = self._compatible()
+        self.reset()
+        return True
+
+    def _measure(self, planes: FloatArray) -> None:
+        start, length = 0, planes.shape[1]
+        # The cells are counted from the start of the decoding, whatever the lengths of the blocks.
+        while start < length:
+            part = planes[:, start : start + self._cell_size - self._filled]
+            self._cell += part @ part.T
+            self._filled += part.shape[1]
+            start += part.shape[1]
+            if self._filled == self._cell_size:
+                self._judge()
+                self._cell[:] = 0
+                self._filled = 0
+
+    def _judge(self) -> None:
+        energies = self._cell.diagonal()
+        if energies.max() < _SOUNDING_POWER * self._filled:
+            return
+        self._sounding += 1
+        self._cancelled += bool(self._cell.sum() < _WEAK_SUM * energies.sum())
+        self._opposed += self._cell < _OPPOSED * np.sqrt(np.outer(energies, energies))
+        self._total += self._cell
+
+    def _compatible(self) -> tuple[int, ...]:
+        """Return the first of the loudest channels, and those that oppose neither it nor each other."""
+        energies = self._total.diagonal()
+        # Channels of the same content differ by the coder's errors: within 1 dB the first counts as the loudest.
+        first = int(np.argmax(energies >= 0.8 * energies.max()))
+        kept = [first]
+        for channel in range(self._channels):
+            opposed = self._opposed[channel, kept].max()
+            if channel != first and opposed <= _CANCELLED_SHARE * self._sounding:
+                kept.append(channel)
+        mixed = self._total[np.ix_(kept, kept)]
+        # Three channels and more can cancel without any two of them being opposed.
+        cancels = mixed.sum() < _WEAK_SUM * mixed.trace()
+        return (first,) if cancels else tuple(sorted(kept))
