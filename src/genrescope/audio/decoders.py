@@ -387,7 +387,7 @@ class FFmpegDecoder:
 def _scaled(samples: npt.NDArray[Any]) -> FloatArray:
     """Return samples as float32, integers scaled to [-1, 1]."""
     if samples.dtype.kind == "f":
-        # Float64 beyond float32 becomes infinite, which is for the caller to report, not for numpy to warn about.
+        # Float64 beyond float32 becomes infinite: that is for the caller to report, not for numpy.
         with np.errstate(over="ignore"):
             floats: FloatArray = samples.astype(np.float32, copy=False)
         return floats

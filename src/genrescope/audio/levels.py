@@ -1,8 +1,9 @@
 """Samples beyond any sane level: single ones are removed, more of them are an error.
 
-A flipped bit in a file of floats gives a sample of 1e36 or more, or one that is hardly larger than its
-neighbors; damaged bytes give any number. Loudness is no criterion: floats of +40 dBFS exist, and programs that
-do not scale write integers up to 2**31 as floats, which are music all the same. A spike is what stands alone.
+A flipped bit in a file of floats gives a sample of 1e30 or more, or one that is hardly larger than its
+neighbors; damaged bytes give any number. The level alone is no criterion: floats of +40 dBFS exist, and
+programs that do not scale write integers up to 2**31 as floats, which are music all the same. A spike is a
+sample far beyond all others near it.
 """
 
 from __future__ import annotations
@@ -23,9 +24,8 @@ _SPIKE_SHARE = 0.01
 def remove_spikes(planes: Planes) -> int:
     """Set single samples of an impossible level to zero, in place.
 
-    Zero, and not the largest sane level, because it does not depend on other samples, and because a click is
-    the weaker the closer it is to the samples around it. It is done before mixing and resampling: the filter of
-    a resampler rings around a spike.
+    Zero, and not the largest sane level, because audio swings around zero: any other value is a louder click.
+    It is done before mixing and resampling, since the filter of a resampler rings around a spike.
 
     Parameters
     ----------

@@ -218,8 +218,8 @@ def open_stream(
     """Open audio for reading in blocks, in bounded memory.
 
     Channels are averaged; the rate is converted by soxr (quality HQ) without dependence on the block length.
-    A file of several channels is decoded twice, at first to find out whether they cancel each other in the mean:
-    then some of them are averaged, and the stream is flagged ``channels_cancel``.
+    A file of several channels is decoded twice, at first to find out whether they cancel each other in the
+    mean: then some of them are averaged, and the stream is flagged ``channels_cancel``.
 
     Parameters
     ----------
@@ -243,9 +243,9 @@ def open_stream(
     ------
     AudioError
         ``audio_missing``, ``audio_is_directory``, ``audio_permission_denied``, ``audio_empty``,
-        ``audio_unreadable`` at once; ``audio_not_finite``, ``audio_out_of_range`` (samples beyond 2**32, unless
-        they stand alone), ``audio_no_samples``, ``audio_too_short`` (under 1 s, or under ``duration`` where
-        that is less), ``audio_silent``, ``audio_truncated`` while iterating.
+        ``audio_unreadable`` at once; ``audio_not_finite``, ``audio_out_of_range`` (samples beyond 2**32,
+        unless they are single ones), ``audio_no_samples``, ``audio_too_short`` (under 1 s, or under
+        ``duration`` where that is less), ``audio_silent``, ``audio_truncated`` while iterating.
     ConfigError
         ``invalid_argument`` for a rate, time or length that makes no sense.
     """
@@ -364,8 +364,8 @@ class AudioFile:
     def avoid_cancellation(self) -> bool:
         """Average other channels from now on, if all of them cancel each other in what was decoded so far.
 
-        That is the last stream, or all excerpts. Channels are judged second by second; they cancel where the sum
-        of them has less than a tenth of the energy that it had if they were independent, in more than a
+        That is the last stream, or all excerpts. Channels are judged second by second: they cancel when
+        their sum has less than 0.3 of the energy that it would have if they were independent, in more than a
         tenth of the seconds that are not silent. The loudest channel is then kept, and those that are not
         opposed to it or to each other. From then on, audio is flagged ``channels_cancel``.
 
