@@ -43,6 +43,9 @@ OUTCOMES: dict[str, Outcome] = {
     "dataset_invalid": Outcome(2, 422),
     "dataset_empty": Outcome(2, 422),
     "dataset_too_small": Outcome(2, 422),
+    # The library, as a whole or one row of it.
+    "library_locked": Outcome(1, 503),
+    "library_corrupt": Outcome(1, 422),
     # Settings, names and options.
     "invalid_argument": Outcome(2, 400),
     "invalid_config": Outcome(2, 400),
@@ -121,6 +124,10 @@ class TagError(GenrescopeError):
 
 class DataError(GenrescopeError):
     """A data set that cannot be read, or cannot be split as asked."""
+
+
+class LibraryError(GenrescopeError):
+    """A library, or a row of it, that cannot be used: ``library_locked``, ``library_corrupt``."""
 
 
 class ConfigError(GenrescopeError):

@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from genrescope.reporting import format_clock
+from genrescope.utils import spreadsheet_cell
 
 if TYPE_CHECKING:
     # For annotations only: these packages need a tenth of a second, which a classification would wait for.
@@ -63,7 +64,7 @@ def render_csv(rows: Iterable[Row], classes: Sequence[str], stream: TextIO) -> N
     header = ["path", "genre", "score", "unsure", *classes, "styles", "seconds", "model", "flags"]
     writer.writerow([*header, *ERROR_COLUMNS])
     for row in rows:
-        writer.writerow(_csv_cells(row, classes))
+        writer.writerow([spreadsheet_cell(cell) for cell in _csv_cells(row, classes)])
         stream.flush()
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
-from genrescope import tagging
-from genrescope.errors import GenrescopeError, TagError
-from genrescope.library.database import Database
+from genrescope import tagging, utils
+from genrescope.errors import AudioError, GenrescopeError, LibraryError, TagError
+from genrescope.library.database import Database, JournalEntry
 from genrescope.library.records import LibraryEntry
 from genrescope.tagging import TagChange, TagChangePreview, UndoResult
 
@@ -67,14 +69,35 @@ def write_tags(
     """
     for entry, genres in wanted:
         try:
-            plan = tagging.preview(entry.path, genres, overwrite=overwrite)
-            if plan is None:
-                continue
-            _check_unchanged(entry)
-            change = _write(database, plan, keep_mtime) if write else None
-            yield TagResult(entry.path, plan, change)
+            with _translated_errors(entry.path):
+                plan = tagging.preview(entry.path, genres, overwrite=overwrite)
+                if plan is None:
+                    continue
+                _check_unchanged(entry)
+                change = _write(database, plan, keep_mtime) if write else None
+        except LibraryError:  # Without a journal no further file may be written.
+            raise
         except GenrescopeError as failure:
             yield TagResult(entry.path, error=failure)
+        else:
+            yield TagResult(entry.path, plan, change)
+
+
+@contextlib.contextmanager
+def _translated_errors(path: str) -> Iterator[None]:
+    """Raise what the system says of a file that vanished or cannot be reached as an error of this package."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise AudioError(
+            "audio_missing", f"{path}: it is no longer there", "scan its folder again, then tag"
+        ) from None
+    except OSError as reason:
+        raise AudioError(
+            "audio_unreadable",
+            f"{path}: cannot be read: {reason.strerror or reason}",
+            "check that its disk is mounted and its folder may be read",
+        ) from None
 
 
 def _check_unchanged(entry: LibraryEntry) -> None:
@@ -98,15 +121,16 @@ def _write(database: Database, plan: TagChangePreview, keep_mtime: bool) -> TagC
 
 
 def undo_tags(
-    database: Database, changes: Iterable[tuple[int, str, TagChange]], *, keep_mtime: bool
+    database: Database, changes: Iterable[JournalEntry], *, keep_mtime: bool
 ) -> Iterator[UntagResult]:
     """Undo changes of the journal; yield what became of each.
 
     Parameters
     ----------
     database : Database
-    changes : iterable of (int, str, TagChange)
-        Number, present path and content, the latest change of a file first.
+        Records what was undone.
+    changes : iterable of JournalEntry
+        The latest change of a file first.
     keep_mtime : bool
         Bring the old time of modification back too.
     """
@@ -115,7 +139,14 @@ def undo_tags(
         if path in failed:
             continue  # An older change of a file can be undone only after the later ones.
         try:
-            done = tagging.undo(change, keep_mtime=keep_mtime, path=path)
+            if change is None:
+                raise LibraryError(
+                    "library_corrupt",
+                    f"{path}: what was changed in it cannot be read: its row in the journal is damaged",
+                    "its genres stay as they are; restore the file from a backup if you want the old ones",
+                )
+            with _translated_errors(path):
+                done = tagging.undo(change, keep_mtime=keep_mtime, path=path)
         except GenrescopeError as failure:
             failed.add(path)
             yield UntagResult(path, error=failure)
@@ -126,7 +157,26 @@ def undo_tags(
         yield UntagResult(path, done)
 
 
+def remove_stale_copies(database: Database) -> list[Path]:
+    """Remove the copies that a killed ``tag --write`` or ``untag`` left beside the files of a library.
+
+    Parameters
+    ----------
+    database : Database
+        Names the folders.
+
+    Returns
+    -------
+    list of Path
+        What was removed.
+    """
+    known = {*database.paths(missing=None), *(entry.path for entry in database.changes())}
+    return utils.remove_stale_copies(sorted({Path(path).parent for path in known}))
+
+
 def _update_hash(database: Database, path: str, old: str, new: str) -> None:
     """Record the new content of a file: its sound is the same, so the answer holds and no scan repeats it."""
-    status = os.stat(path)  # noqa: PTH116
-    database.update_hash(path, old, new, size=status.st_size, mtime_ns=status.st_mtime_ns)
+    # A file that vanishes at this moment has been changed and is in the journal; the next scan misses it.
+    with contextlib.suppress(FileNotFoundError):
+        status = os.stat(path)  # noqa: PTH116
+        database.update_hash(path, old, new, size=status.st_size, mtime_ns=status.st_mtime_ns)
