@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from genrescope import tagging, utils
-from genrescope.errors import AudioError, GenrescopeError, LibraryError, TagError
+from genrescope.errors import AudioError, GenrescopeError, LibraryError, TagError, write_failed
 from genrescope.library.database import Database, JournalEntry
 from genrescope.library.records import LibraryEntry
 from genrescope.tagging import TagChange, TagChangePreview, UndoResult
@@ -54,6 +54,8 @@ def write_tags(
 ) -> Iterator[TagResult]:
     """Yield what changes in the files that are to have genres; where nothing changes, nothing is yielded.
 
+    Copies that a killed run left beside files of the library are removed first.
+
     Parameters
     ----------
     database : Database
@@ -67,14 +69,14 @@ def write_tags(
     keep_mtime : bool
         Let files keep their time of modification.
     """
+    _remove_stale_copies(database)
     for entry, genres in wanted:
         try:
-            with _translated_errors(entry.path):
-                plan = tagging.preview(entry.path, genres, overwrite=overwrite)
-                if plan is None:
-                    continue
-                _check_unchanged(entry)
-                change = _write(database, plan, keep_mtime) if write else None
+            plan = tagging.preview(entry.path, genres, overwrite=overwrite)
+            if plan is None:
+                continue
+            _check_unchanged(entry)
+            change = _write(database, plan, keep_mtime) if write else None
         except LibraryError:  # Without a journal no further file may be written.
             raise
         except GenrescopeError as failure:
@@ -83,26 +85,9 @@ def write_tags(
             yield TagResult(entry.path, plan, change)
 
 
-@contextlib.contextmanager
-def _translated_errors(path: str) -> Iterator[None]:
-    """Raise what the system says of a file that vanished or cannot be reached as an error of this package."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise AudioError(
-            "audio_missing", f"{path}: it is no longer there", "scan its folder again, then tag"
-        ) from None
-    except OSError as reason:
-        raise AudioError(
-            "audio_unreadable",
-            f"{path}: cannot be read: {reason.strerror or reason}",
-            "check that its disk is mounted and its folder may be read",
-        ) from None
-
-
 def _check_unchanged(entry: LibraryEntry) -> None:
     """Refuse a file that is no longer the one that was analyzed."""
-    status = os.stat(entry.path)  # noqa: PTH116
+    status = _status(entry.path)
     if (status.st_size, status.st_mtime_ns) != (entry.size, entry.mtime_ns):
         raise TagError(
             "file_changed", f"{entry.path}: it has changed since it was scanned", "scan it again, then tag"
@@ -125,6 +110,8 @@ def undo_tags(
 ) -> Iterator[UntagResult]:
     """Undo changes of the journal; yield what became of each.
 
+    Copies that a killed run left beside files of the library are removed first.
+
     Parameters
     ----------
     database : Database
@@ -134,6 +121,7 @@ def undo_tags(
     keep_mtime : bool
         Bring the old time of modification back too.
     """
+    _remove_stale_copies(database)
     failed: set[str] = set()
     for number, path, change in changes:
         if path in failed:
@@ -145,8 +133,7 @@ def undo_tags(
                     f"{path}: what was changed in it cannot be read: its row in the journal is damaged",
                     "its genres stay as they are; restore the file from a backup if you want the old ones",
                 )
-            with _translated_errors(path):
-                done = tagging.undo(change, keep_mtime=keep_mtime, path=path)
+            done = tagging.undo(change, keep_mtime=keep_mtime, path=path)
         except GenrescopeError as failure:
             failed.add(path)
             yield UntagResult(path, error=failure)
@@ -157,26 +144,28 @@ def undo_tags(
         yield UntagResult(path, done)
 
 
-def remove_stale_copies(database: Database) -> list[Path]:
-    """Remove the copies that a killed ``tag --write`` or ``untag`` left beside the files of a library.
-
-    Parameters
-    ----------
-    database : Database
-        Names the folders.
-
-    Returns
-    -------
-    list of Path
-        What was removed.
-    """
-    known = {*database.paths(missing=None), *(entry.path for entry in database.changes())}
-    return utils.remove_stale_copies(sorted({Path(path).parent for path in known}))
-
-
 def _update_hash(database: Database, path: str, old: str, new: str) -> None:
     """Record the new content of a file: its sound is the same, so the answer holds and no scan repeats it."""
-    # A file that vanishes at this moment has been changed and is in the journal; the next scan misses it.
-    with contextlib.suppress(FileNotFoundError):
-        status = os.stat(path)  # noqa: PTH116
-        database.update_hash(path, old, new, size=status.st_size, mtime_ns=status.st_mtime_ns)
+    try:
+        status = _status(path)
+    except GenrescopeError:
+        return  # It was changed as asked, and has been moved or removed since; the next scan finds out.
+    database.update_hash(path, old, new, size=status.st_size, mtime_ns=status.st_mtime_ns)
+
+
+def _status(path: str) -> os.stat_result:
+    try:
+        return Path(path).stat()
+    except FileNotFoundError:
+        raise AudioError(
+            "audio_missing", f"{path}: no such file", "check that the disk is mounted, or scan again"
+        ) from None
+    except OSError as reason:
+        raise write_failed(Path(path), reason) from None
+
+
+def _remove_stale_copies(database: Database) -> None:
+    # A copy lies beside the file itself, not beside a link to it.
+    paths = database.paths()
+    targets = (os.path.realpath(path) if os.path.islink(path) else path for path in paths)  # noqa: PTH114
+    utils.remove_stale_copies({Path(path).parent for path in targets})
