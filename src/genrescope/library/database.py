@@ -25,7 +25,10 @@ from genrescope.tagging import TagChange
 # Names that are not UTF-8 are kept as bytes: SQLite's text could not hold them.
 Key = str | bytes
 
+# SQLite's header has a place for both: the id tells a library from any other database, the version says which
+# migrations it has been through (https://www.sqlite.org/pragma.html#pragma_application_id).
 _APPLICATION_ID = int.from_bytes(b"gnsc", "big")
+# Longer than any transaction here takes, so that a second command waits for a scan in place of failing.
 _LOCK_TIMEOUT_SECONDS = 30.0
 # Entry n brings a file from version n to n + 1; a new file runs all of them. They are never edited once they
 # are released: PRAGMA user_version says which of them a file has been through. 0.1 wrote version 1.
@@ -208,6 +211,8 @@ class Database:
 
     def _prepare(self) -> None:
         application, version, tables = self._identity()
+        # An empty file is a new library; a file with tables must be one of this program, and not of a later
+        # one.
         if tables and (application != _APPLICATION_ID or not 1 <= version <= _VERSION):
             raise _foreign(self.path, f"its version is {version}, this genrescope writes {_VERSION}")
         if self._read_only:
@@ -250,6 +255,8 @@ class Database:
     def _transaction(self) -> Iterator[None]:
         """Commit what the ``with`` block writes, or roll all of it back."""
         with _translated_errors(self.path):
+            # IMMEDIATE takes the write lock at once. A transaction that reads first and writes later could
+            # find the lock taken in between, which SQLite cannot resolve by waiting.
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -290,6 +297,11 @@ class Database:
             Of the file in bytes; used where ``content`` is None.
         content : str, optional
             SHA-256 of the file's content.
+
+        Returns
+        -------
+        list of LibraryEntry
+            Missing files too: their answers hold for a file that was moved.
         """
         column, value = ("size", size) if content is None else ("hash", content)
         found = self._rows(
@@ -327,6 +339,7 @@ class Database:
         values |= {name: _printable(values[name]) for name in ("message", "hint") if values[name]}
         columns, marks = ", ".join(values), ", ".join("?" * len(values))
         changes = ", ".join(f"{name} = excluded.{name}" for name in values if name != "path")
+        # An update in place keeps the row's id, which gives the order in which files were first analyzed.
         self._write(
             f"INSERT INTO files ({columns}) VALUES ({marks}) ON CONFLICT (path) DO UPDATE SET {changes}",
             tuple(values.values()),
@@ -385,6 +398,7 @@ class Database:
         missing : bool
             False: they are there again.
         """
+        # One transaction for all: one for each would bring the log to the disk thousands of times.
         with self._transaction():
             for path in paths:
                 self._connection.execute(
@@ -446,9 +460,14 @@ class Database:
         ----------
         folder : Path, optional
             Only of files in this folder.
+
+        Returns
+        -------
+        list of (int, str, TagChange)
         """
         found = self._rows("SELECT id, path, change FROM changes WHERE NOT undone ORDER BY id DESC")
         journal = (JournalEntry(row["id"], _path(row["path"]), _change(row["change"])) for row in found)
+        # Compared in Python: LIKE ignores case and knows no bytes, and a folder may hold its wildcards.
         prefix = _prefix(folder)
         return [entry for entry in journal if os.fsencode(entry.path).startswith(prefix)]
 
@@ -471,12 +490,12 @@ class Database:
         return sorted(str(row["label"]) for row in found)
 
     def entries(self, wanted: Filter | None = None) -> Iterator[LibraryEntry]:
-        """Yield the entries that pass a filter, sorted by path.
+        """Yield entries, sorted by path.
 
         Parameters
         ----------
         wanted : Filter, optional
-            None: all that are not missing.
+            Which; None: those of all files that are still there.
         """
         wanted = wanted or Filter()
         clauses = list(wanted.clauses())
@@ -522,6 +541,8 @@ class Database:
 @contextlib.contextmanager
 def _translated_errors(path: Path) -> Iterator[None]:
     """Raise errors of SQLite as errors of this package."""
+    # An operational error is one of the surroundings (disk, lock, permission); the class above it is raised
+    # for a file that is no database, or a damaged one. The order of the clauses therefore matters.
     try:
         yield
     except sqlite3.Error as reason:

@@ -24,6 +24,7 @@ ScanStatus = Literal["classified", "failed", "unchanged", "moved", "copied", "sk
 _TRANSIENT_ERRORS = frozenset(
     {"audio_missing", "audio_permission_denied", "library_corrupt", "worker_failed"}
 )
+# Far above what music needs, and low enough that one damaged file does not hold up a scan over night.
 _TIMEOUT_SECONDS = 1800.0
 _MEMORY_LIMIT_MB = 1500
 
@@ -97,8 +98,11 @@ class Scanner:
     def __init__(self, database: Database, options: ScanOptions) -> None:
         self._database = database
         self._options = options
+        # The queue of the pool bounds its size: about three jobs for each worker.
         self._pending: dict[Future[dict[str, Any]], tuple[FoundFile, list[LibraryEntry]]] = {}
         self._roots: list[str] = []
+        # Opened here too, although only the workers classify: the hash says which answers are of this model,
+        # and a model that cannot be opened fails before the folders are walked.
         opened = models.load_model(options.model)
         self._model, self._model_name = opened.sha256, opened.name
 
@@ -137,6 +141,8 @@ class Scanner:
         self._mark_missing(roots)
 
     def _submit(self, pool: WorkerPool, found: FoundFile) -> None:
+        # Only files of the same size can have the same content; the worker is given their hashes, and decodes
+        # only what none of them matches.
         duplicates = self._find_classified(size=found.size)
         job = {
             "path": found.path,
@@ -157,6 +163,7 @@ class Scanner:
         return same_file and same_question and settled
 
     def _mark_present(self, entry: LibraryEntry) -> LibraryEntry:
+        # Written only where it changes something: a second scan of an unchanged library writes nothing.
         if entry.missing:
             self._database.mark_missing([entry.path], missing=False)
         return replace(entry, missing=False)
@@ -209,9 +216,12 @@ class Scanner:
 
     def _reuse_result(self, found: FoundFile, content: str, former: LibraryEntry) -> ScanResult:
         """Give a file the answer that its content has already: it was touched, moved, or copied."""
+        # Asked again, because entries have been written and moved since the job was submitted.
         duplicates = self._find_classified(content=content)
         own = next((entry for entry in duplicates if entry.path == found.path), None)
         former_path = self._former_path(found, duplicates) if own is None else None
+        # The row of a moved file is renamed, not copied, and with it its journal: its tags can still be
+        # undone.
         if former_path is not None:
             self._database.move(former_path, found.path, size=found.size, mtime_ns=found.mtime_ns)
             status: ScanStatus = "moved"
@@ -235,6 +245,8 @@ class Scanner:
         """Whether a file is no longer where it was; not so where its disk may only be unplugged."""
         if not is_missing(entry.path):
             return False
+        # An unplugged disk takes the folders with it; where the folder is still there, the file alone is
+        # gone.
         path = Path(entry.path)
         near = any(Path(root) in path.parents for root in self._roots) or path.parent.is_dir()
         return near or _is_in_renamed_folder(entry, found)
@@ -278,6 +290,7 @@ def is_missing(path: str) -> bool:
     path : str
         Of a file.
     """
+    # lstat, so that a broken link, whose target may be on an unplugged disk, does not count as missing.
     try:
         return S_ISDIR(os.lstat(path).st_mode)
     except (FileNotFoundError, NotADirectoryError):

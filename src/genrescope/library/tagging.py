@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -97,6 +96,8 @@ def _check_unchanged(entry: LibraryEntry) -> None:
 def _write(database: Database, plan: TagChangePreview, keep_mtime: bool) -> TagChange:
     path = plan.path
 
+    # Called before the file is replaced: a program that is killed in between leaves a journal with a change
+    # that did not happen, which undoing recognizes, and never a change without a journal.
     def journal(change: TagChange) -> None:
         database.log_change(path, change)
 
@@ -138,6 +139,8 @@ def undo_tags(
             failed.add(path)
             yield UntagResult(path, error=failure)
             continue
+        # After the file, not before: a program that is killed in between undoes once more, which changes
+        # nothing.
         database.mark_undone(number)
         if done.status == "restored":
             _update_hash(database, path, change.patch.new, change.patch.old)

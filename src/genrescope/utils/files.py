@@ -46,7 +46,7 @@ def check_output(path: Path, *suffixes: str) -> None:
         raise ConfigError(
             "invalid_argument",
             f"{path} is there already, and is no {' or '.join(suffixes)} file",
-            "name another file; or remove it, if that is what you mean",
+            "name another file, or remove it",
         )
 
 
@@ -95,6 +95,8 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     if path.exists() and not path.is_file() and not path.is_dir():
         path.write_bytes(data)  # a pipe or a device is written to, not replaced
         return
+    # In the same folder, as a rename works within one file system only; the random part keeps two threads of
+    # one process apart.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -142,10 +144,12 @@ def replacing(path: Path, *, mtime_ns: int | None = None) -> Iterator[Path]:
         temporary, lock = _create_copy(target.parent)
         yield temporary
         _copy_attributes(temporary, target, old, mtime_ns)
+        # Between this comparison and the rename another program may still write: POSIX has no rename that
+        # depends on the content. The interval is as short as can be.
         if _identity(target.stat()) != _identity(old):
             raise WriteError(
                 "file_changed",
-                f"{path}: another program wrote it meanwhile; it is left as that program wants it",
+                f"{path}: another program wrote it in the meantime; it is left as that program wrote it",
                 "let the other program finish, then repeat the command",
             )
         temporary.replace(target)
