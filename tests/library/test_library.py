@@ -49,7 +49,9 @@ def library(tmp_path: Path) -> Iterator[Library]:
         yield library
 
 
-MINIMAL_ENTRY = LibraryEntry(path="a", size=1, mtime_ns=2, model="m", model_name="m", scanned=0.0)
+MINIMAL_ENTRY = LibraryEntry(
+    path="a", size=1, mtime_ns=2, model="m", model_name="m", genre="pop", score=0.5, scanned=0.0
+)
 
 
 def outcomes(library: Library, music: Path, plan: ScanOptions) -> Counter[str]:

@@ -606,7 +606,7 @@ def _entry(found: sqlite3.Row) -> LibraryEntry:
     columns = dict(found)
     path = columns["path"] = _path(columns["path"])
     try:
-        columns |= {name: json.loads(columns[name]) for name in _JSON if columns[name] is not None}
+        columns |= {name: _parsed(name, columns[name]) for name in _JSON if columns[name] is not None}
         entry = LibraryEntry.from_columns(columns)
         check_values(entry)
         return entry
@@ -617,6 +617,13 @@ def _entry(found: sqlite3.Row) -> LibraryEntry:
             damage, path, size=-1, mtime_ns=-1, hash=None, model="", model_name=""
         )
         return replace(entry, missing=columns["missing"] == 1)
+
+
+def _parsed(name: str, text: str) -> object:
+    value: object = json.loads(text)
+    if not isinstance(value, dict if name in ("scores", "styles") else list):
+        raise TypeError(f"{name} is {value!r}")
+    return value
 
 
 def _change(text: object) -> TagChange | None:

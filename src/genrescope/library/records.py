@@ -257,11 +257,13 @@ def check_values(entry: LibraryEntry) -> None:
     TypeError
         A value of another type.
     """
-    if not isinstance(entry.path, str):  # which need not be UTF-8
-        raise TypeError(f"its path is {entry.path!r}")
+    for name in ("path", "message", "hint"):  # which need not be UTF-8
+        value = getattr(entry, name)
+        if not isinstance(value, str) and (name == "path" or value is not None):
+            raise TypeError(f"{name} is {value!r}")
     for name in ("model", "model_name"):
         _check_text(name, getattr(entry, name))
-    for name in ("hash", "format", "codec", "error", "message", "hint", "genre"):
+    for name in ("hash", "format", "codec", "error", "genre"):
         if getattr(entry, name) is not None:
             _check_text(name, getattr(entry, name))
     for name in ("size", "mtime_ns", "scanned"):
