@@ -177,7 +177,15 @@ def test_a_damaged_file_is_one_line(library: Library, music: Path, options: Scan
     content = bytearray(path.read_bytes())
     content[4096 : len(content)] = b"\x55" * (len(content) - 4096)
     path.write_bytes(content)
-    for command in (["list"], ["stats"], ["tag"], ["untag"], ["export", "-f", "csv"], ["prune"], ["scan", music]):
+    for command in (
+        ["list"],
+        ["stats"],
+        ["tag"],
+        ["untag"],
+        ["export", "-f", "csv"],
+        ["prune"],
+        ["scan", music],
+    ):
         done = run("library", *command, "--db", path)
         assert done.returncode == 1, command
         assert "Traceback" not in done.stderr
@@ -185,9 +193,7 @@ def test_a_damaged_file_is_one_line(library: Library, music: Path, options: Scan
         assert len(done.stderr.splitlines()) == 2
 
 
-def test_a_locked_library_is_said_to_be_locked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_locked_library_is_said_to_be_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "_LOCK_TIMEOUT_SECONDS", 0.05)
     with Library(tmp_path / "x.db") as library:
         other = sqlite3.connect(tmp_path / "x.db", isolation_level=None)

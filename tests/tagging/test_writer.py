@@ -150,7 +150,7 @@ def test_a_file_with_only_an_id3v1_tag_gets_an_id3v2_tag(forms: dict[str, Path],
     assert song.read_bytes()[-1] == 8
 
 
-def test_old_ways_of_writing_are_understood(forms: dict[str, Path], tmp_path: Path) -> None:
+def test_older_forms_of_genres_are_read(forms: dict[str, Path], tmp_path: Path) -> None:
     song = Path(shutil.copy2(forms["mp3-bare"], tmp_path))
     for version, texts, genres in (
         (3, ["(17)(8)Bebop"], ("Rock", "Jazz", "Bebop")),

@@ -205,7 +205,7 @@ def _containers() -> dict[str, _Container]:
         "MP3": _Container(_read_id3, id3v2.mp3_edits),
         "WAVE": _Container(_read_wave, partial(chunks.chunk_edits, dialect=chunks.WAVE)),
         "AIFF": _Container(_read_id3, partial(chunks.chunk_edits, dialect=chunks.AIFF)),
-        "FLAC": _Container(_read_comments, vorbis.flac_edits),
+        "FLAC": _Container(_read_flac, vorbis.flac_edits),
         **{kind: _Container(_read_comments, partial(ogg.ogg_edits, kind=kind)) for kind in ogg.MARKS},
         "MP4": _Container(_read_mp4, mp4.mp4_edits),
     }
@@ -231,6 +231,11 @@ def _read_wave(kind: type[Any], path: Path) -> _Content:
         with path.open("rb") as stream:
             content.genres.extend(chunks.info_genre(stream))
     return content
+
+
+def _read_flac(_: type[Any], path: Path) -> _Content:
+    with path.open("rb") as stream:
+        return _Content(*vorbis.read_flac(stream))
 
 
 def _read_mp4(_: type[Any], path: Path) -> _Content:

@@ -82,7 +82,7 @@ def mp4_edits(stream: BinaryIO, genres: tuple[str, ...]) -> list[Edit]:
     ----------
     stream : binary file
     genres : tuple of str
-        A freeform list is kept in step where the file has one.
+        A freeform list is updated where the file has one.
 
     Raises
     ------
@@ -217,11 +217,14 @@ def _resized(stream: BinaryIO, path: list[_Atom], grown: int) -> list[Edit]:
     for parent, atom in zip(reversed(parents), reversed(path), strict=True):
         edits += _with_size(stream, atom, grown)
         siblings = _atoms(stream, 0, file_size(stream)) if parent is None else _children(stream, parent)
-        free = next((other for other in siblings if other.start == atom.stop), None)
-        room = free.stop - free.content if free is not None and free.name in (b"free", b"skip") else -1
-        if free is not None and free.content == free.start + 8 and room - grown >= 0:
-            edits.append(Edit(free.start, free.start + 4, (8 + room - grown).to_bytes(4)))
-            edits.append(Edit(free.content, free.content + max(grown, 0), bytes(max(-grown, 0))))
+        following = next((other for other in siblings if other.start == atom.stop), None)
+        if following is None or following.name not in (b"free", b"skip"):
+            continue
+        room = following.stop - following.content - grown
+        if following.content == following.start + 8 and room >= 0:
+            edits.append(Edit(following.start, following.start + 4, (8 + room).to_bytes(4)))
+            stop = following.content + max(grown, 0)
+            edits.append(Edit(following.content, stop, bytes(max(-grown, 0))))
             return edits
     return edits + list(_moved_offsets(stream, path[-1].stop, grown))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 from genrescope.tagging import vorbis
@@ -104,7 +104,14 @@ def _comment_pages(stream: BinaryIO, kind: str) -> tuple[list[_Page], bytes]:
     found: list[_Page] = []
     while not any(lace < 255 for lace in _laces(found)):
         found.append(_next_of(pages, first.serial))
-    content = b"".join(read_at(stream, page.body_start, sum(page.laces)) for page in found)
+    bodies = [read_at(stream, page.body_start, sum(page.laces)) for page in found]
+    content = b"".join(bodies)
+    # Written anew, a damaged page would get a checksum that says it is sound.
+    if any(
+        read_at(stream, page.start, page.body_start - page.start) + body != page.encoded(body)
+        for page, body in zip(found, bodies, strict=True)
+    ):
+        raise LayoutError("the pages of its comments are damaged: their checksums are wrong")
     # Header packets have position 0: where there is another, sound begins on the same page.
     if not content.startswith(mark) or any(
         page.position not in (0, _NO_POSITION) or page.flags & _FIRST for page in found
@@ -165,9 +172,13 @@ def _renumbered(stream: BinaryIO, last: _Page, shift: int) -> Iterator[Edit]:
             continue
         if page.flags & _FIRST:
             return
-        body = read_at(stream, page.body_start, sum(page.laces))
-        moved = replace(page, sequence=page.sequence + shift).encoded(body)
-        yield Edit(page.start + 18, page.start + 26, moved[18:26])
+        # The checksum is linear in the bytes: it changes by that of the difference. So a page that is damaged
+        # keeps a checksum that says so, and no sound needs to be read.
+        number = (page.sequence + shift) & 0xFFFFFFFF
+        difference = (page.sequence ^ number).to_bytes(4, "little")
+        changed = _checksum(bytes(18) + difference + bytes(page.stop - page.start - 22))
+        old = int.from_bytes(read_at(stream, page.start + 22, 4), "little")
+        yield Edit(page.start + 18, page.start + 26, struct.pack("<II", number, old ^ changed))
         if page.flags & _LAST:
             return
 

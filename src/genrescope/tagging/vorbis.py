@@ -12,6 +12,7 @@ from genrescope.tagging.edits import Edit, LayoutError, read_at
 from genrescope.tagging.id3v2 import read_tag
 
 _VENDOR = b"genrescope"
+_NAME = b"genre="
 _STREAMINFO, _PADDING, _COMMENT = 0, 1, 4
 _LAST = 0x80
 _MAX_BLOCK = (1 << 24) - 1
@@ -47,17 +48,35 @@ def with_genres(comments: bytes, genres: tuple[str, ...]) -> bytes:
     LayoutError
         Comments reach past the end.
     """
-    vendor, place = _counted(comments, 0)
-    count = int.from_bytes(comments[place : place + 4], "little")
-    place += 4
-    kept = []
-    for _ in range(count):
-        comment, place = _counted(comments, place)
-        if not comment.lower().startswith(b"genre="):
-            kept.append(comment)
+    vendor, listed, rest = _parse(comments)
+    kept = [comment for comment in listed if not _is_genre(comment)]
     kept += [f"GENRE={name}".encode() for name in genres]
     head = _with_length(vendor) + len(kept).to_bytes(4, "little")
-    return head + b"".join(map(_with_length, kept)) + comments[place:]
+    return head + b"".join(map(_with_length, kept)) + rest
+
+
+def read_flac(stream: BinaryIO) -> tuple[list[str], float]:
+    """Return the genres and the length in seconds of a FLAC file.
+
+    Other blocks are not looked into, so that a damaged picture or list of tracks does no harm.
+
+    Parameters
+    ----------
+    stream : binary file
+        The FLAC file.
+
+    Raises
+    ------
+    LayoutError
+        The metadata blocks do not lead to the sound, or the comments are damaged.
+    """
+    blocks = _blocks(stream)
+    info = int.from_bytes(read_at(stream, blocks[0].start + 14, 8))
+    rate, total = info >> 44, info & (1 << 36) - 1
+    block = next((block for block in blocks if block.kind == _COMMENT), None)
+    listed = [] if block is None else _parse(read_at(stream, block.start + 4, block.size))[1]
+    genres = [comment[len(_NAME) :].decode("utf8", "replace") for comment in listed if _is_genre(comment)]
+    return genres, total / rate if rate else 0.0
 
 
 def flac_edits(stream: BinaryIO, genres: tuple[str, ...]) -> list[Edit]:
@@ -119,6 +138,22 @@ def _blocks(stream: BinaryIO) -> list[_Block]:
     if blocks[0].kind != _STREAMINFO or (sync and (sync[:1] != b"\xff" or sync[1:] < b"\xf8")):
         raise LayoutError("its metadata blocks state sizes that do not lead to the sound")
     return blocks
+
+
+def _parse(comments: bytes) -> tuple[bytes, list[bytes], bytes]:
+    """Return the vendor, the comments, and what follows them."""
+    vendor, place = _counted(comments, 0)
+    count = int.from_bytes(comments[place : place + 4], "little")
+    place += 4
+    listed = []
+    for _ in range(count):
+        comment, place = _counted(comments, place)
+        listed.append(comment)
+    return vendor, listed, comments[place:]
+
+
+def _is_genre(comment: bytes) -> bool:
+    return comment.lower().startswith(_NAME)
 
 
 def _counted(data: bytes, place: int) -> tuple[bytes, int]:

@@ -206,7 +206,9 @@ def _create_copy(folder: Path) -> tuple[Path, int | None]:
 
 def _removed_if_stale(path: Path) -> bool:
     try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return False
+        handle = os.open(path, os.O_RDONLY)
         try:
             if _is_in_use(handle):
                 return False
