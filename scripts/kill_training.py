@@ -2,8 +2,9 @@
 
     python scripts/kill_training.py DATASET [--kills 20] [--seed 0]
 
-Each trial starts a run in a process of its own, kills it (SIGKILL) after a random share of the time that the
-first run took, resumes it, and compares ``model.onnx``, ``curves.json`` and ``evaluation.json`` byte for byte.
+Each trial starts a run in a process of its own, kills it (SIGKILL) after a random share of the time that
+the first run took, resumes it, and compares ``model.onnx``, ``curves.json`` and ``evaluation.json`` byte for
+byte.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from genrescope import datasets, training
 
 SETTINGS = (
     "data.segment_seconds=1.0",
+    "data.hop_seconds=0",
     "split.protocol=artist-grouped",
     "split.folds=4",
     "split.validation_fraction=0.2",

@@ -2,9 +2,9 @@
 
 The operations that the exporters of this package write are computed on shapes alone, for one number of
 segments: the shapes of tensors, and the elements of the few small ones (sizes, axes, indices) that decide
-other shapes. So a graph that would allocate gigabytes or compute for minutes is refused before onnxruntime sees it,
-on every system alike and without a clock. What is none of these operations is refused: among others Loop,
-If and Scan, random numbers, and operations whose output's size depends on the audio.
+other shapes. So a graph that would allocate gigabytes or compute for minutes is refused before onnxruntime
+sees it, on every system alike and without a clock. What is none of these operations is refused: among others
+Loop, If and Scan, random numbers, and operations whose output's size depends on the audio.
 """
 
 from __future__ import annotations

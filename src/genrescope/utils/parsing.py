@@ -100,7 +100,7 @@ def load_array(path: Path, *, max_bytes: int) -> npt.NDArray[Any]:
             read = header.read_array_header_1_0 if version == (1, 0) else header.read_array_header_2_0
             shape, _, dtype = read(stream)
         # A header is a Python literal: a damaged or nested one makes its parser raise errors of many kinds.
-        except (SyntaxError, TypeError, RecursionError, MemoryError, EOFError, UnicodeError) as reason:
+        except Exception as reason:
             raise ValueError(f"its header cannot be read: {type(reason).__name__}") from None
         if dtype.hasobject:
             raise ValueError("it holds Python objects")
