@@ -67,7 +67,7 @@ def check_whole(path: Path) -> int:
 
 def test_rows_hold_what_classify_says(library: Library, music: Path, plan: ScanOptions) -> None:
     assert outcomes(library, music, plan) == {"classified": 4}
-    classifier = Classifier.load(plan.model)
+    classifier = Classifier.from_pretrained(plan.model)
     for row in library.entries():
         assert row.to_dict() == classifier.predict(row.path).to_dict()
         assert (row.format, row.sample_rate, row.channels) == ("wav", RATE, 1)
@@ -247,10 +247,7 @@ def test_a_decoder_crash_fails_its_file_only(
     assert row.path.endswith("1 crash.wav")
 
 
-SCAN = (
-    "import sys; from genrescope.cli.main import main;"
-    " sys.argv = ['genrescope', 'library', 'scan', *{}]; main()"
-)
+SCAN = "import sys; from genrescope.cli import run; sys.argv = ['genrescope', 'library', 'scan', *{}]; run()"
 
 
 def begin_scan(music: Path, database: Path, plan: ScanOptions) -> subprocess.Popen[bytes]:

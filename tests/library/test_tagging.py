@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from genrescope.cli.main import app
+from genrescope.cli import app
 from genrescope.errors import DataError
 from genrescope.library import Library, ScanOptions, TagOptions
 from genrescope.tagging import writer as tags

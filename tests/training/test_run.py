@@ -292,9 +292,9 @@ def test_a_resumed_run_keeps_its_split(little_music: Path, tmp_path: Path) -> No
 def test_without_torch_training_says_what_to_install(little_music: Path, tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['torch'] = None\n"
-        "from genrescope.cli.main import main\n"
+        "from genrescope.cli import run\n"
         f"sys.argv = ['genrescope', 'train', {str(little_music)!r}, '--run-dir', {str(tmp_path / 'run')!r}]\n"
-        "main()"
+        "run()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 2

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from genrescope.errors import GenrescopeError
+from genrescope.errors import GenrescopeError, WorkerError
 from genrescope.workers import WorkerPool, WorkerSpec
 from helpers.handlers import (
     Handler,
@@ -70,6 +70,7 @@ def test_a_worker_that_dies_is_replaced(number: int) -> None:
     with WorkerPool(WorkerSpec(create_test_handler), 1) as pool:
         ends = [done.exception() or done.result()["number"] for _, done in do(pool, jobs)]
     (failure,) = [end for end in ends if isinstance(end, GenrescopeError)]
+    assert isinstance(failure, WorkerError)
     assert failure.code == "worker_crashed"
     assert [end for end in ends if end is not failure] == [0, 1, 2]
 
@@ -139,6 +140,7 @@ def test_failures_keep_their_codes() -> None:
     with WorkerPool(WorkerSpec(create_test_handler), 1) as pool:
         ends = [done.exception() for _, done in do(pool, [{"fail": 1}, {"bug": 1}, {}])]
     assert [getattr(end, "code", None) for end in ends] == ["audio_silent", "worker_failed", None]
+    assert [isinstance(end, WorkerError) for end in ends] == [False, True, False]
     assert "RuntimeError: a bug" in str(ends[1])
 
 
@@ -158,10 +160,10 @@ def test_a_full_queue_refuses() -> None:
         while pool.queued:
             time.sleep(0.01)
         second = pool.submit({})
-        with pytest.raises(GenrescopeError, match="queue is full"):
+        with pytest.raises(WorkerError, match="queue is full"):
             pool.submit({})
         assert (first.result()["held"], second.result()["held"]) == (0, 0)
-    with pytest.raises(GenrescopeError):
+    with pytest.raises(WorkerError):
         pool.submit({})
 
 

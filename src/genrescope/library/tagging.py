@@ -89,6 +89,8 @@ def _check_unchanged(entry: LibraryEntry) -> None:
 def _write(database: Database, plan: TagChangePreview, keep_mtime: bool) -> TagChange:
     path = plan.path
 
+    # Called before the file is replaced: a program that is killed in between leaves a journal with a change
+    # that did not happen, which undoing recognizes, and never a change without a journal.
     def journal(change: TagChange) -> None:
         database.log_change(path, change)
 
@@ -120,6 +122,8 @@ def undo_tags(
             failed.add(path)
             yield UntagResult(path, error=failure)
             continue
+        # After the file, not before: a program that is killed in between undoes once more, which changes
+        # nothing.
         database.mark_undone(number)
         if done.status == "restored":
             _update_hash(database, path, change.patch.new, change.patch.old)

@@ -198,7 +198,13 @@ class CalibrationConfig(_Section):
 
 
 class Config(_Section):
-    """All settings of a run."""
+    """All settings of a run.
+
+    Attributes
+    ----------
+    data, split, model, augment, optimizer, train, calibration
+        Sections of the TOML file, whose keys are described where they are defined.
+    """
 
     data: DataConfig = DataConfig()
     split: SplitConfig = SplitConfig()
@@ -264,6 +270,7 @@ def config_from_json(values: Mapping[str, Any]) -> Config:
     try:
         config = Config.model_validate(values)
     except ValidationError as failure:
+        # One at a time, as everywhere in this package: most often the second error follows from the first.
         error = failure.errors(include_url=False)[0]
         raise _explain(error["type"], tuple(map(str, error["loc"])), error["input"]) from None
     _check_combinations(config)
@@ -329,6 +336,7 @@ def _put(values: dict[str, Any], override: str) -> None:
             f"--set {override!r} is not section.key=value",
             "write for example --set train.epochs=20",
         )
+    # In a shell a text in quotes would need quotes around the quotes, so what is not valid TOML is a text.
     try:
         value = parse_toml(f"value = {text}")["value"]
     except ValueError:

@@ -44,6 +44,10 @@ def precision(config: Config) -> str:
     ----------
     config : Config
         ``train.precision``: ``auto``, ``float32`` or ``bfloat16``.
+
+    Returns
+    -------
+    {"32-true", "bf16-mixed"}
     """
     wanted = config.train.precision
     if wanted == "auto":
@@ -121,6 +125,7 @@ def train_network(
             batches,
             ValidationBatches(examples, targets, validation) if len(validation) else None,
             ckpt_path=last if last.exists() else None,
+            # A checkpoint is unpickled; limited to tensors and plain values it can run no code.
             weights_only=True,
         )
     if trainer.interrupted:
@@ -144,6 +149,7 @@ def _trainer(config: Config, callbacks: list[Callback], progress_bar: bool) -> l
         logger=False,
         accelerator="auto",
         devices=1,
+        # Lightning's trial validation would be counted in the curves of the first epoch.
         num_sanity_val_steps=0,
         enable_progress_bar=progress_bar,
         enable_model_summary=False,

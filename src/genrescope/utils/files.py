@@ -60,6 +60,8 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     if path.exists() and not path.is_file() and not path.is_dir():
         path.write_bytes(data)  # a pipe or a device is written to, not replaced
         return
+    # In the same folder, as a rename works within one file system only; the random part keeps two threads of
+    # one process apart.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,6 +111,8 @@ def replacing(path: Path, *, mtime_ns: int | None = None) -> Iterator[Path]:
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         yield temporary
         _copy_attributes(temporary, target, old, mtime_ns)
+        # Between this comparison and the rename another program may still write: POSIX has no rename that
+        # depends on the content. The interval is as short as can be.
         if _identity(target.stat()) != _identity(old):
             raise WriteError(
                 "file_changed",
