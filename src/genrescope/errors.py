@@ -62,6 +62,7 @@ OUTCOMES: dict[str, Outcome] = {
     "model_incompatible": Outcome(2, 422),
     "model_corrupt": Outcome(2, 422),
     "model_export_failed": Outcome(1, 500),
+    "model_output_invalid": Outcome(1, 500),
     # The surroundings.
     "missing_dependency": Outcome(2, 501),
     "write_failed": Outcome(1, 507),
@@ -83,7 +84,8 @@ OUTCOMES: dict[str, Outcome] = {
 
 # Errors of one file: they are returned to the client or in the file's row, and other files are processed.
 FILE_CODES = frozenset(
-    [code for code in OUTCOMES if code.startswith("audio_")] + ["worker_crashed", "timeout", "memory_limit"]
+    [code for code in OUTCOMES if code.startswith("audio_")]
+    + ["model_output_invalid", "worker_crashed", "timeout", "memory_limit"]
 )
 
 

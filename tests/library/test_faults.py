@@ -20,9 +20,15 @@ import pytest
 import soundfile
 
 from genrescope import tagging
-from genrescope.errors import AudioError, DataError, GenrescopeError, LibraryError, MissingDependencyError
+from genrescope.errors import (
+    AudioError,
+    DataError,
+    GenrescopeError,
+    LibraryError,
+    MissingDependencyError,
+    ModelError,
+)
 from genrescope.library import Library, LibraryEntry, ScanOptions, database, write_csv
-from genrescope.library.database import Database
 from genrescope.reporting import library_page
 from helpers.small_data import RATE, drone, hiss
 
@@ -95,9 +101,9 @@ def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProce
     ],
 )
 def test_an_answer_that_is_not_finite_is_refused(library: Library, change: dict[str, object]) -> None:
-    with pytest.raises(LibraryError) as failure:
+    with pytest.raises(ModelError) as failure:
         library.database.upsert(replace(ENTRY, **change))  # type: ignore[arg-type]
-    assert failure.value.code == "library_corrupt"
+    assert failure.value.code == "model_output_invalid"
     assert list(library.entries()) == []
 
 
@@ -361,7 +367,9 @@ def test_a_file_that_vanishes_between_preview_and_writing_stops_nothing(
     monkeypatch.setattr(tagging, "preview", preview_then_lose)
     results = list(library.apply_tags())
     assert [one.error and type(one.error) for one in results] == [None, AudioError, None]
-    assert results[1].error is not None and results[1].error.code == "audio_missing"
+    error = results[1].error
+    assert error is not None
+    assert error.code == "audio_missing"
 
 
 def test_a_library_that_cannot_be_written_stops_the_writing_of_tags(

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from genrescope.errors import DataError, GenrescopeError, LibraryError, write_failed
+from genrescope.errors import DataError, GenrescopeError, LibraryError, ModelError, write_failed
 from genrescope.library.records import LibraryEntry, check_values
 from genrescope.tagging import TagChange
 
@@ -321,14 +321,14 @@ class Database:
 
         Raises
         ------
-        LibraryError
-            ``library_corrupt``: a score that is not finite, or another value that no reader could use.
+        ModelError
+            ``model_output_invalid``: a score that is not finite, or another value that no reader could use.
         """
         try:
             check_values(entry)
         except (TypeError, ValueError) as reason:
-            raise LibraryError(
-                "library_corrupt",
+            raise ModelError(
+                "model_output_invalid",
                 f"{entry.path}: its answer cannot be kept: {reason}",
                 "this is a fault of the model: use another with --model, and report it",
             ) from None
@@ -531,7 +531,9 @@ class Database:
 
     def _rows(self, query: str, values: Sequence[Any] = ()) -> Iterator[sqlite3.Row]:
         with _translated_errors(self.path):
-            yield from self._connection.execute(query, values)
+            # Not "yield from", which would close the cursor of a closed library when a reader stops early.
+            for row in self._connection.execute(query, values):
+                yield row  # noqa: UP028
 
     def _write(self, statement: str, values: Sequence[Any]) -> None:
         with _translated_errors(self.path):

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 from genrescope import audio, models
 from genrescope.audio import FoundFile
-from genrescope.errors import GenrescopeError, LibraryError
+from genrescope.errors import GenrescopeError, ModelError
 from genrescope.library import scan_worker
 from genrescope.library.database import Database
 from genrescope.library.records import LibraryEntry
@@ -207,9 +207,7 @@ class Scanner:
     def _store(self, entry: LibraryEntry, found: FoundFile) -> ScanResult:
         try:
             self._database.upsert(entry)
-        except LibraryError as failure:
-            if failure.code != "library_corrupt":
-                raise
+        except ModelError as failure:
             entry = self._failed_entry(found, failure)
             self._database.upsert(entry)
         return ScanResult(entry.path, "classified" if entry.error is None else "failed", entry)

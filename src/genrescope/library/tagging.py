@@ -127,13 +127,11 @@ def undo_tags(
     for number, path, change in changes:
         if path in failed:
             continue  # An older change of a file can be undone only after the later ones.
+        if change is None:
+            failed.add(path)
+            yield UntagResult(path, error=_journal_damaged(path))
+            continue
         try:
-            if change is None:
-                raise LibraryError(
-                    "library_corrupt",
-                    f"{path}: what was changed in it cannot be read: its row in the journal is damaged",
-                    "its genres stay as they are; restore the file from a backup if you want the old ones",
-                )
             done = tagging.undo(change, keep_mtime=keep_mtime, path=path)
         except GenrescopeError as failure:
             failed.add(path)
@@ -145,6 +143,14 @@ def undo_tags(
         if done.status == "restored":
             _update_hash(database, path, change.patch.new, change.patch.old)
         yield UntagResult(path, done)
+
+
+def _journal_damaged(path: str) -> LibraryError:
+    return LibraryError(
+        "library_corrupt",
+        f"{path}: what was changed in it cannot be read: its row in the journal is damaged",
+        "its genres stay as they are; restore the file from a backup if you want the old ones",
+    )
 
 
 def _update_hash(database: Database, path: str, old: str, new: str) -> None:
