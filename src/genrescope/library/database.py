@@ -532,8 +532,8 @@ class Database:
     def _rows(self, query: str, values: Sequence[Any] = ()) -> Iterator[sqlite3.Row]:
         with _translated_errors(self.path):
             # Not "yield from", which would close the cursor of a closed library when a reader stops early.
-            for row in self._connection.execute(query, values):
-                yield row  # noqa: UP028
+            for row in self._connection.execute(query, values):  # noqa: UP028
+                yield row
 
     def _write(self, statement: str, values: Sequence[Any]) -> None:
         with _translated_errors(self.path):

@@ -2,6 +2,7 @@ from .assembly import ModelHead as ModelHead
 from .assembly import assemble as assemble
 from .assembly import extract_head as extract_head
 from .backbones.efficientat import EfficientAt as EfficientAt
+from .backbones.registry import ARCHITECTURES as ARCHITECTURES
 from .backbones.registry import BACKBONES as BACKBONES
 from .backbones.registry import STUDENT_FILE as STUDENT_FILE
 from .backbones.registry import Backbone as Backbone
