@@ -130,7 +130,7 @@ DESCRIPTIONS: dict[str, Callable[[dict[str, Any]], object]] = {
     "name a number": lambda d: d.update(name=3),
     "license a table": lambda d: d.update(license={}),
     "threshold": lambda d: d.update(threshold=-1.0),
-    "provenance": lambda d: d.update(provenance={"heard": [{}]}),
+    "provenance": lambda d: d.update(provenance={"training_tracks": [{}]}),
     "schema a text": lambda d: d.update(schema="3" * 10**5),
 }
 

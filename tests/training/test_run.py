@@ -78,7 +78,7 @@ def test_the_model_file_has_its_provenance(little_music: Path, tmp_path: Path) -
     split = json.loads((tmp_path / "run" / "split.json").read_text())
     assert info.classes == ("drone", "hiss")
     assert info.provenance["protocol"] == "artist-grouped"
-    assert len(info.provenance["heard"]) == len(split["train"]) + len(split["validation"])
+    assert len(info.provenance["training_tracks"]) == len(split["train"]) + len(split["validation"])
     assert info.scores["track_accuracy"]["value"] == 1.0
     assert info.scores["leaky"] is False
 

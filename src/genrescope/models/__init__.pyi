@@ -16,6 +16,7 @@ from .export import ExportedModel as ExportedModel
 from .export import export_classical as export_classical
 from .export import export_network as export_network
 from .export import with_metadata as with_metadata
+from .model import TRAINING_TRACKS as TRAINING_TRACKS
 from .model import Model as Model
 from .model import ModelInfo as ModelInfo
 from .model import ModelOutput as ModelOutput

@@ -332,11 +332,11 @@ def _windows(node: Node, sizes: Sequence[int], kernel: Sequence[int]) -> list[in
         # A padding as large as the kernel or more makes no sense, and would be a way to large tensors.
         if max(pads[axis], pads[axis + len(sizes)]) > dilations[axis] * kernel[axis]:
             raise ValueError
-        room = size + pads[axis] + pads[axis + len(sizes)] - dilations[axis] * (kernel[axis] - 1) - 1
-        if room < 0:
+        spare = size + pads[axis] + pads[axis + len(sizes)] - dilations[axis] * (kernel[axis] - 1) - 1
+        if spare < 0:
             raise ValueError
         rounding = _integer(node, "ceil_mode")
-        found.append((-(-room // strides[axis]) if rounding else room // strides[axis]) + 1)
+        found.append((-(-spare // strides[axis]) if rounding else spare // strides[axis]) + 1)
     return found
 
 

@@ -25,6 +25,8 @@ from genrescope.utils import parse_json, sha256_bytes
 SCHEMA = 3
 # What schema 2, of version 0.1, called fields that are otherwise the same.
 _NAMES_IN_SCHEMA_2 = {"threshold": "min_score", "license": "licence"}
+# The digests of the tracks that training or selection was given, in the provenance; and what schema 2 called it.
+TRAINING_TRACKS, _TRAINING_TRACKS_IN_SCHEMA_2 = "training_tracks", "heard"
 METADATA_KEY = "genrescope"
 INPUT, OUTPUT, STYLES_OUTPUT = "features", "scores", "styles"
 # How far the scores of a segment may be from a sum of one, and a probability outside of 0 to 1, by rounding.
@@ -63,7 +65,7 @@ class ModelInfo:
     threshold : float or None
         The score below which the top genre of a track is uncertain; None where none was chosen.
     provenance : dict
-        Data name and hash, split protocol, seed, package version, commit, temperature; under ``heard``, the
+        Data name and hash, split protocol, seed, package version, commit, temperature; under ``training_tracks``, the
         hashed ids of the tracks that the model was trained on or selected by.
     scores : dict
         Measured accuracies with their intervals and protocol.
@@ -119,6 +121,10 @@ class ModelInfo:
         try:
             names = _NAMES_IN_SCHEMA_2 if schema == 2 else {}
             known = {name: values[names.get(name, name)] for name in cls.__dataclass_fields__}
+            provenance = known["provenance"]
+            if schema == 2 and isinstance(provenance, dict) and _TRAINING_TRACKS_IN_SCHEMA_2 in provenance:
+                tracks = provenance[_TRAINING_TRACKS_IN_SCHEMA_2]
+                known["provenance"] = provenance | {TRAINING_TRACKS: tracks}
             for fault in _faults(known):
                 raise _incompatible(source, fault)
             for key in ("classes", "styles"):
@@ -307,9 +313,10 @@ def _table_faults(known: dict[str, Any]) -> Iterator[str]:
     for name, kind in (("provenance", dict), ("scores", dict), ("license", str)):
         if not isinstance(known[name], kind):
             yield f"its {name} is no {'table' if kind is dict else 'text'}"
-    heard = known["provenance"].get("heard", [])
-    if not isinstance(heard, list) or not all(isinstance(digest, str) for digest in heard):
-        yield "its provenance does not list tracks under 'heard'"
+    provenance = known["provenance"]
+    tracks = provenance.get(TRAINING_TRACKS, []) if isinstance(provenance, dict) else []
+    if not isinstance(tracks, list) or not all(isinstance(digest, str) for digest in tracks):
+        yield f"its provenance does not list tracks under {TRAINING_TRACKS!r}"
 
 
 def _read_spec(settings: object, source: str) -> FeatureSpec:
