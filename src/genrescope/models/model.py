@@ -25,7 +25,7 @@ from genrescope.utils import parse_json, sha256_bytes
 SCHEMA = 3
 # What schema 2, of version 0.1, called fields that are otherwise the same.
 _NAMES_IN_SCHEMA_2 = {"threshold": "min_score", "license": "licence"}
-# The digests of the tracks that training or selection was given, in the provenance; and what schema 2 called it.
+# In the provenance: digests of the tracks that training or selection was given; and what schema 2 called it.
 TRAINING_TRACKS, _TRAINING_TRACKS_IN_SCHEMA_2 = "training_tracks", "heard"
 METADATA_KEY = "genrescope"
 INPUT, OUTPUT, STYLES_OUTPUT = "features", "scores", "styles"
@@ -65,8 +65,8 @@ class ModelInfo:
     threshold : float or None
         The score below which the top genre of a track is uncertain; None where none was chosen.
     provenance : dict
-        Data name and hash, split protocol, seed, package version, commit, temperature; under ``training_tracks``, the
-        hashed ids of the tracks that the model was trained on or selected by.
+        Data name and hash, split protocol, seed, package version, commit, temperature; under
+        ``training_tracks``, the hashed ids of the tracks that the model was trained on or selected by.
     scores : dict
         Measured accuracies with their intervals and protocol.
     license : str

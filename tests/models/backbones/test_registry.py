@@ -200,7 +200,7 @@ def test_weights_are_downloaded_into_the_cache(
     assert (caught.value.code, asked) == ("model_not_found", [])
     assert info.source in caught.value.hint
     known = backbones.ARCHITECTURES["mn01"]._replace(info=replace(info, sha256="0" * 64))
-    monkeypatch.setitem(backbones.BACKBONES, "mn01", known)
+    monkeypatch.setitem(backbones.ARCHITECTURES, "mn01", known)
     backbones.load_backbone("mn01")
     assert asked == [(info.source, tmp_path / "weights" / "mn01_as_mAP_298.pt", "0" * 64)]
 
