@@ -6,6 +6,8 @@ import logging
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -301,3 +303,20 @@ def test_music_and_a_teacher_make_a_student_that_training_starts_from(
         embedding = load_backbone("student", weights=made).embed(torch.from_numpy(log_mel()))
     assert torch.isfinite(embedding).all()
     assert distill(tracks, config, tmp_path / "run") == made  # nothing is left to do
+
+
+@pytest.mark.parametrize("package", ["torch", "lightning"])
+def test_without_its_libraries_distill_says_what_to_install(
+    package: str, little_music: Path, tmp_path: Path
+) -> None:
+    code = (
+        f"import sys; sys.modules[{package!r}] = None\n"
+        "from genrescope.cli.main import main\n"
+        f"sys.argv = ['genrescope', 'distill', {str(little_music)!r}, '--run-dir', {str(tmp_path)!r}]\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert f"needs the package '{package}'" in done.stderr
+    assert "genrescope[train]" in done.stderr
+    assert "Traceback" not in done.stderr

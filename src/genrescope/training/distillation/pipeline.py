@@ -18,8 +18,8 @@ from genrescope.utils import write_atomic
 
 TEACHER = "mn04"
 VALIDATION_SHARDS = 2
-# Share of the examples that the student gets without their highest bands. Much of the music that is classified
-# later was stored at a low sample rate or bit rate, which the student must not take for a feature of the music.
+# Share of the examples that the student gets without their highest bands. Much music that is classified later
+# was stored at a low sample rate or bit rate, which the student must not take for a property of the genre.
 LOWPASS_PROBABILITY = 0.4
 
 
@@ -81,8 +81,8 @@ def distill(
     ConfigError
         ``invalid_config``: ``folder`` holds a run with other settings.
     DataError
-        ``dataset_empty``: no track can be read; ``dataset_not_found``, ``dataset_invalid``: a shard is missing
-        or damaged.
+        ``dataset_empty``: no track can be read; ``dataset_not_found``, ``dataset_invalid``: a shard is
+        missing or damaged.
     DownloadError, ModelError
         The teacher's weights cannot be downloaded or loaded; nothing was begun then.
     GenrescopeError
