@@ -352,7 +352,7 @@ def _init_worker(tracks: tuple[Track, ...], spec: ShardSpec) -> None:
 
 
 def _write_shard(folder: Path, number: int) -> list[str]:
-    """Write one shard; return what is to be said of tracks that could not be read, once for each."""
+    """Write one shard; return a message for each track that could not be read."""
     if _WorkerState.writer is None:
         _WorkerState.writer = _ShardWriter(_WorkerState.tracks, _WorkerState.spec)
     writer = _WorkerState.writer
