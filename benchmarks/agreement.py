@@ -1,55 +1,65 @@
-"""From audio to the same answer: does a model name the same genre from the sound as from its picture?
+"""Compare the top genre of a clip's audio with that of its spectrogram image.
 
-Run: python benchmarks/agreement.py GTZAN [MODEL]
+Run: python benchmarks/agreement.py GTZAN [--model NAME] [--limit N]
 
-Takes the test clips of ``fault-filtered`` that have both, and prints how often the top genres agree.
+Takes the test clips of the ``fault-filtered`` protocol that have both, and prints how often the top genres
+agree. GTZAN is the folder of the data set, with audio and spectrogram images.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
 
-from genrescope import Classifier, evaluation, models
-from genrescope.datasets import base as datasets
-from genrescope.datasets import gtzan
-from genrescope.datasets.segments import build_segments
+from genrescope import Classifier, datasets, evaluation
+from genrescope.models import Model
 from genrescope.types import Track
 
 
-def tops_of_pictures(model: models.Model, tracks: list[Track]) -> list[str]:
+def predict_from_spectrograms(model: Model, tracks: list[Track]) -> list[str]:
     info = model.info
-    examples = build_segments(
+    segments = datasets.build_segments(
         tracks, info.features, seconds=info.segment_seconds, hop_seconds=info.hop_seconds
     )
-    everything = np.arange(len(examples))
-    segments = evaluation.predict_segments(model, examples, everything)
-    scores, _ = evaluation.average_by_track(segments, examples, everything)
+    indices = np.arange(len(segments))
+    scores, _ = evaluation.average_by_track(
+        evaluation.predict_segments(model, segments, indices), segments, indices
+    )
     return [info.classes[top] for top in scores.argmax(1)]
 
 
 def main() -> None:
-    folder, name = Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "default"
-    classifier = Classifier.load(name)
-    sides = gtzan.load_index().fault_filtered
-    sounds = {
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("gtzan", type=Path, help="folder of GTZAN")
+    parser.add_argument("--model", default="default", help="packaged model or .onnx file")
+    parser.add_argument("--limit", type=int, help="at most so many clips")
+    options = parser.parse_args()
+    classifier = Classifier.from_pretrained(options.model)
+    parts = datasets.load_index().fault_filtered
+    audio_tracks = {
         track.id: track
-        for track in datasets.load_gtzan(folder, "audio").tracks
-        if sides.get(track.id) == "test"
+        for track in datasets.load_gtzan(options.gtzan, "audio").tracks
+        if parts.get(track.id) == "test"
     }
-    pictures = [track for track in datasets.load_gtzan(folder, "spectrogram").tracks if track.id in sounds]
-    seen = tops_of_pictures(classifier.model, pictures)
-    heard = [classifier.predict(sounds[track.id].path).genre for track in pictures]
-    agreed = sum(one == other for one, other in zip(seen, heard, strict=True))
-    right = sum(genre == track.label for genre, track in zip(heard, pictures, strict=True))
-    share = agreed / len(pictures)
-    print(f"{classifier.model.name}: {agreed} of {len(pictures)} top genres agree ({share:.1%})")
-    print(f"from the sound {right / len(pictures):.1%} are right")
-    for track, one, other in zip(pictures, seen, heard, strict=True):
+    tracks = [
+        track
+        for track in datasets.load_gtzan(options.gtzan, "spectrogram").tracks
+        if track.id in audio_tracks
+    ][: options.limit]
+    from_spectrogram = predict_from_spectrograms(classifier.model, tracks)
+    from_audio = [classifier.predict(audio_tracks[track.id].path).genre for track in tracks]
+    agreed = sum(one == other for one, other in zip(from_spectrogram, from_audio, strict=True))
+    correct = sum(genre == track.label for genre, track in zip(from_audio, tracks, strict=True))
+    share = agreed / len(tracks)
+    print(f"{classifier.model.name}: {agreed} of {len(tracks)} top genres agree ({share:.1%})")
+    print(f"accuracy from audio: {correct / len(tracks):.1%}")
+    for track, one, other in zip(tracks, from_spectrogram, from_audio, strict=True):
         if one != other:
-            print(f"  {track.id}: {one} from the picture, {other} from the sound")
+            print(f"  {track.id}: {one} from the spectrogram, {other} from the audio")
 
 
 if __name__ == "__main__":

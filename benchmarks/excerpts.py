@@ -1,74 +1,88 @@
-"""How far a track's excerpts agree with the whole of it, and how much of it they hear.
+"""Measure how often a track's excerpts give the genre of the whole track, and how many segments they need.
 
-Run: python benchmarks/excerpts.py SHARED/data [TRACKS]
+Run: python benchmarks/excerpts.py DATASET... [--model NAME] [--tracks N] [--limit N]
 
-The segments of every clip of GTZAN and Emotify are scored once. TRACKS (2000) tracks of 3 to 6 minutes are
-then laid out of clips of one genre: medleys of different clips, and songs of two to four clips in the order
-of verses and choruses. The rule of `sampling` is replayed on their scores. Both kinds are harder than most
-music: no part of them was made to go with another.
+DATASET is a folder of labeled audio. The segments of every clip are scored once. Simulated tracks are then
+joined of the scores of clips of one genre and data set: medleys of 6 to 12 different clips, and songs of two
+to four clips in the order of verses and choruses. The stopping rule of `genrescope.inference.excerpts` is
+applied to their scores. Both kinds vary more than most music does, as their parts come from different
+recordings.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 
 from genrescope import Classifier, datasets
-from genrescope.inference import excerpts as sampling
+from genrescope.inference import excerpts
 from genrescope.types import FloatArray
 
-SONGS = ("ABABCB", "AABABCBB", "ABCABCDB", "AABBAABBCCBB", "ABABAB")
+SONG_FORMS = ("ABABCB", "AABABCBB", "ABCABCDB", "AABBAABBCCBB", "ABABAB")
 
 
-def scored(data: Path) -> dict[tuple[str, str], list[FloatArray]]:
-    """Return the segments' scores of the clips of each genre."""
-    classifier = Classifier.load()
+def score_clips(
+    classifier: Classifier, folders: list[Path], limit: int | None
+) -> dict[tuple[Path, str], list[FloatArray]]:
+    """Return the scores of the first three segments of each clip, by data set and genre."""
     clips = defaultdict(list)
-    for name in ("gtzan", "emotify"):
-        for track in datasets.load_dataset(data / name, kind="audio").tracks:
-            clips[name, track.label].append(classifier.timeline(track.path).scores[:3])
+    for folder in folders:
+        for track in datasets.load_dataset(folder, kind="audio").tracks:
+            if limit is None or len(clips[folder, track.label]) < limit:
+                clips[folder, track.label].append(
+                    classifier.predict(track.path, timeline=True).timeline.scores[:3]
+                )
     return clips
 
 
 def medley(clips: list[FloatArray], generator: np.random.Generator) -> FloatArray:
-    chosen = generator.choice(len(clips), int(generator.integers(6, 13)), replace=False)
-    return np.concatenate([clips[place] for place in chosen])
+    count = min(len(clips), int(generator.integers(6, 13)))
+    selected = generator.choice(len(clips), count, replace=False)
+    return np.concatenate([clips[index] for index in selected])
 
 
 def song(clips: list[FloatArray], generator: np.random.Generator) -> FloatArray:
-    parts = dict(zip("ABCD", generator.choice(len(clips), 4, replace=False), strict=True))
-    order = SONGS[int(generator.integers(len(SONGS)))]
-    return np.concatenate([clips[parts[letter]] for letter in order])
+    parts = dict(zip("ABCD", generator.choice(len(clips), 4, replace=len(clips) < 4), strict=True))
+    form = SONG_FORMS[int(generator.integers(len(SONG_FORMS)))]
+    return np.concatenate([clips[parts[letter]] for letter in form])
 
 
-def listen(scores: FloatArray) -> tuple[bool, int]:
-    """Return whether the excerpts' leader is the whole's, and how many segments they took."""
-    heard: list[int] = []
-    for place in sampling.excerpt_order(len(scores)):
-        heard.append(place)
-        if sampling.should_stop(scores[heard], len(scores)):
+def sample_excerpts(scores: FloatArray) -> tuple[bool, int]:
+    """Return whether excerpts give the top genre of the whole track, and how many were needed."""
+    scored: list[int] = []
+    for index in excerpts.excerpt_order(len(scores)):
+        scored.append(index)
+        if excerpts.should_stop(scores[scored], len(scores)):
             break
-    return bool(scores[heard].mean(0).argmax() == scores.mean(0).argmax()), len(heard)
+    return bool(scores[scored].mean(0).argmax() == scores.mean(0).argmax()), len(scored)
 
 
 def main() -> None:
-    data, tracks = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 2000
-    clips = scored(data)
-    kinds = list(clips)
-    for build in (medley, song):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("dataset", nargs="+", type=Path, help="folder of labeled audio")
+    parser.add_argument("--model", default="default", help="packaged model or .onnx file")
+    parser.add_argument("--tracks", type=int, default=2000, help="simulated tracks of each kind")
+    parser.add_argument("--limit", type=int, help="at most so many clips of each genre and data set")
+    options = parser.parse_args()
+    clips = score_clips(Classifier.from_pretrained(options.model), options.dataset, options.limit)
+    genres = list(clips)
+    for simulate in (medley, song):
         generator = np.random.default_rng(0)
-        laid = [
-            build(clips[kinds[place]], generator) for place in generator.integers(len(kinds), size=tracks)
+        tracks = [
+            simulate(clips[genres[index]], generator)
+            for index in generator.integers(len(genres), size=options.tracks)
         ]
-        ends = [listen(scores) for scores in laid]
-        agreed = np.mean([same for same, _ in ends])
-        share = sum(number for _, number in ends) / sum(map(len, laid))
-        error = 1.96 * np.sqrt(agreed * (1 - agreed) / tracks)
-        kind = f"{tracks} {build.__name__}s"
-        print(f"{kind}: the same genre {agreed:.1%} +- {error:.1%}, {share:.0%} of them heard")
+        results = [sample_excerpts(scores) for scores in tracks]
+        agreed = np.mean([same for same, _ in results])
+        share = sum(count for _, count in results) / sum(map(len, tracks))
+        error = 1.96 * np.sqrt(agreed * (1 - agreed) / len(tracks))
+        kind = f"{len(tracks)} simulated {simulate.__name__} tracks"
+        print(f"{kind}: same top genre {agreed:.1%} +- {error:.1%}, {share:.0%} of the segments scored")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Measure the server on loopback, against the same clips through `Classifier` in one process.
+"""Measure the server over the loopback interface, against `Classifier` in one process on the same clips.
 
-Run: python benchmarks/serve.py CLIP... [--workers 2] [--requests 200] [--soak 1000]
+Run: python benchmarks/serve.py CLIP... [--workers N] [--requests N] [--overload N] [--soak N]
 
-Prints requests a second, p50 and p99 at 1, 8 and 64 clients; then what an overloaded server answers, how
-fast, and whether it recovers; with ``--soak``, memory, open files and processes after so many good and broken
-uploads. Clients and server share the machine.
+Prints requests per second and latency (p50, p99) with 1, 8 and 64 clients; then the status codes and latency
+of an overloaded server, and whether it recovers; with ``--soak``, memory, open files and processes after that
+many valid and invalid uploads. Clients and server share the machine.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from genrescope import Classifier
 
 CLIENTS = (1, 8, 64)
 ADDRESS = "/v1/classify"
-Answer = tuple[int, float]
+Response = tuple[int, float]  # status code, seconds
 
 
 @contextlib.contextmanager
@@ -45,91 +45,91 @@ def serving(temporary: str, *options: str) -> Iterator[tuple[str, int]]:
             process.stderr.read()
 
 
-async def post(client: httpx2.AsyncClient, content: bytes, path: str = ADDRESS) -> Answer:
+async def post(client: httpx2.AsyncClient, content: bytes, path: str = ADDRESS) -> Response:
     start = time.perf_counter()
     response = await client.post(path, content=content)
     return response.status_code, time.perf_counter() - start
 
 
-async def load(
+async def send_all(
     address: str, contents: list[bytes], clients: int, *, pause: float = 0
-) -> tuple[list[Answer], float]:
-    """Send all contents from so many clients at a time; return the answers and the seconds that it took.
+) -> tuple[list[Response], float]:
+    """Send all contents from that many clients at once; return the responses and the seconds that it took.
 
-    A client that was refused waits for ``pause`` seconds before its next request.
+    A client whose request was rejected waits for ``pause`` seconds before its next one.
     """
     limits = httpx2.Limits(max_connections=clients)
-    waiting = iter(contents)
+    pending = iter(contents)
     async with httpx2.AsyncClient(base_url=address, timeout=120, limits=limits) as client:
 
-        async def one() -> list[Answer]:
-            answers = []
-            for content in waiting:
-                answers.append(await post(client, content))
-                await asyncio.sleep(pause if answers[-1][0] in (429, 503) else 0)
-            return answers
+        async def run_client() -> list[Response]:
+            responses = []
+            for content in pending:
+                responses.append(await post(client, content))
+                await asyncio.sleep(pause if responses[-1][0] in (429, 503) else 0)
+            return responses
 
         start = time.perf_counter()
-        answers = await asyncio.gather(*(one() for _ in range(clients)))
-        return [answer for part in answers for answer in part], time.perf_counter() - start
+        responses = await asyncio.gather(*(run_client() for _ in range(clients)))
+        return [response for part in responses for response in part], time.perf_counter() - start
 
 
-def percentile(answers: list[Answer], share: float) -> float:
-    """Return a percentile of the answers' times, in milliseconds (nearest rank)."""
-    times = sorted(seconds for _, seconds in answers)
+def percentile(responses: list[Response], share: float) -> float:
+    """Return a percentile of the latencies, in milliseconds (nearest rank)."""
+    times = sorted(seconds for _, seconds in responses)
     return 1000 * times[min(len(times) - 1, int(share * len(times)))]
 
 
-def summary(answers: list[Answer], seconds: float) -> str:
+def summary(responses: list[Response], seconds: float) -> str:
     statuses = ", ".join(
-        f"{status}: {count}" for status, count in sorted(Counter(a[0] for a in answers).items())
+        f"{status}: {count}" for status, count in sorted(Counter(a[0] for a in responses).items())
     )
-    speed = f"{len(answers) / seconds:6.1f} a second"
-    times = f"p50 {percentile(answers, 0.5):7.1f} ms, p99 {percentile(answers, 0.99):7.1f} ms"
+    speed = f"{len(responses) / seconds:6.1f} requests/s"
+    times = f"p50 {percentile(responses, 0.5):7.1f} ms, p99 {percentile(responses, 0.99):7.1f} ms"
     return f"{speed}, {times}; {statuses}"
 
 
 def sequential_rate(clips: list[bytes], number: int) -> float:
-    classifier = Classifier.load()
+    classifier = Classifier.from_pretrained()
     classifier.predict(clips[0])
     start = time.perf_counter()
-    for place in range(number):
-        classifier.predict(clips[place % len(clips)])
+    for index in range(number):
+        classifier.predict(clips[index % len(clips)])
     return number / (time.perf_counter() - start)
 
 
 def measure_throughput(clips: list[bytes], workers: int, number: int, temporary: str) -> None:
-    contents = [clips[place % len(clips)] for place in range(number)]
+    contents = [clips[index % len(clips)] for index in range(number)]
     options = ("--workers", str(workers), "--rate-limit", "0", "--max-queue", "128")
     with serving(temporary, *options) as (address, _):
-        asyncio.run(load(address, contents[: 4 * workers], workers))
+        asyncio.run(send_all(address, contents[: 4 * workers], workers))
         for clients in CLIENTS:
             alone = sequential_rate(clips, number // 2)
-            answers, seconds = asyncio.run(load(address, contents, clients))
-            print(f"{clients:3} clients: {summary(answers, seconds)}")
-            print(f"  one process {alone:.1f} a second, ratio {len(answers) / seconds / alone:.2f}")
+            responses, seconds = asyncio.run(send_all(address, contents, clients))
+            print(f"{clients:3} clients: {summary(responses, seconds)}")
+            print(f"  one process {alone:.1f} requests/s, ratio {len(responses) / seconds / alone:.2f}")
 
 
-def measure_overload(clips: list[bytes], workers: int, temporary: str) -> None:
+def measure_overload(clips: list[bytes], workers: int, requests: int, temporary: str) -> None:
     with serving(temporary, "--workers", str(workers), "--rate-limit", "0", "--max-queue", "4") as (
         address,
         _,
     ):
-        asyncio.run(load(address, clips[:1] * 4, 1))
-        answers, seconds = asyncio.run(load(address, clips[:1] * 1000, 64, pause=1))
-        refused = [answer for answer in answers if answer[0] == 503]
-        print(f"overload, 64 clients at a queue of 4: {summary(answers, seconds)}")
-        if refused:
-            worst = f"p50 {percentile(refused, 0.5):.1f} ms, p99 {percentile(refused, 0.99):.1f} ms"
-            print(f"  refusals alone: {len(refused)}, {worst}")
-        print(f"  right after: {summary(*asyncio.run(load(address, clips[:1] * 10, 1)))}")
+        asyncio.run(send_all(address, clips[:1] * 4, 1))
+        responses, seconds = asyncio.run(send_all(address, clips[:1] * requests, 64, pause=1))
+        rejected = [response for response in responses if response[0] == 503]
+        print(f"overload, 64 clients, queue of 4: {summary(responses, seconds)}")
+        if rejected:
+            latency = f"p50 {percentile(rejected, 0.5):.1f} ms, p99 {percentile(rejected, 0.99):.1f} ms"
+            print(f"  rejected alone: {len(rejected)}, {latency}")
+        print(f"  afterwards: {summary(*asyncio.run(send_all(address, clips[:1] * 10, 1)))}")
     with serving(temporary, "--workers", str(workers)) as (address, _):
-        answers, seconds = asyncio.run(load(address, clips[:1] * 100, 4))
-        print(f"one client beyond its rate limit: {summary(answers, seconds)}")
+        responses, seconds = asyncio.run(send_all(address, clips[:1] * 100, 4))
+        print(f"one client beyond its rate limit: {summary(responses, seconds)}")
 
 
-def broken(clip: bytes, generator: random.Random) -> bytes:
-    """Return a clip as clients may send it: whole, cut, damaged, not audio, empty, or too large."""
+def random_upload(clip: bytes, generator: random.Random) -> bytes:
+    """Return a clip whole, cut off, with damaged bytes, or an upload that is no audio, empty or too large."""
     kind = generator.randrange(6)
     if kind == 0:
         return clip[: generator.randrange(len(clip))]
@@ -143,7 +143,7 @@ def broken(clip: bytes, generator: random.Random) -> bytes:
     if kind == 3:
         return b""
     if kind == 4:
-        return bytes(3 * 2**20)  # more than this server takes
+        return bytes(3 * 2**20)  # more than the limit of this server
     return clip
 
 
@@ -158,7 +158,7 @@ def children(pid: int) -> list[int]:
     return sorted(int(child) for thread in threads for child in thread.read_text().split())
 
 
-def state(pid: int, temporary: str) -> dict[str, Any]:
+def resources(pid: int, temporary: str) -> dict[str, Any]:
     workers = children(pid)
     return {
         "server MB": round(memory(pid)),
@@ -180,10 +180,10 @@ async def disconnect(address: str, clip: bytes) -> None:
     await writer.wait_closed()
 
 
-async def soak_round(address: str, contents: list[bytes], disconnects: int) -> list[Answer]:
+async def soak_round(address: str, contents: list[bytes], disconnects: int) -> list[Response]:
     for _ in range(disconnects):
         await disconnect(address, contents[0])
-    return (await load(address, contents, 8))[0]
+    return (await send_all(address, contents, 8))[0]
 
 
 def soak(clips: list[bytes], workers: int, number: int, temporary: str) -> None:
@@ -191,31 +191,34 @@ def soak(clips: list[bytes], workers: int, number: int, temporary: str) -> None:
     options = ("--workers", str(workers), "--rate-limit", "0", "--max-upload-mb", "2", "--max-queue", "32")
     with serving(temporary, *options) as (address, pid):
         for part in range(5):
-            contents = [broken(generator.choice(clips), generator) for _ in range(number // 5)]
-            answers = asyncio.run(soak_round(address, contents, number // 50))
+            contents = [random_upload(generator.choice(clips), generator) for _ in range(number // 5)]
+            responses = asyncio.run(soak_round(address, contents, number // 50))
             time.sleep(1)
-            counts = dict(sorted(Counter(status for status, _ in answers).items()))
-            print(f"  after {(part + 1) * number // 5}: {counts}, {state(pid, temporary)}")
-        workers_then = children(pid)
-    left = [worker for worker in workers_then if Path(f"/proc/{worker}").exists()]
-    print(f"  after the end: processes {left}, temporary files {os.listdir(temporary)}")  # noqa: PTH208
+            counts = dict(sorted(Counter(status for status, _ in responses).items()))
+            print(f"  after {(part + 1) * number // 5}: {counts}, {resources(pid, temporary)}")
+        workers_before = children(pid)
+    remaining = [worker for worker in workers_before if Path(f"/proc/{worker}").exists()]
+    print(f"  after the server ended: processes {remaining}, temporary files {os.listdir(temporary)}")  # noqa: PTH208
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("clips", nargs="+", type=Path)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("clips", nargs="+", type=Path, help="audio files to upload")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
-    parser.add_argument("--requests", type=int, default=200)
-    parser.add_argument("--soak", type=int, default=0)
+    parser.add_argument("--requests", type=int, default=200, help="requests with each number of clients")
+    parser.add_argument("--overload", type=int, default=1000, help="requests to the overloaded server")
+    parser.add_argument("--soak", type=int, default=0, help="uploads of the soak test; 0: no soak test")
     options = parser.parse_args()
     clips = [path.read_bytes() for path in options.clips]
     size = statistics.mean(map(len, clips)) / 1000
     print(f"{len(clips)} clips of {size:.0f} kB, {options.workers} workers, load {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory() as temporary:
         measure_throughput(clips, options.workers, options.requests, temporary)
-        measure_overload(clips, options.workers, temporary)
+        measure_overload(clips, options.workers, options.overload, temporary)
         if options.soak:
-            print(f"soak: {options.soak} uploads, two in three of them broken, and others disconnected")
+            print(f"soak: {options.soak} uploads, two thirds of them invalid, and others disconnected")
             soak(clips, options.workers, options.soak, temporary)
 
 

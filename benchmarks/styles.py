@@ -1,15 +1,16 @@
-"""Another source, and the teacher: what a model says of Emotify, and how its styles agree with mn04's.
+"""Evaluate a model on Emotify, a data set it was not trained for, and its styles against its teacher's.
 
-Run: python benchmarks/styles.py SHARED [MODEL]
+Run: python benchmarks/styles.py --emotify FOLDER --gtzan FOLDER --teacher WEIGHTS [--model NAME] [--limit N]
 
-SHARED holds ``data/emotify``, ``data/gtzan`` and ``weights/efficientat``. Prints the confusion of the ten
-genres on Emotify, the styles of its electronic clips, and the mean average precision of styles: a clip has a
-style where the teacher gives it 0.1 or more; styles of fewer than three such clips are left out.
+Prints the confusion matrix of genres on Emotify, the styles of its electronic clips, and the mean average
+precision of styles on Emotify and on the test clips of GTZAN's ``fault-filtered`` protocol. The teacher
+(EfficientAT mn04, ``mn04_as_mAP_432.pt``) provides the reference: a clip has a style where the teacher's
+probability is 0.1 or more; styles that fewer than three clips have are left out.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,72 +19,93 @@ import numpy as np
 import torch
 from sklearn.metrics import average_precision_score
 
-from genrescope import Classifier, datasets, features
-from genrescope.audio import loading as audio
-from genrescope.audio import segmentation as segments
-from genrescope.datasets import gtzan
+from genrescope import Classifier, audio, datasets, features
 from genrescope.labels import STYLES
-from genrescope.models.backbones import registry as backbones
+from genrescope.models import Backbone, load_backbone
 from genrescope.types import Prediction, Track
 
-# What is electronic among the styles.
+# The styles that count as electronic music.
 ELECTRONIC = {"electronic", "house", "techno", "dubstep", "drum and bass", "electronica", "electronic dance"}
 ELECTRONIC |= {"ambient", "trance", "new-age"}
-PRESENT, FEWEST = 0.1, 3
+MIN_PROBABILITY, MIN_CLIPS = 0.1, 3
 
 
-def taught(teacher: backbones.Backbone, tracks: Sequence[Track]) -> np.ndarray:
-    """Return the teacher's probabilities of styles, (tracks, styles): means over 10 s segments."""
+def teacher_styles(teacher: Backbone, tracks: Sequence[Track]) -> np.ndarray:
+    """Return the teacher's probabilities of styles, shape (tracks, styles): means over 10 s segments."""
     spec, rows = teacher.info.spec, []
     assert spec is not None
     for track in tracks:
         clip = audio.load_audio(track.path, sample_rate=spec.sample_rate)
-        pieces = segments.split(clip, seconds=10.0)
-        heard = torch.from_numpy(features.extract(pieces.samples, spec.sample_rate, spec))
+        segments = audio.split(clip, seconds=10.0)
+        inputs = torch.from_numpy(features.extract(segments.samples, spec.sample_rate, spec))
         with torch.inference_mode():
-            chances = teacher.embed_with_styles(heard)[1].sigmoid().numpy()
-        rows.append(np.average(chances, axis=0, weights=pieces.weights))
+            probabilities = teacher.embed_with_styles(inputs)[1].sigmoid().numpy()
+        rows.append(np.average(probabilities, axis=0, weights=segments.weights))
     return np.stack(rows)
 
 
-def precision(teacher: backbones.Backbone, tracks: Sequence[Track], answers: Sequence[Prediction]) -> str:
-    present = taught(teacher, tracks) >= PRESENT
-    said = np.array([[answer.styles[style] for style in STYLES] for answer in answers])
-    judged = np.flatnonzero((present.sum(0) >= FEWEST) & (present.sum(0) < len(tracks)))
-    each = {STYLES[k]: float(average_precision_score(present[:, k], said[:, k])) for k in judged}
-    shown = ", ".join(
-        f"{name} {value:.2f}" for name, value in sorted(each.items(), key=lambda pair: -pair[1])
+def style_precision(teacher: Backbone, tracks: Sequence[Track], predictions: Sequence[Prediction]) -> str:
+    present = teacher_styles(teacher, tracks) >= MIN_PROBABILITY
+    scores = np.array([[prediction.styles[style] for style in STYLES] for prediction in predictions])
+    evaluated = np.flatnonzero((present.sum(0) >= MIN_CLIPS) & (present.sum(0) < len(tracks)))
+    if not len(evaluated):
+        return "no style with enough clips"
+    precisions = {STYLES[k]: float(average_precision_score(present[:, k], scores[:, k])) for k in evaluated}
+    listed = ", ".join(
+        f"{name} {value:.2f}" for name, value in sorted(precisions.items(), key=lambda pair: -pair[1])
     )
-    return f"mean average precision {np.mean(list(each.values())):.3f} over {len(each)} styles ({shown})"
+    mean = np.mean(list(precisions.values()))
+    return f"mean average precision {mean:.3f} over {len(precisions)} styles ({listed})"
 
 
 def main() -> None:
-    shared, name = Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "default"
-    classifier = Classifier.load(name)
-    weights = shared / "weights" / "efficientat" / "mn04_as_mAP_432.pt"
-    teacher = backbones.load_backbone("mn04", weights=weights)
-    tracks = datasets.load_dataset(shared / "data" / "emotify").tracks
-    answers = [classifier.predict(track.path) for track in tracks]
-    print(f"{classifier.model.name} on Emotify: rows are the shop's labels, columns the answers")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--emotify", type=Path, required=True, help="folder of Emotify")
+    parser.add_argument("--gtzan", type=Path, required=True, help="folder of GTZAN")
+    parser.add_argument("--teacher", type=Path, required=True, help="weights of EfficientAT mn04")
+    parser.add_argument("--model", default="default", help="packaged model or .onnx file")
+    parser.add_argument("--limit", type=int, help="at most so many clips of each genre and data set")
+    options = parser.parse_args()
+    classifier = Classifier.from_pretrained(options.model)
+    teacher = load_backbone("mn04", weights=options.teacher)
+    tracks = first_of_each(datasets.load_dataset(options.emotify).tracks, options.limit)
+    predictions = [classifier.predict(track.path) for track in tracks]
+    print(f"{classifier.model.name} on Emotify: rows are labels, columns predictions")
     print(f"{'':12}" + "".join(f"{genre:>10}" for genre in classifier.classes))
     for label in sorted({track.label for track in tracks}):
         counts = Counter(
-            answer.genre for track, answer in zip(tracks, answers, strict=True) if track.label == label
+            prediction.genre
+            for track, prediction in zip(tracks, predictions, strict=True)
+            if track.label == label
         )
         print(f"{label:12}" + "".join(f"{counts[genre]:10}" for genre in classifier.classes))
-    own = [answer for track, answer in zip(tracks, answers, strict=True) if track.label == "electronic"]
-    first = Counter(next(iter(answer.styles)) for answer in own)
-    share = sum(first[style] for style in ELECTRONIC) / len(own)
-    print(f"electronic clips whose first style is electronic: {share:.0%} ({dict(first.most_common())})")
-    print(f"styles on Emotify (the student has heard it): {precision(teacher, tracks, answers)}")
-    sides = gtzan.load_index().fault_filtered
-    tests = [
-        track
-        for track in datasets.load_gtzan(shared / "data" / "gtzan").tracks
-        if sides.get(track.id) == "test"
+    electronic = [
+        next(iter(prediction.styles))
+        for track, prediction in zip(tracks, predictions, strict=True)
+        if track.label == "electronic"
     ]
-    answers = [classifier.predict(track.path) for track in tests]
-    print(f"styles on {len(tests)} test clips (unheard): {precision(teacher, tests, answers)}")
+    share = sum(style in ELECTRONIC for style in electronic) / len(electronic)
+    print(f"electronic clips whose top style is electronic: {share:.0%} ({dict(Counter(electronic))})")
+    print(f"styles on Emotify (in the student's training): {style_precision(teacher, tracks, predictions)}")
+    parts = datasets.load_index().fault_filtered
+    tests = [track for track in datasets.load_gtzan(options.gtzan).tracks if parts.get(track.id) == "test"]
+    tests = first_of_each(tests, options.limit)
+    predictions = [classifier.predict(track.path) for track in tests]
+    precision = style_precision(teacher, tests, predictions)
+    print(f"styles on {len(tests)} test clips of GTZAN (not in its training): {precision}")
+
+
+def first_of_each(tracks: Sequence[Track], limit: int | None) -> list[Track]:
+    """Return at most ``limit`` tracks of each genre."""
+    counts: Counter[str] = Counter()
+    selected = []
+    for track in tracks:
+        if limit is None or counts[track.label] < limit:
+            counts[track.label] += 1
+            selected.append(track)
+    return selected
 
 
 if __name__ == "__main__":

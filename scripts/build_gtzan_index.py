@@ -2,8 +2,9 @@
 
     python scripts/build_gtzan_index.py ../shared/data/gtzan/tracks.csv
 
-Artist names are used here to form groups and are not shipped. The groups are stricter than the published
-artist groups, which give 23 artists several groups on different folds (A Tribe Called Quest has fourteen).
+Artist names are used here to form groups and are not part of the package. The groups are stricter than the
+published artist groups, which give 23 artists several groups on different folds (A Tribe Called Quest has
+fourteen).
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def artist(row: Row) -> str:
-    """Return who a track is by: the artist, else the published group, else the track."""
+    """Return the artist of a track, or else its published group, or else the track itself."""
     name = re.sub(r"[\W_]+", " ", row["artist"].casefold().replace("&", " and ")).strip()
     published = f"group {row['artist_group']}" if row["artist_group"] else ""
     return name or published or row["track"]
@@ -84,7 +85,7 @@ def runs(numbers: Iterable[int]) -> str:
 
 
 def build(source: Path) -> str:
-    """Return the text of the shipped index."""
+    """Return the text of the packaged index."""
     rows = read_rows(source)
     numbered = list(zip(rows, group_numbers(rows), strict=True))
     genres = {}
@@ -100,7 +101,7 @@ def build(source: Path) -> str:
 
 
 def main() -> None:
-    """Write the index beside its target, then put it in place."""
+    """Write the index to a temporary file beside its target, then rename it."""
     if len(sys.argv) != 2:
         raise SystemExit("use: python scripts/build_gtzan_index.py TRACKS_CSV")
     draft = TARGET.with_suffix(".json.part")

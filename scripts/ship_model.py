@@ -1,13 +1,12 @@
-"""Put what training made into the package: describe it, name it, note its checksum.
+"""Put a trained model into the package: set its name and license, and add it to the catalog.
 
-Run: python scripts/ship_model.py model RUN NAME FILE SUMMARY      a model file, whole
+Run: python scripts/ship_model.py model RUN NAME FILE SUMMARY      a whole model file
      python scripts/ship_model.py head RUN NAME SUMMARY            the head of a frozen model, no backbone
      python scripts/ship_model.py student RUN                      the weights of a student
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import sys
@@ -16,7 +15,7 @@ from pathlib import Path
 
 from genrescope import models
 from genrescope.models import STUDENT_FILE, Model
-from genrescope.utils.files import package_data, write_atomic
+from genrescope.utils import package_data, sha256_bytes, write_atomic
 
 LICENSE = "MIT for the weights; trained on GTZAN, research data whose recordings have no copyright clearance"
 
@@ -27,7 +26,7 @@ def ship_model(run: Path, name: str, file: str, summary: str) -> None:
     info = replace(Model.read(trained).info, name=Path(file).stem, license=LICENSE)
     graph = models.with_metadata(trained.read_bytes(), info)
     write_atomic(package_data("models", file), graph)
-    enter({"name": name, "file": file, "sha256": digest(graph), "summary": summary})
+    add_to_catalog({"name": name, "file": file, "sha256": sha256_bytes(graph), "summary": summary})
 
 
 def ship_head(run: Path, name: str, summary: str) -> None:
@@ -37,7 +36,15 @@ def ship_head(run: Path, name: str, summary: str) -> None:
     content = replace(head, info=replace(head.info, name=name, license=LICENSE)).to_bytes()
     file = f"{name}-head.npz"
     write_atomic(package_data("models", file), content)
-    enter({"name": name, "file": f"{name}.onnx", "sha256": digest(content), "summary": summary, "head": file})
+    add_to_catalog(
+        {
+            "name": name,
+            "file": f"{name}.onnx",
+            "sha256": sha256_bytes(content),
+            "summary": summary,
+            "head": file,
+        }
+    )
 
 
 def ship_student(run: Path) -> None:
@@ -45,16 +52,13 @@ def ship_student(run: Path) -> None:
     shutil.copyfile(run / STUDENT_FILE, package_data("models", STUDENT_FILE))
 
 
-def digest(content: bytes) -> str:
-    """Return the checksum that the catalog holds."""
-    return hashlib.sha256(content).hexdigest()
-
-
-def enter(entry: dict[str, str]) -> None:
-    """Put an entry into the catalog, the default first."""
+def add_to_catalog(entry: dict[str, str]) -> None:
+    """Add an entry to the catalog, or replace the one of its name; the default is first."""
     catalog = package_data("models", "catalog.json")
-    others = [one for one in json.loads(catalog.read_text(encoding="utf8")) if one["name"] != entry["name"]]
-    entries = sorted([entry, *others], key=lambda one: (one["name"] != "default", one["name"]))
+    entries = [
+        item for item in json.loads(catalog.read_text(encoding="utf8")) if item["name"] != entry["name"]
+    ]
+    entries = sorted([entry, *entries], key=lambda item: (item["name"] != "default", item["name"]))
     write_atomic(catalog, json.dumps(entries, indent=1) + "\n")
 
 

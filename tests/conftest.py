@@ -1,4 +1,4 @@
-"""What every test file may use: the shared music, found or skipped."""
+"""Fixtures of all tests: shared music (tests without it are skipped), small data sets, models."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+import hypothesis
 import pytest
 import soundfile
 
@@ -15,6 +16,10 @@ from genrescope.training import run as train
 from helpers.small_data import GENRES, RATE, drone, hiss
 
 SHARED = Path(os.environ.get("GENRESCOPE_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+
+# No test may depend on the load of the machine.
+hypothesis.settings.register_profile("genrescope", deadline=None)
+hypothesis.settings.load_profile("genrescope")
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +40,7 @@ def gtzan(shared: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def little_music(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a data set that anything can learn: two genres, twelve tracks each, four artists a genre."""
+    """Return a data set that every model learns: two genres, twelve tracks each, four artists a genre."""
     root = tmp_path_factory.mktemp("little")
     for genre, play in zip(GENRES, (drone, hiss), strict=True):
         for number in range(12):
@@ -47,7 +52,7 @@ def little_music(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def little_model(little_music: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a model file trained on the little music: logistic regression."""
+    """Return a model file trained on `little_music`: logistic regression."""
     settings = config.load_config("logistic-regression", ["split.protocol=artist-grouped", "split.folds=4"])
     dataset = datasets.load_dataset(little_music)
     return train.train(dataset, settings, tmp_path_factory.mktemp("run") / "run").model

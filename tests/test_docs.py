@@ -1,4 +1,4 @@
-"""What the pages about the library and about tagging show is what happens."""
+"""The examples of the pages about the library and about tagging work as shown."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_the_first_steps_in_python(music: Path, capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out == "() -> ('Serious',)\n('Serious',)\nrestored\n"
 
 
-def test_the_script_with_a_journal_and_the_way_back(music: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_script_with_a_journal_and_undo(music: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in music.iterdir()}
     write, undo = blocks("picard-and-scripts.md", "python")
     exec(write, {})
@@ -65,7 +65,7 @@ def test_the_script_with_a_journal_and_the_way_back(music: Path, capsys: pytest.
     assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in music.iterdir()} == before
 
 
-def test_every_form_of_the_tests_is_a_format_of_the_page() -> None:
+def test_every_tested_format_is_on_the_page() -> None:
     page = (DOCS / "tagging.md").read_text(encoding="utf8").casefold()
     for _, suffix, _ in tagged.FORMS.values():
         named = {".oga": "ogg", ".aif": "aiff"}.get(suffix, suffix.lstrip("."))

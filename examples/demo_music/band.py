@@ -84,7 +84,7 @@ def blues() -> Score:
 
 
 def country() -> Score:
-    """Ride a train beat with boom-chick guitar, pedal steel and a plain voice."""
+    """Play a train beat with boom-chick guitar, pedal steel and a plain voice."""
     score = Score(116, 12, loudness=-16.5, reverb=0.9, seed=5)
     kit = score.part(gain=-6)
     train = score.part(gain=-11, pan=0.1)
@@ -130,7 +130,7 @@ def jazz() -> Score:
 
 
 def rock() -> Score:
-    """Drive eighth notes on two guitars over a backbeat, then let one of them lead."""
+    """Play eighth notes on two guitars over a backbeat, then let one of them lead."""
     score = Score(126, 12, loudness=-16, reverb=0.9, master=air, seed=7)
     kit = score.part(gain=1, wet=-12)
     hats = score.part(gain=-10, pan=0.3)
@@ -156,7 +156,7 @@ def rock() -> Score:
 
 
 def _high_gain(samples: Samples) -> Samples:
-    """Push hard, and scoop the middle out."""
+    """Overdrive strongly, and attenuate the middle frequencies."""
     return bell(amplifier(0.6 * samples, 34, 7500.0, 160.0), 750.0, -9.0, 0.6)
 
 

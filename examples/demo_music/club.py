@@ -84,7 +84,7 @@ def disco() -> Score:
 
 
 def _crackle(samples: Samples) -> Samples:
-    """Put a part on worn vinyl: a narrow band, hiss, and clicks."""
+    """Simulate a worn vinyl record: a narrow band, hiss, and clicks."""
     seconds = len(samples) / RATE
     dust = noise(seconds, 5)
     clicks = np.where(np.abs(dust) > 4.0, dust, 0.0)
@@ -93,7 +93,7 @@ def _crackle(samples: Samples) -> Samples:
 
 
 def hiphop() -> Score:
-    """Boom and bap at 90 beats a minute: swung sixteenths, a deep bass, chords cut from a worn record."""
+    """Play a boom-bap beat at 90 a minute: swung sixteenths, a deep bass, chords sampled from vinyl."""
     score = Score(90, 8, swing=0.58, unit=0.5, loudness=-13.5, reverb=0.6, master=air, seed=10)
     kit = score.part(gain=-1, wet=-20, chain=lambda x: 0.8 * drive(x, 4))
     hats = score.part(gain=-3, pan=0.2)
@@ -115,7 +115,7 @@ def hiphop() -> Score:
 
 
 def _rap(part: Part, beat: float, bar: int) -> None:
-    """Speak without words: short vowels near one pitch, in sixteenths."""
+    """Imitate rap without words: short vowels near one pitch, in sixteenths."""
     rhythm = ("x.xxx.x.xx.xx...", "xx.xx.xxx.x.xx..")[bar % 2]
     for step, mark in enumerate(rhythm):
         if mark == "x":

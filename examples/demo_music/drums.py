@@ -1,4 +1,4 @@
-"""Drums and cymbals: a take in, samples out, peaking at 1. The take seeds the noise of the stroke."""
+"""Drums and cymbals: functions from a take, which seeds the noise, to samples with a peak of 1."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _drop(start: float, end: float, time: float, seconds: float) -> Samples:
 
 
 def _onset(samples: Samples, seconds: float = 0.001) -> Samples:
-    """Round the first ``seconds``, so that no stroke begins with a step."""
+    """Fade in over the first ``seconds``, so that no stroke begins with a step."""
     return samples * np.clip(np.arange(len(samples)) / (seconds * RATE), 0.0, 1.0)
 
 

@@ -80,7 +80,7 @@ def string(
 
 
 def _circulate(burst: Samples, loop: Samples, delay: int, length: int) -> Samples:
-    """Send a burst round a delay line that is closed by the filter ``loop``; one turn at a time."""
+    """Feed a burst through a delay line with the filter ``loop`` in its feedback, one period at a time."""
     lead = len(loop) - 1
     wave = np.zeros(lead + max(length, len(burst)))
     wave[lead : lead + len(burst)] = burst
@@ -114,7 +114,7 @@ def _lagrange(delay: float) -> Samples:
 
 
 def _burst(period: float, take: int, hardness: float, place: float) -> Samples:
-    """Return one period of shaped noise: what the finger leaves on the string."""
+    """Return one period of filtered noise, the excitation of the string."""
     raw = noise(2.0 * period / RATE, 1000 * take + int(period))
     soft = lowpass(raw, hardness, 1)
     comb = soft - np.roll(soft, max(1, round(place * period)))
@@ -181,7 +181,7 @@ def organ(
 def pipes(
     pitch: float, seconds: float, take: int = 0, *, stops: tuple[float, ...] = (1.0, 2.0, 3.0, 4.0)
 ) -> Samples:
-    """Hold a key of a pipe organ: ranks of pipes at multiples of the pitch, slow to speak, with chiff."""
+    """Hold a key of a pipe organ: ranks of pipes at multiples of the pitch, with a slow attack and chiff."""
     shape = envelope(seconds, 0.07, 0.12)
     length = len(shape) / RATE
     generator = np.random.default_rng(take * 131 + int(pitch))
@@ -226,7 +226,7 @@ def synth(
 
 
 def sub_bass(pitch: float, seconds: float, take: int = 0) -> Samples:
-    """Play a sine an octave or so below the music, with a little of its third partial to be heard by."""
+    """Play a sine an octave or so below the music, with some third partial for small loudspeakers."""
     shape = envelope(seconds, 0.008, 0.06)
     length = len(shape) / RATE
     phase = 2.0 * np.pi * turns(hertz(pitch), length)

@@ -1,4 +1,4 @@
-"""Music in writing: pitches, tunes and chord names.
+"""Notation of music: pitches, melodies and chord names.
 
 Tunes are words, ``pitch:beats``: ``"A4:1 C5:.5 -:.5"``. ``-`` rests, ``C4+E4+G4:2`` is a chord, ``D4>E4:1``
 slides, and a word without beats lasts as long as the word before it. ``|`` may stand between bars.

@@ -1,4 +1,4 @@
-"""A score: parts whose sounds stand at beats, and the mix that comes of them."""
+"""A score: parts with sounds at beats, and their mix."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Chain = Callable[[Samples], Samples]
 
 LEVELS = {"x": 1.0, "o": 0.65, "-": 0.3, "X": 1.25}
 ROOM_TONE = -38.0  # dB, relative to the music
-TAKES = 4  # different strokes of one note; more would cost time and add nothing
+TAKES = 4  # different renderings of one note; more would take time and not be audible
 
 
 @dataclass(frozen=True)
 class Event:
-    """A sound to come: when, in seconds, how loud, and how to make it."""
+    """A scheduled sound: its time in seconds, its level, and the function that makes it."""
 
     second: float
     level: float
@@ -87,7 +87,7 @@ class Part:
                 self._add(self.score.second(beat + step * unit), level * LEVELS[mark], sound)
 
     def _add(self, second: float, level: float, sound: partial[Samples]) -> None:
-        """Add a sound, a few milliseconds and a little force off, as a player does it."""
+        """Add a sound with small random deviations of time and level, as of a human player."""
         late, force = self.score.players.normal(0.0, (0.003, 0.06))
         self.events.append(Event(max(0.0, second + late), level * (1.0 + force), sound))
 
@@ -132,7 +132,7 @@ class Score:
     master : callable
         What each channel of the mix goes through before it is limited.
     seed : int
-        Of what is human in the timing, and of the room.
+        Of the random deviations of timing, and of the room.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
-"""The raw material of the instruments: time, noise, envelopes, filters, oscillators.
+"""Signals that instruments are made of: noise, envelopes, filters, oscillators.
 
-Samples are float64 mono, shape (n,), at ``RATE`` Hz. Signatures speak seconds, Hz and dB.
+Samples are float64 mono, shape (n,), at ``RATE`` Hz. Signatures are in seconds, Hz and dB.
 """
 
 from __future__ import annotations
@@ -59,17 +59,17 @@ def _butterworth(kind: str, edges: tuple[float, ...], order: int) -> Samples:
 
 
 def lowpass(samples: Samples, cutoff: float, order: int = 2) -> Samples:
-    """Keep what lies below ``cutoff`` Hz."""
+    """Remove frequencies above ``cutoff`` Hz."""
     return np.asarray(sosfilt(_butterworth("lowpass", (cutoff,), order), samples))
 
 
 def highpass(samples: Samples, cutoff: float, order: int = 2) -> Samples:
-    """Keep what lies above ``cutoff`` Hz."""
+    """Remove frequencies below ``cutoff`` Hz."""
     return np.asarray(sosfilt(_butterworth("highpass", (cutoff,), order), samples))
 
 
 def bandpass(samples: Samples, low: float, high: float, order: int = 2) -> Samples:
-    """Keep what lies between ``low`` and ``high`` Hz."""
+    """Keep frequencies between ``low`` and ``high`` Hz."""
     return np.asarray(sosfilt(_butterworth("bandpass", (low, high), order), samples))
 
 

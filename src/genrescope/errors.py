@@ -10,7 +10,15 @@ from typing import NamedTuple
 
 
 class Outcome(NamedTuple):
-    """What a failure means outside Python."""
+    """What a failure means outside Python.
+
+    Attributes
+    ----------
+    exit_status : int
+        Of a command: 1 where some input failed, 2 where the request itself cannot be met.
+    http_status : int
+        Of a response.
+    """
 
     exit_status: int
     http_status: int
@@ -70,7 +78,7 @@ OUTCOMES: dict[str, Outcome] = {
 }
 
 
-# What can be wrong with one file: the client or the row of that file is told, and other files go on.
+# Errors of one file: they are returned to the client or in the file's row, and other files are processed.
 FILE_CODES = frozenset(
     [code for code in OUTCOMES if code.startswith("audio_")] + ["worker_crashed", "timeout", "memory_limit"]
 )
@@ -98,7 +106,7 @@ class GenrescopeError(Exception):
         self.hint = hint
 
     def __reduce__(self) -> tuple[type[GenrescopeError], tuple[str, str, str]]:
-        """Survive the way between processes."""
+        """Return how a copy is made; an exception's default would pass on the message alone."""
         return type(self), (self.code, self.message, self.hint)
 
     @property
@@ -164,6 +172,11 @@ def missing_extra(extra: str, package: str) -> MissingDependencyError:
         The extra of genrescope that brings it, such as ``train``.
     package : str
         Name of the missing library.
+
+    Returns
+    -------
+    MissingDependencyError
+        To be raised by the caller.
     """
     return MissingDependencyError(
         "missing_dependency",
@@ -181,6 +194,11 @@ def write_failed(path: Path, reason: OSError) -> WriteError:
         The file.
     reason : OSError
         What the system said.
+
+    Returns
+    -------
+    WriteError
+        To be raised by the caller.
     """
     return WriteError(
         "write_failed",

@@ -1,8 +1,8 @@
-"""The music genres among AudioSet's classes: the styles that a model may name besides its own genres.
+"""The music genres among AudioSet's classes: the styles that a model may score besides its own genres.
 
 Source: Gemmeke et al., "Audio Set: an ontology and human-labeled dataset for audio events", ICASSP 2017; the
-branch "Music genre" of its ontology, without what is a way of making music rather than a genre (beatboxing,
-vocal music, a capella, music for children, independent music).
+branch "Music genre" of its ontology, without classes that are ways of making music rather than genres
+(beatboxing, vocal music, a capella, music for children, independent music).
 """
 
 from __future__ import annotations

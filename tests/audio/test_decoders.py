@@ -1,4 +1,4 @@
-"""Every format comes back as the sound that went in; every cut file is known for one."""
+"""Every format decodes to the encoded samples; every truncated file is detected."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def swells(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_every_format_gives_back_the_sound(name: str, swells: dict[str, Path]) -> None:
+def test_every_format_decodes_to_the_encoded_samples(name: str, swells: dict[str, Path]) -> None:
     clip = audio.load_audio(swells[name])
     assert clip.flags == ()
     assert clip.sample_rate == 48_000
@@ -75,7 +75,7 @@ def test_an_excerpt_is_a_part_of_the_whole(name: str, swells: dict[str, Path]) -
 
 
 @pytest.mark.parametrize("name", SELF_MEASURING)
-def test_a_cut_file_is_used_and_flagged(name: str, swells: dict[str, Path]) -> None:
+def test_a_truncated_file_is_used_and_flagged(name: str, swells: dict[str, Path]) -> None:
     data = swells[name].read_bytes()
     clip = audio.load_audio(data[: len(data) * 7 // 10])
     assert clip.flags == ("truncated",)
@@ -88,12 +88,12 @@ def test_a_cut_file_is_used_and_flagged(name: str, swells: dict[str, Path]) -> N
 
 
 @pytest.mark.parametrize("cut", [100, 400, 1000, 3000, 5000])
-def test_a_cut_wma_is_flagged_wherever_it_is_cut(cut: int, swells: dict[str, Path]) -> None:
+def test_a_truncated_wma_is_flagged_at_every_length(cut: int, swells: dict[str, Path]) -> None:
     assert audio.load_audio(swells["wma"].read_bytes()[:-cut]).flags == ("truncated",)
 
 
 @pytest.mark.parametrize("name", ["m4a", "alac"])
-def test_a_cut_m4a_without_its_index_is_unreadable(name: str, swells: dict[str, Path]) -> None:
+def test_a_truncated_m4a_without_its_index_is_unreadable(name: str, swells: dict[str, Path]) -> None:
     data = swells[name].read_bytes()
     with pytest.raises(AudioError) as caught:
         audio.load_audio(data[: len(data) * 7 // 10])
@@ -101,7 +101,7 @@ def test_a_cut_m4a_without_its_index_is_unreadable(name: str, swells: dict[str, 
 
 
 @pytest.mark.parametrize("name", ["flac-16", "ogg", "mp3", "m4a", "aac", "webm"])
-def test_damage_in_the_middle_keeps_what_comes_before(name: str, swells: dict[str, Path]) -> None:
+def test_damage_in_the_middle_keeps_the_samples_before_it(name: str, swells: dict[str, Path]) -> None:
     data = bytearray(swells[name].read_bytes())
     whole = audio.load_audio(bytes(data)).samples
     hole = slice(len(data) * 7 // 10, len(data) * 7 // 10 + 3000)
@@ -110,27 +110,27 @@ def test_damage_in_the_middle_keeps_what_comes_before(name: str, swells: dict[st
 
 
 @pytest.mark.parametrize("name", ["flac-16", "m4a"])
-def test_noticed_damage_is_flagged(name: str, swells: dict[str, Path]) -> None:
+def test_detected_damage_is_flagged(name: str, swells: dict[str, Path]) -> None:
     data = bytearray(swells[name].read_bytes())
     data[len(data) // 2 : len(data) // 2 + 3000] = bytes(3000)
     assert audio.load_audio(bytes(data)).flags == ("truncated",)
 
 
 def damaged(data: bytes, generator: np.random.Generator) -> bytes:
-    """Spoil the head, or everything, or cut a piece out of the middle."""
-    reach = int(generator.choice([300, len(data)]))
-    spoilt = bytearray(data)
-    for place in generator.integers(0, reach, size=8):
-        spoilt[place] = int(generator.integers(256))
+    """Damage the header, or all of it, or remove bytes in the middle."""
+    limit = int(generator.choice([300, len(data)]))
+    changed = bytearray(data)
+    for place in generator.integers(0, limit, size=8):
+        changed[place] = int(generator.integers(256))
     if generator.random() < 0.3:
-        del spoilt[reach // 2 : reach // 2 + int(generator.integers(5000))]
-    return bytes(spoilt)
+        del changed[limit // 2 : limit // 2 + int(generator.integers(5000))]
+    return bytes(changed)
 
 
 # A header may send libsndfile to a place before the file; soundfile then reports the refused seek aside.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("name", FORMATS)
-def test_damage_gives_sound_or_a_typed_error(name: str, swells: dict[str, Path]) -> None:
+def test_damage_gives_samples_or_a_typed_error(name: str, swells: dict[str, Path]) -> None:
     data, generator = swells[name].read_bytes(), np.random.default_rng(5)
     for _ in range(6):
         try:
@@ -153,7 +153,7 @@ def test_an_mp3_without_length_is_read_to_its_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("muxer", [{"write_id3v1": "1"}, {"write_id3v1": "1", "write_xing": "0"}])
-def test_tags_at_the_end_of_an_mp3_are_no_damage(tmp_path: Path, muxer: dict[str, str]) -> None:
+def test_tags_at_the_end_of_an_mp3_are_not_damage(tmp_path: Path, muxer: dict[str, str]) -> None:
     MP3(tmp_path / "a.mp3", swell(), 48_000, muxer=muxer)
     data = (tmp_path / "a.mp3").read_bytes() + b"TAG" + b"title".ljust(125, b"\0")
     assert audio.load_audio(data).flags == ()
@@ -168,7 +168,7 @@ def test_a_flac_of_unknown_length_is_read_to_its_end(swells: dict[str, Path]) ->
 
 
 @pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF024, 0x80000000])
-def test_a_wav_of_unknown_length_is_healthy(size: int, swells: dict[str, Path]) -> None:
+def test_a_wav_of_unknown_length_is_not_flagged(size: int, swells: dict[str, Path]) -> None:
     data = bytearray(swells["wav-16"].read_bytes())
     at = data.index(b"data")
     data[at + 4 : at + 8] = size.to_bytes(4, "little")
@@ -198,8 +198,8 @@ def test_mono_is_the_mean_of_six_channels(tmp_path: Path, kind: str) -> None:
     assert measure_tone(audio.load_audio(tmp_path / "a").samples, 48_000)[1] == pytest.approx(0.1, rel=0.02)
 
 
-def test_eight_channels_in_planes(tmp_path: Path) -> None:
-    # PyAV 18 takes what lies in memory behind the eighth plane for a ninth.
+def test_eight_planar_channels(tmp_path: Path) -> None:
+    # PyAV 18 reads memory behind the eighth plane as a ninth one.
     samples = tone(4, 48_000, hertz=80, channels=8)  # low enough for the eighth, which takes the bass only
     encode(tmp_path / "a", samples, 48_000, codec="aac", container="ipod")
     for start in (0, 2):
@@ -208,7 +208,7 @@ def test_eight_channels_in_planes(tmp_path: Path) -> None:
         assert measure_tone(clip.samples, 48_000) == pytest.approx((80, 0.5), rel=0.03)
 
 
-def test_channels_may_change_on_the_way(tmp_path: Path) -> None:
+def test_the_channel_count_may_change_within_a_stream(tmp_path: Path) -> None:
     for channels in (1, 2):
         encode(
             tmp_path / str(channels),
@@ -227,7 +227,7 @@ def test_downmix_is_the_mean() -> None:
     np.testing.assert_allclose(downmix(planes), planes.mean(axis=0), atol=1e-6)
 
 
-def test_integers_fill_minus_one_to_one(tmp_path: Path) -> None:
+def test_integers_are_scaled_to_minus_one_to_one(tmp_path: Path) -> None:
     codes = np.tile(np.array([-(2**15), 0, 2**14, 2**15 - 1], np.int16), 12_000)
     write(tmp_path / "a", codes[:, None], 48_000, kind="WAV", coding="PCM_16")
     np.testing.assert_array_equal(

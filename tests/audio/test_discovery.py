@@ -1,4 +1,4 @@
-"""Folders are walked once, in order, whatever lies in them."""
+"""Folders are walked once, in order, whatever they contain."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_iter_files_survives_loops_of_links(tmp_path: Path) -> None:
     assert list(inventory.audio_files([tmp_path])) == [tmp_path / "a" / "1.mp3", tmp_path / "dangling.wav"]
 
 
-def test_walk_tells_audio_from_the_rest(tmp_path: Path) -> None:
+def test_discovery_separates_audio_from_other_files(tmp_path: Path) -> None:
     (tmp_path / "b.MP3").write_bytes(b"12345")
     (tmp_path / "cover.jpg").touch()
     (tmp_path / ".hidden.mp3").touch()
@@ -50,7 +50,7 @@ def test_walk_tells_audio_from_the_rest(tmp_path: Path) -> None:
     ]
 
 
-def test_names_that_are_not_utf8_come_through(tmp_path: Path) -> None:
+def test_names_that_are_not_utf8_are_kept(tmp_path: Path) -> None:
     try:
         Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mp3")).write_bytes(b"1")
     except OSError:

@@ -1,4 +1,4 @@
-"""The promises of the audio room: physical truths of the samples, bounded memory, typed errors."""
+"""Loading audio: known signals are decoded and resampled correctly, in bounded memory, with typed errors."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def code_of(source: audio.Source, **options: object) -> str:
     return caught.value.code
 
 
-# Physical truths
+# Known signals
 
 
 @pytest.mark.parametrize("target", [8000, 16_000, 22_050, 32_000, 44_100, 48_000])
@@ -61,7 +61,7 @@ def test_energy_below_the_new_limit_is_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("hertz", [12_500, 15_000, 21_000])
-def test_nothing_above_the_new_limit_comes_through(tmp_path: Path, hertz: float) -> None:
+def test_energy_above_the_new_limit_is_removed(tmp_path: Path, hertz: float) -> None:
     samples = tone(2, 44_100, hertz=hertz) + tone(2, 44_100, hertz=300, amplitude=0.01)
     clip = audio.load_audio(wav(tmp_path / "a.wav", samples), sample_rate=22_050)
     rest = clip.samples[2205:-2205] - tone(2, 22_050, hertz=300, amplitude=0.01)[2205:-2205, 0]
@@ -91,7 +91,7 @@ def test_the_block_length_changes_nothing(
     assert stream.flags == whole.flags == ()
 
 
-def test_blocks_are_the_readers_own(tmp_path: Path) -> None:
+def test_blocks_may_be_modified_by_the_caller(tmp_path: Path) -> None:
     path = wav(tmp_path / "a.wav", noise(2, 8000), 8000)
     with audio.open_stream(path, block_seconds=0.1) as stream:
         for block in stream:
@@ -149,7 +149,7 @@ def test_a_folder(tmp_path: Path) -> None:
 
 @pytest.fixture
 def as_nobody() -> Iterator[None]:
-    """Give up the superuser's rights, to whom nothing is forbidden, for one test."""
+    """Drop the superuser's rights for one test, as the superuser may read every file."""
     if not hasattr(os, "geteuid"):
         pytest.skip("this system has no user ids")
     user = os.geteuid()
@@ -187,13 +187,13 @@ def test_not_audio(tmp_path: Path, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("rate", [1, 2_000_000_000])
-def test_a_rate_beyond_belief(tmp_path: Path, rate: int) -> None:
+def test_an_implausible_sample_rate(tmp_path: Path, rate: int) -> None:
     data = bytearray(wav(tmp_path / "a.wav", tone(2, 44_100)).read_bytes())
     data[24:28] = rate.to_bytes(4, "little")
     assert code_of(bytes(data), sample_rate=22_050) == "audio_unreadable"
 
 
-def test_a_suffix_that_lies_is_no_matter(tmp_path: Path) -> None:
+def test_a_wrong_suffix_is_ignored(tmp_path: Path) -> None:
     encode(tmp_path / "a.raw", tone(2, 44_100), 44_100, codec="aac", container="ipod")
     assert audio.load_audio(tmp_path / "a.raw").seconds == pytest.approx(2, abs=0.06)
     write(tmp_path / "b.raw", tone(2, 44_100), 44_100, kind="WAV", coding="PCM_16")
@@ -247,7 +247,7 @@ def test_silence(tmp_path: Path) -> None:
     assert audio.load_audio(wav(tmp_path / "d.wav", tone(2, 44_100, amplitude=1e-3))).flags == ()
 
 
-def test_a_stream_tells_at_its_end(tmp_path: Path) -> None:
+def test_a_stream_raises_at_its_end(tmp_path: Path) -> None:
     with audio.open_stream(wav(tmp_path / "a.wav", np.zeros((44_100, 1)))) as stream:
         blocks = iter(stream)
         next(blocks)
@@ -266,11 +266,11 @@ def test_a_stream_tells_at_its_end(tmp_path: Path) -> None:
         {"block_seconds": 0.0},
     ],
 )
-def test_requests_without_sense(options: dict[str, float]) -> None:
+def test_invalid_requests(options: dict[str, float]) -> None:
     assert code_of(b"RIFF", **options) == "invalid_argument"
 
 
-# Many files, first facts, cold start
+# Many files, info, import time
 
 
 def test_probe(tmp_path: Path) -> None:
@@ -282,6 +282,6 @@ def test_probe(tmp_path: Path) -> None:
         audio.info(tmp_path / "none.m4a")
 
 
-def test_importing_the_room_loads_no_decoder() -> None:
+def test_importing_the_audio_package_loads_no_decoder() -> None:
     check = "import sys, genrescope.audio; sys.exit(bool({'av', 'soundfile', 'soxr'} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", check], check=True)

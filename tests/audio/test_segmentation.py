@@ -1,4 +1,4 @@
-"""The rule of cutting: where segments lie, what they hold, and that their weights are the clip."""
+"""Segmentation: positions and samples of segments, and weights that add up to the clip."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RATE = 1000
 
 
 def ramp(n: int, rate: int = RATE) -> Audio:
-    """Return a clip whose every sample is its own place: exact in float32 below 2 ** 24."""
+    """Return a clip in which the value of every sample is its index: exact in float32 below 2 ** 24."""
     return Audio(np.arange(n, dtype=np.float32), rate)
 
 
@@ -46,7 +46,7 @@ def test_weights_sum_to_the_clip_and_are_positive(n: int, raster: tuple[int, int
 
 
 @given(n=lengths, raster=rasters)
-def test_every_piece_is_the_sound_at_its_start(n: int, raster: tuple[int, int]) -> None:
+def test_every_segment_holds_the_samples_at_its_start(n: int, raster: tuple[int, int]) -> None:
     length = raster[0]
     pieces = split(ramp(n), seconds=length / RATE, hop_seconds=raster[1] / RATE)
     assert pieces.samples.shape == (len(pieces), length)
@@ -58,7 +58,7 @@ def test_every_piece_is_the_sound_at_its_start(n: int, raster: tuple[int, int]) 
 
 
 @given(n=lengths, raster=rasters)
-def test_all_sound_is_seen_but_a_negligible_rest(n: int, raster: tuple[int, int]) -> None:
+def test_segments_cover_all_samples_but_a_negligible_rest(n: int, raster: tuple[int, int]) -> None:
     length = raster[0]
     pieces = split(ramp(n), seconds=length / RATE, hop_seconds=raster[1] / RATE)
     unseen = n - round(pieces.starts[-1] * RATE) - length
@@ -78,7 +78,7 @@ def test_a_stream_gives_the_same_segments(
 
 
 @given(n=lengths, raster=rasters)
-def test_a_plan_is_the_cut_without_samples(n: int, raster: tuple[int, int]) -> None:
+def test_the_grid_equals_the_split_of_samples(n: int, raster: tuple[int, int]) -> None:
     options = {"seconds": raster[0] / RATE, "hop_seconds": raster[1] / RATE}
     pieces, (starts, weights) = split(ramp(n), **options), segment_grid(n / RATE, **options)
     np.testing.assert_allclose(starts, pieces.starts, atol=1e-9)
@@ -97,7 +97,7 @@ def test_an_overlap_adds_a_hop_each() -> None:
     np.testing.assert_allclose(pieces.weights, [2, 1, 1, 1, 0.2])
 
 
-def test_a_negligible_rest_weighs_on_the_last_piece() -> None:
+def test_a_negligible_rest_adds_to_the_weight_of_the_last_segment() -> None:
     pieces = split(ramp(9040), seconds=4.5)
     np.testing.assert_allclose(pieces.starts, [0, 4.5])
     np.testing.assert_allclose(pieces.weights, [4.5, 4.54])
@@ -126,7 +126,7 @@ def test_a_stream_holds_one_batch_only() -> None:
     assert peak < 10 * 16 * 4.5 * RATE * 4
 
 
-def test_nothing_to_cut() -> None:
+def test_no_samples_to_split() -> None:
     for empty in (
         lambda: split(ramp(0), seconds=1),
         lambda: list(split_stream([], RATE, seconds=1)),
@@ -141,7 +141,7 @@ def test_nothing_to_cut() -> None:
     ("seconds", "hop"),
     [(0, None), (-1, None), (float("nan"), None), (1, 0), (1, -0.5), (1, 1.5), (1e-6, None)],
 )
-def test_lengths_without_sense(seconds: float, hop: float | None) -> None:
+def test_invalid_lengths(seconds: float, hop: float | None) -> None:
     with pytest.raises(ConfigError) as caught:
         split(ramp(5000), seconds=seconds, hop_seconds=hop)
     assert caught.value.code == "invalid_argument"

@@ -1,4 +1,4 @@
-"""Effects: each does to known sounds what physics says it does."""
+"""Effects, tested on known signals."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def power_db(samples: FloatArray) -> float:
 
 
 def gain_at(effect: Effect, hertz: float) -> float:
-    """Return the gain in decibels that a tone meets."""
+    """Return the gain of a tone in decibels."""
     before, after = (measure_tone(sound, RATE)[1] for sound in (tone(hertz), effect(tone(hertz))))
     return float(20 * np.log10(after / before))
 
@@ -68,20 +68,20 @@ def test_six_decibels_double() -> None:
     np.testing.assert_allclose(effects.gain(hiss(), 6.0206), 2 * hiss(), rtol=1e-5)
 
 
-def test_limit_touches_only_what_is_too_loud() -> None:
+def test_limit_changes_only_peaks_above_one() -> None:
     assert np.abs(effects.limit(tone(440) * 7)).max() == 1
     np.testing.assert_array_equal(effects.limit(tone(440)), tone(440))
 
 
 @pytest.mark.parametrize("snr_db", [-6, 0, 20])
 @pytest.mark.parametrize("seconds", [0.7, 5])
-def test_mix_keeps_the_ratio_asked_for(snr_db: float, seconds: float) -> None:
+def test_mix_has_the_given_snr(snr_db: float, seconds: float) -> None:
     mixed = effects.mix(hiss(), tone(300, seconds), snr_db)
     assert power_db(hiss()) - power_db(mixed - hiss()) == pytest.approx(snr_db, abs=0.1)
 
 
 @pytest.mark.parametrize("color", get_args(effects.NoiseColor))
-def test_noise_has_the_ratio_asked_for(color: effects.NoiseColor) -> None:
+def test_noise_has_the_given_snr(color: effects.NoiseColor) -> None:
     noisy = effects.add_noise(tone(440), RATE, ANY(0), snr_db=12, color=color)
     assert power_db(tone(440)) - power_db(noisy - tone(440)) == pytest.approx(12, abs=0.1)
 
@@ -107,14 +107,14 @@ def test_an_equalizer_at_zero_changes_nothing(kind: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "gains"), [("peak", (0, 1, 0)), ("low_shelf", (1, 0.5, 0)), ("high_shelf", (0, 0.5, 1))]
 )
-def test_a_band_has_its_gain_where_it_should(kind: str, gains: tuple[float, ...], gain_db: float) -> None:
+def test_a_band_has_its_gain_at_its_frequency(kind: str, gains: tuple[float, ...], gain_db: float) -> None:
     band = effects.EqualizerBand(kind, 1000, gain_db)  # type: ignore[arg-type]
     for hertz, share in zip((20, 1000, 15500), gains, strict=True):
         gain = gain_at(lambda samples: effects.equalize(samples, RATE, [band]), hertz)
         assert gain == pytest.approx(share * gain_db, abs=0.1)
 
 
-def test_band_limits_are_where_they_should_be() -> None:
+def test_band_limits_are_at_their_frequencies() -> None:
     low_pass = partial(effects.band_limit, sample_rate=RATE, high_hertz=2000)
     high_pass = partial(effects.band_limit, sample_rate=RATE, low_hertz=500)
     for effect, within, limit, beyond in ((low_pass, 1000, 2000, 4000), (high_pass, 1000, 500, 250)):
@@ -146,7 +146,7 @@ def test_compression_leaves_alone_what_is_below_the_threshold() -> None:
     )
 
 
-def test_a_room_decays_in_its_time() -> None:
+def test_reverb_decays_in_the_given_time() -> None:
     click = np.zeros(2 * RATE, dtype=np.float32)
     click[0] = 1
     answer = effects.reverb(click, RATE, ANY(0), decay_seconds=1.0, wet_db=-6)
@@ -156,7 +156,7 @@ def test_a_room_decays_in_its_time() -> None:
     assert left[0] - left[1] == pytest.approx(30, abs=2)
 
 
-def test_a_shift_wraps_round() -> None:
+def test_roll_wraps_around() -> None:
     ramp = np.arange(RATE, dtype=np.float32)
     np.testing.assert_array_equal(
         effects.roll(ramp, RATE, 0.25), np.concatenate([ramp[-8000:], ramp[:-8000]])
@@ -182,7 +182,7 @@ def test_tempo_keeps_the_pitch(factor: float, hertz: float) -> None:
 
 
 @pytest.mark.parametrize("factor", [0.8, 0.93, 2**0.25])
-def test_tempo_joins_pieces_where_they_agree(factor: float) -> None:
+def test_tempo_joins_blocks_without_discontinuities(factor: float) -> None:
     """What is not the tone is 65 dB below it; chords, which agree nowhere entirely, show no steps."""
     hurried = effects.change_tempo(tone(55), RATE, factor)[RATE // 5 : -RATE // 5]
     power = np.abs(np.fft.rfft(hurried * np.hanning(len(hurried)))) ** 2
@@ -226,15 +226,15 @@ def test_speed_moves_pitch_and_duration() -> None:
 @pytest.mark.parametrize("codec", get_args(effects.Codec))
 def test_a_codec_keeps_length_and_place(codec: effects.Codec, rate: int) -> None:
     sound = tone(440, 1, rate) * np.linspace(0, 1, rate, dtype=np.float32) + 0.2 * tone(1234, 1, rate)
-    heard = effects.codec_roundtrip(sound, rate, codec, 48)
-    assert len(heard) == rate
-    assert heard.dtype == np.float32
-    assert np.corrcoef(sound, heard)[0, 1] > 0.98
-    assert not np.array_equal(sound, heard)
+    decoded = effects.codec_roundtrip(sound, rate, codec, 48)
+    assert len(decoded) == rate
+    assert decoded.dtype == np.float32
+    assert np.corrcoef(sound, decoded)[0, 1] > 0.98
+    assert not np.array_equal(sound, decoded)
 
 
-def test_a_very_short_mp3_is_taken_for_one() -> None:
-    """Left to guess, FFmpeg sees no audio in these two."""
+def test_a_very_short_mp3_is_recognized_as_mp3() -> None:
+    """Without a given format, FFmpeg detects no audio in these two."""
     for seed in (265, 356):
         blip = ANY(seed).standard_normal(47).astype(np.float32)
         assert len(effects.codec_roundtrip(blip, RATE, "mp3", 24)) == 47
@@ -269,7 +269,7 @@ def test_every_effect_keeps_sound_finite(length: int, name: str, level: float) -
 
 
 @pytest.mark.parametrize("name", KEEP_LENGTH | CODECS | CHANGE_LENGTH)
-def test_the_softest_number_there_is(name: str) -> None:
+def test_the_smallest_float(name: str) -> None:
     almost_silence = np.zeros(6000, dtype=np.float32)
     almost_silence[3000] = 1e-45
     changed = (KEEP_LENGTH | CODECS | CHANGE_LENGTH)[name](almost_silence)
@@ -299,7 +299,7 @@ def test_effects_scale_with_their_input(name: str) -> None:
         lambda: effects.codec_roundtrip(hiss(), RATE, "mp3", 0),
     ],
 )
-def test_what_makes_no_sense_is_refused(refused: Callable[[], object]) -> None:
+def test_invalid_parameters_are_refused(refused: Callable[[], object]) -> None:
     with pytest.raises(ConfigError) as caught:
         refused()
     assert caught.value.code == "invalid_argument"

@@ -1,4 +1,4 @@
-"""Augmentation: repeatable from its generator, bounded, and true to the targets."""
+"""Augmentation of spectrograms: reproducible, bounded, with matching targets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def batch(items: int = 6, mels: int = 32, frames: int = 40) -> FloatArray:
     return np.random.default_rng(0).normal(size=(items, mels, frames)).astype(np.float32)
 
 
-def test_masks_hide_at_most_what_was_asked() -> None:
+def test_masks_are_at_most_as_wide_as_given() -> None:
     before = batch()
     after = augment.spec_augment(before, np.random.default_rng(1), masks=1, bands=4, frames=5)
     changed = before != after
@@ -30,13 +30,13 @@ def test_masks_carry_the_items_mean() -> None:
     np.testing.assert_allclose(after[before != after], before.mean(), atol=1e-5)
 
 
-def test_masks_wider_than_the_picture_are_no_error() -> None:
+def test_masks_wider_than_the_spectrogram_are_not_an_error() -> None:
     assert np.isfinite(
         augment.spec_augment(batch(2, 4, 4), np.random.default_rng(0), masks=3, bands=9, frames=9)
     ).all()
 
 
-def test_band_limits_take_the_top_of_some_items() -> None:
+def test_random_lowpass_removes_the_highest_bands_of_some_items() -> None:
     before = batch(200)
     after = augment.random_lowpass(before, np.random.default_rng(1), share=0.3)
     limited = (after != before).any(axis=(1, 2))
@@ -49,7 +49,7 @@ def test_band_limits_take_the_top_of_some_items() -> None:
     np.testing.assert_array_equal(before, batch(200))
 
 
-def test_mix_up_blends_inputs_and_targets_alike() -> None:
+def test_mixup_blends_inputs_and_targets_by_the_same_shares() -> None:
     inputs = np.repeat(np.eye(3, dtype=np.float32), 2, axis=0)
     mixed, targets = augment.mixup(inputs, inputs, np.random.default_rng(0), strength=0.4)
     np.testing.assert_allclose(mixed, targets)
@@ -58,7 +58,7 @@ def test_mix_up_blends_inputs_and_targets_alike() -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 7])
-def test_a_generator_repeats_itself(seed: int) -> None:
+def test_a_generator_reproduces_the_result(seed: int) -> None:
     def once() -> FloatArray:
         generator = np.random.default_rng(seed)
         masked = augment.spec_augment(batch(), generator, masks=1, bands=4, frames=4)
@@ -67,7 +67,7 @@ def test_a_generator_repeats_itself(seed: int) -> None:
     np.testing.assert_array_equal(once(), once())
 
 
-def test_recolouring_is_smooth_over_bands_and_constant_in_time() -> None:
+def test_random_eq_is_smooth_over_bands_and_constant_in_time() -> None:
     before = np.full((4, 64, 10), -20, np.float32)
     after = augment.random_eq(before, np.random.default_rng(0), decibels=3.0)
     change = after - before
@@ -76,7 +76,7 @@ def test_recolouring_is_smooth_over_bands_and_constant_in_time() -> None:
     assert np.abs(np.diff(change[:, :, 0], axis=1)).max() < 3
 
 
-def test_recolouring_fills_silence_with_a_floor() -> None:
+def test_random_eq_fills_silence_with_a_noise_floor() -> None:
     before = np.full((8, 64, 10), -100, np.float32)
     before[:, 10] = 0
     after = augment.random_eq(before, np.random.default_rng(0), decibels=0.0)

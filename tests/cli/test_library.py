@@ -9,7 +9,7 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
-from genrescope.cli.main import app
+from genrescope.cli import app
 from helpers.small_data import RATE, drone, hiss
 
 runner = CliRunner()
@@ -79,13 +79,13 @@ def test_report(scanned: tuple[Path, Path], tmp_path: Path) -> None:
     assert "audio_empty" in page
 
 
-def test_a_playlist_needs_a_place(scanned: tuple[Path, Path]) -> None:
+def test_a_playlist_needs_an_output_path(scanned: tuple[Path, Path]) -> None:
     done = runner.invoke(app, ["library", "export", "-f", "m3u8", "--db", str(scanned[0])])
     assert done.exit_code != 0
     assert "needs a place" in str(done.exception)
 
 
-def test_a_library_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_library(tmp_path: Path) -> None:
     done = runner.invoke(app, ["library", "list", "--db", str(tmp_path / "none.db")])
     assert "no library is there" in str(done.exception)
     assert not (tmp_path / "none.db").exists()
@@ -107,7 +107,7 @@ def test_results_do_not_replace_music_or_the_library(scanned: tuple[Path, Path],
     assert (song.read_bytes(), database.read_bytes()) == before
 
 
-def test_a_misspelt_genre_is_told(scanned: tuple[Path, Path]) -> None:
+def test_a_misspelled_genre_is_an_error(scanned: tuple[Path, Path]) -> None:
     done = runner.invoke(app, ["library", "list", "--genre", "Hisss", "--db", str(scanned[0])])
     assert "no genre or style is named 'Hisss'" in str(done.exception)
     assert "hiss" in getattr(done.exception, "hint", "")

@@ -15,7 +15,7 @@ import pytest
 import soundfile
 import typer
 
-from genrescope.cli.main import app
+from genrescope.cli import app
 from helpers.small_data import LITTLE, RATE, drone, hiss
 
 
@@ -237,7 +237,7 @@ def test_help_lists_the_commands_under_headings() -> None:
     assert done.returncode == 0
 
 
-def test_every_command_stands_under_a_heading() -> None:
+def test_every_command_is_under_a_heading() -> None:
     listed = {line.split()[0] for line in genrescope("--help").stdout.splitlines() if line.startswith("  ")}
     assert {
         name for name, command in typer.main.get_group(app).commands.items() if not command.hidden
@@ -253,7 +253,7 @@ def test_shell_completion(shell: str) -> None:
 
 def test_completion_offers_new_names_only() -> None:
     asked = {"_GENRESCOPE_COMPLETE": "complete_bash", "COMP_WORDS": "genrescope ", "COMP_CWORD": "1"}
-    code = "import sys; sys.argv = ['genrescope']; from genrescope.cli import main; main()"
+    code = "import sys; sys.argv = ['genrescope']; from genrescope.cli import run; run()"
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | asked, timeout=60)
     assert set(done.stdout.split()) == set(typer.main.get_group(app).commands)

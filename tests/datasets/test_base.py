@@ -1,4 +1,4 @@
-"""Data sets: one conformance suite over every reader, then what each reader promises by itself."""
+"""Data sets: one conformance suite over every reader, then tests of each reader."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ READERS: list[tuple[Build, str | None]] = [
 
 @pytest.fixture(params=READERS, ids=[build.__name__ for build, _ in READERS])
 def dataset(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Dataset, Dataset]:
-    """Return what a reader says, twice."""
+    """Return the results of reading twice."""
     build, kind = request.param
     path = build(tmp_path / "my músic")
     return load_dataset(path, kind=kind), load_dataset(path, kind=kind)
@@ -125,7 +125,7 @@ def test_an_artist_in_two_genres_is_one_group(tmp_path: Path) -> None:
     assert {track.group for track in load_dataset(tmp_path).tracks} == {"Queen"}
 
 
-def test_what_cannot_be_used_is_found_not_dropped_in_silence(tmp_path: Path) -> None:
+def test_unusable_files_are_reported_as_issues(tmp_path: Path) -> None:
     folders(tmp_path)
     write(tmp_path / "rock" / "empty.wav", "")
     write(tmp_path / "rock" / "._b.wav", "what macOS leaves")
@@ -144,8 +144,8 @@ def test_byte_identical_files_share_a_group_and_so_do_their_groups(tmp_path: Pat
     for name, content in {
         "pop/Anna/1.wav": "same",
         "pop/Bert/2.wav": "same",
-        "pop/Bert/3.wav": "twin",
-        "rock/Carl/4.wav": "twin",
+        "pop/Bert/3.wav": "duplicate",
+        "rock/Carl/4.wav": "duplicate",
         "rock/Dora/5.wav": "solo",
     }.items():
         write(tmp_path / name, content)
@@ -173,7 +173,7 @@ def test_pieces_of_a_gtzan_track_stay_with_their_artist(tmp_path: Path) -> None:
     }
 
 
-def test_one_stranger_makes_it_another_data_set(tmp_path: Path) -> None:
+def test_one_unknown_track_makes_it_another_data_set(tmp_path: Path) -> None:
     write(plain_gtzan(tmp_path) / "genres" / "rock" / "mine.au", "mine")
     found = load_dataset(tmp_path)
     assert found.name == "genres"
@@ -213,7 +213,7 @@ def test_labels_in_two_unicode_spellings_are_one(tmp_path: Path) -> None:
         ("path,label", "dataset_empty", "no rows"),
         ("path,label\na.wav,pop\nb.wav", "dataset_invalid", "line 3: 1 fields under 2 columns"),
         ("path,label\na.wav,pop\n\nb.wav, ", "dataset_invalid", "line 4: label is empty"),
-        ("path,label\na.wav,pop\na.wav,rock", "dataset_invalid", "line 3: 'a.wav' stands already on line 2"),
+        ("path,label\na.wav,pop\na.wav,rock", "dataset_invalid", "line 3: 'a.wav' is already on line 2"),
         ("path,label,label\na.wav,pop,x", "dataset_invalid", "twice"),
         ('path,label\n"a.wav,pop', "dataset_invalid", "line 2"),
         ("path,label\ngone.wav,pop\nlost.wav,rock", "dataset_empty", "no such file"),
@@ -229,7 +229,7 @@ def test_bad_manifests_are_refused(tmp_path: Path, content: str, code: str, said
     assert str(tmp_path / "m.csv") in caught.value.message
 
 
-def test_bad_places_are_refused(tmp_path: Path) -> None:
+def test_invalid_paths_are_refused(tmp_path: Path) -> None:
     codes = {}
     (tmp_path / "empty").mkdir()
     (tmp_path / "latin.csv").write_bytes("path,label\ncaf\u00e9.wav,pop".encode("latin-1"))
@@ -256,7 +256,7 @@ def test_two_files_of_one_gtzan_track_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(getattr(os, "geteuid", lambda: 0)() == 0, reason="root may read everything")
-def test_a_folder_without_permission_is_a_finding(tmp_path: Path) -> None:
+def test_a_folder_without_permission_is_an_issue(tmp_path: Path) -> None:
     folders(tmp_path)
     closed = tmp_path / "rock" / "closed"
     closed.mkdir(mode=0)
@@ -264,7 +264,7 @@ def test_a_folder_without_permission_is_a_finding(tmp_path: Path) -> None:
     closed.chmod(0o700)
 
 
-def test_an_unknown_kind_is_refused_with_the_nearest(tmp_path: Path) -> None:
+def test_an_unknown_kind_is_refused_with_a_suggestion(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_dataset(folders(tmp_path), kind="spectogram")
     assert caught.value.code == "invalid_argument"

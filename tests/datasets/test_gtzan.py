@@ -1,4 +1,4 @@
-"""GTZAN's index: as its sources say, and as the script builds it."""
+"""GTZAN's index: equal to its sources, and to the output of the script."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Examples: the segments that training sees are those that the main road cuts."""
+"""SegmentDataset: the segments of training are those that a classifier computes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def song(tmp_path: Path) -> Track:
 
 
 @pytest.mark.parametrize("spec", [PAPER_LOG_MEL, PAPER_SEQUENCE, PAPER_MEANS], ids=lambda spec: spec.kind)
-def test_windows_are_the_segments_of_the_main_road(spec: features.FeatureSpec, song: Track) -> None:
+def test_windows_are_the_segments_that_a_classifier_computes(spec: features.FeatureSpec, song: Track) -> None:
     examples = build_segments([song], spec, seconds=4.5)
     cut = segments.split(audio.load_audio(song.path, sample_rate=RATE), seconds=4.5)
     direct = features.extract(cut.samples, RATE, spec)
@@ -56,7 +56,7 @@ def test_the_papers_segments(gtzan: Path) -> None:
     assert examples.start[:6].tolist() == [0, 194, 388, 581, 775, 969]
 
 
-def test_pictures_at_their_own_raster(gtzan: Path) -> None:
+def test_spectrogram_images_keep_their_hop_length(gtzan: Path) -> None:
     tracks = read_gtzan(gtzan, "spectrogram").tracks[:2]
     examples = build_segments(tracks, SPECTROGRAM_LOG_MEL, seconds=5.3)
     assert examples.spectrograms[0].shape == (128, 723)
@@ -75,7 +75,7 @@ def test_a_track_shorter_than_a_segment_is_repeated(tmp_path: Path) -> None:
     np.testing.assert_array_equal(window[:, width : 2 * width], window[:, :width])
 
 
-def test_tables_feed_the_baselines_only(gtzan: Path) -> None:
+def test_tables_are_input_of_the_baselines_only(gtzan: Path) -> None:
     tracks = read_gtzan(gtzan, "table").tracks
     examples = build_segments(tracks, PAPER_MEANS, seconds=30.0)
     assert examples.take(np.arange(len(examples))).shape == (1000, 6)
@@ -86,9 +86,9 @@ def test_tables_feed_the_baselines_only(gtzan: Path) -> None:
 def test_random_starts_fit(song: Track) -> None:
     examples = build_segments([song], SPECTROGRAM_LOG_MEL, seconds=5.3)
     starts = examples.random_starts(np.zeros(500, np.int64), np.random.default_rng(0))
-    room = examples.spectrograms[0].shape[1] - examples.width
+    last = examples.spectrograms[0].shape[1] - examples.width
     assert starts.min() == 0
-    assert starts.max() == room
+    assert starts.max() == last
 
 
 def test_frames_of_an_efficientat_segment() -> None:
@@ -100,34 +100,34 @@ def test_frames_of_a_segment(seconds: float, hop: int, frames: int) -> None:
     assert segment_frames(features.FeatureSpec("log_mel", hop_length=hop), seconds) == frames
 
 
-def test_what_cannot_be_read_is_left_out_and_told(song: Track, tmp_path: Path) -> None:
+def test_unreadable_tracks_are_left_out_and_reported(song: Track, tmp_path: Path) -> None:
     (tmp_path / "noise.wav").write_bytes(b"no sound")
     bad = Track("bad", tmp_path / "noise.wav", "drone", "bad")
-    told: list[str] = []
+    codes: list[str] = []
     examples = build_segments(
         [bad, song],
         SPECTROGRAM_LOG_MEL,
         seconds=5.3,
-        on_failure=lambda track, failure: told.append(failure.code),
+        on_failure=lambda track, failure: codes.append(failure.code),
     )
     assert [track.id for track in examples.tracks] == ["song"]
-    assert told == ["audio_unreadable"]
+    assert codes == ["audio_unreadable"]
     with pytest.raises(AudioError):
         build_segments([bad, song], SPECTROGRAM_LOG_MEL, seconds=5.3)
     with pytest.raises(DataError, match="no track can be read"):
         build_segments([bad], SPECTROGRAM_LOG_MEL, seconds=5.3, on_failure=lambda *_: None)
 
 
-def test_pictures_that_do_not_fit_are_refused(tmp_path: Path, gtzan: Path) -> None:
+def test_spectrograms_of_another_shape_are_refused(tmp_path: Path, gtzan: Path) -> None:
     np.save(tmp_path / "small.npy", np.zeros((64, 200), np.float32))
     small = Track("small", tmp_path / "small.npy", "drone", "small", "spectrogram")
     with pytest.raises(DataError, match="64 bands"):
         build_segments([small], SPECTROGRAM_LOG_MEL, seconds=5.3)
-    with pytest.raises(DataError, match="not fed with spectrograms"):
+    with pytest.raises(DataError, match="does not take spectrograms"):
         build_segments(read_gtzan(gtzan, "spectrogram").tracks[:2], PAPER_SEQUENCE, seconds=4.5)
 
 
-def test_arrays_have_the_models_raster(tmp_path: Path) -> None:
+def test_arrays_have_the_hop_length_of_the_model(tmp_path: Path) -> None:
     np.save(tmp_path / "own.npy", np.random.default_rng(0).normal(-40, 9, (128, 400)).astype(np.float32))
     own = Track("own", tmp_path / "own.npy", "drone", "own", "spectrogram")
     examples = build_segments([own], PAPER_LOG_MEL, seconds=4.5)

@@ -21,7 +21,7 @@ def save(path: Path, values: npt.NDArray[np.uint8]) -> Path:
     return path
 
 
-def test_pictures_stand_on_their_head(tmp_path: Path) -> None:
+def test_images_are_flipped_vertically(tmp_path: Path) -> None:
     values = np.zeros((128, 5), np.uint8)
     values[-1] = 255
     values[0, 2] = 51
@@ -31,7 +31,7 @@ def test_pictures_stand_on_their_head(tmp_path: Path) -> None:
     np.testing.assert_allclose(found[127], [-80, -80, -64, -80, -80])
 
 
-def test_arrays_are_taken_as_they_are(tmp_path: Path) -> None:
+def test_arrays_are_read_unchanged(tmp_path: Path) -> None:
     values = np.linspace(-80, 0, 12).reshape(3, 4)
     np.save(tmp_path / "a.npy", values)
     found = load_spectrogram(tmp_path / "a.npy")
@@ -97,7 +97,7 @@ def test_interpolation_keeps_a_constant_and_a_ramp(frames: int) -> None:
     np.testing.assert_allclose(found[1, inside], -2.0 * inside, rtol=1e-5)
 
 
-def test_columns_come_back_where_they_were() -> None:
+def test_interpolation_returns_the_given_columns_at_their_frames() -> None:
     picture = np.random.default_rng(1).uniform(-80, 0, (4, 723)).astype(np.float32)
     found = interpolate_columns(picture, 1293)
     np.testing.assert_allclose(found[:, column_frames(723, 1293)], picture, rtol=1e-6)
@@ -112,7 +112,7 @@ def test_too_little_to_interpolate(columns: int, frames: int) -> None:
 
 
 def test_shared_picture_shows_its_clip(gtzan: Path) -> None:
-    """A lossless clip, analyzed by librosa, is what its picture shows, to the picture's rounding."""
+    """A lossless clip, analyzed by librosa, equals its spectrogram image, to the rounding of the image."""
     clip = min((gtzan / "audio").rglob("*.flac"))
     samples, rate = soundfile.read(clip, dtype="float32")
     assert rate == librosa_reference.RATE

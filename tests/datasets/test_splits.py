@@ -1,4 +1,4 @@
-"""Splits: disjoint, repeatable, and honest where they say so."""
+"""Splits: disjoint, reproducible, and without shared artists where they promise it."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_single_tracks_are_spread_evenly(sizes: list[int], folds: int, seed: int
     st.integers(0, 99),
 )
 def test_genres_are_as_even_as_groups_allow(genres: list[list[int]], folds: int, seed: int) -> None:
-    """Groups of one genre each: a fold is off by less than the largest group, and lacks no genre."""
+    """Groups of one genre each: a fold deviates by less than the largest group, and has every genre."""
     tracks = [
         track(n, label, f"{label}-{group}")
         for label, sizes in enumerate(genres)
@@ -110,7 +110,7 @@ def test_genres_are_as_even_as_groups_allow(genres: list[list[int]], folds: int,
 
 
 @pytest.mark.parametrize("protocol", ["segment-random", "track-random", "artist-grouped"])
-def test_seeds_repeat_and_differ(protocol: str) -> None:
+def test_a_seed_reproduces_a_split_and_another_differs(protocol: str) -> None:
     tracks = many()
     options = {"segments_per_track": 3}
     first = split_dataset(tracks, protocol, seed=1, **options)
@@ -135,11 +135,11 @@ def test_segments_as_in_the_paper() -> None:
     found = split_dataset(tracks, "segment-random", seed=0, segments_per_track=6, test_fraction=0.2)
     assert (found.unit, len(found.test), len(found.unit_tracks)) == ("segment", 1200, 6000)
     assert (len(found.train), len(found.validation)) == (4200, 600)
-    # Drawn over segments, genres come out uneven, and nearly every test segment has a sibling in training.
+    # Drawn over segments, genres are uneven, and nearly every test segment has its track in training too.
     support = np.bincount(found.unit_tracks[found.test] // 100)
     assert support.min() < 115 < 125 < support.max()
-    siblings = np.isin(found.unit_tracks[found.test], found.unit_tracks[found.train])
-    assert siblings.mean() > 0.99
+    shared = np.isin(found.unit_tracks[found.test], found.unit_tracks[found.train])
+    assert shared.mean() > 0.99
 
 
 def test_segments_are_numbered_within_their_tracks() -> None:
@@ -160,7 +160,7 @@ def test_tracks_are_drawn_within_genres() -> None:
     assert found.unit == "track"
 
 
-def test_small_genres_stand_on_both_sides() -> None:
+def test_small_genres_are_in_train_and_test() -> None:
     tracks = [track(n, "big") for n in range(30)] + [track(n, "small") for n in range(2)]
     found = split_dataset(tracks, "track-random", seed=3, test_fraction=0.1, validation_fraction=0.3)
     assert all(
@@ -213,7 +213,7 @@ def test_the_published_split_of_shared_data(gtzan: Path, kind: str, sizes: list[
     assert [len(getattr(found, part)) for part in PARTS] == sizes
 
 
-def test_what_leaks_says_so() -> None:
+def test_leaky_protocols_are_marked() -> None:
     assert {name: protocol.leaky for name, protocol in PROTOCOLS.items()} == {
         "segment-random": True,
         "track-random": True,
@@ -238,11 +238,11 @@ def test_what_leaks_says_so() -> None:
         ([*many(2, 4), track(0, "jazz")], "track-random", "dataset_too_small", "only one track is 'jazz'"),
         (many(2, 20, 3), "artist-grouped", "dataset_too_small", "artists, fewer than 5 folds"),
         (many(2, 20, 1), "artist-grouped", "dataset_too_small", "1 artists"),
-        (many(), "fault-filtered", "dataset_too_small", "200 tracks are not of it: '0/0'"),
+        (many(), "fault-filtered", "dataset_too_small", "200 tracks are not in it: '0/0'"),
         (gtzan_tracks()[:110], "fault-filtered", "dataset_too_small", "without 'classical'"),
     ],
 )
-def test_too_little_is_refused(tracks: list[Track], protocol: str, code: str, said: str) -> None:
+def test_too_few_tracks_are_refused(tracks: list[Track], protocol: str, code: str, said: str) -> None:
     with pytest.raises(DataError) as caught:
         split_dataset(tracks, protocol, seed=0)
     assert caught.value.code == code
@@ -284,7 +284,7 @@ def test_bad_options_are_refused(options: dict[str, object]) -> None:
     assert caught.value.code == "invalid_argument"
 
 
-def test_an_unknown_protocol_is_refused_with_the_nearest() -> None:
+def test_an_unknown_protocol_is_refused_with_a_suggestion() -> None:
     with pytest.raises(ConfigError) as caught:
         split_dataset(many(), "artist-group", seed=0)
     assert caught.value.code == "invalid_argument"

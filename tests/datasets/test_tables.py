@@ -40,7 +40,7 @@ def test_damaged_tables_are_refused(tmp_path: Path, content: str, said: str) -> 
     assert said in caught.value.message
 
 
-def test_paper_means_are_found_by_name_not_by_place(tmp_path: Path) -> None:
+def test_paper_means_are_found_by_name_not_by_position(tmp_path: Path) -> None:
     names = ["rolloff_mean", "zero_crossing_rate_mean", "chroma_stft_mean", "tempo"]
     names += ["spectral_bandwidth_mean", "spectral_centroid_mean"]
     names += [f"mfcc{number}_mean" for number in range(20, 0, -1)]

@@ -1,4 +1,4 @@
-"""Temperatures and thresholds: scores whose truth is drawn from them need neither."""
+"""Temperatures and thresholds, tested on scores that are calibrated because labels are drawn from them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def softmax(logits: Any, temperature: float = 1.0) -> np.ndarray:
 
 
 def drawn(scores: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Draw a truth for each row, each class as often as its score says."""
+    """Draw a label for each row, each class with its score as probability."""
     dice = np.random.default_rng(seed).random((len(scores), 1))
     return np.asarray((scores.cumsum(1) < dice * scores.sum(1, keepdims=True)).sum(1))
 
@@ -82,7 +82,7 @@ def test_logarithms_of_scores_do_as_well_as_logits() -> None:
 
 
 @pytest.mark.parametrize("k", [0.4, 2.5])
-def test_what_is_too_sure_or_too_modest_becomes_calibrated_on_other_data(k: float) -> None:
+def test_over_and_underconfident_scores_become_calibrated_on_other_data(k: float) -> None:
     temperature = fit_temperature(k * LOGITS[:2000], TRUTH[:2000])
     assert (temperature > 1) == (k > 1)
     other, truth = k * LOGITS[2000:], TRUTH[2000:]
@@ -127,7 +127,7 @@ def test_segments_of_calibrated_tracks_need_no_temperature() -> None:
     assert tripled == pytest.approx(3 * fit_segment_temperature(logits, truth, owners, seconds), rel=1e-5)
 
 
-def test_a_mean_is_flatter_than_its_segments_so_they_need_less_cooling() -> None:
+def test_mean_scores_are_less_confident_so_segments_need_a_lower_temperature() -> None:
     logits, owners, _, truth = album(2000)
     alone = fit_temperature(logits, truth[owners])
     assert fit_segment_temperature(logits, truth, owners) < 0.9 * alone
@@ -175,7 +175,7 @@ def test_far_out_logits_do_not_underflow() -> None:
 # Reliability
 
 
-def test_bins_hold_every_answer_and_add_up_to_the_calibration_error() -> None:
+def test_bins_contain_every_answer_and_add_up_to_the_calibration_error() -> None:
     scores = softmax(2 * LOGITS)
     bins = reliability(scores, TRUTH)
     assert sum(one.n for one in bins) == len(TRUTH)
@@ -185,7 +185,7 @@ def test_bins_hold_every_answer_and_add_up_to_the_calibration_error() -> None:
     assert calibration_error(scores, TRUTH) == pytest.approx(gaps)
 
 
-def test_calibrated_bins_are_as_right_as_they_are_sure() -> None:
+def test_accuracy_equals_confidence_in_calibrated_bins() -> None:
     for one in reliability(softmax(LOGITS), TRUTH):
         # Five standard errors, so that chance does not fail the test.
         assert one.accuracy == pytest.approx(one.confidence, abs=5 * 0.5 / np.sqrt(one.n))
@@ -200,7 +200,7 @@ def test_empty_bins_are_left_out_and_edges_belong_to_the_upper_bin() -> None:
 
 
 @pytest.mark.parametrize("n", [100, 290, 1000])
-def test_calibrated_scores_err_by_as_much_as_chance_alone_says(n: int) -> None:
+def test_calibrated_scores_have_the_expected_calibration_error(n: int) -> None:
     errors, expected = [], []
     for seed in range(60):
         logits, truth = music(n, seed=100 + seed, spread=3)
@@ -227,7 +227,7 @@ rows = st.lists(
 
 @settings(max_examples=60, deadline=None)
 @given(rows, st.randoms(use_true_random=False))
-def test_curves_are_monotone_and_take_no_notice_of_order(drawn: list[tuple[float, bool]], dice: Any) -> None:
+def test_curves_are_monotone_and_independent_of_order(drawn: list[tuple[float, bool]], dice: Any) -> None:
     order = list(range(len(drawn)))
     dice.shuffle(order)
     scores = np.array([(score, 1 - score) for score, _ in drawn])
@@ -255,7 +255,7 @@ def test_order_does_not_matter_to_temperature_and_threshold() -> None:
     assert select_threshold(scores[order], truth[order]) == select_threshold(scores, truth)
 
 
-def test_with_calibrated_scores_silence_buys_accuracy() -> None:
+def test_lower_coverage_gives_higher_accuracy_for_calibrated_scores() -> None:
     curve = coverage_curve(softmax(LOGITS), TRUTH)
     places = [int(share * len(curve.coverage)) - 1 for share in (0.1, 0.3, 0.6, 1)]
     assert (np.diff(curve.accuracy[places]) < -0.05).all()
@@ -266,7 +266,7 @@ def test_with_calibrated_scores_silence_buys_accuracy() -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 1000), st.floats(0.5, 0.99))
-def test_the_threshold_reaches_what_was_asked_and_no_lower_one_does(seed: int, asked: float) -> None:
+def test_the_threshold_is_the_lowest_that_reaches_the_target_accuracy(seed: int, asked: float) -> None:
     logits, truth = music(200, seed=seed, spread=3)
     scores = softmax(logits)
     found = select_threshold(scores, truth, asked)
@@ -289,7 +289,7 @@ def test_a_threshold_chosen_on_validation_data_holds_on_test_data() -> None:
     assert held.coverage == pytest.approx(found.coverage, abs=0.03)
 
 
-def test_one_wrong_answer_among_the_surest_does_not_decide() -> None:
+def test_one_wrong_answer_of_high_confidence_does_not_decide() -> None:
     confidence = np.linspace(0.99, 0.6, 40)
     scores = np.stack([confidence, 1 - confidence], 1)
     truth = np.zeros(40, int)
@@ -297,7 +297,7 @@ def test_one_wrong_answer_among_the_surest_does_not_decide() -> None:
     assert select_threshold(scores, truth) == Threshold(pytest.approx(0.6), 1.0, 39 / 40)
 
 
-def test_a_few_lucky_answers_do_not_reach_a_threshold() -> None:
+def test_too_few_correct_answers_do_not_give_a_threshold() -> None:
     confidence = np.linspace(0.99, 0.6, 40)
     scores = np.stack([confidence, 1 - confidence], 1)
     truth = (np.arange(40) >= 10).astype(int)
@@ -313,21 +313,21 @@ def test_above_all_scores_nothing_is_answered() -> None:
 # Together
 
 
-def test_an_assessment_keeps_a_hundred_points_and_both_thresholds() -> None:
+def test_a_calibration_report_has_a_hundred_points_and_both_thresholds() -> None:
     scores = softmax(LOGITS)
-    doubt = calibration_report(scores, TRUTH, threshold=0.5)
-    assert len(doubt.curve) == 100
-    assert doubt.curve[-1] == coverage_at(scores, TRUTH, scores.max(1).min())
-    assert doubt.best_threshold == select_threshold(scores, TRUTH, 0.9)
-    assert doubt.model_threshold == coverage_at(scores, TRUTH, 0.5)
-    assert doubt.expected_ece == expected_ece(scores)
-    assert CalibrationReport.from_json(asdict(doubt)) == doubt
+    report = calibration_report(scores, TRUTH, threshold=0.5)
+    assert len(report.curve) == 100
+    assert report.curve[-1] == coverage_at(scores, TRUTH, scores.max(1).min())
+    assert report.best_threshold == select_threshold(scores, TRUTH, 0.9)
+    assert report.model_threshold == coverage_at(scores, TRUTH, 0.5)
+    assert report.expected_ece == expected_ece(scores)
+    assert CalibrationReport.from_json(asdict(report)) == report
     bare = calibration_report(scores[:5], TRUTH[:5])
     assert (bare.best_threshold, bare.model_threshold) == (None, None)
     assert CalibrationReport.from_json(asdict(bare)) == bare
 
 
-# Refusals
+# Errors
 
 
 @pytest.mark.parametrize(
@@ -347,7 +347,7 @@ def test_an_assessment_keeps_a_hundred_points_and_both_thresholds() -> None:
         ("invalid_argument", lambda: select_threshold([[0.6, 0.4]], [0], 90)),
     ],
 )
-def test_what_cannot_be_calibrated_is_refused(code: str, call: Callable[[], object]) -> None:
+def test_invalid_calibration_data_are_refused(code: str, call: Callable[[], object]) -> None:
     with pytest.raises((DataError, ConfigError)) as failure:
         call()
     assert failure.value.code == code

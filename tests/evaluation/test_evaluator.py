@@ -1,4 +1,4 @@
-"""Measuring a model file on labeled music, and saying so when it has heard that music before."""
+"""Evaluation of a model file on labeled music, and the note when that music was in its training."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from genrescope.types import FloatArray, Track
 from helpers.small_data import RATE, drone, hiss
 
 
-def test_tracks_of_the_training_are_called_leaky(little_music: Path, little_model: Path) -> None:
+def test_training_tracks_make_the_result_leaky(little_music: Path, little_model: Path) -> None:
     evaluation = measure.evaluate_model(Model.read(little_model), datasets.load_dataset(little_music))
     assert evaluation.leaky
     assert "were in the model's training" in evaluation.protocol_note
@@ -38,7 +38,7 @@ def test_the_test_part_of_the_models_own_protocol_is_clean(little_music: Path, l
     assert evaluation.tracks.n == 6
 
 
-def test_a_leaky_protocol_is_called_leaky_whatever_the_model_heard(
+def test_a_leaky_protocol_is_marked_whatever_the_training_tracks(
     little_music: Path, little_model: Path
 ) -> None:
     evaluation = measure.evaluate_model(
@@ -57,7 +57,7 @@ def test_what_was_not_scored_is_noted(little_music: Path, little_model: Path, tm
     assert any("broken.wav" in note for note in evaluation.notes)
 
 
-def test_a_part_of_the_published_test_is_noted(gtzan: Path) -> None:
+def test_an_incomplete_published_test_part_is_noted(gtzan: Path) -> None:
     evaluation = measure.evaluate_model(
         load_model(), datasets.load_gtzan(gtzan, "audio"), protocol="fault-filtered"
     )
@@ -67,7 +67,7 @@ def test_a_part_of_the_published_test_is_noted(gtzan: Path) -> None:
     assert any("95 of the 290" in note for note in evaluation.notes)
 
 
-def test_music_that_the_model_cannot_name_is_refused(little_model: Path, tmp_path: Path) -> None:
+def test_genres_unknown_to_the_model_are_refused(little_model: Path, tmp_path: Path) -> None:
     for genre, play in (("waltz", drone), ("polka", hiss)):
         (tmp_path / genre).mkdir()
         soundfile.write(tmp_path / genre / "a.wav", play(2.0, 1), RATE)
@@ -76,25 +76,28 @@ def test_music_that_the_model_cannot_name_is_refused(little_model: Path, tmp_pat
     assert "drone, hiss" in caught.value.hint
 
 
-def test_divided_tracks_are_no_test(little_music: Path, little_model: Path) -> None:
+def test_protocols_that_divide_tracks_are_refused(little_music: Path, little_model: Path) -> None:
     with pytest.raises(ConfigError, match="segment-random"):
         measure.evaluate_model(
             Model.read(little_model), datasets.load_dataset(little_music), protocol="segment-random"
         )
 
 
-def test_the_default_model_hears_what_it_sees(gtzan: Path) -> None:
-    """The 95 test clips that are here as sound: at least 95 % have the top genre of their pictures."""
+def test_the_default_model_agrees_between_audio_and_spectrograms(gtzan: Path) -> None:
+    """Of the 95 test clips with audio, at least 95 % have the top genre of their spectrogram images."""
     model = load_model()
     pictures = {track.id: track for track in datasets.load_gtzan(gtzan, "spectrogram").tracks}
     sides = load_index().fault_filtered
     sounds = [track for track in datasets.load_gtzan(gtzan, "audio").tracks if sides.get(track.id) == "test"]
-    heard, seen = (
+    from_audio, from_spectrogram = (
         track_scores(model, tracks) for tracks in (sounds, [pictures[track.id] for track in sounds])
     )
     assert len(sounds) == 95
     # A tie within a hundredth counts as the same answer: which side it falls on depends on the processor.
-    same = np.take_along_axis(seen, heard.argmax(1)[:, np.newaxis], 1)[:, 0] >= seen.max(1) - 0.01
+    same = (
+        np.take_along_axis(from_spectrogram, from_audio.argmax(1)[:, np.newaxis], 1)[:, 0]
+        >= from_spectrogram.max(1) - 0.01
+    )
     assert np.mean(same) >= 0.95
 
 

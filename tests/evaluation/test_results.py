@@ -1,4 +1,4 @@
-"""Scores and intervals: truths first, then agreement with scikit-learn."""
+"""Metrics and their intervals: known values, and agreement with scikit-learn."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ def only(level: LevelResult | None) -> LevelResult:
     return level
 
 
-# Truths
+# Known values
 
 
-def test_perfect_predictions_score_one_without_doubt() -> None:
+def test_perfect_predictions_score_one_with_no_uncertainty() -> None:
     truth = np.arange(60) % 3
     tracks = only(evaluated(one_hot(truth), truth).tracks)
     for interval in (tracks.accuracy, tracks.macro_f1):
@@ -73,7 +73,7 @@ def test_always_wrong_scores_zero() -> None:
     assert tracks.calibration_error == 1
 
 
-def test_chance_scores_one_in_ten_and_the_interval_holds_it() -> None:
+def test_random_predictions_score_one_in_ten_within_the_interval() -> None:
     generator = np.random.default_rng(0)
     truth = np.arange(1000) % 10
     scores = generator.random((1000, 10))
@@ -83,7 +83,7 @@ def test_chance_scores_one_in_ten_and_the_interval_holds_it() -> None:
     assert tracks.majority_baseline == 0.1
 
 
-def test_the_interval_of_a_binomial_holds_the_truth_as_often_as_it_says() -> None:
+def test_the_interval_of_a_binomial_has_its_nominal_coverage() -> None:
     generator = np.random.default_rng(1)
     hits = generator.random((400, 200)) < 0.7
     intervals = [
@@ -101,7 +101,7 @@ def test_the_interval_has_the_width_of_the_normal_approximation() -> None:
     assert tracks.accuracy.high - tracks.accuracy.low == pytest.approx(expected, rel=0.1)
 
 
-def test_groups_that_stand_and_fall_together_widen_the_interval() -> None:
+def test_correlated_groups_widen_the_interval() -> None:
     truth = np.zeros(400, int)
     groups = np.arange(400) // 10
     guess = groups % 2
@@ -111,7 +111,7 @@ def test_groups_that_stand_and_fall_together_widen_the_interval() -> None:
     assert together.high - together.low > 2.5 * (alone.high - alone.low)
 
 
-def test_few_groups_are_pointed_out() -> None:
+def test_few_groups_give_a_note() -> None:
     truth = np.arange(60) % 3
     few = evaluated(one_hot(truth), truth, groups=np.arange(60) % 5, notes=["mine"])
     assert few.notes[0] == "mine"
@@ -128,7 +128,7 @@ def test_a_track_is_the_mean_of_its_segments_weighted_by_seconds() -> None:
     assert only(evaluated(scores, [1, 1], weights=[9.0, 1.0], **together).tracks).accuracy.value == 0
 
 
-def test_levels_are_given_only_where_they_mean_something() -> None:
+def test_levels_are_given_only_where_they_differ() -> None:
     truth = np.array([0, 0, 1, 1, 2, 2])
     tracks = truth.copy()
     both = evaluated(one_hot(truth), truth, tracks=tracks)
@@ -160,18 +160,18 @@ def test_calibration_error_is_the_gap_between_score_and_share_of_right_answers()
     assert only(evaluated(decision_values, [0]).tracks).calibration_error is None
 
 
-def test_tracks_whose_scores_are_probabilities_say_how_far_to_trust_them() -> None:
+def test_tracks_with_probabilities_get_a_calibration_report() -> None:
     truth = np.repeat(np.arange(30) % 3, 2)
     scores = np.tile([0.8, 0.1, 0.1], (60, 1))
     halves = {"tracks": np.arange(60) // 2, "groups": np.arange(60) // 2}
     both = evaluated(scores, truth, threshold=0.7, **halves)
-    doubt = only(both.tracks).calibration
-    assert doubt is not None
-    assert doubt.curve == (doubt.curve[-1],)
-    assert (doubt.curve[-1].coverage, doubt.curve[-1].accuracy) == (1, pytest.approx(1 / 3))
-    assert doubt.model_threshold == Threshold(0.7, 1.0, pytest.approx(1 / 3))
-    assert doubt.best_threshold is None
-    (bin_,) = doubt.bins
+    calibration = only(both.tracks).calibration
+    assert calibration is not None
+    assert calibration.curve == (calibration.curve[-1],)
+    assert (calibration.curve[-1].coverage, calibration.curve[-1].accuracy) == (1, pytest.approx(1 / 3))
+    assert calibration.model_threshold == Threshold(0.7, 1.0, pytest.approx(1 / 3))
+    assert calibration.best_threshold is None
+    (bin_,) = calibration.bins
     error = only(both.tracks).calibration_error
     assert (bin_.n, bin_.confidence - bin_.accuracy) == (30, pytest.approx(error))
     assert only(both.segments).calibration is None
@@ -223,7 +223,7 @@ def test_groups_add_up_to_the_whole(pairs: list[tuple[int, int]], groups: int) -
     assert 0 <= interval.low <= interval.high <= 1
 
 
-# Records
+# Serialization
 
 
 def test_an_evaluation_survives_json() -> None:
@@ -250,7 +250,7 @@ def test_the_same_seed_gives_the_same_interval() -> None:
     assert evaluated(scores, truth, seed=1) != evaluated(scores, truth, seed=2)
 
 
-# Refusals
+# Errors
 
 
 @pytest.mark.parametrize(
@@ -272,7 +272,7 @@ def test_the_same_seed_gives_the_same_interval() -> None:
         ("dataset_invalid", {"train_truth": [7]}),
     ],
 )
-def test_what_cannot_be_scored_is_refused(code: str, changes: dict[str, Any]) -> None:
+def test_invalid_scores_are_refused(code: str, changes: dict[str, Any]) -> None:
     given = {"scores": one_hot([0, 1, 2]), "truth": [0, 1, 2]} | changes
     with pytest.raises(DataError) as failure:
         evaluated(**given)
@@ -280,7 +280,7 @@ def test_what_cannot_be_scored_is_refused(code: str, changes: dict[str, Any]) ->
     assert failure.value.hint
 
 
-def test_measures_refuse_what_is_no_confusion_matrix() -> None:
+def test_measures_refuse_invalid_confusion_matrices() -> None:
     for matrix in (np.ones(3), np.ones((2, 3)), np.zeros((0, 0)), -np.ones((2, 2))):
         with pytest.raises(DataError, match="confusion matrix"):
             accuracy(matrix)

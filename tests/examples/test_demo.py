@@ -1,4 +1,4 @@
-"""The demo's music: instruments in tune, tempo kept, levels sane, the same samples every time."""
+"""The demo music: instruments in tune, correct tempo and levels, the same samples every time."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def cents(measured: float, wanted: float) -> float:
     return 1200.0 * float(np.log2(measured / wanted))
 
 
-# Truth: pitch, time, level.
+# Pitch, time, level.
 
 
 @pytest.mark.parametrize("pitch", [28, 33, 40, 45, 52, 57, 61, 64, 69, 74, 79, 84])
@@ -118,7 +118,9 @@ def test_reverb_falls_by_sixty_decibels_in_its_time() -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(gain=st.floats(0.01, 100.0), seed=st.integers(0, 1000))
-def test_limiter_never_passes_its_ceiling_and_leaves_the_quiet_alone(gain: float, seed: int) -> None:
+def test_limiter_never_exceeds_its_threshold_and_leaves_soft_samples_unchanged(
+    gain: float, seed: int
+) -> None:
     stereo = gain * np.stack([signals.noise(0.1, seed), signals.noise(0.1, seed + 1)])
     limited = effects.limit(stereo, 0.5)
     assert np.abs(limited).max() <= 0.5
@@ -209,7 +211,7 @@ def test_every_format_reads_back_as_written(suffix: str, tmp_path: Path) -> None
     assert info.duration == pytest.approx(1.0, abs=0.1)
 
 
-def test_folder_that_cannot_be_made_is_told_and_leaves_nothing(
+def test_folder_that_cannot_be_made_is_an_error_and_leaves_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "taken").write_text("a file, not a folder")

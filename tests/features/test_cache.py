@@ -1,4 +1,4 @@
-"""Features on disk: found by content and spec, computed anew when either changes or an entry is damaged."""
+"""Features on disk: found by content and spec, computed again when either changes or an entry is damaged."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def song(tmp_path: Path) -> Path:
 
 
 class Computation:
-    """Counts how often it is asked."""
+    """Counts how often it is called."""
 
     def __init__(self) -> None:
         self.times = 0
@@ -48,7 +48,7 @@ def test_other_content_and_other_specs_are_computed(song: Path, tmp_path: Path) 
     assert compute.times == 3
 
 
-def test_a_damaged_entry_is_computed_anew(song: Path, tmp_path: Path) -> None:
+def test_a_damaged_entry_is_computed_again(song: Path, tmp_path: Path) -> None:
     compute = Computation()
     FeatureCache(tmp_path / "cache").get_or_compute(song, PAPER_LOG_MEL, compute)
     (entry,) = (tmp_path / "cache").rglob("*.npy")

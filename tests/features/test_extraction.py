@@ -1,4 +1,4 @@
-"""Specs and `compute`: shapes, names, the way through JSON, batches, refusals, published numbers."""
+"""FeatureSpec and `extract`: shapes, names, JSON, batches, errors, published values."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_log_mel_in_decibels_is_absolute_and_unclamped() -> None:
     assert doubled == pytest.approx(6.0206, abs=1e-3)
 
 
-def test_a_vector_pools_what_a_sequence_holds() -> None:
+def test_a_vector_pools_the_features_of_a_sequence() -> None:
     sequence = extract(segments(), 22050, FeatureSpec("sequence", features=FEATURES)).astype(np.float64)
     pooled = np.stack([f(sequence, axis=1) for f in (np.mean, np.std, np.var)], axis=-1).reshape(3, -1)
     np.testing.assert_allclose(extract(segments(), 22050, ALL_STATISTICS), pooled, rtol=1e-5, atol=1e-8)
@@ -166,7 +166,7 @@ FOREIGN: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("key", FOREIGN)
-def test_an_ill_typed_or_senseless_setting_is_foreign(key: str) -> None:
+def test_settings_of_wrong_type_or_value_are_incompatible(key: str) -> None:
     assert FOREIGN.keys() == PAPER_MEANS.to_json().keys()
     with pytest.raises(ModelError, match=key) as caught:
         FeatureSpec.from_json(PAPER_MEANS.to_json() | {key: FOREIGN[key]})
@@ -177,7 +177,7 @@ def test_an_ill_typed_or_senseless_setting_is_foreign(key: str) -> None:
     "settings",
     [None, [], "log_mel", {}, PAPER_LOG_MEL.to_json() | {"hop": 512}, PAPER_LOG_MEL.to_json() | {3: 4}],
 )
-def test_missing_and_unknown_keys_are_foreign(settings: object) -> None:
+def test_missing_and_unknown_keys_are_incompatible(settings: object) -> None:
     with pytest.raises(ModelError) as caught:
         FeatureSpec.from_json(settings)
     assert caught.value.code == "model_incompatible"
@@ -212,7 +212,7 @@ def test_another_sample_rate_is_refused() -> None:
     assert caught.value.code == "invalid_argument"
 
 
-def test_a_lone_segment_without_its_axis_is_refused() -> None:
+def test_a_segment_without_batch_axis_is_refused() -> None:
     with pytest.raises(ConfigError, match="shape"):
         extract(segments()[0], 22050, PAPER_LOG_MEL)
 

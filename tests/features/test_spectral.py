@@ -1,4 +1,4 @@
-"""Single features: physical truths about known sounds, and agreement with librosa's values."""
+"""Single features: known values for known signals, and agreement with librosa's values."""
 
 from __future__ import annotations
 

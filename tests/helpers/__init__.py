@@ -1,1 +1,1 @@
-"""What several tests share: made-up sounds, tagged files, reference values."""
+"""Helpers of several tests: synthesized audio, tagged files, reference values."""

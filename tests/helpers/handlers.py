@@ -14,7 +14,7 @@ Job = dict[str, Any]
 Handler = Callable[[Job], Job]
 
 
-def odd_jobs(greeting: str = "done") -> Callable[[Job], Job]:
+def create_test_handler(message: str = "done") -> Callable[[Job], Job]:
     """Return a handler that can fail in every way."""
 
     def work(job: Job) -> Job:
@@ -25,22 +25,22 @@ def odd_jobs(greeting: str = "done") -> Callable[[Job], Job]:
         if job.get("bug"):
             raise RuntimeError("a bug")
         time.sleep(job.get("sleep", 0))
-        if job.get("chatter"):
-            print("libraries print")
+        if job.get("print"):
+            print("text printed by a library")
         held = bytearray(job.get("megabytes", 0) * 2**20)
-        return {"said": greeting, "number": job.get("number"), "pid": os.getpid(), "held": len(held)}
+        return {"message": message, "number": job.get("number"), "pid": os.getpid(), "held": len(held)}
 
     return work
 
 
-def leaves_at_once() -> Callable[[Job], Job]:
-    """Return a handler, and end the process once it has said that it is ready, before it reads a job."""
+def create_exiting_handler() -> Callable[[Job], Job]:
+    """Return a handler, and end the process once it has reported that it is ready, before it reads a job."""
     program: Any = sys.modules["__main__"]  # the worker module, as it was started
     program._guarded = lambda work: os._exit(3)
     return lambda job: job
 
 
-def unable() -> Callable[[Job], Job]:
+def create_failing_handler() -> Callable[[Job], Job]:
     raise AudioError("audio_missing", "no model", "get one")
 
 

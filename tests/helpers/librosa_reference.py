@@ -3,7 +3,7 @@
 librosa runs on numba, whose machine code crashes on some processors (a segmentation fault in ``chroma_stft``
 on AMD EPYC with numba 0.68.1). No test therefore imports librosa: the golden values are numbers in
 ``tests/data/librosa_golden.npz``, made by ``python tests/librosa_reference.py golden``, and `live` asks a
-child process, for which numba is told to generate code for a generic processor.
+child process, in which numba generates code for a generic processor.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class LibrosaCrashedError(Exception):
 
 
 def music(seconds: float) -> npt.NDArray[np.int16]:
-    """Return chords with a beat and a little noise, 16 bit, at `RATE`: every feature has something to do."""
+    """Return chords with a beat and noise, 16 bit, at `RATE`, so that no feature has a trivial input."""
     generator = np.random.default_rng(0)
     time = np.arange(int(seconds * RATE)) / RATE
     roots = 220 * 2 ** (generator.integers(0, 12, size=int(seconds * 2) + 1) / 12)

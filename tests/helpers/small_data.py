@@ -1,4 +1,4 @@
-"""A data set that anything can learn: chords against noise, and settings that train on it in seconds."""
+"""A data set that every model learns: chords and noise, with settings that train in seconds."""
 
 from __future__ import annotations
 

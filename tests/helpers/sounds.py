@@ -1,4 +1,4 @@
-"""Known sounds, files that hold them, and ears that measure what came back."""
+"""Known signals, files with them, and measurements of decoded signals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One short piece of music in every format that can have genres, dressed as files in the wild are."""
+"""One short piece of music in every format that can have genres, with the tags that real files have."""
 
 from __future__ import annotations
 
@@ -79,11 +79,13 @@ def _mp4(path: Path) -> None:
     file.save()
 
 
-def _form(kind: str, suffix: str, dress: Callable[[Path], None]) -> tuple[str, str, Callable[[Path], None]]:
-    return kind, suffix, dress
+def _form(
+    kind: str, suffix: str, add_tags: Callable[[Path], None]
+) -> tuple[str, str, Callable[[Path], None]]:
+    return kind, suffix, add_tags
 
 
-# Name: the sound's format, the suffix, what else stands in the file.
+# Name: the sound's format, the suffix, what else is in the file.
 FORMS = {
     "mp3-bare": _form("mp3", ".mp3", _nothing),
     "mp3-id3v2.4": _form("mp3-ffmpeg", ".mp3", partial(_id3, version=4)),
@@ -112,18 +114,19 @@ FORMS = {
 
 def write(folder: Path, form: str) -> Path:
     """Write the piece in one of `FORMS`."""
-    kind, suffix, dress = FORMS[form]
+    kind, suffix, add_tags = FORMS[form]
     path = folder / f"{form}{suffix}"
     samples = sounds.tone(1.0, RATE, channels=2) + sounds.noise(1.0, RATE, channels=2)
     ({**sounds.LOSSLESS, **sounds.LOSSY})[kind](path, samples, RATE)
-    dress(path)
+    add_tags(path)
     return path
 
 
 def sound(path: Path) -> str:
     """Return a digest of all decoded samples."""
     digest = hashlib.sha256()
-    with av.open(str(path)) as file:
+    # Tags need not be UTF-8.
+    with av.open(str(path), metadata_errors="ignore") as file:
         for frame in file.decode(audio=0):
             digest.update(frame.to_ndarray().tobytes())
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""The main road: from a file to ranked genres, the same by every way in."""
+"""Classifier: from a file to ranked genres, the same for paths, bytes and every format."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from genrescope.errors import AudioError, ConfigError, ModelError
 from genrescope.evaluation import evaluator as measure
 from genrescope.labels import STYLES
 from genrescope.models import registry as models
+from genrescope.types import FailedFile, Prediction
 from helpers.small_data import RATE, drone, hiss
 
 
 @pytest.fixture(scope="module")
 def classifier(little_model: Path) -> Classifier:
-    return Classifier.load(little_model)
+    return Classifier.from_pretrained(little_model)
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def song(tmp_path: Path) -> Path:
     return file
 
 
-def test_it_names_what_it_hears(classifier: Classifier, song: Path) -> None:
+def test_it_predicts_the_genre_of_a_file(classifier: Classifier, song: Path) -> None:
     answer = classifier.predict(song)
     assert answer.genre == "drone"
     assert list(answer.scores.values()) == sorted(answer.scores.values(), reverse=True)
@@ -56,7 +57,8 @@ def test_the_answer_is_the_mean_weighted_by_seconds(classifier: Classifier, tmp_
 
 
 def test_the_timeline_covers_the_track(classifier: Classifier, song: Path) -> None:
-    course = classifier.timeline(song)
+    course = classifier.predict(song, timeline=True).timeline
+    assert course is not None
     assert course.starts[0] == 0
     assert course.ends[-1] == pytest.approx(40)
     assert course.scores.shape == (2, 2)
@@ -74,6 +76,19 @@ def test_rate_format_channels_and_gain_do_not_change_the_genre(
         assert classifier.predict(tmp_path / name).genre == "drone"
 
 
+def test_a_failed_file_among_many_is_a_row(classifier: Classifier, song: Path, tmp_path: Path) -> None:
+    failed, prediction = classifier.predict_many([tmp_path / "absent.wav", song], timeline=True)
+    assert isinstance(failed, FailedFile)
+    assert (failed.path, failed.code) == (str(tmp_path / "absent.wav"), "audio_missing")
+    assert isinstance(prediction, Prediction)
+    assert prediction == classifier.predict(song)
+    assert prediction.timeline is not None
+
+
+def test_the_name_of_version_0_1_opens_the_same_model(little_model: Path) -> None:
+    assert Classifier.load(little_model).model.sha256 == Classifier.from_pretrained(little_model).model.sha256
+
+
 def test_truncated_files_are_flagged_or_refused(classifier: Classifier, song: Path, tmp_path: Path) -> None:
     cut = tmp_path / "cut.wav"
     cut.write_bytes(song.read_bytes()[: song.stat().st_size // 2])
@@ -84,7 +99,7 @@ def test_truncated_files_are_flagged_or_refused(classifier: Classifier, song: Pa
 
 
 def test_the_default_is_as_good_as_it_says_on_a_sample_of_the_test_part(gtzan: Path) -> None:
-    """Every sixth published test track, as a picture: within the interval that the model file states."""
+    """Every sixth published test track, as an image: within the interval that the model file states."""
     model = models.load_model()
     sides = gtzan_index().fault_filtered
     tracks = [
@@ -104,21 +119,21 @@ def test_the_default_is_as_good_as_it_says_on_a_sample_of_the_test_part(gtzan: P
     assert np.mean(right) >= info.scores["track_accuracy"]["low"]
 
 
-def test_answers_below_the_score_asked_for_are_unsure(little_model: Path, song: Path) -> None:
-    plain = Classifier.load(little_model).predict(song)
+def test_predictions_below_the_threshold_are_uncertain(little_model: Path, song: Path) -> None:
+    plain = Classifier.from_pretrained(little_model).predict(song)
     assert plain.threshold is None or not plain.is_uncertain
-    doubting = Classifier.load(little_model, threshold=1.0).predict(song)
-    assert doubting.is_uncertain
-    assert doubting.to_dict()["unsure"] is True
-    assert doubting.scores == plain.scores
-    assert not Classifier.load(little_model, threshold=0.0).predict(song).is_uncertain
-    with pytest.raises(ConfigError, match="min_score"):
-        Classifier.load(little_model, threshold=1.5)
+    uncertain = Classifier.from_pretrained(little_model, threshold=1.0).predict(song)
+    assert uncertain.is_uncertain
+    assert uncertain.to_dict()["unsure"] is True
+    assert uncertain.scores == plain.scores
+    assert not Classifier.from_pretrained(little_model, threshold=0.0).predict(song).is_uncertain
+    with pytest.raises(ConfigError, match="threshold"):
+        Classifier.from_pretrained(little_model, threshold=1.5)
 
 
 def test_the_default_names_styles_beside_the_genre(gtzan: Path) -> None:
     """A style is a probability of its own: what is rock may be punk too, and they need not sum to one."""
-    answer = Classifier.load().predict(sorted(gtzan.glob("audio/metal/*.flac"))[0])
+    answer = Classifier.from_pretrained().predict(sorted(gtzan.glob("audio/metal/*.flac"))[0])
     assert set(answer.styles) == set(STYLES)
     assert list(answer.styles.values()) == sorted(answer.styles.values(), reverse=True)
     assert next(iter(answer.styles)) in {"heavy metal", "rock", "punk rock", "grunge", "progressive rock"}
@@ -126,14 +141,14 @@ def test_the_default_names_styles_beside_the_genre(gtzan: Path) -> None:
     assert listed == {name: chance for name, chance in answer.styles.items() if chance >= 0.1}
 
 
-def test_unknown_models_are_told() -> None:
+def test_unknown_models_are_errors() -> None:
     with pytest.raises(ModelError):
-        Classifier.load("no such model")
+        Classifier.from_pretrained("no such model")
 
 
-def test_the_default_model_hears_real_music(gtzan: Path) -> None:
+def test_the_default_model_classifies_real_music(gtzan: Path) -> None:
     """On the lossless clips: most top genres right, and identical numbers at every call."""
-    classifier = Classifier.load()
+    classifier = Classifier.from_pretrained()
     files = sorted(gtzan.glob("audio/*/*.flac"))
     answers = [classifier.predict(file) for file in files]
     hits = sum(answer.genre == file.parent.name for answer, file in zip(answers, files, strict=True))

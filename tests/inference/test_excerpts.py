@@ -1,4 +1,4 @@
-"""Where to listen, and when enough was heard."""
+"""Selection of excerpts, and the rule that stops it."""
 
 from __future__ import annotations
 
@@ -11,40 +11,42 @@ import soundfile
 
 from genrescope import Classifier
 from genrescope.audio import loading as audio
-from genrescope.inference import excerpts as sampling
+from genrescope.inference import excerpts
 from helpers.small_data import RATE, drone, hiss
 from helpers.sounds import LOSSLESS, LOSSY, measure_tone
 
 WRITERS = {"flac": LOSSLESS["flac-16"], "wav": LOSSLESS["wav-16"], **LOSSY}
 
 
-@pytest.mark.parametrize("pieces", [1, 2, 6, 24, 100])
-def test_every_piece_comes_once(pieces: int) -> None:
-    assert sorted(sampling.excerpt_order(pieces)) == list(range(pieces)) or pieces < sampling.MIN_EXCERPTS
+@pytest.mark.parametrize("segments", [1, 2, 6, 24, 100])
+def test_every_segment_occurs_once(segments: int) -> None:
+    assert (
+        sorted(excerpts.excerpt_order(segments)) == list(range(segments)) or segments < excerpts.MIN_EXCERPTS
+    )
 
 
 def test_the_first_few_are_in_order_and_spread() -> None:
-    first = list(islice(sampling.excerpt_order(100), 3))
+    first = list(islice(excerpts.excerpt_order(100), 3))
     assert first == sorted(first)
     assert np.diff([0, *first, 99]).min() > 10
-    places = sorted(islice(sampling.excerpt_order(1000), 50))
+    places = sorted(islice(excerpts.excerpt_order(1000), 50))
     assert np.diff([0, *places, 999]).max() < 40
 
 
-def test_a_clear_lead_is_enough_and_a_narrow_one_is_not() -> None:
+def test_a_large_lead_stops_early_and_a_small_one_does_not() -> None:
     clear = np.tile(np.float32([0.9, 0.1]), (3, 1))
-    assert not sampling.should_stop(clear[:2], 24)
-    assert sampling.should_stop(clear, 24)
+    assert not excerpts.should_stop(clear[:2], 24)
+    assert excerpts.should_stop(clear, 24)
     narrow = np.tile(np.float32([0.51, 0.49]), (3, 1))
-    assert not sampling.should_stop(narrow, 24)
-    assert sampling.should_stop(np.tile(np.float32([0.51, 0.49]), (24, 1)), 24)
-    torn = np.float32([[0.9, 0.1], [0.1, 0.9], [0.9, 0.1]])
-    assert not sampling.should_stop(torn, 24)
+    assert not excerpts.should_stop(narrow, 24)
+    assert excerpts.should_stop(np.tile(np.float32([0.51, 0.49]), (24, 1)), 24)
+    mixed = np.float32([[0.9, 0.1], [0.1, 0.9], [0.9, 0.1]])
+    assert not excerpts.should_stop(mixed, 24)
 
 
 @pytest.fixture(scope="module")
 def classifier(little_model: Path) -> Classifier:
-    return Classifier.load(little_model)
+    return Classifier.from_pretrained(little_model)
 
 
 @pytest.mark.parametrize("kind", ["ogg", "mp3", "m4a", "opus", "flac"])
@@ -63,8 +65,8 @@ def test_excerpts_agree_with_the_whole(classifier: Classifier, tmp_path: Path, k
 
 
 @pytest.mark.parametrize("kind", ["flac", "wav", "mp3", "ogg", "m4a"])
-def test_places_are_read_in_any_order(tmp_path: Path, kind: str) -> None:
-    """A tone that rises: the pitch tells where an excerpt comes from."""
+def test_excerpts_are_read_in_any_order(tmp_path: Path, kind: str) -> None:
+    """A tone of rising frequency, from which the position of an excerpt follows."""
     seconds = np.arange(60 * RATE) / RATE
     file = tmp_path / f"rise.{kind}"
     sound = (0.5 * np.sin(2 * np.pi * (500 * seconds + 10 * seconds**2))).astype(np.float32)[:, None]
@@ -77,7 +79,7 @@ def test_places_are_read_in_any_order(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["flac", "wav", "mp3", "ogg"])
-def test_a_cut_file_is_flagged_though_heard_in_excerpts(
+def test_a_truncated_file_is_flagged_though_classified_by_excerpts(
     classifier: Classifier, tmp_path: Path, kind: str
 ) -> None:
     file = tmp_path / f"cut.{kind}"
@@ -88,16 +90,16 @@ def test_a_cut_file_is_flagged_though_heard_in_excerpts(
     assert answer.seconds < 290
 
 
-def test_a_torn_track_is_heard_on(classifier: Classifier, tmp_path: Path) -> None:
-    song = tmp_path / "torn.wav"
+def test_a_track_of_two_genres_needs_more_excerpts(classifier: Classifier, tmp_path: Path) -> None:
+    song = tmp_path / "two genres.wav"
     soundfile.write(song, np.concatenate([drone(300.0, 1), hiss(330.0, 1)]), RATE)
     answer = classifier.predict(song, excerpts=True, timeline=True)
     assert answer.timeline is not None
-    assert len(answer.timeline.starts) > sampling.MIN_EXCERPTS
+    assert len(answer.timeline.starts) > excerpts.MIN_EXCERPTS
     assert answer.genre == "hiss"
 
 
-def test_short_silent_and_strict_are_heard_whole(classifier: Classifier, tmp_path: Path) -> None:
+def test_short_silent_and_strict_are_classified_in_full(classifier: Classifier, tmp_path: Path) -> None:
     short, quiet = tmp_path / "short.wav", tmp_path / "quiet.wav"
     soundfile.write(short, drone(40.0, 1), RATE)
     soundfile.write(quiet, np.concatenate([np.zeros(200 * RATE, np.float32), drone(100.0, 1)]), RATE)

@@ -1,4 +1,4 @@
-"""A library remembers: what is unchanged is not heard again, and no kill does harm."""
+"""Scans: unchanged files are not analyzed again, and a killed scan loses nothing."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def outcomes(library: Library, music: Path, plan: ScanOptions) -> Counter[str]:
 
 
 def check_whole(path: Path) -> int:
-    """Return how many rows there are, after checking that the file is sound and no path stands twice."""
+    """Return how many rows there are, after checking that the database is intact and no path occurs twice."""
     with sqlite3.connect(path) as link:
         assert link.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         rows, paths = link.execute("SELECT count(*), count(DISTINCT path) FROM files").fetchone()
@@ -67,7 +67,7 @@ def check_whole(path: Path) -> int:
 
 def test_rows_hold_what_classify_says(library: Library, music: Path, plan: ScanOptions) -> None:
     assert outcomes(library, music, plan) == {"classified": 4}
-    classifier = Classifier.load(plan.model)
+    classifier = Classifier.from_pretrained(plan.model)
     for row in library.entries():
         assert row.to_dict() == classifier.predict(row.path).to_dict()
         assert (row.format, row.sample_rate, row.channels) == ("wav", RATE, 1)
@@ -77,14 +77,16 @@ def test_rows_hold_what_classify_says(library: Library, music: Path, plan: ScanO
         assert span.score == pytest.approx(row.score, abs=1e-5)
 
 
-def test_a_second_scan_hears_nothing(library: Library, music: Path, plan: ScanOptions) -> None:
+def test_a_second_scan_analyzes_nothing(library: Library, music: Path, plan: ScanOptions) -> None:
     outcomes(library, music, plan)
     before = list(library.entries())
     assert outcomes(library, music, plan) == {"unchanged": 4}
     assert list(library.entries()) == before
 
 
-def test_changed_moved_copied_touched_and_gone(library: Library, music: Path, plan: ScanOptions) -> None:
+def test_changed_moved_copied_touched_and_missing_files(
+    library: Library, music: Path, plan: ScanOptions
+) -> None:
     outcomes(library, music, plan)
     soundfile.write(music / "0.wav", hiss(3.0, 9), RATE)
     (music / "1.wav").rename(music / "album" / "moved.wav")
@@ -102,7 +104,7 @@ def test_changed_moved_copied_touched_and_gone(library: Library, music: Path, pl
     assert list(library.entries(missing=True)) == []
 
 
-def test_files_that_changed_places(library: Library, music: Path, plan: ScanOptions) -> None:
+def test_files_that_exchanged_names(library: Library, music: Path, plan: ScanOptions) -> None:
     outcomes(library, music, plan)
     before = {row.path: row.scores for row in library.entries()}
     first, second = music / "0.wav", music / "1.wav"
@@ -118,7 +120,7 @@ def test_files_that_changed_places(library: Library, music: Path, plan: ScanOpti
     assert after[str(second)] == before[str(first)]
 
 
-def test_another_model_hears_all_again(
+def test_another_model_analyzes_all_again(
     library: Library, music: Path, plan: ScanOptions, tmp_path: Path, little_music: Path
 ) -> None:
     outcomes(library, music, plan)
@@ -133,7 +135,7 @@ def test_another_model_hears_all_again(
     assert len({row.model for row in library.entries()}) == 1
 
 
-def test_excerpts_are_heard_again_in_full_but_not_the_other_way(
+def test_excerpts_are_analyzed_again_in_full_but_not_the_reverse(
     library: Library, tmp_path: Path, little_model: Path
 ) -> None:
     folder = tmp_path / "long"
@@ -150,7 +152,7 @@ def test_excerpts_are_heard_again_in_full_but_not_the_other_way(
     assert outcomes(library, folder, short) == {"unchanged": 1}
 
 
-def test_what_cannot_be_heard_is_a_row_too(library: Library, music: Path, plan: ScanOptions) -> None:
+def test_files_that_cannot_be_decoded_are_rows_too(library: Library, music: Path, plan: ScanOptions) -> None:
     (music / "empty.mp3").touch()
     (music / "text.flac").write_text("no music")
     (music / "cover.jpg").touch()
@@ -232,7 +234,7 @@ decoders.open_decoder = loading.open_decoder = open_decoder
 """
 
 
-def test_a_decoder_crash_costs_its_file_only(
+def test_a_decoder_crash_fails_its_file_only(
     library: Library, music: Path, plan: ScanOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "site").mkdir()
@@ -245,10 +247,7 @@ def test_a_decoder_crash_costs_its_file_only(
     assert row.path.endswith("1 crash.wav")
 
 
-SCAN = (
-    "import sys; from genrescope.cli.main import main;"
-    " sys.argv = ['genrescope', 'library', 'scan', *{}]; main()"
-)
+SCAN = "import sys; from genrescope.cli import run; sys.argv = ['genrescope', 'library', 'scan', *{}]; run()"
 
 
 def begin_scan(music: Path, database: Path, plan: ScanOptions) -> subprocess.Popen[bytes]:
@@ -306,7 +305,9 @@ def _rows(database: Path) -> int:
         return 0
 
 
-def test_copies_leave_excerpts_too(library: Library, tmp_path: Path, little_model: Path) -> None:
+def test_copies_of_excerpt_results_are_analyzed_in_full_too(
+    library: Library, tmp_path: Path, little_model: Path
+) -> None:
     folder = tmp_path / "long"
     folder.mkdir()
     soundfile.write(folder / "a.wav", drone(300.0, 1), RATE)
@@ -318,7 +319,7 @@ def test_copies_leave_excerpts_too(library: Library, tmp_path: Path, little_mode
     assert [row.excerpts for row in library.entries()] == [False, False]
 
 
-def test_what_became_a_folder_is_gone_and_what_may_be_unplugged_has_not_moved(
+def test_a_file_replaced_by_a_folder_is_missing_and_one_on_an_unmounted_disk_has_not_moved(
     library: Library, music: Path, plan: ScanOptions, tmp_path: Path
 ) -> None:
     outcomes(library, music, plan)
@@ -340,7 +341,7 @@ def test_another_scan_may_have_moved_the_row_before(tmp_path: Path) -> None:
     database.close()
 
 
-def test_a_stranger_s_database_is_left_as_it_is(tmp_path: Path) -> None:
+def test_a_database_of_another_program_is_left_unchanged(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "other.db") as link:
         link.execute("CREATE TABLE songs (name)")
         link.execute("PRAGMA user_version = 1")
@@ -356,7 +357,7 @@ def test_a_library_is_read_while_it_is_written(tmp_path: Path, music: Path, plan
     assert seen == [1, 2, 3, 4]
 
 
-def test_giving_up_a_scan_stops_it(library: Library, music: Path, plan: ScanOptions) -> None:
+def test_closing_a_scan_stops_it(library: Library, music: Path, plan: ScanOptions) -> None:
     scan = library.scan([music], plan)
     next(scan)
     scan.close()

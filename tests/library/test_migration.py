@@ -17,7 +17,7 @@ DATA = Path(__file__).parent / "data"
 
 @pytest.fixture
 def old_library(tmp_path: Path) -> Path:
-    """Return a database as genrescope 0.1 left it, beside the file that it had tagged."""
+    """Return a database as genrescope 0.1 wrote it, beside the file that it had tagged."""
     shutil.copy(DATA / "tagged.wav", tmp_path)
     script = (DATA / "library-0.1.sql").read_text(encoding="utf8").replace("/tmp/library-0.1", str(tmp_path))
     with sqlite3.connect(tmp_path / "library.db") as link:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from genrescope.cli.main import app
+from genrescope.cli import app
 from genrescope.errors import DataError
 from genrescope.library import Library, ScanOptions, TagOptions
 from genrescope.tagging import writer as tags
@@ -44,7 +45,7 @@ def contents(music: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in music.iterdir()}
 
 
-def test_there_and_back(library: Library, music: Path, plan: ScanOptions) -> None:
+def test_tagging_and_undo(library: Library, music: Path, plan: ScanOptions) -> None:
     before = contents(music)
     dry = list(library.plan_tags())
     assert {Path(one.path).name: one.plan and one.plan.after for one in dry} == {
@@ -74,7 +75,7 @@ def test_several_changes_are_undone_latest_first(library: Library, music: Path, 
     assert contents(music) == before
 
 
-def test_a_moved_file_is_undone_where_it_lies(library: Library, music: Path, plan: ScanOptions) -> None:
+def test_a_moved_file_is_undone_at_its_new_path(library: Library, music: Path, plan: ScanOptions) -> None:
     before = contents(music)
     list(library.apply_tags())
     (music / "a.flac").rename(music / "z.flac")
@@ -83,7 +84,7 @@ def test_a_moved_file_is_undone_where_it_lies(library: Library, music: Path, pla
     assert (music / "z.flac").read_bytes() == before["a.flac"]
 
 
-def test_an_edited_file_gets_its_values_back(library: Library, music: Path) -> None:
+def test_undo_restores_values_of_an_edited_file(library: Library, music: Path) -> None:
     list(library.apply_tags())
     import mutagen.flac
 
@@ -96,7 +97,7 @@ def test_an_edited_file_gets_its_values_back(library: Library, music: Path) -> N
     assert mutagen.flac.FLAC(music / "a.flac")["title"] == ["a title"]
 
 
-def test_a_failed_undo_keeps_what_lies_behind_it(
+def test_a_failed_undo_keeps_earlier_changes(
     library: Library, music: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = contents(music)
@@ -113,10 +114,42 @@ def test_a_failed_undo_keeps_what_lies_behind_it(
     assert contents(music) == before
 
 
-def test_a_file_that_is_gone_is_an_error_and_the_rest_goes_on(library: Library, music: Path) -> None:
+def test_a_missing_file_is_an_error_and_the_others_are_undone(library: Library, music: Path) -> None:
     (music / "a.flac").unlink()
     ends = {Path(one.path).name: one.error and one.error.code for one in library.apply_tags()}
     assert ends == {"a.flac": "audio_missing", "b.m4a": None}
+
+
+@pytest.mark.parametrize("name", ["write_genres", "preview"])
+def test_a_file_that_vanishes_in_between_is_an_error_and_the_rest_goes_on(
+    library: Library, music: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    real = getattr(tags, name)
+
+    def vanishing(path: str, *args: Any, **options: Any) -> Any:
+        done = real(path, *args, **options)
+        if path.endswith("a.flac"):
+            Path(path).unlink()
+        return done
+
+    monkeypatch.setattr(f"genrescope.library.tagging.tagging.{name}", vanishing)
+    ends = {Path(one.path).name: one.error and one.error.code for one in library.apply_tags()}
+    assert ends == {"a.flac": "audio_missing" if name == "preview" else None, "b.m4a": None}
+    ends = {Path(one.path).name: one.error and one.error.code for one in library.undo_tags()}
+    assert ends == ({"b.m4a": None} if name == "preview" else {"a.flac": "audio_missing", "b.m4a": None})
+
+
+def test_a_copy_that_a_kill_left_is_removed_by_the_next_command(library: Library, music: Path) -> None:
+    elsewhere = music.parent / "elsewhere"
+    elsewhere.mkdir()
+    (music / "a.flac").rename(elsewhere / "a.flac")
+    (music / "a.flac").symlink_to(elsewhere / "a.flac")
+    for command in (library.plan_tags, library.apply_tags, library.undo_tags):
+        for folder in (music, elsewhere):
+            (folder / ".genrescope-0123456789ab.part").touch()
+        list(command())
+        assert {path.name for path in music.iterdir()} == {"a.flac", "b.m4a", "c.mp3"}
+        assert [path.name for path in elsewhere.iterdir()] == ["a.flac"]
 
 
 def test_a_kill_between_journal_and_file_is_harmless(

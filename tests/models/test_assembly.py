@@ -1,4 +1,4 @@
-"""Models on a fetched backbone: a head that travels alone, one command, then one file that needs no torch."""
+"""Models on a downloaded backbone: a packaged head, one command, then one file that needs no torch."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def shipped(head: ModelHead, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     return entry
 
 
-def test_a_head_survives_the_way_to_a_file(head: ModelHead) -> None:
+def test_a_head_is_unchanged_after_writing_and_reading(head: ModelHead) -> None:
     again = ModelHead.from_bytes(head.to_bytes(), "copy")
     assert again.info == head.info
     assert again.backbone == "mn01"
@@ -84,21 +84,21 @@ def test_the_assembled_model_is_the_trained_one(
     assert assembly.assemble("little", weights=weights) == shipped.path
     song = tmp_path / "song.wav"
     soundfile.write(song, drone(5.0, 1), RATE)
-    trained, assembled = (Classifier.load(name).predict(song) for name in (run.model, "little"))
+    trained, assembled = (Classifier.from_pretrained(name).predict(song) for name in (run.model, "little"))
     assert assembled.genre == trained.genre
     assert list(assembled.scores.values()) == pytest.approx(list(trained.scores.values()), abs=1e-4)
     assert set(assembled.styles) == set(STYLES)
     assert assembled.styles == pytest.approx(trained.styles, abs=1e-4)
 
 
-def test_what_needs_no_fetching_is_told(shipped: PackagedModel) -> None:
+def test_models_that_need_no_download_are_an_error(shipped: PackagedModel) -> None:
     with pytest.raises(ConfigError, match="nothing to fetch") as caught:
         assembly.assemble("default")
     assert "little" in caught.value.hint
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no archive", b"\x93NUMPY"])
-def test_damaged_heads_are_told(content: bytes) -> None:
+def test_damaged_heads_are_errors(content: bytes) -> None:
     with pytest.raises(ModelError) as caught:
         ModelHead.from_bytes(content, "head.npz")
     assert caught.value.code == "model_corrupt"
@@ -110,6 +110,6 @@ def test_a_forged_head_is_refused(shipped: PackagedModel, tmp_path: Path, weight
         assembly.assemble("little", weights=weights)
 
 
-def test_a_model_without_a_linear_head_has_none_to_take(little_model: Path) -> None:
+def test_a_model_without_a_linear_head_has_none_to_extract(little_model: Path) -> None:
     with pytest.raises(ModelError, match="no linear head"):
         assembly.extract_head(Model.read(little_model), little_model.read_bytes())

@@ -47,7 +47,7 @@ def test_scores_are_probabilities(little_model: Path) -> None:
     np.testing.assert_allclose(scores.sum(1), 1, atol=1e-5)
 
 
-def test_a_missing_file_and_a_folder_are_told(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_folder_are_errors(tmp_path: Path) -> None:
     for path in (tmp_path / "absent.onnx", tmp_path):
         with pytest.raises(ModelError) as caught:
             Model.read(path)
@@ -55,7 +55,7 @@ def test_a_missing_file_and_a_folder_are_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model", b"\x08\x07" * 500])
-def test_damaged_files_are_told(content: bytes, tmp_path: Path) -> None:
+def test_damaged_files_are_errors(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "damaged.onnx"
     file.write_bytes(content)
     with pytest.raises(ModelError) as caught:
@@ -63,7 +63,7 @@ def test_damaged_files_are_told(content: bytes, tmp_path: Path) -> None:
     assert caught.value.code in {"model_corrupt", "model_incompatible"}
 
 
-def test_a_truncated_model_is_told(little_model: Path, tmp_path: Path) -> None:
+def test_a_truncated_model_is_an_error(little_model: Path, tmp_path: Path) -> None:
     file = tmp_path / "half.onnx"
     file.write_bytes(little_model.read_bytes()[:300])
     with pytest.raises(ModelError):
@@ -113,14 +113,14 @@ def test_other_descriptions_are_refused(
     assert caught.value.hint
 
 
-def test_names_of_shipped_models_are_suggested() -> None:
+def test_names_of_packaged_models_are_suggested() -> None:
     with pytest.raises(ModelError) as caught:
         models.resolve("defualt")
     assert "default" in caught.value.hint
 
 
 def shipped_info(shipped: models.PackagedModel) -> ModelInfo:
-    """Check a shipped file against its checksum, and return what it says of itself."""
+    """Check a packaged file against its checksum, and return its description."""
     content = package_data("models", shipped.head or shipped.file).read_bytes()
     assert hashlib.sha256(content).hexdigest() == shipped.sha256
     return (
@@ -131,7 +131,7 @@ def shipped_info(shipped: models.PackagedModel) -> ModelInfo:
 
 
 @pytest.mark.parametrize("name", models.list_models())
-def test_every_shipped_model_is_what_the_catalog_says(name: str) -> None:
+def test_every_packaged_model_agrees_with_the_catalog(name: str) -> None:
     info = shipped_info(models.list_models()[name])
     # On pictures all of the published split can be had, on sound what is here of it.
     trained, tested = (639, 290) if info.features.hop_length == 914 else (260, 95)
@@ -154,10 +154,10 @@ def test_the_default_fits_its_bounds() -> None:
     assert sum(int(np.prod(array.dims)) for array in arrays) < 2_000_000
 
 
-def test_a_shipped_model_with_another_checksum_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_packaged_model_with_another_checksum_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     genuine = models.list_models()
-    forged = {name: replace(shipped, sha256="0" * 64) for name, shipped in genuine.items()}
-    monkeypatch.setattr(models, "list_models", lambda: forged)
+    changed = {name: replace(shipped, sha256="0" * 64) for name, shipped in genuine.items()}
+    monkeypatch.setattr(models, "list_models", lambda: changed)
     with pytest.raises(ModelError) as caught:
         models.load_model("default")
     assert caught.value.code == "model_corrupt"

@@ -1,4 +1,4 @@
-"""The networks: the paper's shapes, normalization that generalizes, gain that does not matter."""
+"""The networks: the paper's shapes, normalization on other data, independence of gain."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_every_family_scores_segments_one_by_one_as_in_a_batch(name: str) -> Non
     network = networks.build_network(
         name, features=40 if sequence else BANDS, frames=FRAMES, classes=7, dropout=0.5
     ).eval()
-    # In float64, so that the tolerance speaks of the network and not of the processor's rounding.
+    # In float64, so that the tolerance concerns the network and not the rounding of the processor.
     network, batch = network.double(), (torch.randn(4, FRAMES, 40) if sequence else spectrograms(4)).double()
     with torch.no_grad():
         together, alone = network(batch), torch.cat([network(item[None]) for item in batch])
@@ -69,7 +69,7 @@ def test_normalization_centers_what_it_was_fitted_on() -> None:
     assert flat.isfinite().all()  # the last feature is constant
 
 
-def test_normalization_travels_with_the_weights() -> None:
+def test_normalization_is_saved_with_the_weights() -> None:
     first, second = networks.Lstm(4, 2), networks.Lstm(4, 2)
     first.normalizer.fit(torch.randn(10, 3, 4) * 5 + 2)
     second.load_state_dict(first.state_dict())

@@ -1,4 +1,4 @@
-"""Models on a pre-trained backbone: their shapes, what moves, and one file that needs no torch."""
+"""Models on a pre-trained backbone: shapes, trained weights, and one file that needs no torch."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_it_learns_and_classifies_from_one_file(
     run = training.train(datasets.load_dataset(little_music), chosen, tmp_path / "run")
     assert run.evaluation.tracks is not None
     assert run.evaluation.tracks.accuracy.value > 0.8
-    classifier = Classifier.load(run.model)
+    classifier = Classifier.from_pretrained(run.model)
     assert classifier.model.info.features.sample_rate == 32000
     assert classifier.model.info.styles == STYLES
     song = next((little_music / "hiss").rglob("*.wav"))
@@ -91,7 +91,7 @@ def test_temperature_and_threshold_come_from_validation_or_the_settings(
     assert given.evaluation.tracks.calibration.model_threshold.score == 0.7
 
 
-def test_the_gru_beside_a_backbone_in_decibels_sees_levels(little_music: Path) -> None:
+def test_the_gru_beside_a_backbone_in_decibels_gets_levels(little_music: Path) -> None:
     network = transfer.ParallelPretrained(backbones.load_backbone("student"), 128, 2).eval()
     batch = torch.randn(6, 128, 60) * 10 - 40
     network.fit(batch)

@@ -194,8 +194,8 @@ def test_the_same_report_gives_the_same_bytes(
 def test_repeated_runs_are_named_differently(tmp_path: Path) -> None:
     two = {"classes": ("a", "b"), "scores": np.eye(2), "truth": [0, 1], "tracks": [0, 1], "groups": [0, 1]}
     two |= {"train_truth": None}
-    twins = tuple(evaluation("svm", "fault-filtered", False, seed=seed, **two) for seed in (1, 2, 2))
-    text = write_report(EvaluationReport("Seeds", twins), tmp_path).markdown.read_text(encoding="utf8")
+    repeated = tuple(evaluation("svm", "fault-filtered", False, seed=seed, **two) for seed in (1, 2, 2))
+    text = write_report(EvaluationReport("Seeds", repeated), tmp_path).markdown.read_text(encoding="utf8")
     headings = re.findall(r"^## (svm.*)$", text, flags=re.MULTILINE)
     assert len(set(headings)) == 3
 

@@ -76,7 +76,7 @@ def beets(little_music: Path, little_model: Path, tmp_path: Path) -> Beets:
     return Beets(tmp_path, little_model)
 
 
-def test_the_command_shows_then_fills_then_keeps(beets: Beets) -> None:
+def test_the_command_previews_then_writes_then_keeps(beets: Beets) -> None:
     beets.configure(auto=False)
     beets.lines("import", "-q", beets.folder / "new")
     assert set(beets.listed().values()) == {""}
@@ -104,7 +104,7 @@ def test_the_command_shows_then_fills_then_keeps(beets: Beets) -> None:
     assert [tags.read_genres(song) for song in songs] == [("Drone",), ("Drone",), ("Hiss",)]
 
 
-def test_an_import_listens(beets: Beets) -> None:
+def test_an_import_classifies(beets: Beets) -> None:
     words = beets.folder / "words.toml"
     words.write_text('hierarchy = "levels"\n[words]\ndrone = "Ambient > Drone"\nhiss = "Noise"\n')
     beets.configure(vocabulary=str(words), separator="; ")

@@ -1,4 +1,4 @@
-"""From answers to one's own words."""
+"""From predictions to a user's own genre names."""
 
 from __future__ import annotations
 
@@ -52,7 +52,9 @@ def test_thresholds_choose_genres_then_styles(options: dict[str, Any], words: li
 @pytest.mark.parametrize(
     ("unsure", "words"), [("nothing", []), ("styles", ["Heavy Metal"]), ("all", ["Metal", "Heavy Metal"])]
 )
-def test_unsure_answers_give_nothing_unless_asked(unsure: UncertainPolicy, words: list[str]) -> None:
+def test_uncertain_predictions_give_no_genres_unless_requested(
+    unsure: UncertainPolicy, words: list[str]
+) -> None:
     answer = replace(ANSWER, threshold=0.9)
     assert Vocabulary().genres_for(answer, style_threshold=0.5, uncertain=unsure) == words
 
@@ -79,12 +81,12 @@ def test_a_file_renames_drops_and_sorts(tmp_path: Path, head: str, words: list[s
     assert vocabulary.genres_for(ANSWER, genre_threshold=0.2, style_threshold=0.2) == words
 
 
-def test_words_that_differ_in_case_only_are_one(tmp_path: Path) -> None:
+def test_genres_that_differ_in_case_only_are_one(tmp_path: Path) -> None:
     vocabulary = loaded(tmp_path, '[words]\nmetal = "Heavy"\n"heavy metal" = "HEAVY"\n')
     assert vocabulary.genres_for(ANSWER, style_threshold=0.5) == ["Heavy"]
 
 
-def test_labels_are_those_of_the_shipped_models_or_ones_own(tmp_path: Path) -> None:
+def test_labels_are_those_of_the_packaged_models_or_given(tmp_path: Path) -> None:
     assert {"hiphop", "metal", "hip hop", "trance"} < set(LABELS)
     text = '[words]\nschlager = "Schlager & Volksmusik"\n'
     with pytest.raises(ConfigError, match="schlager"):
@@ -124,7 +126,7 @@ scores = st.dictionaries(st.sampled_from(LABELS), st.floats(0, 1), min_size=1)
 
 
 @given(scores, scores, st.floats(0, 1), st.floats(0, 1), st.integers(0, 9))
-def test_words_are_few_distinct_and_do_not_hang_on_the_order_of_a_row(
+def test_genres_are_limited_distinct_and_independent_of_row_order(
     genres: dict[str, float], styles: dict[str, float], low: float, style: float, most: int
 ) -> None:
     best = max(genres, key=lambda name: (genres[name], name))

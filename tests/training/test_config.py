@@ -13,7 +13,7 @@ from genrescope.errors import ConfigError
 from genrescope.training import config
 
 
-def test_overrides_beat_the_file_and_the_file_beats_defaults(tmp_path: Path) -> None:
+def test_overrides_precede_the_file_and_the_file_precedes_defaults(tmp_path: Path) -> None:
     file = tmp_path / "run.toml"
     file.write_text("[train]\nepochs = 7\nseed = 3\n")
     settings = config.load_config(file, ["train.epochs=9", "model.name=svm", "optimizer.learning_rate=1"])
@@ -29,7 +29,7 @@ def test_every_shipped_configuration_loads_and_survives_json(name: str) -> None:
     assert config.config_from_json(settings.to_json()) == settings
 
 
-def test_the_papers_settings_are_the_papers() -> None:
+def test_the_papers_settings_are_those_of_the_paper() -> None:
     paper = config.load_config("paper-parallel")
     assert (paper.optimizer.name, paper.optimizer.learning_rate, paper.train.epochs) == ("rmsprop", 0.005, 50)
     assert (paper.data.segment_seconds, paper.data.segments_per_track) == (4.5, 6)
@@ -65,7 +65,7 @@ def test_the_papers_settings_are_the_papers() -> None:
         ("model.name=3", "must be str"),
     ],
 )
-def test_what_does_not_exist_is_refused_with_the_way_out(override: str, said: str) -> None:
+def test_unknown_settings_are_refused_with_a_suggestion(override: str, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         config.load_config(None, [override])
     assert caught.value.code == "invalid_config"
@@ -82,7 +82,7 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
             config.load_config(source)
 
 
-def test_the_nearest_configuration_is_named() -> None:
+def test_the_most_similar_configuration_is_suggested() -> None:
     with pytest.raises(ConfigError) as caught:
         config.load_config("parralel")
     assert "parallel" in caught.value.hint

@@ -1,4 +1,4 @@
-"""Training: a run is repeatable, survives a kill, and refuses what makes no sense."""
+"""Training: a run is repeatable, survives a kill, and refuses invalid settings."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ def prepared(dataset: datasets.Dataset, chosen: config.Config) -> Task:
 
 
 @pytest.mark.parametrize("name", ["lstm", "crnn", "parallel", "cnn"])
-def test_every_network_learns_noise_from_tones(name: str, little_music: Path, tmp_path: Path) -> None:
+def test_every_network_learns_to_separate_noise_from_tones(
+    name: str, little_music: Path, tmp_path: Path
+) -> None:
     chosen = settings(
         name,
         "data.segment_seconds=1.5",
@@ -52,7 +54,9 @@ def test_every_network_learns_noise_from_tones(name: str, little_music: Path, tm
 
 
 @pytest.mark.parametrize("name", ["logistic-regression", "svm"])
-def test_every_classifier_learns_noise_from_tones(name: str, little_music: Path, tmp_path: Path) -> None:
+def test_every_classifier_learns_to_separate_noise_from_tones(
+    name: str, little_music: Path, tmp_path: Path
+) -> None:
     run = training.train(datasets.load_dataset(little_music), settings(name), tmp_path / "run")
     assert run.evaluation.tracks is not None
     assert run.evaluation.tracks.accuracy.value == 1.0
@@ -66,7 +70,7 @@ def test_the_same_command_gives_the_same_model(little_music: Path, tmp_path: Pat
     assert other.model.read_bytes() != first.model.read_bytes()
 
 
-def test_the_model_file_tells_where_it_comes_from(little_music: Path, tmp_path: Path) -> None:
+def test_the_model_file_has_its_provenance(little_music: Path, tmp_path: Path) -> None:
     dataset = datasets.load_dataset(little_music)
     run = training.train(dataset, settings("cnn"), tmp_path / "run")
     info = Model.read(run.model).info
@@ -95,7 +99,7 @@ training.train(datasets.load_dataset(Path(sys.argv[1])), chosen, Path(sys.argv[2
 
 
 @pytest.mark.parametrize("schedule", ["one-cycle", "plateau"])
-def test_killed_and_resumed_is_as_never_killed(
+def test_a_killed_and_resumed_run_gives_the_same_model(
     schedule: str, little_music: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     overrides = [*LITTLE, "split.protocol=artist-grouped", "train.epochs=4", f"optimizer.schedule={schedule}"]
@@ -118,7 +122,7 @@ def test_killed_and_resumed_is_as_never_killed(
     assert resumed.model.read_bytes() == whole.model.read_bytes()
 
 
-def test_a_folder_holds_one_run(little_music: Path, tmp_path: Path) -> None:
+def test_a_folder_contains_one_run(little_music: Path, tmp_path: Path) -> None:
     dataset = datasets.load_dataset(little_music)
     training.train(dataset, settings("svm"), tmp_path / "run")
     with pytest.raises(ConfigError, match="finished"):
@@ -151,7 +155,7 @@ def test_more_folds_than_artists_is_refused(little_music: Path, tmp_path: Path) 
     assert "folds" in caught.value.hint
 
 
-def test_a_loss_that_is_no_number_ends_the_run(little_music: Path, tmp_path: Path) -> None:
+def test_a_nan_loss_ends_the_run(little_music: Path, tmp_path: Path) -> None:
     chosen = settings("cnn", "optimizer.learning_rate=1e30", "optimizer.schedule=constant", "train.epochs=5")
     with pytest.raises(GenrescopeError) as caught:
         training.train(datasets.load_dataset(little_music), chosen, tmp_path / "run")
@@ -201,7 +205,7 @@ def test_an_export_that_differs_is_not_written(
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes anywhere")
-def test_a_folder_that_cannot_be_written_is_told(little_music: Path, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_an_error(little_music: Path, tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(WriteError):
         training.train(datasets.load_dataset(little_music), settings("svm"), tmp_path / "run")
@@ -227,7 +231,7 @@ def test_segment_random_never_trains_on_the_test_segments(
 
 
 def test_a_resumed_run_keeps_its_split(little_music: Path, tmp_path: Path) -> None:
-    """A file that became unreadable would move others between the parts."""
+    """A file that became unreadable would change the parts of other files."""
     music = tmp_path / "music"
     shutil.copytree(little_music, music)
     arguments = [
@@ -248,9 +252,9 @@ def test_a_resumed_run_keeps_its_split(little_music: Path, tmp_path: Path) -> No
 def test_without_torch_training_says_what_to_install(little_music: Path, tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['torch'] = None\n"
-        "from genrescope.cli.main import main\n"
+        "from genrescope.cli import run\n"
         f"sys.argv = ['genrescope', 'train', {str(little_music)!r}, '--run-dir', {str(tmp_path / 'run')!r}]\n"
-        "main()"
+        "run()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 2
@@ -258,8 +262,8 @@ def test_without_torch_training_says_what_to_install(little_music: Path, tmp_pat
     assert "Traceback" not in done.stderr
 
 
-def test_a_full_disk_while_checkpointing_is_told(little_music: Path, tmp_path: Path) -> None:
-    """A limit on the size of files stands in for a disk that fills."""
+def test_a_full_disk_while_checkpointing_is_an_error(little_music: Path, tmp_path: Path) -> None:
+    """A limit on the size of files simulates a full disk."""
     arguments = " ".join(f"--set {override}" for override in LITTLE)
     command = (
         f"ulimit -f 200; exec {sys.executable} -m genrescope train '{little_music}' --run-dir run {arguments}"

@@ -20,7 +20,7 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Server(ThreadingHTTPServer):
-    """A server of one file that can misbehave, and counts requests."""
+    """A server of one file that can fail in several ways, and counts requests."""
 
     daemon_threads = True
 
@@ -86,13 +86,13 @@ def test_a_file_is_downloaded_once(server: Server, target: Path, capfd: pytest.C
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_cut_connection_is_tried_again(server: Server, target: Path) -> None:
+def test_a_broken_connection_is_retried(server: Server, target: Path) -> None:
     server.cuts = [70_000, 200_000]
     assert download_file(server.url, target, sha256=SHA256).read_bytes() == CONTENT
     assert server.requests == 3
 
 
-def test_a_connection_that_is_cut_each_time_leaves_nothing(server: Server, target: Path) -> None:
+def test_a_connection_that_always_breaks_leaves_nothing(server: Server, target: Path) -> None:
     server.cuts = [100_000] * download.ATTEMPTS
     with pytest.raises(DownloadError) as caught:
         download_file(server.url, target, sha256=SHA256)
@@ -100,7 +100,7 @@ def test_a_connection_that_is_cut_each_time_leaves_nothing(server: Server, targe
     assert names(target.parent) == set()
 
 
-def test_a_cut_that_cannot_be_noticed_by_length_is_noticed_by_hash(server: Server, target: Path) -> None:
+def test_a_truncation_not_detected_by_length_is_detected_by_hash(server: Server, target: Path) -> None:
     server.states_length, server.cuts = False, [100_000]
     with pytest.raises(ModelError) as caught:
         download_file(server.url, target, sha256=SHA256)
@@ -108,7 +108,7 @@ def test_a_cut_that_cannot_be_noticed_by_length_is_noticed_by_hash(server: Serve
     assert names(target.parent) == set()
 
 
-def test_a_transient_failure_is_tried_again(server: Server, target: Path) -> None:
+def test_a_transient_failure_is_retried(server: Server, target: Path) -> None:
     server.statuses = [503, 429]
     assert download_file(server.url, target, sha256=SHA256).read_bytes() == CONTENT
 
@@ -121,7 +121,7 @@ def test_a_wrong_checksum_leaves_nothing(server: Server, target: Path) -> None:
     assert names(target.parent) == set()
 
 
-def test_a_file_that_is_not_there_is_asked_for_once(server: Server, target: Path) -> None:
+def test_a_missing_file_is_requested_once(server: Server, target: Path) -> None:
     server.statuses = [404, 404]
     with pytest.raises(DownloadError, match="404") as caught:
         download_file(server.url, target, sha256=SHA256)
@@ -138,7 +138,7 @@ def test_offline_says_what_to_do(target: Path, server: Server) -> None:
     assert str(target) in caught.value.hint
 
 
-def test_an_unknown_length_is_no_obstacle(server: Server, target: Path) -> None:
+def test_a_response_of_unknown_length_is_downloaded(server: Server, target: Path) -> None:
     server.states_length = False
     assert download_file(server.url, target, sha256=SHA256).read_bytes() == CONTENT
 
@@ -158,14 +158,14 @@ def test_a_redirect_that_leaves_https_is_refused(server: Server, target: Path) -
 
 
 @pytest.mark.parametrize("sha256", ["", SHA256[:8], SHA256 + "0", "x" * 64])
-def test_a_whole_sha256_is_demanded(server: Server, target: Path, sha256: str) -> None:
+def test_a_complete_sha256_is_required(server: Server, target: Path, sha256: str) -> None:
     with pytest.raises(ConfigError, match="SHA-256") as caught:
         download_file(server.url, target, sha256=sha256)
     assert caught.value.code == "invalid_argument"
     assert server.requests == 0
 
 
-def test_a_file_that_changes_on_disk_is_noticed(server: Server, target: Path) -> None:
+def test_a_file_that_changed_on_disk_is_detected(server: Server, target: Path) -> None:
     download_file(server.url, target, sha256=SHA256)
     target.write_bytes(CONTENT[:-1])
     with pytest.raises(ModelError) as caught:
@@ -174,7 +174,7 @@ def test_a_file_that_changes_on_disk_is_noticed(server: Server, target: Path) ->
     assert target.exists()  # it is the owner's to delete
 
 
-def test_a_file_put_there_by_hand_is_used(target: Path) -> None:
+def test_a_file_copied_into_the_cache_is_used(target: Path) -> None:
     target.parent.mkdir()
     target.write_bytes(CONTENT)
     assert download_file("https://127.0.0.1:1/nobody", target, sha256=SHA256) == target
@@ -187,7 +187,7 @@ def test_two_at_once_download_once(server: Server, target: Path) -> None:
     assert server.requests == 1
 
 
-def test_a_folder_that_cannot_be_made_is_told(server: Server, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_an_error(server: Server, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(GenrescopeError) as caught:
         download_file(server.url, tmp_path / "file" / "weights.pt", sha256=SHA256)

@@ -13,7 +13,7 @@ from genrescope.errors import WriteError
 from genrescope.utils import cache_folder, data_folder, write_atomic
 
 
-def test_text_and_bytes_arrive(tmp_path: Path) -> None:
+def test_text_and_bytes_are_written(tmp_path: Path) -> None:
     write_atomic(tmp_path / "new" / "a.txt", "naïve")
     write_atomic(tmp_path / "new" / "b.bin", b"\x00\xff")
     assert (tmp_path / "new" / "a.txt").read_text(encoding="utf8") == "naïve"
@@ -43,7 +43,7 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(
     assert target.read_text() == "old"
 
 
-def test_a_really_full_disk() -> None:
+def test_a_full_file_system() -> None:
     """/dev/full's folder cannot take files, and a file cannot be a folder: both are one clear error."""
     with pytest.raises(WriteError):
         write_atomic(Path("/dev/full/model.onnx"), "new")

@@ -1,4 +1,4 @@
-"""Files are safe while their tags change: kills, full disks, other programs, links, owners, times."""
+"""Files stay intact while their tags change: kills, full disks, other programs, links, owners, times."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def song(request: pytest.FixtureRequest, forms: dict[str, Path], tmp_path: Path)
     return Path(shutil.copy2(forms[request.param], tmp_path))
 
 
-def test_the_next_version_lies_safe_while_it_is_made(tmp_path: Path) -> None:
+def test_the_new_version_is_written_beside_the_old_one(tmp_path: Path) -> None:
     target = tmp_path / "a"
     target.write_bytes(b"old")
     target.chmod(0o644)
@@ -79,7 +79,9 @@ def test_another_owner_stays(flac: Path) -> None:
     assert (flac.stat().st_uid, flac.stat().st_gid) == (12345, 23456)
 
 
-def test_an_owner_who_cannot_be_kept_means_no_change(flac: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_whose_owner_cannot_be_kept_is_not_changed(
+    flac: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if os.geteuid():
         pytest.skip("only root gives files away")
     os.chown(flac, 12345, 23456)
@@ -129,7 +131,7 @@ def test_the_longest_name_and_names_that_are_not_utf8(forms: dict[str, Path], tm
         assert tags.undo(stored).status == "restored"
 
 
-def test_a_file_written_meanwhile_is_not_replaced(flac: Path) -> None:
+def test_a_file_written_by_another_program_meanwhile_is_not_replaced(flac: Path) -> None:
     def other_program(_: tags.TagChange) -> None:
         with flac.open("ab") as stream:
             stream.write(b"more")
@@ -158,7 +160,7 @@ def test_a_change_is_journalled_before_it_happens(flac: Path) -> None:
 
 @contextmanager
 def largest_file(size: int) -> Iterator[None]:
-    """Let no file grow beyond ``size``, as on a disk with that much room."""
+    """Let no file grow beyond ``size``, as on a disk with that much free space."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -171,11 +173,11 @@ def test_a_full_disk_leaves_the_old_file(song: Path) -> None:
     content = song.read_bytes()
     change = tags.write_genres(song, [*GENRES, "more" * 1000])
     changed = song.read_bytes()
-    for room in (0, len(content) // 2, len(content), len(changed) - 1):
+    for free in (0, len(content) // 2, len(content), len(changed) - 1):
         song.write_bytes(content)
-        with largest_file(room), pytest.raises(GenrescopeError) as caught:
+        with largest_file(free), pytest.raises(GenrescopeError) as caught:
             tags.write_genres(song, change.after)
-        assert caught.value.code == "write_failed", room
+        assert caught.value.code == "write_failed", free
         assert song.read_bytes() == content
     song.write_bytes(changed)
     with largest_file(len(content) - 1), pytest.raises(GenrescopeError):
@@ -195,7 +197,7 @@ for genres in cycle([["Rock", "Pop" * 2000], ["Jazz"], []]):
 """
 
 
-def test_a_kill_at_any_moment_leaves_whole_files(forms: dict[str, Path], tmp_path: Path) -> None:
+def test_a_kill_at_any_moment_leaves_complete_files(forms: dict[str, Path], tmp_path: Path) -> None:
     songs = [Path(shutil.copy2(forms[form], tmp_path)) for form in ("mp3-id3v2.3", "flac", "ogg", "m4a")]
     sound = {song: tagged.sound(song) for song in songs}
     states = {("Rock", "Pop" * 2000), ("Jazz",), ()}
@@ -230,3 +232,44 @@ def test_a_patch_that_does_not_fit_is_refused(flac: Path, tmp_path: Path) -> Non
         damaged = patch.Delta(change.patch.old, change.patch.new, data)
         with pytest.raises(GenrescopeError, match="does not fit"):
             patch.apply_delta(damaged, other, tmp_path / "out")
+
+
+def test_copies_that_a_kill_left_are_removed_and_those_in_use_stay(tmp_path: Path) -> None:
+    program = (
+        "import sys, time; from pathlib import Path; from genrescope.utils import replacing\n"
+        "with replacing(Path(sys.argv[1])): print(flush=True); time.sleep(100)"
+    )
+    target = tmp_path / "a"
+    target.write_bytes(b"old")
+    others = [tmp_path / name for name in (".genrescope-mine.part", "genrescope-0123456789ab.part", "b.part")]
+    for other in others:
+        other.touch()
+    os.mkfifo(tmp_path / ".genrescope-0123456789ab.part")
+    folders = [tmp_path, tmp_path / "no such folder"]
+    with subprocess.Popen([sys.executable, "-c", program, target], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert files.remove_stale_copies(folders) == []
+        process.kill()
+    with files.replacing(target) as copy:
+        (stale,) = files.remove_stale_copies(folders)
+        assert stale != copy
+        assert not stale.exists()
+        copy.write_bytes(b"new")
+    assert target.read_bytes() == b"new"
+    assert files.remove_stale_copies(folders) == []
+    assert all(other.exists() for other in others)
+
+
+def test_without_locks_the_age_of_a_copy_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "fcntl", None)
+    new, old = tmp_path / ".genrescope-0123456789ab.part", tmp_path / ".genrescope-ba9876543210.part"
+    new.touch()
+    old.touch()
+    os.utime(old, (0, 0))
+    assert files.remove_stale_copies([tmp_path]) == [old]
+    target = tmp_path / "a"
+    target.touch()
+    with files.replacing(target) as copy:
+        copy.write_bytes(b"new")
+    assert target.read_bytes() == b"new"

@@ -48,7 +48,7 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def client(little_model: Path) -> Iterator[TestClient]:
-    """Return a client of a server with two models, the shipped one first."""
+    """Return a client of a server with two models, the packaged one first."""
     settings = Settings(("default", str(little_model)), max_upload_mb=1, max_audio_seconds=20, **UNLIMITED)
     with TestClient(create_app(settings)) as client:
         yield client
@@ -141,9 +141,9 @@ def test_seconds_are_counted_while_decoding(client: TestClient, sounds: Path) ->
     long = sounds / "long.ogg"
     soundfile.write(long, np.tile(drone(5.0, 1), 5), RATE)
     assert problem(client.post(CLASSIFY, content=long.read_bytes()))["code"] == "audio_too_long"
-    lying = bytearray((sounds / "song.wav").read_bytes())
-    lying[40:44] = (2**31 - 2**16).to_bytes(4, "little")  # its header claims 13 hours
-    assert client.post(CLASSIFY, content=bytes(lying)).json()["flags"] == ["truncated"]
+    header = bytearray((sounds / "song.wav").read_bytes())
+    header[40:44] = (2**31 - 2**16).to_bytes(4, "little")  # its header claims 13 hours
+    assert client.post(CLASSIFY, content=bytes(header)).json()["flags"] == ["truncated"]
 
 
 def test_a_job_past_its_time_or_memory(little_model: Path, sounds: Path) -> None:

@@ -39,7 +39,7 @@ window.addEventListener("change", (event) => event.stopImmediatePropagation(), {
 
 
 class Page:
-    """The page in a browser, with the few moves that the tests need."""
+    """The page in a browser, with the few actions that the tests need."""
 
     def __init__(self, driver: webdriver.Chrome, address: str) -> None:
         self.driver = driver
@@ -204,7 +204,7 @@ def test_recording_from_the_microphone(page: Page) -> None:
 
 
 def test_what_only_the_browser_can_decode_is_sent_as_wav(page: Page, sounds: Path) -> None:
-    """The server refuses what is no WAV, as one without ffmpeg would refuse much."""
+    """The server refuses everything but WAV, to simulate formats that only the browser can decode."""
     page.driver.execute_script("""
       const originalFetch = window.fetch;
       const body = JSON.stringify({ code: "audio_unreadable", detail: "unknown", hint: "convert it" });

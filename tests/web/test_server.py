@@ -17,7 +17,7 @@ import soundfile
 from httpx2 import Response
 from typer.testing import CliRunner
 
-from genrescope.cli.main import app
+from genrescope.cli import app
 from genrescope.errors import MissingDependencyError
 from genrescope.web import server
 from genrescope.web.settings import Settings
@@ -69,7 +69,7 @@ def post(address: str, content: bytes) -> Response:
 
 
 def until(ask: Callable[[], Response], status: int) -> str:
-    """Ask until the status comes, and return the error's code; `post` bounds how long each may take."""
+    """Send requests until the status comes, and return the error's code; `post` bounds the time of each."""
     for _ in range(100):
         response = ask()
         if response.status_code == status:

@@ -12,15 +12,21 @@ from typing import Any
 
 import pytest
 
-from genrescope.errors import GenrescopeError
+from genrescope.errors import GenrescopeError, WorkerError
 from genrescope.workers import WorkerPool, WorkerSpec
-from helpers.handlers import Handler, leaves_at_once, not_importable, odd_jobs, unable
+from helpers.handlers import (
+    Handler,
+    create_exiting_handler,
+    create_failing_handler,
+    create_test_handler,
+    not_importable,
+)
 
 Job = dict[str, Any]
 
 
 def do(pool: WorkerPool, jobs: Iterable[Job]) -> list[tuple[Job, Future[Job]]]:
-    """Hand in jobs as there is room; return them with their finished futures."""
+    """Submit jobs as the queue allows; return them with their finished futures."""
     pairs = []
     for job in jobs:
         while pool.full:
@@ -45,15 +51,15 @@ def alive(pid: int) -> bool:
 
 
 def test_all_jobs_are_done_once() -> None:
-    with WorkerPool(WorkerSpec(odd_jobs, {"greeting": "hello"}), 2) as pool:
-        answers = [done.result() for _, done in do(pool, [{"number": n, "chatter": True} for n in range(40)])]
+    with WorkerPool(WorkerSpec(create_test_handler, {"message": "hello"}), 2) as pool:
+        answers = [done.result() for _, done in do(pool, [{"number": n, "print": True} for n in range(40)])]
     assert sorted(answer["number"] for answer in answers) == list(range(40))
-    assert {answer["said"] for answer in answers} == {"hello"}
+    assert {answer["message"] for answer in answers} == {"hello"}
     assert len({answer["pid"] for answer in answers}) == 2
 
 
 def test_names_that_are_not_utf8_pass() -> None:
-    with WorkerPool(WorkerSpec(odd_jobs), 1) as pool:
+    with WorkerPool(WorkerSpec(create_test_handler), 1) as pool:
         ((job, done),) = do(pool, [{"number": "caf\udce9"}])
     assert done.result()["number"] == job["number"] == "caf\udce9"
 
@@ -61,30 +67,31 @@ def test_names_that_are_not_utf8_pass() -> None:
 @pytest.mark.parametrize("number", [6, 9, 11])
 def test_a_worker_that_dies_is_replaced(number: int) -> None:
     jobs = [{"number": 0}, {"die": number}, {"number": 1}, {"number": 2}]
-    with WorkerPool(WorkerSpec(odd_jobs), 1) as pool:
+    with WorkerPool(WorkerSpec(create_test_handler), 1) as pool:
         ends = [done.exception() or done.result()["number"] for _, done in do(pool, jobs)]
     (failure,) = [end for end in ends if isinstance(end, GenrescopeError)]
+    assert isinstance(failure, WorkerError)
     assert failure.code == "worker_crashed"
     assert [end for end in ends if end is not failure] == [0, 1, 2]
 
 
 def test_a_worker_past_its_time_is_killed() -> None:
-    with WorkerPool(WorkerSpec(odd_jobs, timeout=1), 1) as pool:
+    with WorkerPool(WorkerSpec(create_test_handler, timeout=1), 1) as pool:
         ends = [done.exception() for _, done in do(pool, [{"sleep": 3600}, {"number": 1}])]
     assert [getattr(end, "code", None) for end in ends] == ["timeout", None]
 
 
-def test_a_worker_that_died_between_jobs_blames_no_job() -> None:
-    with WorkerPool(WorkerSpec(odd_jobs), 1) as pool:
+def test_a_worker_that_died_between_jobs_fails_no_job() -> None:
+    with WorkerPool(WorkerSpec(create_test_handler), 1) as pool:
         pid = pool.submit({}).result()["pid"]
         os.kill(pid, 9)
         assert pool.submit({"number": 1}).result()["number"] == 1
 
 
 @pytest.mark.parametrize("number", [9, 15])
-def test_a_worker_that_died_before_it_read_its_job_blames_no_job(number: int) -> None:
-    """A kill that arrives while the job is on its way: another worker does the job."""
-    with WorkerPool(WorkerSpec(odd_jobs), 1) as pool:
+def test_a_worker_that_died_before_it_read_its_job_fails_no_job(number: int) -> None:
+    """The worker is killed while the job is sent to it: another worker does the job."""
+    with WorkerPool(WorkerSpec(create_test_handler), 1) as pool:
         pids = []
         for n in range(12):
             answer = pool.submit({"number": n}).result()
@@ -95,7 +102,7 @@ def test_a_worker_that_died_before_it_read_its_job_blames_no_job(number: int) ->
 
 
 def test_workers_that_never_read_a_job_are_not_tried_for_ever() -> None:
-    with WorkerPool(WorkerSpec(leaves_at_once), 1) as pool:
+    with WorkerPool(WorkerSpec(create_exiting_handler), 1) as pool:
         failure = pool.submit({}).exception(timeout=120)
     assert getattr(failure, "code", None) == "worker_failed"
 
@@ -104,7 +111,7 @@ def test_a_machine_that_can_start_no_process_is_an_error(monkeypatch: pytest.Mon
     def refuse(*_: object, **__: object) -> None:
         raise OSError(11, "Resource temporarily unavailable")
 
-    with WorkerPool(WorkerSpec(odd_jobs), 1) as pool:
+    with WorkerPool(WorkerSpec(create_test_handler), 1) as pool:
         os.kill(pool.submit({}).result()["pid"], 9)
         with monkeypatch.context() as patch:
             patch.setattr("genrescope.workers.pool.subprocess.Popen", refuse)
@@ -119,25 +126,26 @@ def test_nothing_is_imported_from_the_working_directory(
 ) -> None:
     (tmp_path / "json.py").write_text("raise SystemExit('the wrong module')")
     monkeypatch.chdir(tmp_path)
-    with WorkerPool(WorkerSpec(odd_jobs), 1) as pool:
+    with WorkerPool(WorkerSpec(create_test_handler), 1) as pool:
         assert pool.submit({"number": 3}).result()["number"] == 3
 
 
 def test_memory_is_bounded() -> None:
-    with WorkerPool(WorkerSpec(odd_jobs, memory_limit_mb=200), 1) as pool:
+    with WorkerPool(WorkerSpec(create_test_handler, memory_limit_mb=200), 1) as pool:
         ends = [done.exception() for _, done in do(pool, [{"megabytes": 100}, {"megabytes": 400}, {}])]
     assert [getattr(end, "code", None) for end in ends] == [None, "memory_limit", None]
 
 
 def test_failures_keep_their_codes() -> None:
-    with WorkerPool(WorkerSpec(odd_jobs), 1) as pool:
+    with WorkerPool(WorkerSpec(create_test_handler), 1) as pool:
         ends = [done.exception() for _, done in do(pool, [{"fail": 1}, {"bug": 1}, {}])]
     assert [getattr(end, "code", None) for end in ends] == ["audio_silent", "worker_failed", None]
+    assert [isinstance(end, WorkerError) for end in ends] == [False, True, False]
     assert "RuntimeError: a bug" in str(ends[1])
 
 
 def test_a_pool_that_cannot_start_says_why() -> None:
-    with WorkerPool(WorkerSpec(unable), 1) as pool:
+    with WorkerPool(WorkerSpec(create_failing_handler), 1) as pool:
         ends = [done.exception() for _, done in do(pool, [{}, {}])]
     assert [getattr(end, "code", None) for end in ends] == ["audio_missing"] * 2
     with WorkerPool(WorkerSpec(not_importable), 1) as pool:
@@ -146,21 +154,21 @@ def test_a_pool_that_cannot_start_says_why() -> None:
 
 
 def test_a_full_queue_refuses() -> None:
-    with WorkerPool(WorkerSpec(odd_jobs), 1, queue_length=1) as pool:
+    with WorkerPool(WorkerSpec(create_test_handler), 1, queue_length=1) as pool:
         pool.submit({}).result()
         first = pool.submit({"sleep": 0.5})
         while pool.queued:
             time.sleep(0.01)
         second = pool.submit({})
-        with pytest.raises(GenrescopeError, match="queue is full"):
+        with pytest.raises(WorkerError, match="queue is full"):
             pool.submit({})
         assert (first.result()["held"], second.result()["held"]) == (0, 0)
-    with pytest.raises(GenrescopeError):
+    with pytest.raises(WorkerError):
         pool.submit({})
 
 
 def test_closing_kills_at_once_and_leaves_no_process() -> None:
-    pool = WorkerPool(WorkerSpec(odd_jobs), 2)
+    pool = WorkerPool(WorkerSpec(create_test_handler), 2)
     pids = {done.result()["pid"] for _, done in do(pool, [{"sleep": 0.05}] * 8)}
     hanging = [pool.submit({"sleep": 600}) for _ in range(4)]
     time.sleep(0.3)
@@ -175,6 +183,6 @@ def test_a_target_that_cannot_be_imported_by_name_is_refused() -> None:
     def within() -> Handler:
         return lambda job: job
 
-    for target in (within, lambda: within(), partial(odd_jobs)):
+    for target in (within, lambda: within(), partial(create_test_handler)):
         with pytest.raises(TypeError, match="top level of a module"):
             WorkerSpec(target)

@@ -1,9 +1,9 @@
-"""What happens to sound on its way to a listener, done to it on purpose: louder, noisier, faster, duller.
+"""Audio effects for data augmentation: gain, noise, filters, dynamics, reverb, speed, pitch and codecs.
 
 Pure functions on float32 mono samples, shape (n,), n > 0, all finite. Where it does not say otherwise, a
-function returns as many samples as it was given, scales with them, and leaves silence silent; peaks may pass
-1. What is random comes from the generator given. An unknown name or a number out of range is a ConfigError,
-``invalid_argument``.
+function returns as many samples as it was given, its output scales with its input, and silence stays silence;
+peaks may exceed 1. Random numbers come from the generator that is given. An unknown name or a number out of
+range is a ConfigError, ``invalid_argument``.
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ _Value = TypeVar("_Value")
 
 # A mean level below this is silence: its reciprocal would leave the range of float32.
 _SILENCE = 1e-30
-# The lowest frequency of colored noise: below it there is nothing to hear, and brown noise has most to give.
+# The lowest frequency of colored noise: what is below it is inaudible, and would dominate brown noise.
 _NOISE_HERTZ = 20.0
 _BUTTERWORTH_ORDER = 6
 _COMPRESSOR_SECONDS, _COMPRESSOR_BLOCKS = 0.01, 7
-# WSOLA: the length of a piece, of the cross-fade at its start, and how far from its aim it may be sought.
+# WSOLA: the length of a block, of the cross-fade at its start, and how far from its nominal position its
+# start is searched for.
 _BODY_SECONDS, _FADE_SECONDS, _SEEK_SECONDS = 0.05, 0.012, 0.015
 _SEEK_RATE = 8000
 
@@ -43,7 +44,18 @@ _SIDES = {"low_shelf": 1, "high_shelf": -1}
 
 
 class EqualizerBand(NamedTuple):
-    """One band of an equalizer: a bell round ``hertz``, or a shelf that ends there."""
+    """One band of an equalizer: a bell around a frequency, or a shelf that ends there.
+
+    Attributes
+    ----------
+    kind : {"peak", "low_shelf", "high_shelf"}
+    hertz : float
+        Center of the bell, or middle of the shelf's slope, below half the sample rate.
+    gain_db : float
+        In dB, at the center or on the shelf.
+    q : float
+        Quality: the larger, the narrower the bell or the steeper the shelf; 0.707 is without resonance.
+    """
 
     kind: Literal["peak", "low_shelf", "high_shelf"]
     hertz: float
@@ -52,7 +64,7 @@ class EqualizerBand(NamedTuple):
 
 
 class _Coder(NamedTuple):
-    """How FFmpeg is asked for a codec: quickly, in a container that states the encoder's delay."""
+    """Settings of FFmpeg for a codec: a fast encoder, and a container that stores the encoder's delay."""
 
     name: str
     container: str
@@ -69,20 +81,26 @@ _CODERS: dict[Codec, _Coder] = {
 
 
 def gain(samples: FloatArray, gain_db: float) -> FloatArray:
-    """Make sound louder, or softer below 0 dB."""
+    """Make ``samples``, shape (n,), louder by ``gain_db`` dB, or softer where that is below zero."""
     return samples * np.float32(10 ** (gain_db / 20))
 
 
 def limit(samples: FloatArray) -> FloatArray:
-    """Scale sound down to a peak of 1 where it is louder; leave it alone where it is not."""
+    """Scale ``samples``, shape (n,), down to a peak of 1 where they are louder; else leave them alone."""
     peak = _peak(samples)
     return samples / np.float32(peak) if peak > 1 else samples
 
 
 def mix(samples: FloatArray, other: FloatArray, snr_db: float) -> FloatArray:
-    """Add another recording, ``snr_db`` softer than the first over the whole length.
+    """Add another recording.
 
-    ``other``, shape (m,), is repeated or cut to the length of ``samples``; silence adds nothing.
+    Parameters
+    ----------
+    samples : ndarray, shape (n,), float32
+    other : ndarray, shape (m,), float32
+        Repeated or cut to the length of ``samples``; silence adds nothing.
+    snr_db : float
+        By how many dB the mean level of ``other`` is to lie below that of ``samples``.
     """
     other = np.resize(other, len(samples))
     level = _rms(other)
@@ -94,7 +112,22 @@ def mix(samples: FloatArray, other: FloatArray, snr_db: float) -> FloatArray:
 def add_noise(
     samples: FloatArray, sample_rate: int, generator: np.random.Generator, *, snr_db: float, color: NoiseColor
 ) -> FloatArray:
-    """Add noise whose power falls by 0 (white), 3 (pink) or 6 dB (brown) an octave, from 20 Hz on."""
+    """Add noise.
+
+    Parameters
+    ----------
+    samples : ndarray, shape (n,), float32
+    sample_rate : int
+        In Hz.
+    generator : numpy.random.Generator
+        Source of all that is random.
+    snr_db : float
+        By how many dB the mean level of the noise lies below that of ``samples``.
+    color : {"white", "pink", "brown"}
+        The noise's power falls by 0, 3 or 6 dB an octave, from 20 Hz on.
+    """
+    # White noise is made in the frequency domain, where a slope is one product: bins are independent normal
+    # variables there too. A transform of a length with small prime factors is many times faster than others.
     size = fft.next_fast_len(max(2, len(samples)), real=True)
     parts = generator.standard_normal((size // 2 + 1) * 2, dtype=np.float32)
     spectrum = parts.view(np.complex64)
@@ -107,7 +140,16 @@ def add_noise(
 
 
 def equalize(samples: FloatArray, sample_rate: int, bands: Sequence[EqualizerBand]) -> FloatArray:
-    """Raise and lower bands with second-order filters (R. Bristow-Johnson's audio EQ cookbook)."""
+    """Raise and lower bands with second-order filters (R. Bristow-Johnson's audio EQ cookbook).
+
+    Parameters
+    ----------
+    samples : ndarray, shape (n,), float32
+    sample_rate : int
+        In Hz.
+    bands : sequence of EqualizerBand
+        Applied one after another.
+    """
     if not bands:
         return samples
     sections = np.stack([_biquad(band, _share_of_nyquist(band.hertz, sample_rate)) for band in bands])
@@ -117,7 +159,16 @@ def equalize(samples: FloatArray, sample_rate: int, bands: Sequence[EqualizerBan
 def band_limit(
     samples: FloatArray, sample_rate: int, *, low_hertz: float | None = None, high_hertz: float | None = None
 ) -> FloatArray:
-    """Keep what lies between two frequencies: Butterworth filters, 36 dB an octave, -3 dB at the limits."""
+    """Keep what lies between two frequencies: Butterworth filters, 36 dB an octave, -3 dB at the limits.
+
+    Parameters
+    ----------
+    samples : ndarray, shape (n,), float32
+    sample_rate : int
+        In Hz.
+    low_hertz, high_hertz : float, optional
+        The limits in Hz, below half the sample rate; None: no limit on this side.
+    """
     for hertz, kind in ((low_hertz, "highpass"), (high_hertz, "lowpass")):
         if hertz is not None:
             share = _share_of_nyquist(hertz, sample_rate)
@@ -126,11 +177,12 @@ def band_limit(
 
 
 def soft_clip(samples: FloatArray, drive_db: float) -> FloatArray:
-    """Overdrive sound by ``drive_db`` into a tanh curve; peaks keep their height."""
+    """Overdrive ``samples``, shape (n,), by ``drive_db`` dB into a tanh curve; peaks keep their height."""
     peak = _peak(samples)
     if peak == 0:
         return samples
     drive = 10 ** (drive_db / 20)
+    # Divided by the peak first and multiplied by it after, so that the effect does not depend on the level.
     clipped: FloatArray = np.tanh(samples / np.float32(peak) * np.float32(drive))
     return clipped * np.float32(peak / math.tanh(drive))
 
@@ -142,6 +194,9 @@ def compress(samples: FloatArray, sample_rate: int, *, threshold_db: float, rati
 
     Parameters
     ----------
+    samples : ndarray, shape (n,), float32
+    sample_rate : int
+        In Hz.
     threshold_db : float
         Relative to the recording's own mean level (RMS).
     ratio : float
@@ -152,9 +207,12 @@ def compress(samples: FloatArray, sample_rate: int, *, threshold_db: float, rati
         return samples
     size = max(1, round(_COMPRESSOR_SECONDS * sample_rate))
     blocks = np.pad(samples / np.float32(mean_level), (0, -len(samples) % size)).reshape(-1, size)
+    # A feed-forward compressor (Giannoulis, Massberg and Reiss, "Digital Dynamic Range Compressor Design",
+    # JAES 2012), with a moving mean in place of attack and release: whole arrays, no loop over samples.
     level = 10 * np.log10(np.square(blocks).mean(axis=1) + 1e-12)
     reduction = np.maximum(level - threshold_db, 0) * (1 / _positive("ratio", ratio) - 1)
     gain = 10 ** (ndimage.uniform_filter1d(reduction, _COMPRESSOR_BLOCKS, mode="nearest") / 20)
+    # The gain is known at the centers of blocks, and ramped between their edges: steps would be audible.
     edges = np.pad((gain[1:] + gain[:-1]) / 2, 1, mode="edge") if len(gain) > 1 else np.repeat(gain, 2)
     ramp = np.arange(size, dtype=np.float32) / size
     curve = edges[:-1, None].astype(np.float32) + np.diff(edges)[:, None].astype(np.float32) * ramp
@@ -170,27 +228,46 @@ def reverb(
     decay_seconds: float,
     wet_db: float,
 ) -> FloatArray:
-    """Put sound into a room: its echoes are noise that decays by 60 dB in ``decay_seconds``.
+    """Add the reverberation of a room; the mean level stays.
 
-    ``wet_db`` is their energy against the direct sound's; the mean level stays. The model is that of Moorer,
-    "About this reverberation business" (Computer Music Journal, 1979).
+    The echoes are noise that decays exponentially (Moorer, "About this reverberation business", Computer
+    Music Journal, 1979).
+
+    Parameters
+    ----------
+    samples : ndarray, shape (n,), float32
+    sample_rate : int
+        In Hz.
+    generator : numpy.random.Generator
+        Source of all that is random.
+    decay_seconds : float
+        Time in which the echoes fall by 60 dB.
+    wet_db : float
+        Energy of the echoes against that of the direct sound, in dB.
     """
     size = max(1, round(_positive("decay_seconds", decay_seconds) * sample_rate))
     response = generator.standard_normal(size, dtype=np.float32)
     response *= np.exp(np.linspace(0, -math.log(1000), size, dtype=np.float32))
     response *= np.float32(10 ** (wet_db / 20) / np.linalg.norm(response))
+    # The direct sound, at the start of its echoes: one convolution gives both.
     response[0] += 1
     wet: FloatArray = signal.oaconvolve(samples, response)[: len(samples)]
     return _at_level(wet, _rms(samples))
 
 
 def roll(samples: FloatArray, sample_rate: int, seconds: float) -> FloatArray:
-    """Delay sound by ``seconds``; what leaves at the end comes in at the start."""
+    """Delay ``samples`` at ``sample_rate`` Hz by ``seconds``; what leaves at the end enters at the start."""
     return np.roll(samples, round(seconds * sample_rate))
 
 
 def resample_speed(samples: FloatArray, factor: float) -> FloatArray:
     """Play faster and higher, as a turntable does: tempo and pitch times ``factor``.
+
+    Parameters
+    ----------
+    samples : ndarray, shape (n,), float32
+    factor : float
+        Above 0.
 
     Returns
     -------
@@ -205,6 +282,14 @@ def change_tempo(samples: FloatArray, sample_rate: int, factor: float) -> FloatA
 
     Pieces of 50 ms are joined where their waves agree: WSOLA (Verhelst and Roelands, ICASSP 1993), with
     short cross-fades in place of their half-overlapping windows. Events move by up to 15 ms.
+
+    Parameters
+    ----------
+    samples : ndarray, shape (n,), float32
+    sample_rate : int
+        In Hz.
+    factor : float
+        Above 0.
 
     Returns
     -------
@@ -225,7 +310,16 @@ def change_tempo(samples: FloatArray, sample_rate: int, factor: float) -> FloatA
 
 
 def shift_pitch(samples: FloatArray, sample_rate: int, semitones: float) -> FloatArray:
-    """Play higher at the same tempo: ``change_tempo`` one way, ``change_speed`` back."""
+    """Play higher at the same tempo: `change_tempo` one way, `resample_speed` back.
+
+    Parameters
+    ----------
+    samples : ndarray, shape (n,), float32
+    sample_rate : int
+        In Hz.
+    semitones : float
+        Lower where it is below zero.
+    """
     factor = 2 ** (semitones / 12)
     return _fit(resample_speed(change_tempo(samples, sample_rate, 1 / factor), factor), len(samples))
 
@@ -237,6 +331,15 @@ def codec_roundtrip(
 
     A rate that the codec does not know is resampled to the next that it does, and back. An encoder takes the
     nearest bit rate that it has. Codecs do not scale with the level: what is soft enough, they leave out.
+
+    Parameters
+    ----------
+    samples : ndarray, shape (n,), float32
+    sample_rate : int
+        In Hz.
+    codec : {"mp3", "aac", "opus"}
+    kbit_per_second : float
+        The bit rate.
     """
     coder = _known("codec", codec, _CODERS)
     bit_rate = round(1000 * _positive("kbit_per_second", kbit_per_second))
@@ -245,7 +348,7 @@ def codec_roundtrip(
     # The format is given because FFmpeg takes a few very short MP3 files for something else.
     with av.open(file, "r", format=coder.container) as container:
         frames: list[Any] = list(container.decode(audio=0))
-    if not frames:  # of a few samples
+    if not frames:  # an encoder may return no frame at all for a few samples
         return samples
     decoded = np.concatenate([frame.to_ndarray()[0] for frame in frames])
     return _fit(_resample(decoded, frames[0].sample_rate, sample_rate), len(samples))
@@ -259,7 +362,7 @@ def _biquad(band: EqualizerBand, share: float) -> Float64Array:
         up, down = width * root, width / root
         section = np.array([1 + up, -2 * cosine, 1 - up, 1 + down, -2 * cosine, 1 - down])
         return _normalized(section)
-    # A high shelf is a low shelf seen in a mirror: frequencies counted from Nyquist down.
+    # A high shelf is a low shelf with the frequency axis reversed.
     side = _known("kind", band.kind, _SIDES)
     more, less, slant = root + 1, (root - 1) * side * cosine, 2 * math.sqrt(root) * width
     tilt = more * side * cosine
@@ -282,7 +385,7 @@ def _normalized(section: Float64Array) -> Float64Array:
 
 
 def _filter(samples: FloatArray, sections: Float64Array) -> FloatArray:
-    """Apply second-order sections in double precision: low bands are not stable in single."""
+    """Apply second-order sections in double precision: at low frequencies they are unstable in single."""
     filtered: FloatArray = signal.sosfilt(sections, samples).astype(np.float32)
     return filtered
 
@@ -290,9 +393,9 @@ def _filter(samples: FloatArray, sections: Float64Array) -> FloatArray:
 def _splices(
     samples: FloatArray, aims: npt.NDArray[np.floating[Any]], body: int, fade: int, seek: int, step: int
 ) -> IntArray:
-    """Choose where each piece starts: near its aim, where it goes on best from the piece before.
+    """Choose where each block starts: near its nominal position, where it best continues the block before.
 
-    A coarse search on every ``step``-th sample (of block means), then a fine one round what it found.
+    A coarse search over means of ``step`` samples, then a fine one around its result.
     """
     blurred = samples[: len(samples) // step * step].reshape(-1, step).mean(axis=1)
     coarse, fine = _Matcher(blurred), _Matcher(samples)
@@ -306,14 +409,14 @@ def _splices(
 
 
 class _Matcher:
-    """Finds where a stretch of samples is most like another, by normalized correlation."""
+    """Finds the samples that are most similar to given ones, by normalized correlation."""
 
     def __init__(self, samples: FloatArray) -> None:
         self._samples = samples
         self._energy = np.concatenate([[0.0], np.cumsum(np.square(samples, dtype=np.float64))])
 
     def best(self, template: int, size: int, first: int, last: int) -> int:
-        """Return where, from ``first`` to ``last``, it is most like the ``size`` samples at ``template``."""
+        """Return the start in ``first`` to ``last`` most similar to the ``size`` samples at ``template``."""
         size = max(1, size)
         wanted = self._samples[template : template + size]
         products = np.correlate(self._samples[first : last + size], wanted, "valid")
@@ -322,7 +425,7 @@ class _Matcher:
 
 
 def _encoded(samples: FloatArray, rate: int, coder: _Coder, bit_rate: int) -> BytesIO:
-    """Write sound into a compressed file in memory."""
+    """Encode samples as a file in memory."""
     file = BytesIO()
     whole = av.AudioFrame.from_ndarray(samples[None], format="flt", layout="mono")
     whole.sample_rate, whole.pts, whole.time_base = rate, 0, Fraction(1, rate)
@@ -330,8 +433,8 @@ def _encoded(samples: FloatArray, rate: int, coder: _Coder, bit_rate: int) -> By
         stream: Any = container.add_stream(coder.name, rate=rate, layout="mono", options=coder.options)
         stream.bit_rate = bit_rate
         size = stream.codec_context.frame_size or 1024
-        shaper = av.AudioResampler(stream.codec_context.format, "mono", rate, frame_size=size)
-        for frame in [*shaper.resample(whole), *shaper.resample(None), None]:
+        resampler = av.AudioResampler(stream.codec_context.format, "mono", rate, frame_size=size)
+        for frame in [*resampler.resample(whole), *resampler.resample(None), None]:
             container.mux(stream.encode(frame))
     file.seek(0)
     return file
@@ -342,7 +445,7 @@ def _resample(samples: FloatArray, rate: int, wanted: int) -> FloatArray:
 
 
 def _fit(samples: FloatArray, length: int) -> FloatArray:
-    """Cut, or fill up with silence."""
+    """Cut or zero-pad to ``length`` samples."""
     return samples[:length] if len(samples) >= length else np.pad(samples, (0, length - len(samples)))
 
 
@@ -353,7 +456,7 @@ def _at_level(samples: FloatArray, level: float) -> FloatArray:
 
 
 def _rms(samples: FloatArray) -> float:
-    """Return the mean level, in double precision: squares of what is very soft are nothing in single."""
+    """Return the mean level, in double precision: squares of very small samples underflow in single."""
     level = float(np.sqrt(np.square(samples, dtype=np.float64).mean()))
     return level if level > _SILENCE else 0.0
 

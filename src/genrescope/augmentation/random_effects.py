@@ -1,7 +1,7 @@
-"""Sound distorted at random: a few effects, drawn from a given generator so that a seed repeats a run.
+"""Random chains of audio effects, drawn from a given generator, so that a seed reproduces them.
 
-For training on more sound than there is. In distillation the teacher must hear what the student hears: give
-both the samples that ``chain`` returns. To mix two recordings, distort each, then ``effects.mix`` them.
+In distillation, teacher and student must be given the same augmented samples: what `apply_random_effects`
+returns. To mix two recordings, apply it to each, then mix them with `effects.mix`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ MAX_STRENGTH = 3.0
 
 Step = Callable[[FloatArray, int, np.random.Generator, float], FloatArray]
 
-_WARPED = 0.6
+# How often one of speed, tempo and pitch is changed, at strength 1.
+_WARP_PROBABILITY = 0.6
 
 
 def apply_random_effects(
@@ -31,7 +32,7 @@ def apply_random_effects(
     strength: float = 1.0,
     seconds: float | None = None,
 ) -> FloatArray:
-    """Distort sound: which effects, in what order and how much is drawn at random.
+    """Apply random effects: which ones, in which order, and how strong each is.
 
     Parameters
     ----------
@@ -39,6 +40,8 @@ def apply_random_effects(
         Finite. Left as they are.
     sample_rate : int
         In Hz.
+    generator : numpy.random.Generator
+        Source of all that is random.
     strength : float
         0 (only cut) to 3; scales both how often something is done and how much.
     seconds : float, optional
@@ -58,14 +61,16 @@ def apply_random_effects(
     """
     length = len(samples) if seconds is None else _count(seconds, sample_rate)
     if not len(samples):
-        raise AudioError("audio_no_samples", "no samples to distort", "give a recording with sound in it")
+        raise AudioError("audio_no_samples", "no samples to augment", "give a recording with sound in it")
     if not 0 <= strength <= MAX_STRENGTH:
         raise ConfigError(
             "invalid_argument", f"strength = {strength}", f"give a number from 0 to {MAX_STRENGTH:g}"
         )
+    # Speed and tempo first, because they decide how many samples the excerpt needs of the recording.
     samples = _warped_excerpt(samples, sample_rate, generator, strength, length)
-    for place in generator.permutation(len(_STEPS)):
-        probability, step = _STEPS[place]
+    # In any order, because recordings differ in it: noise of a microphone is equalized, that of a tape not.
+    for index in generator.permutation(len(_STEPS)):
+        probability, step = _STEPS[index]
         if generator.random() < probability * strength:
             samples = step(samples, sample_rate, generator, strength)
     return effects.limit(samples)
@@ -80,8 +85,8 @@ def _count(seconds: float, sample_rate: int) -> int:
 def _warped_excerpt(
     samples: FloatArray, sample_rate: int, generator: np.random.Generator, strength: float, length: int
 ) -> FloatArray:
-    """Cut ``length`` samples from anywhere, perhaps at another speed, tempo or pitch."""
-    is_warped = generator.random() < _WARPED * strength
+    """Cut a random excerpt of ``length`` samples, in some cases at another speed, tempo or pitch."""
+    is_warped = generator.random() < _WARP_PROBABILITY * strength
     warp = generator.choice(["speed", "tempo", "pitch"]) if is_warped else "none"
     amount = strength * generator.uniform(-1, 1)
     if warp == "speed":
@@ -97,7 +102,7 @@ def _warped_excerpt(
 
 
 def _excerpt(samples: FloatArray, generator: np.random.Generator, length: int) -> FloatArray:
-    """Copy ``length`` samples from anywhere; a recording that is shorter comes round again."""
+    """Copy a random excerpt of ``length`` samples; a shorter recording is repeated."""
     if len(samples) >= length:
         first = int(generator.integers(len(samples) - length + 1))
         return samples[first : first + length].copy()
@@ -119,7 +124,7 @@ def _shift(
 def _bands(
     samples: FloatArray, sample_rate: int, generator: np.random.Generator, strength: float
 ) -> FloatArray:
-    """Turn one to four knobs of an equalizer, at places drawn by octaves."""
+    """Apply an equalizer of one to four bands; the logarithm of their frequencies is uniform."""
     bands = [
         effects.EqualizerBand(
             generator.choice(["peak", "peak", "low_shelf", "high_shelf"]),
@@ -135,7 +140,7 @@ def _bands(
 def _limits(
     samples: FloatArray, sample_rate: int, generator: np.random.Generator, strength: float
 ) -> FloatArray:
-    """Cut the top, and half the time the bottom too, as small loudspeakers do."""
+    """Remove high frequencies, and in half of the cases low ones too, as small loudspeakers do."""
     high = 0.45 * sample_rate * 2 ** (-strength * generator.uniform(0, 2.5))
     low = 0.002 * sample_rate * 2 ** (strength * generator.uniform(0, 2.5))
     low_hertz = low if generator.random() < 0.5 else None
@@ -173,13 +178,13 @@ def _reverb(
 def _codec(
     samples: FloatArray, sample_rate: int, generator: np.random.Generator, strength: float
 ) -> FloatArray:
-    """Encode at 24 to 128 kbit/s, drawn by ratio: that is how a bit rate is heard."""
+    """Encode at 24 to 128 kbit/s; the logarithm of the bit rate is uniform, as its audible effect is."""
     codec = generator.choice(get_args(effects.Codec))
     kbit_per_second = math.exp(generator.uniform(math.log(24), math.log(128)))
     return effects.codec_roundtrip(samples, sample_rate, codec, kbit_per_second)
 
 
-# How often each is done at strength 1.
+# The probability of each effect at strength 1.
 _STEPS: tuple[tuple[float, Step], ...] = (
     (0.6, _gain),
     (0.1, _shift),

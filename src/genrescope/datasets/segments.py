@@ -1,4 +1,4 @@
-"""Tracks into what a model trains on: features of whole tracks, and the windows that its segments are."""
+"""Training data: the features of whole tracks, and the segments of them that a model is trained on."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ class SegmentDataset:
     ----------
     tracks : tuple of Track
     spec : FeatureSpec
-    pictures : tuple of ndarray, shape (features, columns), float32
-        One per track: time runs along the second axis. For ``vector`` specs a column is a whole segment.
+    spectrograms : tuple of ndarray, shape (features, columns), float32
+        One per track, time along the second axis. Despite the name the features may be others; for
+        ``vector`` specs a column is a whole segment.
     width : int
         Columns of a segment.
     track : ndarray, shape (segments,), int64
@@ -52,11 +53,34 @@ class SegmentDataset:
         return len(self.track)
 
     def take(self, chosen: IntArray) -> FloatArray:
-        """Return the chosen segments as ``features.compute`` gives them."""
+        """Return features of segments.
+
+        Parameters
+        ----------
+        chosen : ndarray of int, shape (n,)
+            Indices of segments.
+
+        Returns
+        -------
+        ndarray, float32
+            As of `genrescope.features.extract`: log-mel (n, mels, frames), sequence (n, frames, features) or
+            vector (n, features).
+        """
         return self.window(self.track[chosen], self.start[chosen])
 
     def window(self, tracks: IntArray, starts: IntArray) -> FloatArray:
-        """Return one window per (track, first column), cyclic where a track is shorter than a segment."""
+        """Return features of windows of a segment's length that may begin anywhere.
+
+        Parameters
+        ----------
+        tracks, starts : ndarray of int, shape (n,)
+            Track and first column of each window; a track shorter than a window is repeated.
+
+        Returns
+        -------
+        ndarray, float32
+            As of `take`.
+        """
         windows = [
             _window(self.spectrograms[t], int(s), self.width) for t, s in zip(tracks, starts, strict=True)
         ]
@@ -66,17 +90,30 @@ class SegmentDataset:
         return stacked[:, :, 0] if self.spec.kind == "vector" else stacked
 
     def random_starts(self, tracks: IntArray, generator: np.random.Generator) -> IntArray:
-        """Draw a first column for each of ``tracks``, uniformly over where a segment fits."""
-        room = np.array([max(1, self.spectrograms[t].shape[1] - self.width + 1) for t in tracks])
-        drawn: IntArray = (generator.random(len(tracks)) * room).astype(np.int64)
+        """Draw a first column for each of ``tracks``, uniformly over where a segment fits.
+
+        Parameters
+        ----------
+        tracks : ndarray of int, shape (n,)
+            A track may occur several times.
+        generator : numpy.random.Generator
+            Source of all that is random.
+
+        Returns
+        -------
+        ndarray of int, shape (n,)
+        """
+        positions = np.array([max(1, self.spectrograms[t].shape[1] - self.width + 1) for t in tracks])
+        drawn: IntArray = (generator.random(len(tracks)) * positions).astype(np.int64)
         return drawn
 
     def of_tracks(self, tracks: IntArray) -> IntArray:
-        """Return the indices of all segments of the given tracks."""
+        """Return the indices of all segments of ``tracks``, ascending."""
         return np.flatnonzero(np.isin(self.track, tracks))
 
 
 def _window(picture: FloatArray, start: int, width: int) -> FloatArray:
+    # A view, not a copy: the windows of a batch are copied once, when they are stacked.
     if start + width <= picture.shape[1]:
         return picture[:, start : start + width]
     return np.take(picture, np.arange(start, start + width), axis=1, mode="wrap")
@@ -99,16 +136,24 @@ def build_segments(
 
     Parameters
     ----------
+    tracks : sequence of Track
+    spec : FeatureSpec
+        Which features.
     seconds, hop_seconds : float
         Length of a segment, and distance between two (0: end to end).
     limit : int
         The most segments of a track, from its beginning (0: no limit).
     cache : Path or None
         Where features of audio files are kept.
-    exact : bool
-        Compute them segment by segment, as classifying does: the frames at a segment's edges differ.
     on_failure : callable
-        Told of each audio file that cannot be used, which is then left out; without it the first one raises.
+        Called for each audio file that cannot be used, which is then left out; None: the first one raises.
+    per_segment : bool
+        Compute them segment by segment, as classifying does: the frames at a segment's edges differ.
+
+    Returns
+    -------
+    SegmentDataset
+        Of the tracks that could be read, in their order.
 
     Raises
     ------
@@ -129,6 +174,8 @@ def build_segments(
 
     readable: list[Track] = []
     layouts: list[Layout] = []
+    # Threads and not processes: FFmpeg and NumPy release Python's global lock while they compute, and the
+    # spectrograms need not be copied between processes. ``map`` keeps the order of the tracks.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for track, layout in zip(tracks, pool.map(read, tracks), strict=True):
             if isinstance(layout, AudioError):
@@ -157,12 +204,12 @@ def _joined(tracks: list[Track], layouts: list[Layout], spec: FeatureSpec, secon
 
 
 def _table_rows(tracks: Sequence[Track], spec: FeatureSpec, seconds: float) -> dict[str, Layout]:
-    """Return the rows of feature tables, by track; a row stands for one segment."""
+    """Return the rows of feature tables, by track; a row is one segment."""
     paths = {track.path for track in tracks if track.kind == "table"}
     if paths and spec != features.PAPER_MEANS:
         raise DataError(
             "dataset_invalid",
-            f"{min(paths)}: a table of clip means cannot feed this model",
+            f"{min(paths)}: this model does not take a table of clip means as input",
             "train logistic-regression or svm on it, or give audio (--set data.input=audio)",
         )
     rows: dict[str, Layout] = {}
@@ -177,6 +224,7 @@ def _read(track: Track, spec: FeatureSpec, seconds: float, hop_seconds: float, c
     if track.kind == "audio" and spec.kind != "log_mel":
         return _read_segments(track, spec, seconds, hop_seconds)
     picture = _read_picture(track, spec, cache)
+    # The length is known to a hop only, as a picture or a kept spectrogram has no samples.
     total = (picture.shape[1] - 1) * spec.hop_length / spec.sample_rate
     starts, weights = audio.segment_grid(total, seconds=seconds, hop_seconds=hop_seconds or None)
     columns = np.round(starts * spec.sample_rate / spec.hop_length).astype(np.int64)
@@ -186,14 +234,15 @@ def _read(track: Track, spec: FeatureSpec, seconds: float, hop_seconds: float, c
 
 
 def _read_segments(track: Track, spec: FeatureSpec, seconds: float, hop_seconds: float) -> Layout:
-    """Read by the main road, segment by segment: MFCC and chroma depend on where a piece begins and ends."""
+    """Compute features segment by segment, as `Classifier` does: MFCC and chroma depend on the borders."""
     clip = audio.load_audio(track.path, sample_rate=spec.sample_rate)
-    pieces = audio.split(clip, seconds=seconds, hop_seconds=hop_seconds or None)
-    computed = features.extract(pieces.samples, pieces.sample_rate, spec)
+    segments = audio.split(clip, seconds=seconds, hop_seconds=hop_seconds or None)
+    computed = features.extract(segments.samples, segments.sample_rate, spec)
+    # One matrix for the whole track, segment after segment along time, as `SegmentDataset` holds it.
     if spec.kind == "log_mel":
         computed = computed.transpose(0, 2, 1)
     columns = computed.reshape(-1, computed.shape[-1]).T
-    return columns, np.arange(len(pieces)) * (columns.shape[1] // len(pieces)), pieces.weights
+    return columns, np.arange(len(segments)) * (columns.shape[1] // len(segments)), segments.weights
 
 
 def _read_picture(track: Track, spec: FeatureSpec, cache: Path | None) -> FloatArray:
@@ -202,18 +251,18 @@ def _read_picture(track: Track, spec: FeatureSpec, cache: Path | None) -> FloatA
     if track.kind != "spectrogram" or spec.kind != "log_mel":
         raise DataError(
             "dataset_invalid",
-            f"{track.path}: this model is not fed with spectrograms",
+            f"{track.path}: this model does not take spectrograms as input",
             "give audio (--set data.input=audio), or train crnn, parallel or cnn",
         )
     picture = spectrograms.load_spectrogram(track.path)
     if len(picture) != spec.n_mels:
         raise DataError(
             "dataset_invalid",
-            f"{track.path}: {len(picture)} bands, the model is fed with {spec.n_mels}",
+            f"{track.path}: {len(picture)} bands, the input of the model has {spec.n_mels}",
             f"give spectrograms of {spec.n_mels} mel bands",
         )
     if track.path.suffix == ".npy" or spec.hop_length == features.SPECTROGRAM_LOG_MEL.hop_length:
-        return picture  # arrays are taken to have the model's own raster
+        return picture  # arrays are assumed to have the model's hop length
     frames = 1 + spectrograms.SPECTROGRAM_SAMPLES // spec.hop_length
     return spectrograms.interpolate_columns(picture, frames)
 

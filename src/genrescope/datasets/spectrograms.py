@@ -46,16 +46,17 @@ def load_spectrogram(path: Path) -> FloatArray:
         raise DataError("dataset_not_found", f"{path}: no such spectrogram", "check the path in the data set")
     if path.suffix.lower() == ".npy":
         return _checked(_read_array(path), path)
+    # Rows of a picture run downwards, bands upwards.
     return _checked(decode_db(_read_image(path)[::-1]), path)
 
 
 def decode_db(picture: UInt8Array) -> FloatArray:
-    """Turn the gray values of pictures into decibels: 0 is -80 dB, 255 is 0 dB."""
+    """Turn the gray values of a ``picture``, of any shape, into decibels: 0 is -80 dB, 255 is 0 dB."""
     return picture.astype(np.float32) / np.float32(255) * np.float32(80) - np.float32(80)
 
 
 def encode_db(decibels: FloatArray) -> UInt8Array:
-    """Turn decibels into gray values, in steps of 0.31 dB; what is out of -80 to 0 dB goes to the ends."""
+    """Turn ``decibels``, of any shape, into gray values, in steps of 0.31 dB, clipped to -80 to 0 dB."""
     return np.round(np.clip(decibels / 80 + 1, 0, 1) * 255).astype(np.uint8)
 
 
@@ -85,7 +86,7 @@ def interpolate_columns(spectrogram: FloatArray, frames: int) -> FloatArray:
     Parameters
     ----------
     spectrogram : ndarray, shape (mels, columns)
-        A whole picture, as ``read_spectrogram`` gives it.
+        A whole picture, as `load_spectrogram` gives it.
     frames : int
         Frames that the clip has on the wanted raster: ``1 + samples // hop_length``.
 
@@ -106,6 +107,7 @@ def interpolate_columns(spectrogram: FloatArray, frames: int) -> FloatArray:
             f"cannot interpolate {columns} columns to {frames} frames",
             "give a whole picture and at least two frames",
         )
+    # A column shows one whole frame of its own raster; rounding recovers which, as long as no two coincide.
     places = np.round(_positions(columns, frames))
     if np.any(np.diff(places) < 1):
         # A raster coarser than the picture: columns lie between frames.
@@ -139,6 +141,7 @@ def _read_image(path: Path) -> UInt8Array:
 
 def _read_array(path: Path) -> npt.NDArray[Any]:
     try:
+        # Without pickle: an array file from anywhere must not be able to run code.
         return np.asarray(np.load(path, allow_pickle=False))
     except (OSError, EOFError, ValueError) as reason:
         raise DataError("dataset_invalid", f"{path}: not a NumPy array: {reason}", _HINT) from None

@@ -1,6 +1,6 @@
-"""Who is in train, validation and test: named protocols, groups never divided by an honest one.
+"""Splits of a data set into train, validation and test, by named protocols.
 
-A split is made of units: tracks, or for ``segment-random`` single segments. Nothing here touches audio.
+A split consists of units: tracks, or single segments for ``segment-random``. No audio is read.
 """
 
 from __future__ import annotations
@@ -16,13 +16,26 @@ from genrescope.errors import ConfigError, DataError
 from genrescope.types import Float64Array, IntArray, Track
 from genrescope.utils import did_you_mean
 
+# Passes of the local search in `_assign`; it ends earlier where nothing moves.
 _PASSES = 5
 
 SplitParts = tuple[IntArray, IntArray, IntArray]
 
 
 class Protocol(NamedTuple):
-    """A named way of splitting; ``label`` says in words what may stand on both sides."""
+    """A named way of splitting.
+
+    Attributes
+    ----------
+    name : str
+    leaky : bool
+        Whether pieces of one recording, or of one artist, may be in both training and test part, so that a
+        model can score well by recognizing these.
+    description : str
+        In words, what may be on both sides.
+    citation : str
+        The publication that it follows.
+    """
 
     name: str
     leaky: bool
@@ -36,25 +49,25 @@ PROTOCOLS: Final[dict[str, Protocol]] = {
         Protocol(
             "segment-random",
             True,
-            "leaky: pieces of one recording stand on both sides",
+            "leaky: segments of one recording are in both train and test part",
             "the paper: 6000 segments of 4.5 s, 1200 for test, at random",
         ),
         Protocol(
             "track-random",
             True,
-            "leaky: recordings of one artist may stand on both sides",
+            "leaky: recordings of one artist may be in both train and test part",
             "usual for GTZAN: tracks at random within each genre",
         ),
         Protocol(
             "artist-grouped",
             False,
-            "no artist stands on both sides, as far as artists are known",
+            "no artist is in both train and test part, as far as artists are known",
             "A. Flexer, A closer look on artist filters for musical genre classification, ISMIR 2007",
         ),
         Protocol(
             "fault-filtered",
             False,
-            "GTZAN's published split: no artist on both sides, replicas and distorted tracks removed",
+            "GTZAN's published split: no artist in two parts, replicas and distorted tracks removed",
             "C. Kereliuk, B. L. Sturm, J. Larsen, Deep Learning and Music Adversaries, 2015",
         ),
     )
@@ -89,12 +102,17 @@ class Split:
 
     @property
     def leaky(self) -> bool:
-        """Whether pieces of one recording, or of one artist, may stand on both sides."""
+        """Whether one recording, or recordings of one artist, may be in both train and test part."""
         return PROTOCOLS[self.protocol].leaky
 
 
 def get_protocol(protocol: str) -> Protocol:
-    """Return what a protocol is.
+    """Return the description of a protocol.
+
+    Parameters
+    ----------
+    protocol : str
+        Its name.
 
     Raises
     ------
@@ -123,16 +141,26 @@ def split_dataset(
 
     Parameters
     ----------
+    tracks : sequence of Track
+        In an order that does not change from run to run.
     protocol : str
         ``segment-random``: segments at random, genres uneven. ``track-random``: tracks at random within each
         genre. ``artist-grouped``: fold ``fold`` of ``folds`` is the test part; groups are never divided,
         genres as even as groups allow. ``fault-filtered``: GTZAN's published parts, by track name.
+    seed : int
+        Of all that is drawn, 0 or more.
     segments_per_track : int, or one int per track
         For ``segment-random`` only.
     test_fraction : float
         Share of all units, for ``segment-random`` and ``track-random``.
     validation_fraction : float
         Share of all units, taken from what the test part leaves; 0 for none. ``fault-filtered`` has its own.
+    folds, fold : int
+        Number of folds, and which of them, from 0 on, is the test part, for ``artist-grouped``.
+
+    Returns
+    -------
+    Split
 
     Raises
     ------
@@ -147,9 +175,9 @@ def split_dataset(
     names, labels = _genres(tracks)
     generator = np.random.default_rng(seed)
     owners = np.arange(len(tracks), dtype=np.int64)
-    pieces = np.zeros(len(tracks), dtype=np.int64)
+    segments = np.zeros(len(tracks), dtype=np.int64)
     if protocol == "segment-random":
-        owners, pieces = _segments(len(tracks), segments_per_track)
+        owners, segments = _segments(len(tracks), segments_per_track)
         parts = _draw_segments(len(owners), test_fraction, validation_fraction, generator)
     elif protocol == "track-random":
         parts = _draw_tracks(labels, test_fraction, validation_fraction, generator)
@@ -161,7 +189,7 @@ def split_dataset(
     _check_parts(parts, labels[owners], names)
     train, validation, test = (np.sort(part).astype(np.int64) for part in parts)
     unit: Literal["track", "segment"] = "segment" if protocol == "segment-random" else "track"
-    return Split(protocol, seed, unit, train, validation, test, owners, pieces)
+    return Split(protocol, seed, unit, train, validation, test, owners, segments)
 
 
 # Protocols: each returns train, validation, test
@@ -177,8 +205,8 @@ def _segments(tracks: int, per_track: int | Sequence[int] | IntArray | None) -> 
     if counts.shape != (tracks,) or counts.min() < 0:
         message = f"segments_per_track of shape {counts.shape} for {tracks} tracks"
         raise _bad_use(message, "give one number, or one per track, none below 0")
-    pieces = [np.arange(count, dtype=np.int64) for count in counts]
-    return np.repeat(np.arange(tracks, dtype=np.int64), counts), np.concatenate(pieces)
+    segments = [np.arange(count, dtype=np.int64) for count in counts]
+    return np.repeat(np.arange(tracks, dtype=np.int64), counts), np.concatenate(segments)
 
 
 def _draw_segments(units: int, test: float, validation: float, generator: np.random.Generator) -> SplitParts:
@@ -193,6 +221,7 @@ def _draw_tracks(
     """Draw within each genre: at least one track for test, at least one for training."""
     drawn: list[SplitParts] = []
     for label in np.unique(labels):
+        # At least one track of each genre stays for training, however large the fractions.
         members = generator.permutation(np.flatnonzero(labels == label))
         tested = min(max(1, round(test * len(members))), len(members) - 1)
         held = min(round(validation * len(members)), len(members) - 1 - tested)
@@ -213,29 +242,29 @@ def _draw_groups(
     counts = np.zeros((groups.max() + 1, labels.max() + 1))
     np.add.at(counts, (groups, labels), 1)
     _check_groups(counts, folds, names)
-    folds_of = generator.permutation(folds)[_allot(counts, np.full(folds, 1 / folds), generator)]
+    # Folds are alike but for the order in which they were filled, so they are numbered at random.
+    folds_of = generator.permutation(folds)[_assign(counts, np.full(folds, 1 / folds), generator)]
     share = validation * len(labels) / counts[folds_of != fold].sum()
+    # 0: train, 1: validation, 2: test. Validation is drawn from the groups that the test fold leaves.
     parts = np.full(len(counts), 2)
     if share >= 1:
         message = f"a validation_fraction of {validation} leaves nothing to train on"
         raise _too_few(message, "make it smaller, or use more folds")
     shares = np.array([1 - share, share]) if share else np.ones(1)
-    parts[folds_of != fold] = _allot(counts[folds_of != fold], shares, generator)
+    parts[folds_of != fold] = _assign(counts[folds_of != fold], shares, generator)
     train, validated, test = (np.flatnonzero(parts[groups] == part) for part in range(3))
     return train, validated, test
 
 
 def _look_up(tracks: Sequence[Track]) -> SplitParts:
     index = gtzan.load_index()
-    wholes = [index.canonical_id(track.id) for track in tracks]
-    strangers = [track.id for track, whole in zip(tracks, wholes, strict=True) if whole is None]
-    if strangers:
-        message = (
-            f"fault-filtered is a split of GTZAN; {len(strangers)} tracks are not of it: {strangers[0]!r}"
-        )
+    canonical = [index.canonical_id(track.id) for track in tracks]
+    unknown = [track.id for track, name in zip(tracks, canonical, strict=True) if name is None]
+    if unknown:
+        message = f"fault-filtered is a split of GTZAN; {len(unknown)} tracks are not in it: {unknown[0]!r}"
         raise _too_few(message, "use artist-grouped")
-    sides = np.array([index.fault_filtered.get(whole, "") for whole in wholes if whole])
-    train, validation, test = (np.flatnonzero(sides == part) for part in ("train", "validation", "test"))
+    published = np.array([index.fault_filtered.get(name, "") for name in canonical if name])
+    train, validation, test = (np.flatnonzero(published == part) for part in ("train", "validation", "test"))
     genres = {track.label for track in tracks}
     for part in (train, validation, test):
         missing = genres - {tracks[unit].label for unit in part.tolist()}
@@ -247,12 +276,8 @@ def _look_up(tracks: Sequence[Track]) -> SplitParts:
     return train, validation, test
 
 
-def _allot(counts: Float64Array, shares: Float64Array, generator: np.random.Generator) -> IntArray:
-    """Allot groups to parts of the given shares, as evenly over genres as groups allow.
-
-    The cost is the chi-square distance between tracks per part and genre, and those wanted. Large groups
-    first (in a shaken order, so that seeds differ), each where it costs least; then groups move while that
-    lowers the cost (a longest-first greedy allotment with local search).
+def _assign(counts: Float64Array, shares: Float64Array, generator: np.random.Generator) -> IntArray:
+    """Assign groups to parts of the given shares, as evenly over genres as groups allow.
 
     Parameters
     ----------
@@ -263,6 +288,11 @@ def _allot(counts: Float64Array, shares: Float64Array, generator: np.random.Gene
     -------
     ndarray, shape (groups,), the part of each group
     """
+    # The cost is the chi-square distance between the tracks per part and genre and those wanted. Finding the
+    # least is a variant of bin packing and NP-hard. Greedy assignment, the largest groups first because late
+    # ones must fill what is left (Graham, "Bounds on Multiprocessing Timing Anomalies", 1969), comes near it;
+    # then each group moves to where it costs least until none does (local search). The order is random, so
+    # that seeds give different splits. Similar to scikit-learn's StratifiedGroupKFold, which has no shares.
     counts = counts[:, counts.any(axis=0)]
     wanted = np.outer(shares, counts.sum(axis=0))
     filled = np.zeros_like(wanted)
@@ -273,6 +303,7 @@ def _allot(counts: Float64Array, shares: Float64Array, generator: np.random.Gene
         for group in order:
             if part[group] >= 0:
                 filled[part[group]] -= counts[group]
+            # (f + c - w)^2 / w - (f - w)^2 / w: what the group would add to the distance in each part.
             costs = ((2 * (filled - wanted) + counts[group]) * counts[group] / wanted).sum(axis=1)
             # Rounded, so that a tie is a tie on every processor.
             part[group] = np.round(costs, 9).argmin()
@@ -288,7 +319,7 @@ def _allot(counts: Float64Array, shares: Float64Array, generator: np.random.Gene
 def _genres(tracks: Sequence[Track]) -> tuple[list[str], IntArray]:
     """Return the genres, and each track's as a number; refuse what no protocol can split."""
     if not tracks:
-        raise DataError("dataset_empty", "there are no tracks to split", "check what the data set holds")
+        raise DataError("dataset_empty", "there are no tracks to split", "check the contents of the data set")
     named = [track.label for track in tracks]
     found, labels, counts = np.unique(named, return_inverse=True, return_counts=True)
     names: list[str] = found.tolist()

@@ -1,4 +1,4 @@
-"""The numbers that the paper prints, to be compared with those measured here.
+"""The results of the paper, to be compared with those measured here.
 
 Source: B. Liu, I. Oblasova, Z. Zhou, "Music Genre Classification". Numbers are as printed, contradictions
 included; ``NOTES`` says where they do not agree.
@@ -10,7 +10,15 @@ from typing import NamedTuple
 
 
 class GenreScores(NamedTuple):
-    """One genre's row in a printed table of scores; ``support`` counts its test items."""
+    """One genre's row in a printed table of scores.
+
+    Attributes
+    ----------
+    precision, recall, f1 : float
+        From 0 to 1.
+    support : int
+        Number of test items of the genre.
+    """
 
     precision: float
     recall: float
@@ -100,7 +108,7 @@ LEAKY_NOTE = (
 
 NOTES = (
     "Figure 5: the summary rows are shifted against their columns; the line called accuracy holds three"
-    " different values, and the weighted average (0.05, 0.08, 0.08) lies below nearly all that it averages.",
+    " different values, and the weighted average (0.05, 0.08, 0.08) is lower than nearly all of them.",
     "Figure 5: country's F1 is printed as 0.09; its precision 0.40 and recall 0.09 give 0.15.",
     "Figures 10 and 12 should agree for the parallel CNN and RNN and differ for rock (0.47 and 0.55), metal"
     " (0.94 and 0.92) and reggae (0.69 and 0.74); there Figure 12 shows the recall.",

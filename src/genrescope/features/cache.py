@@ -49,6 +49,7 @@ class FeatureCache:
         Returns
         -------
         ndarray, float32
+            Of the shape that ``compute`` returns.
 
         Raises
         ------
@@ -83,6 +84,7 @@ class FeatureCache:
         str
             64 hexadecimal digits.
         """
+        # Sorted keys: the same spec gives the same text, in whatever order its fields are declared.
         return sha256_text(json.dumps([sha256_file(path), spec.to_json(), FEATURES_VERSION], sort_keys=True))
 
 

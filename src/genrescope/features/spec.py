@@ -18,6 +18,7 @@ from genrescope.features.spectral import CONTRAST_FMIN, CONTRAST_OCTAVES, PadMod
 Kind = Literal["log_mel", "sequence", "vector"]
 LogScale = Literal["db", "natural"]
 
+# Names that a spec may list, and a model file may hold; their definitions are in `spectral`.
 FEATURES = (
     "mfcc",
     "chroma",
@@ -72,7 +73,7 @@ class FeatureSpec:
     Raises
     ------
     ConfigError
-        ``invalid_config``, if the settings contradict each other.
+        ``invalid_config``: the settings contradict each other.
     """
 
     kind: Kind
@@ -117,6 +118,8 @@ class FeatureSpec:
             that contradict each other.
         """
         types = {field.name: str(field.type) for field in fields(cls)}
+        # All keys, also those at their defaults: a later version with another default must not change what
+        # an existing model is fed.
         if not isinstance(settings, dict) or settings.keys() != types.keys():
             raise _foreign(_difference(settings, types.keys()))
         for key, value in settings.items():
@@ -137,6 +140,10 @@ def segment_frames(spec: FeatureSpec, seconds: float) -> int:
     spec : FeatureSpec
     seconds : float
         Length of the segment.
+
+    Returns
+    -------
+    int
     """
     # Pre-emphasis, a difference of neighbors, gives one sample less than it takes.
     samples = round(seconds * spec.sample_rate) - (spec.pre_emphasis is not None)
@@ -234,6 +241,7 @@ def _has_type(value: object, declared: str) -> bool:
         return isinstance(value, list) and all(isinstance(item, str) for item in value)
     if value is None:
         return declared.endswith("None")
+    # Compared by exact type, because ``True`` is an ``int`` to isinstance.
     kind = {"bool": (bool,), "int": (int,), "float": (int, float)}.get(declared.split()[0], (str,))
     return type(value) in kind
 
@@ -255,8 +263,7 @@ def _foreign(what: str) -> ModelError:
     )
 
 
-# The paper's features (sections 3 and 4), those with the hop of GTZAN's published spectrograms, and
-# EfficientAT's.
+# The paper's features (its sections 3 and 4). Six means for the SVM and logistic regression:
 PAPER_MEANS = FeatureSpec(
     "vector",
     features=(
@@ -270,11 +277,16 @@ PAPER_MEANS = FeatureSpec(
     statistics=("mean",),
     pool_bins=True,
 )
+# for the LSTM 40 values per frame: 20 MFCC, the centroid, 12 pitch classes, 7 bands of contrast;
 PAPER_SEQUENCE = FeatureSpec(
     "sequence", features=("mfcc", "spectral_centroid", "chroma", "spectral_contrast")
 )
+# for the convolutional networks log-mel, at librosa's defaults.
 PAPER_LOG_MEL = FeatureSpec("log_mel")
+# 914 samples are the mean distance between the columns of GTZAN's published spectrograms.
 SPECTROGRAM_LOG_MEL = FeatureSpec("log_mel", hop_length=914)
+# The front end of EfficientAT (Schmid, Koutini and Widmer, "Efficient Large-scale Audio Tagging via
+# Transformer-to-CNN Knowledge Distillation", ICASSP 2023), whose weights expect exactly these numbers.
 EFFICIENTAT = FeatureSpec(
     "log_mel",
     sample_rate=32000,

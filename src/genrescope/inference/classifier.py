@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
 from typing import NamedTuple
 
 import numpy as np
 
 from genrescope import audio, features, models
-from genrescope.errors import AudioError, ConfigError
+from genrescope.errors import AudioError, ConfigError, GenrescopeError
 from genrescope.inference import excerpts
 from genrescope.models import Model, ModelOutput
-from genrescope.types import Float64Array, FloatArray, Prediction, Segments, Timeline, label_scores
+from genrescope.types import (
+    FailedFile,
+    Float64Array,
+    FloatArray,
+    Prediction,
+    Segments,
+    Timeline,
+    label_scores,
+)
 
 # How far before its stated end a file must still have sound to be taken for whole.
 _END_SECONDS = 1.0
@@ -25,24 +33,30 @@ class Classifier:
     Parameters
     ----------
     model : Model
+        As `genrescope.models.load_model` returns it; `from_pretrained` opens one by name.
     threshold : float, optional
         The score, from 0 to 1, below which a result is uncertain; None: the model's own.
+
+    Raises
+    ------
+    ConfigError
+        ``invalid_argument``: a threshold that is no score.
 
     Examples
     --------
     >>> from genrescope import Classifier
-    >>> answer = Classifier.load().predict("song.mp3")
-    >>> answer.genre, answer.confidence
+    >>> prediction = Classifier.from_pretrained().predict("song.mp3")
+    >>> prediction.genre, prediction.confidence
     """
 
     def __init__(self, model: Model, *, threshold: float | None = None) -> None:
         self.model = model
         if threshold is not None and not 0 <= threshold <= 1:
-            raise ConfigError("invalid_argument", f"min_score = {threshold:g}", "give a score from 0 to 1")
+            raise ConfigError("invalid_argument", f"threshold = {threshold:g}", "give a score from 0 to 1")
         self.threshold = model.info.threshold if threshold is None else threshold
 
     @classmethod
-    def load(
+    def from_pretrained(
         cls,
         name: str | PathLike[str] = models.DEFAULT,
         *,
@@ -65,9 +79,12 @@ class Classifier:
         ModelError
             ``model_not_found``, ``model_incompatible`` or ``model_corrupt``.
         ConfigError
-            ``invalid_argument``: a score that is none.
+            ``invalid_argument``: a threshold that is no score.
         """
         return cls(models.load_model(os.fspath(name), threads=threads), threshold=threshold)
+
+    # The name of version 0.1.
+    load = from_pretrained
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -136,17 +153,33 @@ class Classifier:
             audio=file.info,
         )
 
-    def timeline(self, source: audio.Source, *, strict: bool = False) -> Timeline:
-        """Return the scores of every segment of one piece of music.
+    def predict_many(
+        self,
+        paths: Iterable[str | PathLike[str]],
+        *,
+        timeline: bool = False,
+        strict: bool = False,
+        excerpts: bool = False,
+    ) -> Iterator[Prediction | FailedFile]:
+        """Classify many files: what fails becomes a row with the error, and the rest goes on.
 
         Parameters
         ----------
-        source, strict
-            As of `predict`, with the same errors.
+        paths : iterable of str or PathLike
+            Audio files.
+        timeline, strict, excerpts : bool
+            As of `predict`.
+
+        Yields
+        ------
+        Prediction or FailedFile
+            One for each path, in order, as soon as it is known.
         """
-        course = self.predict(source, timeline=True, strict=strict).timeline
-        assert course is not None  # asked for one line above
-        return course
+        for path in paths:
+            try:
+                yield self.predict(path, timeline=timeline, strict=strict, excerpts=excerpts)
+            except GenrescopeError as failure:
+                yield FailedFile(os.fspath(path), **failure.to_dict())
 
     def _predict_full(
         self, file: audio.AudioFile, strict: bool, max_seconds: float | None
@@ -252,7 +285,7 @@ def _bounded(stream: audio.AudioStream, max_seconds: float | None) -> Iterator[F
         yield block
 
 
-def _weighted_mean(scores: FloatArray, weights: np.ndarray) -> FloatArray:
+def _weighted_mean(scores: FloatArray, weights: Float64Array) -> FloatArray:
     mean: FloatArray = np.average(scores.astype(np.float64), axis=0, weights=weights).astype(np.float32)
     return mean
 

@@ -1,8 +1,8 @@
-"""Where to listen to a long track, and when enough was heard: a sequential test over excerpts.
+"""Which segments of a long track are classified, and when enough of them were: a sequential test.
 
-Places follow the golden ratio: however many are taken, they lie evenly over the track and do not fall into
-step with verses and choruses. Listening ends when the leading genre is ahead of the second by more than the
-lead is likely to be wrong.
+Positions follow the golden ratio: any number of them is spread evenly over the track, and they do not
+coincide with the period of verses and choruses. The test stops when the mean lead of the top genre over the
+second is larger than the standard error of that lead.
 """
 
 from __future__ import annotations
@@ -16,46 +16,61 @@ import numpy as np
 from genrescope.types import FloatArray
 
 MIN_EXCERPTS = 3
-# Shorter tracks are heard whole: there is little to gain.
+# Tracks of fewer segments are classified in full: excerpts would save little.
 MIN_SEGMENTS = 6
-# How many standard errors the lead must have, and the spread that every track is given beforehand: chosen on
-# songs put together from clips, see EXPERIMENTS.md.
+# How many standard errors the lead must have, and the standard deviation that is assumed of it in addition to
+# the measured one, because that of a few segments is uncertain. Both were chosen on tracks joined of clips,
+# see EXPERIMENTS.md.
 _ERRORS = 1.0
 _SPREAD = 0.25
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
-def excerpt_order(pieces: int) -> Iterator[int]:
-    """Yield which of ``pieces``, end to end, to hear next, each once; the first few in order."""
+def excerpt_order(segments: int) -> Iterator[int]:
+    """Yield the indices of a track's ``segments`` in the order of classification, each once.
+
+    The first `MIN_EXCERPTS` are in ascending order; nothing is yielded for a track of fewer segments.
+    """
     share = 0.5
     seen: set[int] = set()
-    while len(seen) < pieces:
-        place = min(pieces - 1, int(share * pieces))
+    while len(seen) < segments:
+        index = min(segments - 1, int(share * segments))
         share = (share + _GOLDEN) % 1
-        if place in seen:
+        if index in seen:
             continue
-        seen.add(place)
+        seen.add(index)
         if len(seen) == MIN_EXCERPTS:
             yield from sorted(seen)
         elif len(seen) > MIN_EXCERPTS:
-            yield place
+            yield index
 
 
-def excerpt_batches(pieces: int) -> Iterator[list[int]]:
-    """Yield what to hear before asking `is_decided` again: the first few at once, then one by one."""
-    order = excerpt_order(pieces)
+def excerpt_batches(segments: int) -> Iterator[list[int]]:
+    """Yield the indices to classify between two calls of `should_stop`: the first few together, then each.
+
+    ``segments`` is the number of segments of the track.
+    """
+    order = excerpt_order(segments)
     yield list(islice(order, MIN_EXCERPTS))
-    for place in order:
-        yield [place]
+    for index in order:
+        yield [index]
 
 
-def should_stop(scores: FloatArray, pieces: int) -> bool:
-    """Whether who leads in ``scores``, shape (heard, classes), would lead over all ``pieces``."""
-    heard = len(scores)
-    if heard < MIN_EXCERPTS:
+def should_stop(scores: FloatArray, segments: int) -> bool:
+    """Return whether the top genre of some segments is likely to be that of the whole track.
+
+    Parameters
+    ----------
+    scores : ndarray, shape (excerpts, classes)
+        Scores of the segments classified so far.
+    segments : int
+        How many the track has.
+    """
+    excerpts = len(scores)
+    if excerpts < MIN_EXCERPTS:
         return False
     second, first = np.argsort(scores.mean(axis=0), kind="stable")[-2:]
     lead = scores[:, first] - scores[:, second]
     # Standard error of a mean over part of a finite population.
-    error = math.sqrt((float(lead.var()) + _SPREAD**2) / heard * (1 - heard / pieces))
+    error = math.sqrt((float(lead.var()) + _SPREAD**2) / excerpts * (1 - excerpts / segments))
     return float(lead.mean()) >= _ERRORS * error

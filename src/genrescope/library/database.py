@@ -21,7 +21,10 @@ from genrescope.tagging import TagChange
 # Names that are not UTF-8 are kept as bytes: SQLite's text could not hold them.
 Key = str | bytes
 
+# SQLite's header has a place for both: the id tells a library from any other database, the version says which
+# migrations it has been through (https://www.sqlite.org/pragma.html#pragma_application_id).
 _APPLICATION_ID = int.from_bytes(b"gnsc", "big")
+# Longer than any transaction here takes, so that a second command waits for a scan in place of failing.
 _LOCK_TIMEOUT_SECONDS = 30.0
 # Entry n brings a file from version n to n + 1; a new file runs all of them. They are never edited once they
 # are released: PRAGMA user_version says which of them a file has been through. 0.1 wrote version 1.
@@ -122,6 +125,7 @@ class Database:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             address = f"{path.absolute().as_uri()}{'?mode=ro&immutable=1' if self._read_only else ''}"
+            # isolation_level None: transactions begin where this code says, not where the module infers them.
             self._connection = sqlite3.connect(
                 address, timeout=_LOCK_TIMEOUT_SECONDS, isolation_level=None, uri=True
             )
@@ -135,6 +139,8 @@ class Database:
 
     def _prepare(self) -> None:
         application, version, tables = self._identity()
+        # An empty file is a new library; a file with tables must be one of this program, and not of a later
+        # one.
         if tables and (application != _APPLICATION_ID or not 1 <= version <= _VERSION):
             raise _foreign(self.path, f"its version is {version}, this genrescope writes {_VERSION}")
         if self._read_only:
@@ -176,6 +182,8 @@ class Database:
     def _transaction(self) -> Iterator[None]:
         """Commit what the ``with`` block writes, or roll all of it back."""
         with _translated_errors(self.path):
+            # IMMEDIATE takes the write lock at once. A transaction that reads first and writes later could
+            # find the lock taken in between, which SQLite cannot resolve by waiting.
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -189,7 +197,7 @@ class Database:
         self._connection.close()
 
     def find(self, path: str) -> LibraryEntry | None:
-        """Return the entry of a path, or None."""
+        """Return the entry of the file at ``path``, or None."""
         found = self._connection.execute("SELECT * FROM files WHERE path = ?", (path_key(path),)).fetchone()
         return None if found is None else _entry(found)
 
@@ -208,6 +216,11 @@ class Database:
             Of the file in bytes; used where ``content`` is None.
         content : str, optional
             SHA-256 of the file's content.
+
+        Returns
+        -------
+        list of LibraryEntry
+            Missing files too: their answers hold for a file that was moved.
         """
         column, value = ("size", size) if content is None else ("hash", content)
         found = self._connection.execute(
@@ -218,7 +231,17 @@ class Database:
         return [_entry(row) for row in found]
 
     def upsert(self, entry: LibraryEntry) -> None:
-        """Write the entry of a file, in place of an older one of the same path."""
+        """Write ``entry`` in place of an older one of the same path.
+
+        Parameters
+        ----------
+        entry : LibraryEntry
+
+        Raises
+        ------
+        WriteError
+            ``write_failed``: the disk is full, or another program holds the lock.
+        """
         values = entry.to_columns()
         values["path"] = path_key(entry.path)
         values |= {name: json.dumps(values[name]) for name in _JSON if values[name] is not None}
@@ -226,6 +249,7 @@ class Database:
         values |= {name: _printable(values[name]) for name in ("message", "hint") if values[name]}
         columns, marks = ", ".join(values), ", ".join("?" * len(values))
         changes = ", ".join(f"{name} = excluded.{name}" for name in values if name != "path")
+        # An update in place keeps the row's id, which gives the order in which files were first analyzed.
         self._write(
             f"INSERT INTO files ({columns}) VALUES ({marks}) ON CONFLICT (path) DO UPDATE SET {changes}",
             tuple(values.values()),
@@ -276,6 +300,7 @@ class Database:
 
     def mark_missing(self, paths: Iterable[str], *, missing: bool = True) -> None:
         """Record that the files at ``paths`` are no longer there; with ``missing`` false: are there again."""
+        # One transaction for all: one for each would bring the log to the disk thousands of times.
         with self._transaction():
             for path in paths:
                 self._connection.execute(
@@ -283,7 +308,7 @@ class Database:
                 )
 
     def log_change(self, path: str, change: TagChange) -> None:
-        """Write a change of tags to the file at ``path`` into the journal."""
+        """Write a ``change`` of the tags of the file at ``path`` into the journal."""
         self._write(
             "INSERT INTO changes (path, change) VALUES (?, ?)", (path_key(path), json.dumps(change.to_dict()))
         )
@@ -295,7 +320,12 @@ class Database:
         ----------
         folder : Path, optional
             Only of files in this folder.
+
+        Returns
+        -------
+        list of (int, str, TagChange)
         """
+        # Compared in Python: LIKE ignores case and knows no bytes, and a folder may hold its wildcards.
         prefix = _prefix(folder)
         found = self._connection.execute(
             "SELECT id, path, change FROM changes WHERE NOT undone ORDER BY id DESC"
@@ -307,7 +337,7 @@ class Database:
         ]
 
     def mark_undone(self, number: int) -> None:
-        """Record that the change with this number was undone."""
+        """Record that the change with this ``number`` was undone."""
         self._write("UPDATE changes SET undone = 1 WHERE id = ?", (number,))
 
     def labels(self) -> list[str]:
@@ -318,7 +348,13 @@ class Database:
         return sorted(label for (label,) in found)
 
     def entries(self, wanted: Filter | None = None) -> Iterator[LibraryEntry]:
-        """Yield the entries that pass a filter, sorted by path."""
+        """Yield entries, sorted by path.
+
+        Parameters
+        ----------
+        wanted : Filter, optional
+            Which; None: those of all files that are still there.
+        """
         wanted = wanted or Filter()
         clauses = list(wanted.clauses())
         where = " AND ".join(clause for clause, _ in clauses) or "1"
@@ -334,8 +370,8 @@ class Database:
                 continue
             yield entry
 
-    def paths(self, folder: Path) -> list[str]:
-        """Return the paths in a folder of files that are, as far as is known, still there."""
+    def paths(self, folder: Path | None = None) -> list[str]:
+        """Return the paths, in ``folder`` or all, of files that are, as far as is known, still there."""
         found = self._connection.execute("SELECT path FROM files WHERE NOT missing")
         prefix = _prefix(folder)
         return [os.fsdecode(path) for (path,) in found if os.fsencode(path).startswith(prefix)]
@@ -348,6 +384,8 @@ class Database:
 @contextlib.contextmanager
 def _translated_errors(path: Path) -> Iterator[None]:
     """Raise errors of SQLite as errors of this package."""
+    # An operational error is one of the surroundings (disk, lock, permission); the class above it is raised
+    # for a file that is no database, or a damaged one. The order of the clauses therefore matters.
     try:
         yield
     except sqlite3.OperationalError as reason:
@@ -357,7 +395,7 @@ def _translated_errors(path: Path) -> Iterator[None]:
 
 
 def path_key(path: str) -> Key:
-    """Return a path as the database keeps it: text, or bytes where it is not UTF-8."""
+    """Return ``path`` as the database keeps it: text, or bytes where it is not UTF-8."""
     try:
         path.encode("utf8")
         return path

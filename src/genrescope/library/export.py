@@ -16,6 +16,7 @@ from genrescope.utils import write_atomic
 
 GroupBy = Literal["genre", "style"]
 
+# The order of the columns in files that other programs read: new ones are added, none is moved or renamed.
 COLUMNS = (
     "path", "genre", "score", "unsure", "scores", "styles", "seconds", "format", "codec", "sample_rate",
     "channels", "size", "mtime_ns", "hash", "model_name", "model", "excerpts", "flags", "timeline", "error",
@@ -84,6 +85,7 @@ def write_parquet(entries: Iterable[LibraryEntry], path: Path) -> None:
     }  # fmt: skip
     schema = pyarrow.schema([(name, kinds.get(name, text)) for name in COLUMNS])
     listed = [{name: _arrow(value) for name, value in entry.to_columns().items()} for entry in entries]
+    # Into memory first, so that the file is written whole or not at all.
     sink = pyarrow.BufferOutputStream()
     parquet.write_table(pyarrow.Table.from_pylist(listed, schema=schema), sink)
     write_atomic(path, sink.getvalue().to_pybytes())
@@ -134,6 +136,7 @@ def _playlist_item(entry: LibraryEntry) -> str:
 
 def _fits_a_line(path: str) -> bool:
     """Whether a path is UTF-8 and of one line, as a playlist needs it."""
+    # M3U8 is UTF-8 by definition and has one entry per line, without any way of quoting.
     try:
         path.encode("utf8")
     except UnicodeEncodeError:

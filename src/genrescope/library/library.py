@@ -123,6 +123,7 @@ class Library:
                 raise DataError(
                     "dataset_not_found", f"{root}: nothing is there", "check the path, or mount the disk"
                 )
+        # A root within another would be walked twice.
         roots = [root for root in roots if not any(Path(other) in Path(root).parents for other in roots)]
         return Scanner(self.database, options or ScanOptions()).run(roots)
 

@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from genrescope.errors import GenrescopeError
-from genrescope.types import Prediction, Timeline
+from genrescope.types import FailedFile, Prediction, Timeline
 
+# A track of changing style can have hundreds of spans; this bounds what a row of the database takes.
 MAX_SPANS = 50
 
 
@@ -100,6 +101,13 @@ class LibraryEntry:
     message: str | None = None
     hint: str | None = None
 
+    @property
+    def failure(self) -> FailedFile | None:
+        """The error, where there is one in place of an answer."""
+        if self.error is None:
+            return None
+        return FailedFile(self.path, self.error, self.message or "", self.hint or "")
+
     @classmethod
     def from_prediction(
         cls,
@@ -123,7 +131,7 @@ class LibraryEntry:
         model : str
             SHA-256 of the model file.
         """
-        row, info = prediction.to_dict(), prediction.audio
+        info = prediction.audio
         assert info is not None  # the prediction of a file has it
         return cls(
             path=prediction.path,
@@ -137,12 +145,12 @@ class LibraryEntry:
             codec=info.codec,
             sample_rate=info.sample_rate,
             channels=info.channels,
-            seconds=row["seconds"],
+            seconds=round(prediction.seconds, 3),
             genre=prediction.genre,
             score=prediction.confidence,
             is_uncertain=prediction.is_uncertain,
             scores=prediction.scores,
-            styles=row["styles"],
+            styles=prediction.probable_styles,
             flags=prediction.flags,
             timeline=() if prediction.timeline is None else summarize_timeline(prediction.timeline),
         )
@@ -213,9 +221,8 @@ class LibraryEntry:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the entry as the JSON-ready row that ``classify --format jsonl`` prints."""
-        if self.error is not None:
-            error = {"code": self.error, "message": self.message, "hint": self.hint}
-            return {"path": self.path, "error": error}
+        if self.failure is not None:
+            return self.failure.to_dict()
         return {
             "path": self.path,
             "genre": self.genre,

@@ -21,6 +21,7 @@ from genrescope.workers import WorkerPool, WorkerSpec
 ScanStatus = Literal["classified", "failed", "unchanged", "moved", "copied", "skipped", "unreadable"]
 # Causes that may pass without the file changing: permissions, disks, a machine short of memory.
 _TRANSIENT_ERRORS = frozenset({"audio_missing", "audio_permission_denied", "worker_failed"})
+# Far above what music needs, and low enough that one damaged file does not hold up a scan over night.
 _TIMEOUT_SECONDS = 1800.0
 _MEMORY_LIMIT_MB = 1500
 
@@ -94,8 +95,11 @@ class Scanner:
     def __init__(self, database: Database, options: ScanOptions) -> None:
         self._database = database
         self._options = options
+        # The queue of the pool bounds its size: about three jobs for each worker.
         self._pending: dict[Future[dict[str, Any]], tuple[FoundFile, list[LibraryEntry]]] = {}
         self._roots: list[str] = []
+        # Opened here too, although only the workers classify: the hash says which answers are of this model,
+        # and a model that cannot be opened fails before the folders are walked.
         opened = models.load_model(options.model)
         self._model, self._model_name = opened.sha256, opened.name
 
@@ -134,6 +138,8 @@ class Scanner:
         self._mark_missing(roots)
 
     def _submit(self, pool: WorkerPool, found: FoundFile) -> None:
+        # Only files of the same size can have the same content; the worker is given their hashes, and decodes
+        # only what none of them matches.
         duplicates = self._find_classified(size=found.size)
         job = {
             "path": found.path,
@@ -154,6 +160,7 @@ class Scanner:
         return same_file and same_question and settled
 
     def _mark_present(self, entry: LibraryEntry) -> LibraryEntry:
+        # Written only where it changes something: a second scan of an unchanged library writes nothing.
         if entry.missing:
             self._database.mark_missing([entry.path], missing=False)
         return replace(entry, missing=False)
@@ -200,9 +207,12 @@ class Scanner:
 
     def _reuse_result(self, found: FoundFile, content: str, former: LibraryEntry) -> ScanResult:
         """Give a file the answer that its content has already: it was touched, moved, or copied."""
+        # Asked again, because entries have been written and moved since the job was submitted.
         duplicates = self._find_classified(content=content)
         own = next((entry for entry in duplicates if entry.path == found.path), None)
         moved = next((entry for entry in duplicates if self._has_moved(entry.path)), None)
+        # The row of a moved file is renamed, not copied, and with it its journal: its tags can still be
+        # undone.
         if own is None and moved is not None:
             self._database.move(moved.path, found.path, size=found.size, mtime_ns=found.mtime_ns)
             status: ScanStatus = "moved"
@@ -217,6 +227,8 @@ class Scanner:
 
     def _has_moved(self, path: str) -> bool:
         """Whether a file is no longer where it was; not so where its disk may only be unplugged."""
+        # An unplugged disk takes the folders with it; where the folder is still there, the file alone is
+        # gone.
         near = any(Path(root) in Path(path).parents for root in self._roots) or Path(path).parent.is_dir()
         return near and _is_missing(path)
 
@@ -229,6 +241,7 @@ class Scanner:
 
 def _is_missing(path: str) -> bool:
     """Whether no file is at a path; one that only cannot be reached is not missing."""
+    # lstat, so that a broken link, whose target may be on an unplugged disk, does not count as missing.
     try:
         return S_ISDIR(os.lstat(path).st_mode)
     except (FileNotFoundError, NotADirectoryError):

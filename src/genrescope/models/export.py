@@ -63,7 +63,7 @@ def export_network(
     with warnings.catch_warnings(), torch.no_grad(), tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "graph.onnx"
         # The TorchScript exporter is deprecated, but writes one LSTM or GRU node where the one on dynamo
-        # needs thirty. A user can do nothing about its warnings.
+        # needs thirty. Its warnings are of no use to a user.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             scorer,

@@ -15,7 +15,7 @@ DEFAULT = "default"
 
 @dataclass(frozen=True)
 class PackagedModel:
-    """A model that comes with the package, or whose head does.
+    """A model whose file, or whose head, is in the package.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""The families of models: which features each is fed, how it is fitted, and how it is exported.
+"""The families of models: the features of each, how it is fitted, and how it is exported.
 
 To add a family, write a `ModelBuilder` and name it in ``BUILDERS``. Everything else (splits, calibration,
 evaluation, the model file) is the same for all of them, see `genrescope.training.run`.
@@ -29,11 +29,12 @@ if TYPE_CHECKING:  # these load torch or scikit-learn, which only the families t
     from genrescope.models import ClassicalPipeline, LinearHead, Network, PretrainedNetwork
 
 Curves = list[dict[str, float]]
+# Instead of 0, whose logarithm is infinite; it is still a normal number in float32.
 SMALLEST_PROBABILITY = 1e-30
 
 
 class ModelBuilder(ABC):
-    """One model on its way from settings to a model file.
+    """Builds one model, from settings to a model file.
 
     Used as an estimator of scikit-learn is: `fit` first, then `logits` and `export`.
 
@@ -60,14 +61,14 @@ class ModelBuilder(ABC):
 
     @abstractmethod
     def feature_spec(self) -> FeatureSpec:
-        """Return the features that the model is fed, at the configured hop.
+        """Return the features that are the model's input, at the configured hop.
 
         Raises
         ------
         ConfigError
             ``invalid_config``: the settings name a backbone that does not exist.
-        EnvironmentFailure
-            ``missing_dependency``: the family's libraries are not installed. Told here, before hours of
+        MissingDependencyError
+            ``missing_dependency``: the family's libraries are not installed. Raised here, before hours of
             reading audio.
         """
 
@@ -161,10 +162,18 @@ class NetworkBuilder(ModelBuilder):
 
     @abstractmethod
     def create_network(self, task: Task) -> Network:
-        """Build the network to be trained, from the current random state of torch."""
+        """Build the network to be trained, from the current random state of torch.
+
+        Parameters
+        ----------
+        task : Task
+            Gives the size of the features and the number of classes.
+        """
 
     def fit(self, task: Task, folder: Path, *, progress_bar: bool = False) -> Curves:
         """Train the network by gradient descent; see `ModelBuilder.fit`."""
+        # Imported here, because it takes seconds to import torch and Lightning, which scikit-learn's families
+        # do not need.
         from genrescope.training import trainer
 
         trainer.configure_torch(self.config)
@@ -235,6 +244,7 @@ class PretrainedBuilder(NetworkBuilder):
     def load_backbone(self) -> models.Backbone:
         """Load the backbone; at a learning rate of 0 its weights are frozen."""
         weights = self.config.model.weights
+        # Frozen weights need no gradients, which saves the backward pass through the backbone.
         backbone = models.load_backbone(
             self.config.model.backbone, weights=Path(weights) if weights else None
         )
@@ -291,7 +301,7 @@ class FineTunedBuilder(FrozenBuilder):
     dropout = True
 
     def fit(self, task: Task, folder: Path, *, progress_bar: bool = False) -> Curves:
-        """Fit the linear layer, train all of it, and go back part of the way; see `ModelBuilder.fit`.
+        """Fit the linear layer, fine-tune all weights, and interpolate them; see `ModelBuilder.fit`.
 
         A head that fits before the backbone moves does not distort the pre-trained features (Kumar et al.,
         "Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution", ICLR 2022).
@@ -300,6 +310,7 @@ class FineTunedBuilder(FrozenBuilder):
 
         trainer.configure_torch(self.config)
         self.network = self.create_network(task)
+        # Batch statistics and dropout off: the embeddings that the head is fitted to are those of inference.
         self.network.eval()
         self._fit_linear_head(task)
         start = {name: value.clone() for name, value in self.network.state_dict().items()}
@@ -329,6 +340,11 @@ def create_builder(config: Config) -> ModelBuilder:
     config : Config
         Settings of the run.
 
+    Returns
+    -------
+    ModelBuilder
+        Not fitted yet.
+
     Raises
     ------
     ConfigError
@@ -349,6 +365,12 @@ def training_data(task: Task) -> tuple[FloatArray, IntArray]:
     ----------
     task : Task
         Features, targets and split.
+
+    Returns
+    -------
+    features : ndarray, float32
+        The first axis is that of the segments.
+    targets : ndarray of int, shape (segments,)
     """
     chosen = task.segments("train")
     return task.examples.take(chosen), task.targets[task.examples.track[chosen]]
@@ -361,6 +383,7 @@ def _interpolate_weights(network: Network, start: dict[str, Tensor], share: floa
     fine-tuning of zero-shot models", CVPR 2022).
     """
     blended = network.state_dict()
+    # Counters such as the number of batches that a normalization has met are integers, and stay as trained.
     for name, value in start.items():
         if value.is_floating_point():
             blended[name] = share * value + (1 - share) * blended[name]

@@ -70,7 +70,7 @@ class SplitConfig(_Section):
     )
     evaluate_on: Literal["test", "validation"] = Field(
         default="test",
-        description="Part that the model is measured on: `validation` while settings are being chosen, so "
+        description="Part that the model is evaluated on: `validation` while settings are being chosen, so "
         "that the test part is used once.",
     )
 
@@ -199,7 +199,13 @@ class CalibrationConfig(_Section):
 
 
 class Config(_Section):
-    """All settings of a run."""
+    """All settings of a run.
+
+    Attributes
+    ----------
+    data, split, model, augment, optimizer, train, calibration
+        Sections of the TOML file, whose keys are described where they are defined.
+    """
 
     data: DataConfig = DataConfig()
     split: SplitConfig = SplitConfig()
@@ -265,6 +271,7 @@ def config_from_json(values: Mapping[str, Any]) -> Config:
     try:
         config = Config.model_validate(values)
     except ValidationError as failure:
+        # One at a time, as everywhere in this package: most often the second error follows from the first.
         error = failure.errors(include_url=False)[0]
         raise _explain(error["type"], tuple(map(str, error["loc"])), error["input"]) from None
     _check_combinations(config)
@@ -308,7 +315,7 @@ def _text(source: str | Path) -> str:
         return path.read_text(encoding="utf8")
     except (OSError, UnicodeDecodeError) as reason:
         raise ConfigError(
-            "invalid_config", f"{path}: cannot be read: {reason}", "give a TOML file or a shipped name"
+            "invalid_config", f"{path}: cannot be read: {reason}", "give a TOML file or a packaged name"
         ) from None
 
 
@@ -330,6 +337,7 @@ def _put(values: dict[str, Any], override: str) -> None:
             f"--set {override!r} is not section.key=value",
             "write for example --set train.epochs=20",
         )
+    # In a shell a text in quotes would need quotes around the quotes, so what is not valid TOML is a text.
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -412,6 +420,6 @@ def _check_combinations(config: Config) -> None:
     if config.optimizer.schedule == "plateau" and unvalidated:
         raise ConfigError(
             "invalid_config",
-            "the plateau schedule watches validation accuracy, and there is no validation part",
+            "the plateau schedule needs validation accuracy, and there is no validation part",
             "set split.validation_fraction above zero, or optimizer.schedule to one-cycle",
         )

@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """What a training run left.
+    """The result of a training run.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class TrainingRun:
 
 
 class Calibration(NamedTuple):
-    """A temperature for the logits, and the score below which a prediction is uncertain, if there is one."""
+    """A ``temperature`` for the logits, and the ``threshold`` below which a prediction is uncertain."""
 
     temperature: float
     threshold: float | None
@@ -86,14 +86,20 @@ def train(
     progress_bar : bool
         Whether to show the progress of each epoch on standard error.
 
+    Returns
+    -------
+    TrainingRun
+
     Raises
     ------
     ConfigError
         ``invalid_config``; also when ``folder`` holds a run with other data or settings, or a finished one.
     DataError
         ``dataset_too_small``: too few tracks, groups or genres for the protocol.
-    EnvironmentFailure
-        ``missing_dependency``; ``write_failed``.
+    MissingDependencyError
+        ``missing_dependency``.
+    WriteError
+        ``write_failed``.
     ModelError
         ``model_export_failed``.
     """
@@ -109,10 +115,12 @@ def train(
     except OSError as reason:  # checkpoints and export write many files
         raise write_failed(folder, reason) from None
     write_atomic(folder / "curves.json", json.dumps(curves, indent=1))
-    logger.info("measuring on the %s part", config.split.evaluate_on)
+    # The exported file is evaluated, not the network in memory: what is measured is what is shipped.
+    logger.info("evaluating on the %s part", config.split.evaluate_on)
     result = evaluate_task(exported.model, task, config.split.evaluate_on)
     described = replace(exported.model.info, scores=summary_metrics(result))
     write_atomic(folder / "model.onnx", models.with_metadata(exported.graph, described))
+    # Last, because its presence says that the run is finished.
     write_atomic(folder / "evaluation.json", json.dumps(result.to_json(), indent=1))
     return TrainingRun(folder, folder / "model.onnx", result, curves)
 
@@ -128,6 +136,11 @@ def load_finished(folder: Path, dataset: Dataset, config: Config) -> TrainingRun
         The data that it must have been of.
     config : Config
         The settings that it must have been of.
+
+    Returns
+    -------
+    TrainingRun or None
+        None also where files of the run are absent or damaged.
     """
     try:
         saved = {name: json.loads((folder / f"{name}.json").read_text(encoding="utf8")) for name in _FILES}
@@ -161,7 +174,9 @@ def evaluate_task(model: Model, task: Task, part: str = "test") -> Evaluation:
         raise DataError("dataset_empty", f"the {part} part is empty", "choose another protocol or fraction")
     examples, protocol = task.examples, PROTOCOLS[task.split.protocol]
     notes = (
-        [f"measured on the {part} part, which also chose the settings: optimistic"] if part != "test" else []
+        [f"evaluated on the {part} part, which was also used to choose settings: optimistic"]
+        if part != "test"
+        else []
     )
     owners = examples.track[chosen]
     return evaluate_scores(
@@ -198,6 +213,8 @@ def _calibrate(builder: ModelBuilder, task: Task) -> Calibration:
 
     Both are fitted to the scores of tracks, as that is what a prediction shows.
     """
+    # Never on the test part, whose scores and coverage would then be optimistic; nor on the training part,
+    # where a fitted model is nearly always right and certain.
     settings, chosen = task.config.calibration, task.segments("validation")
     temperature = settings.temperature if builder.has_temperature else 1.0
     if not len(chosen) or (temperature and settings.threshold):
@@ -220,7 +237,7 @@ def _describe(task: Task) -> ModelInfo:
     trained = np.unique(
         task.examples.track[np.concatenate([task.segments("train"), task.segments("validation")])]
     )
-    # The folder in which weights lay says nothing to others, and may hold a user's name.
+    # Without the folder of the weights, which means nothing on another machine and may contain a user name.
     weights = {"weights": Path(config.model.weights).name}
     portable = config.model_copy(update={"model": config.model.model_copy(update=weights)})
     return ModelInfo(
@@ -266,24 +283,24 @@ def _check_folder(folder: Path, dataset: Dataset, config: Config) -> None:
     """Refuse a folder that holds another run, or a finished one."""
     if (folder / "evaluation.json").exists():
         raise ConfigError(
-            "invalid_config", f"{folder}: this run is finished", "choose another folder with --run"
+            "invalid_config", f"{folder}: this run is finished", "choose another folder with --run-dir"
         )
     saved = folder / "config.json"
     if saved.exists() and not _is_same_run(json.loads(saved.read_text(encoding="utf8")), dataset, config):
         raise ConfigError(
             "invalid_config",
             f"{folder}: holds a run with other data or settings",
-            "choose another folder with --run, or repeat the same command to carry on",
+            "choose another folder with --run-dir, or repeat the same command to resume it",
         )
 
 
 def _check_split(path: Path, text: str) -> None:
-    """Write the split down, or compare it with that of the run to be resumed."""
+    """Write the split, or compare it with that of the run to be resumed."""
     if path.exists() and path.read_text(encoding="utf8", errors="backslashreplace") != text:
         raise DataError(
             "dataset_invalid",
-            f"{path}: the data give another split than when this run began; can all files still be read?",
-            "restore them, or start anew in another folder with --run",
+            f"{path}: the data set gives another split than when this run began; are files missing?",
+            "restore them, or start again in another folder with --run-dir",
         )
     write_atomic(path, text)
 

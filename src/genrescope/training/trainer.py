@@ -1,4 +1,4 @@
-"""Gradient descent, driven by Lightning: checkpoints every epoch, resume, early stopping, progress."""
+"""Gradient descent with Lightning: checkpoints every epoch, resume, early stopping, progress."""
 
 from __future__ import annotations
 
@@ -46,6 +46,10 @@ def precision(config: Config) -> str:
     ----------
     config : Config
         ``train.precision``: ``auto``, ``float32`` or ``bfloat16``.
+
+    Returns
+    -------
+    {"32-true", "bf16-mixed"}
     """
     wanted = config.train.precision
     if wanted == "auto":
@@ -161,6 +165,7 @@ def create_trainer(
         logger=False,
         accelerator="auto",
         devices=1,
+        # Lightning's trial validation would be counted in the curves of the first epoch.
         num_sanity_val_steps=0,
         enable_progress_bar=progress_bar,
         enable_model_summary=False,
@@ -199,7 +204,7 @@ def fit(
     """
     handler = signal.getsignal(signal.SIGINT)
     with warnings.catch_warnings():
-        # Lightning advises on loaders and loggers; these are chosen on purpose.
+        # Lightning warns about settings of loaders and loggers that are intended here.
         warnings.simplefilter("ignore")
         try:
             trainer.fit(
@@ -208,6 +213,7 @@ def fit(
                 validation,
                 datamodule=data,
                 ckpt_path=checkpoint if checkpoint.exists() else None,
+                # A checkpoint is unpickled; limited to tensors and plain values it can run no code.
                 weights_only=True,
             )
         except SystemExit:

@@ -1,4 +1,4 @@
-"""Where things lie: the user's cache and data folders, and the files that come with the package."""
+"""Locations of files: the user's cache and data folders, and the files that come with the package."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def test_samples_become_embeddings(folder: Path) -> None:
     assert not backbone.training
 
 
-def test_segments_are_heard_one_by_one_as_in_a_batch(folder: Path) -> None:
+def test_segments_give_the_same_alone_as_in_a_batch(folder: Path) -> None:
     backbone = backbones.load_backbone(f"hub:{folder}")
     batch = noise(3, backbone.info.sample_rate)
     with torch.no_grad():
@@ -146,7 +146,7 @@ def test_code_of_a_repository_is_not_run(transformers: Any, tmp_path: Path) -> N
     assert not (tmp_path / "ran").exists()
 
 
-def test_an_empty_folder_is_told(transformers: Any, tmp_path: Path) -> None:
+def test_an_empty_folder_is_an_error(transformers: Any, tmp_path: Path) -> None:
     with pytest.raises(ModelError) as caught:
         backbones.load_backbone(f"hub:{tmp_path}")
     assert caught.value.code == "model_not_found"

@@ -33,7 +33,7 @@ MILLIONS = {
     "mn30": "39.09",
     "mn40": "68.43",
 }
-# Bytes of the published files, as a public survey lists them; mn40's are those of its twin, trained longer.
+# Bytes of the published files, as a public survey lists them; mn40's are those of its longer trained variant.
 FILE_BYTES = {
     "mn01": 612_421,
     "mn02": 1_432_101,
@@ -105,19 +105,19 @@ def test_the_authors_embeddings_and_logits_are_reproduced(
     np.testing.assert_allclose(logits, golden["logits"], atol=1e-3)
 
 
-def test_embed_is_the_first_half_of_the_answer(mn04: backbones.Backbone) -> None:
+def test_embed_is_the_first_output_of_embed_with_styles(mn04: backbones.Backbone) -> None:
     batch = noise(2, 128, 200)
     with torch.no_grad():
         torch.testing.assert_close(mn04.embed(batch), mn04(batch)[0])
 
 
-def test_loaded_backbones_are_at_rest(mn04: backbones.Backbone) -> None:
+def test_loaded_backbones_are_in_evaluation_mode_and_frozen(mn04: backbones.Backbone) -> None:
     assert not any(module.training for module in mn04.modules())
     assert not mn04.embed(noise(1, 128, 64)).equal(mn04.train().embed(noise(1, 128, 64)))
     mn04.eval()
 
 
-def test_the_catalog_knows_the_shared_file(published: Path, tmp_path: Path) -> None:
+def test_the_catalog_has_the_checksum_of_the_shared_file(published: Path, tmp_path: Path) -> None:
     facts = backbones.BACKBONES["mn04"].info
     (tmp_path / facts.file).symlink_to(published / facts.file)
     loaded = backbones.load_backbone("mn04", cache=tmp_path)
@@ -138,7 +138,7 @@ def test_every_width_is_as_large_as_published(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WIDTHS)
-def test_every_width_gives_what_its_facts_say(name: str) -> None:
+def test_every_width_has_the_output_that_its_info_states(name: str) -> None:
     facts = backbones.BACKBONES[name].info
     embedding, logits = unweighted(name)(torch.empty(2, 128, 100, device="meta"))
     assert embedding.shape == (2, facts.size)
@@ -155,7 +155,7 @@ def test_widths_round_to_multiples_of_eight_and_never_far_down() -> None:
         assert 0.9 * channels <= rounded <= max(8, channels + 8)
 
 
-def test_segments_are_heard_one_by_one_as_in_a_batch() -> None:
+def test_segments_give_the_same_alone_as_in_a_batch() -> None:
     torch.manual_seed(0)
     network, batch = EfficientAt(0.1).eval(), noise(3, 128, 150)
     with torch.no_grad():
@@ -163,7 +163,7 @@ def test_segments_are_heard_one_by_one_as_in_a_batch() -> None:
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
 
 
-def test_weights_come_back_as_they_were(mn01_file: Path) -> None:
+def test_saved_weights_are_loaded_unchanged(mn01_file: Path) -> None:
     before = torch.get_rng_state()
     loaded = backbones.load_backbone("mn01", weights=mn01_file)
     assert torch.get_rng_state().equal(before)
@@ -181,7 +181,7 @@ def test_half_precision_is_widened(mn01_file: Path, tmp_path: Path) -> None:
     assert {weights.dtype for weights in loaded.parameters()} == {torch.float32}
 
 
-def test_weights_are_fetched_into_the_cache(
+def test_weights_are_downloaded_into_the_cache(
     mn01_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
@@ -232,7 +232,7 @@ def test_damaged_files_are_refused(mn01_file: Path, tmp_path: Path) -> None:
         assert caught.value.code == "model_corrupt"
 
 
-def test_foreign_weights_are_refused(mn01_file: Path, tmp_path: Path) -> None:
+def test_weights_of_another_architecture_are_refused(mn01_file: Path, tmp_path: Path) -> None:
     torch.save([1, 2], tmp_path / "list.pt")
     for name, file in (("mn02", mn01_file), ("mn01", tmp_path / "list.pt")):
         with pytest.raises(ModelError) as caught:
@@ -249,7 +249,7 @@ def test_foreign_weights_are_refused(mn01_file: Path, tmp_path: Path) -> None:
         ("hub:somebody/something", Path("a file"), "invalid_argument"),
     ],
 )
-def test_what_cannot_be_loaded_is_told(name: str, weights: Path | None, code: str) -> None:
+def test_weights_that_cannot_be_loaded_are_an_error(name: str, weights: Path | None, code: str) -> None:
     with pytest.raises(GenrescopeError) as caught:
         backbones.load_backbone(name, weights=weights)
     assert caught.value.code == code
@@ -271,7 +271,7 @@ def test_labels_are_audiosets(published: Path) -> None:
     assert {"Hip hop music", "Techno", "Flamenco"} <= set(labels)
 
 
-def test_unknown_names_are_answered_with_the_known() -> None:
+def test_unknown_names_are_refused_with_the_known_ones() -> None:
     with pytest.raises(ConfigError) as caught:
         backbones.load_backbone("efficientnet")
     assert "mn04" in caught.value.hint

@@ -1,4 +1,4 @@
-"""Spectrograms as pictures, and the networks that look at them; with random weights."""
+"""Spectrograms as images, and networks for images on them; with random weights."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def random_weights(network: nn.Module) -> dict[str, Tensor]:
 
 
 def saved_as_torchvision_does(network: nn.Module, path: Path) -> Path:
-    """Save random weights under torchvision's names, with a dense layer that the backbone has no use for."""
+    """Save random weights under torchvision's names, with a dense layer that the backbone does not use."""
     state = {name.removeprefix("trunk."): value for name, value in random_weights(network).items()}
     torch.save({**state, "classifier.0.weight": torch.zeros(2, 2), "fc.bias": torch.zeros(2)}, path)
     return path
@@ -88,7 +88,7 @@ def test_each_segment_has_its_own_reference() -> None:
     torch.testing.assert_close(first, second)
 
 
-def test_embeddings_have_the_size_that_the_facts_say(backbone: backbones.Backbone) -> None:
+def test_embeddings_have_the_size_that_the_info_states(backbone: backbones.Backbone) -> None:
     with torch.no_grad():
         embedding = backbone.embed(log_mel())
     assert embedding.shape == (2, backbone.info.size)
