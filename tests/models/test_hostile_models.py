@@ -415,10 +415,13 @@ for file in sorted(Path(sys.argv[1]).iterdir()):
     except ModelError:
         continue
     sys.exit(f"{file} opened")
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+# Not ru_maxrss, which begins with what the process that started this one had.
+peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line)
+print(int(peak.split()[1]) // 1024)
 """
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_refusing_takes_little_memory(description: dict[str, Any], tmp_path: Path) -> None:
     for number, (nodes, initializers) in enumerate(bombs().values()):
         (tmp_path / f"{number}.onnx").write_bytes(written(description, nodes, initializers))

@@ -155,7 +155,18 @@ def paper_means(table: Table) -> Float64Array:
 
 
 def table_header(path: Path) -> tuple[str, ...]:
-    """Return the names of the columns of the CSV at ``path``; raises `DataError` as `read_rows`."""
+    """Return the names of the columns of a CSV.
+
+    Parameters
+    ----------
+    path : Path
+        The file, whose first line has the names.
+
+    Raises
+    ------
+    DataError
+        As of `read_rows`.
+    """
     first = next(iter(_read_text(path).splitlines()), "")
     try:
         return tuple(name.strip() for name in next(csv.reader([first]), []))
