@@ -150,7 +150,7 @@ def distill(
     settings = training.DistillConfig(weights, shards, epochs, workers, seed)
     tracks = training.select_tracks(music[0], music[1:], protocol=protocol, seed=seed)
     with _log_on_stderr():
-        student = training.distill(tracks, settings, run_dir, say=_print_progress)
+        student = training.distill(tracks, settings, run_dir, progress_bar=sys.stderr.isatty())
     typer.echo(f"student: {student}")
 
 
@@ -176,10 +176,6 @@ def reproduce(
     with _log_on_stderr():
         paths = experiments.reproduce_paper(data, output, quick=quick)
     typer.echo(f"report: {paths.html}")
-
-
-def _print_progress(line: str) -> None:
-    typer.echo(line, err=True)
 
 
 @contextmanager
