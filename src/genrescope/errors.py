@@ -31,6 +31,8 @@ OUTCOMES: dict[str, Outcome] = {
     "audio_permission_denied": Outcome(1, 403),
     "audio_empty": Outcome(1, 422),
     "audio_unreadable": Outcome(1, 415),
+    # The system failed to read it, which may pass.
+    "audio_read_failed": Outcome(1, 500),
     "audio_no_samples": Outcome(1, 422),
     "audio_too_short": Outcome(1, 422),
     "audio_not_finite": Outcome(1, 422),

@@ -71,8 +71,9 @@ class Audio:
     source : str
         The path, ``<bytes>``, or empty for samples that come from no file.
     flags : tuple of str
-        ``truncated``, where the file holds less than it declares; ``spikes_removed``, where single samples of
-        an impossible level were set to zero; ``channels_cancel``, where not all channels were averaged.
+        ``truncated``, where the file holds less than it declares; ``header_mismatch``, where it holds more;
+        ``spikes_removed``, where single samples of an impossible level were set to zero;
+        ``channels_cancel``, where not all channels were averaged.
     """
 
     samples: FloatArray

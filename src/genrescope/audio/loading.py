@@ -22,7 +22,7 @@ from typing import BinaryIO, NoReturn
 
 import numpy as np
 
-from genrescope.audio.decoders import Decoder, open_decoder
+from genrescope.audio.decoders import Decoder, decode, open_decoder
 from genrescope.audio.header import inspect_header
 from genrescope.audio.levels import MAX_MAGNITUDE, SPIKE_MAGNITUDE, remove_spikes
 from genrescope.audio.mixing import Mixer, Planes
@@ -43,6 +43,7 @@ _HINTS = {
     "audio_permission_denied": "ask for the right to read it (chmod u+r), or run as a user who has it",
     "audio_empty": "copy or download it again; it has 0 bytes",
     "audio_unreadable": "name a regular file with sound in it",
+    "audio_read_failed": "check the disk or the network that it lies on, and try again",
     "audio_no_samples": "copy, download or export it again; its header is followed by no sound",
     "audio_too_short": f"give at least {MIN_SECONDS:g} s of sound",
     "audio_not_finite": "export it again; a NaN or infinite sample is the mark of a broken export or effect",
@@ -98,8 +99,9 @@ class AudioStream:
         Length of what was yielded so far.
     flags : tuple of str
         Complete once the iteration has ended: ``truncated`` when the file holds less than it declares;
-        ``spikes_removed`` when single samples of an impossible level were set to zero; ``channels_cancel``
-        when not all channels were averaged, since they cancel each other.
+        ``header_mismatch`` when it holds more; ``spikes_removed`` when single samples of an impossible level
+        were set to zero; ``channels_cancel`` when not all channels were averaged, since they cancel each
+        other.
     """
 
     def __init__(
@@ -147,6 +149,7 @@ class AudioStream:
         self._mixer.end()
         found = {
             "truncated": self._decoder.truncated,
+            "header_mismatch": self._decoder.header_mismatch,
             "spikes_removed": self._spikes > 0,
             "channels_cancel": self._mixer.chosen is not None,
         }
@@ -158,7 +161,7 @@ class AudioStream:
         rate, duration = self.info.sample_rate, self._request.duration
         size = min(round(self._request.block_seconds * rate), _BLOCK_VALUES // self.info.channels)
         wanted = sys.maxsize if duration is None else max(1, round(duration * rate))
-        for planes in self._decoder.iter_blocks(round(self._request.start * rate), max(1, size)):
+        for planes in decode(self._decoder, self.source, round(self._request.start * rate), max(1, size)):
             left = wanted - self._decoded
             part = planes[:, :left] if isinstance(planes, np.ndarray) else [plane[:left] for plane in planes]
             if not len(part[0]):
@@ -349,6 +352,9 @@ class AudioFile:
         try:
             self.header = inspect_header(self._file)
             self._decoder = open_decoder(self._file, self.source, self.header)
+        except OSError as error:
+            self._file.close()
+            raise _failure("audio_read_failed", self.source, f"cannot be read: {error.strerror}") from error
         except BaseException:
             self._file.close()
             raise
@@ -360,6 +366,12 @@ class AudioFile:
     def truncated(self) -> bool:
         """Whether the file is known, so far, to hold less than it declares."""
         return self._decoder.truncated
+
+    @property
+    def suits_excerpts(self) -> bool:
+        """Whether its length is known, so far, to be right, and positions can be reached without decoding."""
+        decoder = self._decoder
+        return decoder.seekable and not decoder.truncated and not decoder.header_mismatch
 
     def avoid_cancellation(self) -> bool:
         """Average other channels from now on, if all of them cancel each other in what was decoded so far.
@@ -398,7 +410,11 @@ class AudioFile:
         """
         request = _Request(sample_rate, start, duration, strict=False, block_seconds=duration)
         self._decoder_used = True
-        return _joined(AudioStream(self._decoder, self._mixer, self.source, request, _do_nothing))
+        self._decoder.limit_reading(limited=True)
+        try:
+            return _joined(AudioStream(self._decoder, self._mixer, self.source, request, _do_nothing))
+        finally:
+            self._decoder.limit_reading(limited=False)
 
     def stream(
         self, *, sample_rate: int | None = None, strict: bool = False, block_seconds: float = 2.0

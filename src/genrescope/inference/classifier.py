@@ -25,6 +25,8 @@ from genrescope.types import (
 
 # How far before its stated end a file must still have sound to be taken for whole.
 _END_SECONDS = 1.0
+# By how much the stated length of a file may be too short.
+_ROUNDING_SECONDS = 0.5
 
 
 class Classifier:
@@ -217,7 +219,7 @@ class Classifier:
         length = self.model.info.segment_seconds
         seconds = file.info.seconds or 0.0
         count = int(seconds / length)
-        if count < excerpts.MIN_SEGMENTS or file.truncated:
+        if count < excerpts.MIN_SEGMENTS or not file.suits_excerpts:
             return None
         scored: list[int] = []
         outputs: list[ModelOutput] = []
@@ -230,11 +232,14 @@ class Classifier:
                 outputs.append(self._predict_batch(batch))
                 if excerpts.should_stop(_concatenate(outputs).scores, count):
                     break
-            # A file that was cut off states its whole length all the same, but has nothing near its end.
+            # A file that was cut off states its whole length all the same, but has nothing near its end; one
+            # that was joined of several may go on behind it.
             file.excerpt(start=seconds - _END_SECONDS, duration=_END_SECONDS / 2)
+            if _goes_on(file, seconds):
+                return None
         except AudioError:
             return None
-        if file.truncated:
+        if not file.suits_excerpts:
             return None
         order = np.argsort(scored)
         joined = _concatenate(outputs)
@@ -268,6 +273,16 @@ class Classifier:
         return self.model.predict(
             features.extract(batch.samples, batch.sample_rate, self.model.info.features)
         )
+
+
+def _goes_on(file: audio.AudioFile, seconds: float) -> bool:
+    """Return whether a file has sound behind its stated length, beyond what containers round to."""
+    try:
+        file.excerpt(start=seconds + _ROUNDING_SECONDS, duration=_END_SECONDS / 2)
+    except AudioError as error:
+        # No sound was found there, or silence, which is sound, too.
+        return error.code != "audio_too_short"
+    return True
 
 
 class _ScoredSegments(NamedTuple):

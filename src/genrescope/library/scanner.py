@@ -22,7 +22,7 @@ from genrescope.workers import WorkerPool, WorkerSpec
 ScanStatus = Literal["classified", "failed", "unchanged", "moved", "copied", "skipped", "unreadable"]
 # Causes that may pass without the file changing: permissions, disks, short memory, a damaged row.
 _TRANSIENT_ERRORS = frozenset(
-    {"audio_missing", "audio_permission_denied", "library_corrupt", "worker_failed"}
+    {"audio_missing", "audio_permission_denied", "audio_read_failed", "library_corrupt", "worker_failed"}
 )
 # Far above what music needs, and low enough that one damaged file does not hold up a scan over night.
 _TIMEOUT_SECONDS = 1800.0
