@@ -272,7 +272,7 @@ class SoundFileDecoder:
         return self._callbacks.failure
 
     def limit_reading(self, *, limited: bool) -> None:
-        """See `Decoder`."""
+        """Limit the reading of excerpts where ``limited``; see `Decoder`."""
         self._callbacks.limit_reading(limited=limited)
 
     def close(self) -> None:

@@ -85,6 +85,7 @@ class FFmpegDecoder:
         self._origin: int | None = None
         self.truncated = False
         self.header_mismatch = False
+        self._is_joined = self.format == "mp3" and header.header_mismatch
 
     def _open_stream(self, header: HeaderInfo) -> None:
         self._stream: Any = _main_stream(self._container)
@@ -106,7 +107,11 @@ class FFmpegDecoder:
         if self.format not in _TIMED and not counted:
             return None
         if self._stream.duration:
-            seconds: float = float(self._stream.duration * self._stream.time_base)
+            ticks = self._stream.duration
+            # FFmpeg counts Ogg from time 0, also where the sound starts later, as in recordings of streams.
+            if self.format == "ogg" and 0 < (self._stream.start_time or 0) < ticks:
+                ticks -= self._stream.start_time
+            seconds: float = float(ticks * self._stream.time_base)
             return seconds
         # The container's length is the longest stream's, which need not be this one's.
         is_only_stream = len(self._container.streams) == 1
@@ -118,7 +123,7 @@ class FFmpegDecoder:
         return max(0.0, left)
 
     def limit_reading(self, *, limited: bool) -> None:
-        """See `Decoder`."""
+        """Limit the reading of excerpts where ``limited``; see `Decoder`."""
         # FFmpeg finds the frames of an MP3 file by reading all before them, which costs little.
         self._file.limit_reading(limited=limited and self.format != "mp3")
 
@@ -232,7 +237,8 @@ class FFmpegDecoder:
             frames = packet.decode()
             return [converted for frame in frames for converted in self._at_stated_rate(frame)]
         except Exception:
-            self.truncated = True
+            # Behind a joint, MP3 frames refer to data of frames that are not there.
+            self.truncated |= not self._is_joined
             return []
 
     def _at_stated_rate(self, frame: Any) -> list[Any]:

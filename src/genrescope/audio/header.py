@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from errno import EINVAL
 from io import SEEK_END
 from typing import BinaryIO
 
@@ -100,7 +101,9 @@ def inspect_header(file: BinaryIO) -> HeaderInfo:
     try:
         return _inspect(file, head, size)
     # Sizes in a damaged file may lead to places that no file has.
-    except (ValueError, OverflowError):
+    except (OSError, ValueError, OverflowError) as error:
+        if isinstance(error, OSError) and error.errno != EINVAL:
+            raise
         return HeaderInfo()
     finally:
         file.seek(position)

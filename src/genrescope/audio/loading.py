@@ -88,6 +88,18 @@ class AudioStream:
     a few blocks only. What can be judged only at the end of the sound (too short, silent, truncated in strict
     mode) is raised there.
 
+    Parameters
+    ----------
+    decoder : Decoder
+    mixer : Mixer
+        Of the channels of this file.
+    source : str
+        What to call the file.
+    request : _Request
+        What to read.
+    close : callable
+        Called when the stream is closed.
+
     Attributes
     ----------
     source : str
@@ -438,7 +450,7 @@ class AudioFile:
         return self.stream_request(_Request(sample_rate, 0.0, None, strict, block_seconds), close=_do_nothing)
 
     def stream_request(self, request: _Request, *, close: Callable[[], None]) -> AudioStream:
-        """Return the stream of a request; ``close`` is called when the stream is closed."""
+        """Return the stream of a ``request``; ``close`` is called when the stream is closed."""
         if self._decoder_used:
             # After seeks, a lossy decoder need not give the same numbers from the start again, and excerpts
             # that failed have marked it as truncated: a full decoding begins with a new decoder.

@@ -46,8 +46,8 @@ class Mp3Frames:
         One frame follows the other up to the end or its tags, all of one rate, and none of them claims more
         bits than there are.
     size_patch : tuple of tuple of int and bytes
-        Where the first frame states the size of the sound in bytes, and what it should say. libmpg123 warns on
-        the standard error stream of any difference.
+        Where the first frame states the size of the sound in bytes, and what it should say. libmpg123 warns
+        on the standard error stream of any difference.
     """
 
     samples: int
