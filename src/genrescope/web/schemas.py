@@ -143,16 +143,18 @@ REQUEST_BODY = {
     },
 }
 _PROBLEM_DESCRIPTIONS = {
-    400: "An option or the form is invalid.",
+    400: "An option, the form or the request itself is invalid.",
     401: "The token is missing or wrong.",
+    403: "The request comes from a page of another origin.",
     404: "No such model is served.",
-    408: "The upload took too long.",
+    408: "The request or the upload took too long.",
     413: "More bytes, seconds or memory than allowed.",
     415: "Not audio that can be decoded.",
+    421: "The request names a host that is not this server's.",
     422: "Audio that cannot be classified: empty, silent, too short, damaged.",
     429: "Too many requests of this client; Retry-After says when to send the next.",
     500: "An internal error of the server.",
-    503: "All workers are busy and the queue is full; Retry-After says when to send the next.",
+    503: "The server is busy or shutting down; Retry-After says when to send the next.",
     507: "The server has no space for the upload.",
 }
 ALL_PROBLEMS = tuple(_PROBLEM_DESCRIPTIONS)
