@@ -51,6 +51,9 @@ OUTCOMES: dict[str, Outcome] = {
     "dataset_invalid": Outcome(2, 422),
     "dataset_empty": Outcome(2, 422),
     "dataset_too_small": Outcome(2, 422),
+    # The library, as a whole or one row of it.
+    "library_locked": Outcome(1, 503),
+    "library_corrupt": Outcome(1, 422),
     # Settings, names and options.
     "invalid_argument": Outcome(2, 400),
     "invalid_config": Outcome(2, 400),
@@ -59,6 +62,7 @@ OUTCOMES: dict[str, Outcome] = {
     "model_incompatible": Outcome(2, 422),
     "model_corrupt": Outcome(2, 422),
     "model_export_failed": Outcome(1, 500),
+    "model_output_invalid": Outcome(1, 500),
     # The surroundings.
     "missing_dependency": Outcome(2, 501),
     "write_failed": Outcome(1, 507),
@@ -80,7 +84,8 @@ OUTCOMES: dict[str, Outcome] = {
 
 # Errors of one file: they are returned to the client or in the file's row, and other files are processed.
 FILE_CODES = frozenset(
-    [code for code in OUTCOMES if code.startswith("audio_")] + ["worker_crashed", "timeout", "memory_limit"]
+    [code for code in OUTCOMES if code.startswith("audio_")]
+    + ["model_output_invalid", "worker_crashed", "timeout", "memory_limit"]
 )
 
 
@@ -129,6 +134,10 @@ class TagError(GenrescopeError):
 
 class DataError(GenrescopeError):
     """A data set that cannot be read, or cannot be split as asked."""
+
+
+class LibraryError(GenrescopeError):
+    """A library, or a row of it, that cannot be used: ``library_locked``, ``library_corrupt``."""
 
 
 class ConfigError(GenrescopeError):

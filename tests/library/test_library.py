@@ -49,7 +49,9 @@ def library(tmp_path: Path) -> Iterator[Library]:
         yield library
 
 
-MINIMAL_ENTRY = LibraryEntry(path="a", size=1, mtime_ns=2, model="m", model_name="m", scanned=0.0)
+MINIMAL_ENTRY = LibraryEntry(
+    path="a", size=1, mtime_ns=2, model="m", model_name="m", genre="pop", score=0.5, scanned=0.0
+)
 
 
 def outcomes(library: Library, music: Path, plan: ScanOptions) -> Counter[str]:
@@ -250,9 +252,24 @@ def test_a_decoder_crash_fails_its_file_only(
 SCAN = "import sys; from genrescope.cli import run; sys.argv = ['genrescope', 'library', 'scan', *{}]; run()"
 
 
-def begin_scan(music: Path, database: Path, plan: ScanOptions) -> subprocess.Popen[bytes]:
+# Presses Ctrl-C after the fifth file, however fast the machine is.
+INTERRUPT = """
+import itertools, os, signal
+from genrescope.library.database import Database
+count, upsert = itertools.count(1), Database.upsert
+def upsert_then_interrupt(*arguments):
+    upsert(*arguments)
+    if next(count) == 5:
+        os.kill(os.getpid(), signal.SIGINT)
+Database.upsert = upsert_then_interrupt
+"""
+
+
+def begin_scan(
+    music: Path, database: Path, plan: ScanOptions, *, before: str = ""
+) -> subprocess.Popen[bytes]:
     words = [str(music), "--db", str(database), "--model", plan.model, "--workers", "2"]
-    return subprocess.Popen([sys.executable, "-c", SCAN.format(words)], stderr=subprocess.PIPE)
+    return subprocess.Popen([sys.executable, "-c", before + SCAN.format(words)], stderr=subprocess.PIPE)
 
 
 def many_songs(folder: Path, number: int) -> Path:
@@ -287,14 +304,11 @@ def test_kills_at_any_moment_lose_nothing(tmp_path: Path, plan: ScanOptions) -> 
 
 def test_an_interrupt_ends_cleanly_and_soon(tmp_path: Path, plan: ScanOptions) -> None:
     songs, database = many_songs(tmp_path / "songs", 200), tmp_path / "library.db"
-    with begin_scan(songs, database, plan) as scan:
-        while scan.poll() is None and not _rows(database):
-            time.sleep(0.05)
-        scan.send_signal(signal.SIGINT)
-        assert scan.wait(timeout=30) == 130
+    with begin_scan(songs, database, plan, before=INTERRUPT) as scan:
+        assert scan.wait(timeout=120) == 130
         assert scan.stderr is not None
         assert b"the same command goes on" in scan.stderr.read()
-    assert 0 < check_whole(database) < 200
+    assert 5 <= check_whole(database) < 200
 
 
 def _rows(database: Path) -> int:

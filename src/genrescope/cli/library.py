@@ -232,8 +232,11 @@ def export(
             uncertain=uncertain,
         )
         if format is ExportFormat.m3u8 and output is not None:
-            for path in collection.write_playlists(entries, output, by=by.value):
+            playlists = collection.write_playlists(entries, output, by=by.value)
+            for path in playlists.paths:
                 typer.echo(f"playlist: {path}", err=True)
+            for name in playlists.omitted:
+                typer.echo(f"left out, because no playlist can hold its name: {name!r}", err=True)
         elif format is ExportFormat.parquet and output is not None:
             collection.write_parquet(entries, output)
         else:
@@ -313,7 +316,7 @@ def tag(
     from genrescope.library import TagOptions
 
     options = TagOptions(vocabulary, genre_threshold, style_threshold, max_genres, uncertain.value)
-    with _library(db) as library:
+    with _library(db, read_only=not write) as library:
         found = (
             library.apply_tags(
                 options,
@@ -351,7 +354,7 @@ def untag(
 
     from genrescope.cli import output
 
-    with _library(db) as library:
+    with _library(db, read_only=False) as library:
         done, failed = output.render_untagged(
             library.undo_tags(folder, keep_mtime=keep_mtime), Console(soft_wrap=True)
         )
@@ -360,7 +363,41 @@ def untag(
         raise typer.Exit(1)
 
 
-def _library(db: Path | None) -> Library:
+@app.command()
+def relocate(
+    old: Annotated[Path, typer.Argument(help="The folder as the library knows it.")],
+    new: Annotated[Path, typer.Argument(help="Where it is now.")],
+    db: Db = None,
+) -> None:
+    """Tell the library that a folder has another place now. Answers and 'untag' follow; no file is touched.
+
+    A folder that was only renamed is recognized by 'library scan' of its new name.
+    """
+    with _library(db, read_only=False) as library:
+        done = library.relocate(old, new)
+    typer.echo(f"{done.files} files have another path now", err=True)
+    if done.absent:
+        typer.echo(f"{len(done.absent)} of them are not there, such as {done.absent[0]}", err=True)
+
+
+@app.command()
+def prune(
+    db: Db = None,
+    write: Annotated[bool, typer.Option("--write", help="Remove them. Without it, only show which.")] = False,
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="Look at all files in this folder. Default: at those that a scan missed."),
+    ] = None,
+) -> None:
+    """Show which files are no longer there; with --write, remove them and their changes from the library."""
+    with _library(db, read_only=not write) as library:
+        paths = library.prune(folder) if write else library.missing_paths(folder)
+    for path in paths:
+        typer.echo(path.encode("utf8", "backslashreplace").decode("utf8"))
+    typer.echo(f"{len(paths)} files {'removed' if write else 'would be removed; --write does it'}", err=True)
+
+
+def _library(db: Path | None, *, read_only: bool = True) -> Library:
     """Open a library that is there."""
     from genrescope.errors import DataError
     from genrescope.library import Library, default_path
@@ -370,4 +407,4 @@ def _library(db: Path | None) -> Library:
         raise DataError(
             "dataset_not_found", f"{path}: no library is there", "create one: genrescope library scan DIR"
         )
-    return Library(path)
+    return Library(path, read_only=read_only)

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from genrescope.reporting import format_clock
 from genrescope.types import FailedFile, Prediction, Timeline
+from genrescope.utils import spreadsheet_cell
 
 if TYPE_CHECKING:
     # For annotations only: these packages need a tenth of a second, which a classification would wait for.
@@ -63,7 +64,7 @@ def render_csv(results: Iterable[Prediction | FailedFile], classes: Sequence[str
     header = ["path", "genre", "score", "unsure", *classes, "styles", "seconds", "model", "flags"]
     writer.writerow([*header, *ERROR_COLUMNS])
     for result in results:
-        writer.writerow(_csv_cells(result, classes))
+        writer.writerow([spreadsheet_cell(cell) for cell in _csv_cells(result, classes)])
         stream.flush()
 
 

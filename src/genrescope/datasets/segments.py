@@ -166,7 +166,7 @@ def build_segments(
         try:
             if per_segment and track.kind == "audio":
                 return _read_segments(track, spec, seconds, hop_seconds)
-            return rows.get(track.id) or _read(track, spec, seconds, hop_seconds, cache)
+            return rows.get(track.id) or _finite(_read(track, spec, seconds, hop_seconds, cache), track)
         except AudioError as failure:
             if on_failure is None:
                 raise
@@ -231,6 +231,17 @@ def _read(track: Track, spec: FeatureSpec, seconds: float, hop_seconds: float, c
     # Rounding must not push the last segment beyond the track.
     last = max(0, picture.shape[1] - segment_frames(spec, seconds))
     return picture, np.minimum(columns, last), weights
+
+
+def _finite(layout: Layout, track: Track) -> Layout:
+    """Refuse features that are not finite: one such track would make every weight of a network NaN."""
+    if not np.isfinite(layout[0]).all():
+        raise AudioError(
+            "audio_not_finite",
+            f"{track.path}: its features are not finite",
+            "its samples are far too large; remove the file, or decode it again",
+        )
+    return layout
 
 
 def _read_segments(track: Track, spec: FeatureSpec, seconds: float, hop_seconds: float) -> Layout:

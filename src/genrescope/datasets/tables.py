@@ -21,6 +21,7 @@ _MEANS = (
     "rolloff_mean",
     "zero_crossing_rate_mean",
 )
+MAX_CSV_BYTES = 1 << 28
 _AUDIO = (".wav", ".au", ".mp3", ".flac", ".ogg")
 _MFCC_MEANS = tuple(f"mfcc{number}_mean" for number in range(1, 21))
 
@@ -154,15 +155,31 @@ def paper_means(table: Table) -> Float64Array:
 
 
 def table_header(path: Path) -> tuple[str, ...]:
-    """Return the names of the columns of the CSV at ``path``; raises `DataError` as `read_rows`."""
+    """Return the names of the columns of a CSV.
+
+    Parameters
+    ----------
+    path : Path
+        The file, whose first line has the names.
+
+    Raises
+    ------
+    DataError
+        As of `read_rows`.
+    """
     first = next(iter(_read_text(path).splitlines()), "")
-    return tuple(name.strip() for name in next(csv.reader([first]), []))
+    try:
+        return tuple(name.strip() for name in next(csv.reader([first]), []))
+    except csv.Error as reason:
+        raise _malformed(path, 1, str(reason)) from None
 
 
 def _read_text(path: Path) -> str:
     try:
+        if path.stat().st_size > MAX_CSV_BYTES:
+            raise _malformed(path, 1, f"the file is larger than {MAX_CSV_BYTES >> 20} MB")
         # "-sig": spreadsheets begin UTF-8 with a byte order mark, which would be part of the first name.
-        return path.read_bytes().decode("utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as reason:
         raise DataError(
             "dataset_invalid",
@@ -173,6 +190,9 @@ def _read_text(path: Path) -> str:
         raise DataError(
             "dataset_not_found", f"{path}: cannot be read: {reason.strerror or reason}", "check the path"
         ) from None
+    if "\0" in text:
+        raise _malformed(path, text[: text.index("\0")].count("\n") + 1, "a NUL byte")
+    return text
 
 
 def _check_header(path: Path, names: Sequence[str], required: Sequence[str]) -> None:

@@ -19,7 +19,7 @@ from genrescope.datasets import (
 from genrescope.errors import ConfigError, DataError
 from genrescope.evaluation.metrics import weighted_means
 from genrescope.evaluation.results import Evaluation, evaluate_scores
-from genrescope.models import Model
+from genrescope.models import TRAINING_TRACKS, Model
 from genrescope.types import FloatArray, IntArray, Track
 
 BATCH_SIZE = 64
@@ -174,10 +174,9 @@ def evaluate_model(
         # As `Classifier` computes features, so that the scores are those that a user of the model gets.
         per_segment=True,
     )
-    # The key of the file format for the tracks that training or selection has seen.
     # A model file holds digests of the ids of its training tracks. Other data sets may name the same
     # recording otherwise, so that no overlap found is no proof that there is none.
-    trained = set(info.provenance.get("heard", ()))
+    trained = set(info.provenance.get(TRAINING_TRACKS, ()))
     overlap = sum(track_digest(track.id) in trained for track in examples.tracks)
     protocol_note = (
         f"{overlap} of {len(examples.tracks)} tracks were in the model's training"

@@ -31,6 +31,9 @@ FEATURES = (
 )
 STATISTICS: dict[str, Callable[..., Any]] = {"mean": np.mean, "std": np.std, "var": np.var}
 
+# Far beyond what is of use: tables and spectra of these sizes still fit into memory.
+_LARGEST = {"sample_rate": 384_000, "n_fft": 1 << 15, "hop_length": 1 << 20, "n_mels": 512, "n_mfcc": 512}
+
 _CHOICES = {
     "kind": ("log_mel", "sequence", "vector"),
     "pad_mode": ("constant", "reflect"),
@@ -196,8 +199,9 @@ def _faults(spec: FeatureSpec) -> Iterator[str]:
     for key, choices in _CHOICES.items():
         if getattr(spec, key) not in choices:
             yield f"{key} is {getattr(spec, key)!r}, not one of {', '.join(choices)}"
-    sizes = ("sample_rate", "n_fft", "hop_length", "n_mels", "n_mfcc")
-    yield from (f"{key} must be at least 1" for key in sizes if getattr(spec, key) < 1)
+    for key, most in _LARGEST.items():
+        if not 1 <= getattr(spec, key) <= most:
+            yield f"{key} must be {'at least 1' if getattr(spec, key) < 1 else f'at most {most}'}"
     if spec.n_fft % 2:
         yield "n_fft must be even"
     if spec.win_length is not None and not 1 <= spec.win_length <= spec.n_fft:
@@ -255,10 +259,15 @@ def _difference(settings: object, expected: Set[str]) -> str:
     )
 
 
+def _shortened(text: str) -> str:
+    """Return a text that may hold what a file states, of any length, as a part of a message."""
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
 def _foreign(what: str) -> ModelError:
     return ModelError(
         "model_incompatible",
-        f"the feature settings are not ones of this version: {what}",
+        f"the feature settings are not ones of this version: {_shortened(what)}",
         "use a model file written by this version of genrescope, or train the model again",
     )
 

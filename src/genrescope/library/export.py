@@ -6,13 +6,14 @@ import csv
 import json
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
 from genrescope.errors import missing_extra
 from genrescope.library.records import LibraryEntry
 from genrescope.types import STYLE_THRESHOLD
-from genrescope.utils import write_atomic
+from genrescope.utils import spreadsheet_cell, write_atomic
 
 GroupBy = Literal["genre", "style"]
 
@@ -42,6 +43,8 @@ def write_jsonl(entries: Iterable[LibraryEntry], stream: TextIO) -> None:
 def write_csv(entries: Iterable[LibraryEntry], stream: TextIO) -> None:
     """Write a header and one line per entry; mappings and lists are JSON in their cells.
 
+    Text is made safe for spreadsheets (`genrescope.utils.spreadsheet_cell`); JSON lines have it as it is.
+
     Parameters
     ----------
     entries : iterable of LibraryEntry
@@ -52,7 +55,7 @@ def write_csv(entries: Iterable[LibraryEntry], stream: TextIO) -> None:
     writer.writerow(COLUMNS)
     for entry in entries:
         columns = entry.to_columns()
-        writer.writerow([_cell(columns[name], name) for name in COLUMNS])
+        writer.writerow([spreadsheet_cell(_cell(columns[name], name)) for name in COLUMNS])
 
 
 def write_parquet(entries: Iterable[LibraryEntry], path: Path) -> None:
@@ -91,36 +94,59 @@ def write_parquet(entries: Iterable[LibraryEntry], path: Path) -> None:
     write_atomic(path, sink.getvalue().to_pybytes())
 
 
-def write_playlists(entries: Iterable[LibraryEntry], folder: Path, *, by: GroupBy = "genre") -> list[Path]:
+@dataclass(frozen=True)
+class PlaylistExport:
+    """What `write_playlists` wrote.
+
+    Attributes
+    ----------
+    paths : tuple of Path
+        The playlists, sorted by name.
+    omitted : tuple of str
+        Files that are in none of them, because no playlist can hold their names: a name that is not UTF-8,
+        or of several lines.
+    """
+
+    paths: tuple[Path, ...]
+    omitted: tuple[str, ...]
+
+
+def write_playlists(
+    entries: Iterable[LibraryEntry], folder: Path, *, by: GroupBy = "genre"
+) -> PlaylistExport:
     """Write one M3U8 playlist for each genre, or for each style, of which a track may have several.
 
-    Paths are absolute. Files without an answer, and those whose names no playlist can hold, are left out.
+    Paths are absolute. Files without an answer are left out.
 
     Parameters
     ----------
     entries : iterable of LibraryEntry
+        What is written.
     folder : Path
         Where the playlists are written.
     by : {"genre", "style"}
         What makes a playlist.
 
-    Returns
-    -------
-    list of Path
-        The playlists, sorted by name.
+    Raises
+    ------
+    WriteError
+        ``write_failed``.
     """
     lists: dict[str, list[str]] = {}
+    omitted = []
     for entry in entries:
-        if entry.error is not None or not _fits_a_line(entry.path):
+        labels = [] if entry.error is not None else _labels(entry, by)
+        if labels and not _fits_a_line(entry.path):
+            omitted.append(entry.path)
             continue
-        for name in _labels(entry, by):
+        for name in labels:
             lists.setdefault(name, []).append(_playlist_item(entry))
     written = []
     for name, items in sorted(lists.items()):
         path = folder / f"{name.replace('/', '-')}.m3u8"
         write_atomic(path, "#EXTM3U\n" + "".join(items))
         written.append(path)
-    return written
+    return PlaylistExport(tuple(written), tuple(omitted))
 
 
 def _labels(entry: LibraryEntry, by: GroupBy) -> Sequence[str]:

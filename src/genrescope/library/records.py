@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -239,6 +240,66 @@ class LibraryEntry:
 _FIELDS = tuple(one.name for one in fields(LibraryEntry))
 # The column, like the key in JSON rows, has kept the name that version 0.1 gave it.
 _COLUMN = {"is_uncertain": "unsure"}
+
+
+def check_values(entry: LibraryEntry) -> None:
+    """Check what a model or a database put into an entry; no reader of entries has to expect anything else.
+
+    Parameters
+    ----------
+    entry : LibraryEntry
+        What is checked.
+
+    Raises
+    ------
+    ValueError
+        A score that is not finite or not within 0 to 1, an answer without a genre, a negative length.
+    TypeError
+        A value of another type.
+    """
+    for name in ("path", "message", "hint"):  # which need not be UTF-8
+        value = getattr(entry, name)
+        if not isinstance(value, str) and (name == "path" or value is not None):
+            raise TypeError(f"{name} is {value!r}")
+    for name in ("model", "model_name"):
+        _check_text(name, getattr(entry, name))
+    for name in ("hash", "format", "codec", "error", "genre"):
+        if getattr(entry, name) is not None:
+            _check_text(name, getattr(entry, name))
+    for name in ("size", "mtime_ns", "scanned"):
+        _check_finite(name, getattr(entry, name))
+    for name in ("sample_rate", "channels", "seconds"):
+        if getattr(entry, name) is not None:
+            _check_finite(name, getattr(entry, name))
+    if entry.error is None:
+        _check_answer(entry)
+
+
+def _check_answer(entry: LibraryEntry) -> None:
+    if entry.genre is None or entry.score is None:
+        raise ValueError("it has neither an answer nor an error")
+    spans = [(span.genre, span.score) for span in entry.timeline]
+    for name, score in [(entry.genre, entry.score), *entry.scores.items(), *entry.styles.items(), *spans]:
+        _check_text("a genre", name)
+        _check_finite(f"the score of {name}", score)
+        if not 0 <= score <= 1:
+            raise ValueError(f"the score of {name} is {score}")
+    for span in entry.timeline:
+        if not 0 <= span.start <= span.end < math.inf:
+            raise ValueError(f"a span of the timeline lies between {span.start} and {span.end} s")
+    for flag in entry.flags:
+        _check_text("a flag", flag)
+
+
+def _check_finite(name: str, value: float) -> None:
+    if not math.isfinite(value):  # a TypeError for what is no number
+        raise ValueError(f"{name} is {value}")
+
+
+def _check_text(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is {value!r}")
+    value.encode("utf8")  # raises a ValueError where it could not be printed
 
 
 def summarize_timeline(timeline: Timeline) -> tuple[TimelineSpan, ...]:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from genrescope import tagging, utils
-from genrescope.errors import AudioError, GenrescopeError, TagError, write_failed
-from genrescope.library.database import Database
+from genrescope.errors import AudioError, GenrescopeError, LibraryError, TagError, write_failed
+from genrescope.library.database import Database, JournalEntry
 from genrescope.library.records import LibraryEntry
 from genrescope.tagging import TagChange, TagChangePreview, UndoResult
 
@@ -76,9 +76,12 @@ def write_tags(
                 continue
             _check_unchanged(entry)
             change = _write(database, plan, keep_mtime) if write else None
-            yield TagResult(entry.path, plan, change)
+        except LibraryError:  # Without a journal no further file may be written.
+            raise
         except GenrescopeError as failure:
             yield TagResult(entry.path, error=failure)
+        else:
+            yield TagResult(entry.path, plan, change)
 
 
 def _check_unchanged(entry: LibraryEntry) -> None:
@@ -104,7 +107,7 @@ def _write(database: Database, plan: TagChangePreview, keep_mtime: bool) -> TagC
 
 
 def undo_tags(
-    database: Database, changes: Iterable[tuple[int, str, TagChange]], *, keep_mtime: bool
+    database: Database, changes: Iterable[JournalEntry], *, keep_mtime: bool
 ) -> Iterator[UntagResult]:
     """Undo changes of the journal; yield what became of each.
 
@@ -113,8 +116,9 @@ def undo_tags(
     Parameters
     ----------
     database : Database
-    changes : iterable of (int, str, TagChange)
-        Number, present path and content, the latest change of a file first.
+        Records what was undone.
+    changes : iterable of JournalEntry
+        The latest change of a file first.
     keep_mtime : bool
         Bring the old time of modification back too.
     """
@@ -123,6 +127,10 @@ def undo_tags(
     for number, path, change in changes:
         if path in failed:
             continue  # An older change of a file can be undone only after the later ones.
+        if change is None:
+            failed.add(path)
+            yield UntagResult(path, error=_journal_damaged(path))
+            continue
         try:
             done = tagging.undo(change, keep_mtime=keep_mtime, path=path)
         except GenrescopeError as failure:
@@ -135,6 +143,14 @@ def undo_tags(
         if done.status == "restored":
             _update_hash(database, path, change.patch.new, change.patch.old)
         yield UntagResult(path, done)
+
+
+def _journal_damaged(path: str) -> LibraryError:
+    return LibraryError(
+        "library_corrupt",
+        f"{path}: what was changed in it cannot be read: its row in the journal is damaged",
+        "its genres stay as they are; restore the file from a backup if you want the old ones",
+    )
 
 
 def _update_hash(database: Database, path: str, old: str, new: str) -> None:

@@ -19,7 +19,7 @@ from genrescope.features import feature_dimension, segment_frames
 from genrescope.models import export, registry
 from genrescope.models.model import Model, ModelInfo
 from genrescope.types import FloatArray
-from genrescope.utils import package_data, sha256_bytes, write_atomic
+from genrescope.utils import package_data, parse_json, sha256_bytes, write_atomic
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class ModelHead:
         """
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as kept:
-                description = json.loads(kept["description"].tobytes())
+                description = parse_json(kept["description"].tobytes())
                 weights, biases = kept["weights"], kept["biases"]
             backbone, temperature = str(description["backbone"]), float(description["temperature"])
             info: Any = description["info"]
@@ -154,8 +154,16 @@ def extract_head(model: Model, graph: bytes) -> ModelHead:
             "model_incompatible", f"{model.source}: no linear head", "train it with --config frozen"
         ) from None
     provenance = model.info.provenance
-    backbone = provenance["config"]["model"]["backbone"]
-    return ModelHead(backbone, weights, biases, provenance["temperature"], model.info)
+    try:
+        backbone = str(provenance["config"]["model"]["backbone"])
+        temperature = float(provenance["temperature"])
+    except (KeyError, TypeError, ValueError):
+        raise ModelError(
+            "model_incompatible",
+            f"{model.source}: its provenance names no backbone and temperature",
+            "train it with --config frozen",
+        ) from None
+    return ModelHead(backbone, weights, biases, temperature, model.info)
 
 
 def _read_head(packaged: registry.PackagedModel) -> ModelHead:

@@ -162,13 +162,26 @@ def _known_kinds() -> Iterator[type[Any]]:
         yield getattr(import_module(f"mutagen.{module}"), name)
 
 
+def require_mutagen() -> None:
+    """Check that tags can be read, before the first of many files.
+
+    Raises
+    ------
+    MissingDependencyError
+        ``missing_dependency``: mutagen is not installed.
+    """
+    try:
+        import mutagen  # noqa: F401
+    except ModuleNotFoundError:
+        raise missing_extra("tags", "mutagen") from None
+
+
 @contextmanager
 def _translated(path: Path) -> Iterator[None]:
     """Raise errors of parsers, of mutagen and of the disk below them as errors of this package."""
-    try:
-        import mutagen
-    except ModuleNotFoundError:
-        raise missing_extra("tags", "mutagen") from None
+    require_mutagen()
+    import mutagen
+
     try:
         yield
     except GenrescopeError:

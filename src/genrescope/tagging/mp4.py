@@ -67,7 +67,7 @@ def read(stream: BinaryIO) -> Tagged:
     """
     found = _find_items(stream)
     names = [name for item in found.genres for name in _values(stream, item)]
-    # A freeform list beside it says what the one standard genre of other programs has no room for.
+    # A freeform list beside it says what the one standard genre of other programs cannot hold.
     more = [name for item in found.freeform for name in _values(stream, item)]
     return Tagged(names + [name for name in more if name not in names], _seconds(stream, found.path[0]))
 
@@ -220,9 +220,9 @@ def _resized(stream: BinaryIO, path: list[_Atom], grown: int) -> list[Edit]:
         following = next((other for other in siblings if other.start == atom.stop), None)
         if following is None or following.name not in (b"free", b"skip"):
             continue
-        room = following.stop - following.content - grown
-        if following.content == following.start + 8 and room >= 0:
-            edits.append(Edit(following.start, following.start + 4, (8 + room).to_bytes(4)))
+        free = following.stop - following.content - grown
+        if following.content == following.start + 8 and free >= 0:
+            edits.append(Edit(following.start, following.start + 4, (8 + free).to_bytes(4)))
             stop = following.content + max(grown, 0)
             edits.append(Edit(following.content, stop, bytes(max(-grown, 0))))
             return edits

@@ -7,13 +7,12 @@ them, with the ranges that pydantic checks.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from genrescope.errors import ConfigError, missing_extra
-from genrescope.utils import did_you_mean, package_data
+from genrescope.utils import did_you_mean, package_data, parse_toml
 
 try:
     from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -321,8 +320,8 @@ def _text(source: str | Path) -> str:
 
 def _parse(text: str, source: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as reason:
+        return parse_toml(text)
+    except ValueError as reason:
         raise ConfigError(
             "invalid_config", f"{source}: not valid TOML: {reason}", "correct that line"
         ) from None
@@ -339,8 +338,8 @@ def _put(values: dict[str, Any], override: str) -> None:
         )
     # In a shell a text in quotes would need quotes around the quotes, so what is not valid TOML is a text.
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        value = parse_toml(f"value = {text}")["value"]
+    except ValueError:
         value = text.strip()
     table = values.setdefault(section, {})
     if not isinstance(table, dict):

@@ -20,7 +20,7 @@ from genrescope import __version__, evaluation, models
 from genrescope.datasets import PROTOCOLS, Dataset, dataset_fingerprint, track_digest
 from genrescope.errors import ConfigError, DataError, write_failed
 from genrescope.evaluation import Evaluation, evaluate_scores, predict_segments, summary_metrics
-from genrescope.models import ExportedModel, Model, ModelInfo
+from genrescope.models import TRAINING_TRACKS, ExportedModel, Model, ModelInfo
 from genrescope.training.builders import Curves, ModelBuilder, create_builder
 from genrescope.training.config import Config, config_from_json
 from genrescope.training.task import Task, prepare_task
@@ -254,8 +254,7 @@ def _describe(task: Task) -> ModelInfo:
             "genrescope": __version__,
             "commit": _commit(),
             "config": portable.to_json(),
-            # A key of the file format since schema 2: the tracks that training or selection has seen.
-            "heard": [track_digest(task.examples.tracks[track].id) for track in trained],
+            TRAINING_TRACKS: [track_digest(task.examples.tracks[track].id) for track in trained],
         },
     )
 

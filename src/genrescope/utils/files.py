@@ -9,6 +9,7 @@ import re
 import shutil
 import stat
 import time
+import unicodedata
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -47,6 +48,28 @@ def check_output(path: Path, *suffixes: str) -> None:
             f"{path} is there already, and is no {' or '.join(suffixes)} file",
             "name another file, or remove it",
         )
+
+
+def spreadsheet_cell(value: object) -> object:
+    """Return the value of a CSV cell so that no spreadsheet takes it for a formula.
+
+    Names of files and words of tags come from strangers. Text that begins with ``= + - @`` gets an apostrophe
+    before it, which spreadsheets do not show (OWASP, "CSV Injection"); control characters and line separators
+    are written as escapes. Numbers stay.
+
+    Parameters
+    ----------
+    value : object
+        Of a cell.
+    """
+    if not isinstance(value, str):
+        return value
+    text = "".join(
+        repr(one)[1:-1] if unicodedata.category(one) in ("Cc", "Zl", "Zp") else one for one in value
+    )
+    # Spreadsheets skip blanks before a formula, and read the full-width signs as well.
+    begins = unicodedata.normalize("NFKC", text.lstrip())[:1]
+    return f"'{text}" if begins in ("=", "+", "-", "@") else text
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
