@@ -47,6 +47,7 @@ class Share:
         self.log, self.model, self.seed, self.left = log, model, seed, numbers
         self.log.touch()
         self.outcomes: list[Outcome] = []
+        self.failed_starts = 0
         self.process = self._start()
 
     def _start(self) -> BaseProcess:
@@ -69,7 +70,9 @@ class Share:
             what = "hung" if hangs else "crashed"
             self.outcomes.append(Outcome(rows[-1]["begun"], "", {"full": what}))
         elif not rows and self.left:
-            raise SystemExit("a worker could not start: run with --workers 0 to see why")
+            self.failed_starts += 1
+            if self.failed_starts == 3:
+                raise SystemExit("a worker could not start: run with --workers 0 to see why")
         checked = {outcome.number for outcome in self.outcomes}
         self.left = [number for number in self.left if number not in checked]
         if self.left:
