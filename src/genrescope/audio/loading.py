@@ -87,6 +87,17 @@ class AudioStream:
     a few blocks only. What can be judged only at the end of the sound (too short, silent, truncated in strict
     mode) is raised there.
 
+    Parameters
+    ----------
+    decoder : Decoder
+        At the beginning of the file.
+    source : str
+        The path, or ``<bytes>``.
+    request : _Request
+        What is wanted of the file: sample rate, start and end, strictness.
+    close : callable
+        Called when the stream is closed.
+
     Attributes
     ----------
     source : str
@@ -422,7 +433,7 @@ class AudioFile:
         return self.stream_request(_Request(sample_rate, 0.0, None, strict, block_seconds), close=_do_nothing)
 
     def stream_request(self, request: _Request, *, close: Callable[[], None]) -> AudioStream:
-        """Return the stream of a request; ``close`` is called when the stream is closed."""
+        """Return the stream of a ``request``; ``close`` is called when the stream is closed."""
         if self._decoder_used:
             # After seeks, a lossy decoder need not give the same numbers from the start again, and excerpts
             # that failed have marked it as truncated: a full decoding begins with a new decoder.

@@ -58,7 +58,14 @@ def split(clip: Audio, *, seconds: float, hop_seconds: float | None = None) -> S
 def segment_grid(
     total_seconds: float, *, seconds: float, hop_seconds: float | None = None
 ) -> tuple[Float64Array, Float64Array]:
-    """Lay out segments where there are no samples to cut, only a length; the rule of ``cut``.
+    """Lay out segments where there are no samples to cut, only a length; the rule of `split`.
+
+    Parameters
+    ----------
+    total_seconds : float
+        Length of the track.
+    seconds, hop_seconds : float
+        Length of a segment, and from the start of one to that of the next; None: as long as a segment.
 
     Returns
     -------

@@ -91,17 +91,17 @@ class Backbone(nn.Module):
         self.network = network
 
     def embed(self, batch: Tensor) -> Tensor:
-        """Return embeddings, shape (segments, size), of features as ``info.spec`` says."""
+        """Return embeddings, shape (segments, size), of ``batch``, features as ``info.spec`` says."""
         embedding: Tensor = self.network.embed(batch)  # type: ignore[operator]
         return embedding
 
     def embed_with_styles(self, batch: Tensor) -> tuple[Tensor, Tensor]:
-        """Return embeddings and the logits of ``labels.STYLES``; for backbones with ``info.styles``."""
+        """Return embeddings of ``batch`` and logits of ``labels.STYLES``; for those with ``info.styles``."""
         embedding, logits = self.network(batch)
         return embedding, logits[:, list(self.info.styles)]
 
     def forward(self, batch: Tensor) -> Any:
-        """Return what the network returns: EfficientAT embedding and logits, others the embedding."""
+        """Return what the network makes of ``batch``: an embedding, EfficientAT logits too."""
         return self.network(batch)
 
 
