@@ -117,11 +117,12 @@ def main() -> int:
     begun = time.perf_counter()
     outcomes = run(options)
     bad = broken(outcomes) + [outcome for outcome in outcomes if outcome.is_slow]
+    files = seeds() if bad and options.save else {}
     for outcome in bad:
         print(f"{outcome.number} {outcome.form} {outcome.modes} {outcome.seconds}\n{outcome.details}")
         if options.save:
             options.save.mkdir(parents=True, exist_ok=True)
-            name, content = damaged_file(seeds(), options.seed, outcome.number)
+            name, content = damaged_file(files, options.seed, outcome.number)
             (options.save / f"{options.seed}-{outcome.number}-{name}").write_bytes(content)
     print(summary(outcomes))
     print(f"{time.perf_counter() - begun:.0f} s with {options.workers} workers")
