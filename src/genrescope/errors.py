@@ -34,6 +34,7 @@ OUTCOMES: dict[str, Outcome] = {
     "audio_no_samples": Outcome(1, 422),
     "audio_too_short": Outcome(1, 422),
     "audio_not_finite": Outcome(1, 422),
+    "audio_out_of_range": Outcome(1, 422),
     "audio_silent": Outcome(1, 422),
     "audio_truncated": Outcome(1, 422),
     # What a worker process could not do with a piece of audio.

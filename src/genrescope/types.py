@@ -71,7 +71,8 @@ class Audio:
     source : str
         The path, ``<bytes>``, or empty for samples that come from no file.
     flags : tuple of str
-        ``truncated``, where the file holds less than it declares.
+        ``truncated``, where the file holds less than it declares; ``spikes_removed``, where single samples of
+        an impossible level were set to zero; ``channels_cancel``, where not all channels were averaged.
     """
 
     samples: FloatArray
@@ -244,7 +245,7 @@ class Prediction:
     threshold : float or None
         The score below which the genre is uncertain; None: it is never called uncertain.
     flags : tuple of str
-        What is to be known of the result: ``truncated``, ``excerpts``.
+        What is to be known of the result: ``excerpts``, and the flags of `Audio`.
     timeline : Timeline or None
         The scores of every segment, where they were asked for.
     audio : AudioInfo or None

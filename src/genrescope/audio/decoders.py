@@ -1,4 +1,4 @@
-"""Two decoders, libsndfile and FFmpeg, behind one protocol: blocks of mono samples at the file's own rate.
+"""Two decoders, libsndfile and FFmpeg, behind one protocol: blocks of samples at the file's own rate.
 
 libsndfile (through soundfile) comes first. FFmpeg (through PyAV) takes what libsndfile cannot open, and the
 files whose length libsndfile would have to guess, because it stops reading at its guess.
@@ -9,7 +9,7 @@ a chain of generators, each of which does one thing and holds a few frames at mo
     _frames             packets to frames; a packet that cannot be decoded is left out
     _with_positions     seeks, and gives each frame its position in samples
     _trim               drops what lies before the start of an excerpt, and notices an early end
-    iter_blocks         collects frames to blocks of the size asked for, and converts them to mono
+    iter_blocks         collects frames to blocks of the size asked for, and separates the channels
 
 A consumer that stops early closes the chain; the next call begins a new one on the same open container.
 """
@@ -17,7 +17,7 @@ A consumer that stops early closes the chain; the next call begins a new one on 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import chain
 from typing import Any, BinaryIO, Protocol
 
@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from genrescope.audio.header import HeaderInfo, inspect_header, log_reports_truncation
+from genrescope.audio.mixing import Planes
 from genrescope.errors import AudioError
 from genrescope.types import FloatArray
 
@@ -75,8 +76,8 @@ class Decoder(Protocol):
     seconds: float | None
     truncated: bool
 
-    def iter_blocks(self, start: int, size: int) -> Iterator[FloatArray]:
-        """Yield mono samples, each array a new one.
+    def iter_blocks(self, start: int, size: int) -> Iterator[Planes]:
+        """Yield blocks: an array of shape (channels, n), or a list of arrays of shape (n,), each a new one.
 
         May be called again, for another start, when the iteration before is given up.
 
@@ -185,8 +186,8 @@ class SoundFileDecoder:
         self.knows_length = 0 < self._frames < 2**62 and (self.format != "mp3" or header.counts_mp3_frames)
         self.seconds = self._frames / self.sample_rate if self.knows_length else None
 
-    def iter_blocks(self, start: int, size: int) -> Iterator[FloatArray]:
-        """Yield mono samples from ``start`` on, ``size`` at a time; see `Decoder`."""
+    def iter_blocks(self, start: int, size: int) -> Iterator[Planes]:
+        """Yield blocks of samples from ``start`` on, ``size`` at a time; see `Decoder`."""
         position = self._seek(start)
         while position is not None and position < self._frames:
             buffer = np.empty((size, self.channels), dtype=np.float32)
@@ -195,7 +196,7 @@ class SoundFileDecoder:
                 self.truncated |= position < self._frames - _TOLERANCE_FRAMES
                 return
             position += found
-            yield downmix(buffer[:found].T)
+            yield buffer[:found].T
 
     def _seek(self, start: int) -> int | None:
         """Go to a sample; None where the file cannot be read from there."""
@@ -274,8 +275,8 @@ class FFmpegDecoder:
         is_only_stream = len(self._container.streams) == 1
         return self._container.duration / 1e6 if is_only_stream and self._container.duration else None
 
-    def iter_blocks(self, start: int, size: int) -> Iterator[FloatArray]:
-        """Yield mono samples from ``start`` on, at least ``size`` at a time; see `Decoder`."""
+    def iter_blocks(self, start: int, size: int) -> Iterator[Planes]:
+        """Yield blocks of samples from ``start`` on, at least ``size`` at a time; see `Decoder`."""
         gathered: list[Any] = []
         held = skipped = 0
         kind = None
@@ -284,14 +285,14 @@ class FFmpegDecoder:
             # Frames are converted many at a time: a conversion per frame costs more than decoding it. Only
             # frames of one sample format and number of channels can be joined; both may change within a file.
             if gathered and (held >= size or kind != former):
-                yield self._mono(gathered)[skipped:]
+                yield self._planes(gathered, skipped)
                 gathered, held = [], 0
             if not gathered:
                 skipped = before
             gathered.append(frame)
             held += frame.samples - before
         if gathered:
-            yield self._mono(gathered)[skipped:]
+            yield self._planes(gathered, skipped)
 
     def _trim(self, start: int) -> Iterator[tuple[Any, int]]:
         """Yield the frames from ``start`` on, each with how many of its samples lie before it.
@@ -357,8 +358,8 @@ class FFmpegDecoder:
         self.truncated |= len(usable) < len(frames)
         return usable
 
-    def _mono(self, frames: list[Any]) -> FloatArray:
-        """Join frames of one kind, and average their channels."""
+    def _planes(self, frames: list[Any], skipped: int) -> list[FloatArray]:
+        """Join frames of one kind, without the first ``skipped`` samples; return each channel."""
         planar, channels = frames[0].format.is_planar, frames[0].layout.nb_channels
         if planar and channels >= 8:
             # PyAV reads past the last of so many planes.
@@ -366,7 +367,7 @@ class FFmpegDecoder:
                 frames = [packed for frame in frames for packed in self._packer.resample(frame)]
             except ValueError:  # other channels than before
                 self.truncated = True
-                return np.zeros(0, np.float32)
+                return [np.zeros(0, np.float32)]
             planar = False
         dtype = np.dtype(_DTYPES[frames[0].format.packed.name])
         columns = 1 if planar else channels
@@ -376,41 +377,19 @@ class FFmpegDecoder:
             )
             for place in range(channels // columns)
         ]
-        return downmix([_scaled(column) for plane in planes for column in plane.reshape(-1, columns).T])
+        return [_scaled(column[skipped:]) for plane in planes for column in plane.reshape(-1, columns).T]
 
     def close(self) -> None:
         """Close FFmpeg's handles."""
         self._container.close()
 
 
-def downmix(planes: FloatArray | Sequence[FloatArray]) -> FloatArray:
-    """Return the mean of channels.
-
-    Parameters
-    ----------
-    planes : ndarray, shape (channels, n), float32, or sequence of ndarray, shape (n,)
-
-    Returns
-    -------
-    ndarray, shape (n,), float32
-        A single channel is returned itself, not a copy.
-    """
-    if len(planes) == 1:
-        only: FloatArray = planes[0]
-        return only
-    # Infinities are for the caller to find and report, not for numpy to warn about.
-    with np.errstate(over="ignore", invalid="ignore"):
-        total: FloatArray = planes[0] + planes[1]
-        for plane in planes[2:]:
-            total += plane
-        total *= np.float32(1 / len(planes))
-    return total
-
-
 def _scaled(samples: npt.NDArray[Any]) -> FloatArray:
     """Return samples as float32, integers scaled to [-1, 1]."""
     if samples.dtype.kind == "f":
-        floats: FloatArray = samples.astype(np.float32, copy=False)
+        # Float64 beyond float32 becomes infinite: that is for the caller to report, not for numpy.
+        with np.errstate(over="ignore"):
+            floats: FloatArray = samples.astype(np.float32, copy=False)
         return floats
     full_scale = 2.0 ** (8 * samples.dtype.itemsize - 1)
     center = full_scale if samples.dtype.kind == "u" else 0.0

@@ -128,12 +128,11 @@ class Classifier:
             ``audio_too_long``.
         """
         with audio.AudioFile(source) as file:
-            scored = None
             # Whether a file is whole, or too long, only decoding all of it can tell.
-            if excerpts and not strict and max_seconds is None:
-                scored = self._predict_excerpts(file)
-            if scored is None:
-                scored = self._predict_full(file, strict, max_seconds)
+            excerpts = excerpts and not strict and max_seconds is None
+            scored = self._score(file, excerpts, strict, max_seconds)
+            if file.avoid_cancellation():
+                scored = self._score(file, excerpts, strict, max_seconds)
         info = self.model.info
         course = Timeline(
             classes=info.classes,
@@ -181,6 +180,13 @@ class Classifier:
             except GenrescopeError as failure:
                 yield FailedFile(os.fspath(path), **failure.to_dict())
 
+    def _score(
+        self, file: audio.AudioFile, excerpts: bool, strict: bool, max_seconds: float | None
+    ) -> _ScoredSegments:
+        """Score excerpts where they are asked for and of use, else all of the file."""
+        scored = self._predict_excerpts(file) if excerpts else None
+        return scored or self._predict_full(file, strict, max_seconds)
+
     def _predict_full(
         self, file: audio.AudioFile, strict: bool, max_seconds: float | None
     ) -> _ScoredSegments:
@@ -215,9 +221,11 @@ class Classifier:
             return None
         scored: list[int] = []
         outputs: list[ModelOutput] = []
+        flags: dict[str, None] = {"excerpts": None}
         try:
             for chosen in excerpts.excerpt_batches(count):
-                batch = self._decode_excerpts(file, [number * length for number in chosen])
+                batch, found = self._decode_excerpts(file, [number * length for number in chosen])
+                flags |= dict.fromkeys(found)
                 scored += chosen
                 outputs.append(self._predict_batch(batch))
                 if excerpts.should_stop(_concatenate(outputs).scores, count):
@@ -235,19 +243,26 @@ class Classifier:
             np.ones(len(order)),
             ModelOutput(joined.scores[order], joined.styles[order]),
             seconds,
-            ("excerpts",),
+            tuple(flags),
         )
 
-    def _decode_excerpts(self, file: audio.AudioFile, starts: list[float]) -> Segments:
+    def _decode_excerpts(
+        self, file: audio.AudioFile, starts: list[float]
+    ) -> tuple[Segments, tuple[str, ...]]:
+        """Return the excerpts from ``starts``, in seconds, and the flags of all of them."""
         info = self.model.info
         length, rate = info.segment_seconds, info.features.sample_rate
         size = round(length * rate)
-        segments = []
+        segments: list[FloatArray] = []
+        flags: dict[str, None] = {}
         for start in starts:
-            samples = file.excerpt(start=start, duration=length, sample_rate=rate).samples
+            excerpt = file.excerpt(start=start, duration=length, sample_rate=rate)
+            samples = excerpt.samples
+            flags |= dict.fromkeys(excerpt.flags)
             # A resampler may give a sample more or less than was asked for.
             segments.append(samples[:size] if len(samples) >= size else np.resize(samples, size))
-        return Segments(np.stack(segments), rate, np.array(starts), np.full(len(starts), length))
+        cut = Segments(np.stack(segments), rate, np.array(starts), np.full(len(starts), length))
+        return cut, tuple(flags)
 
     def _predict_batch(self, batch: Segments) -> ModelOutput:
         return self.model.predict(
