@@ -274,8 +274,8 @@ def check_values(entry: LibraryEntry) -> None:
         _check_quantity(name, getattr(entry, name))
     if entry.error is None:
         _check_answer(entry)
-    elif not entry.error:
-        raise ValueError("its error has no code")
+    elif not entry.error or entry.genre is not None or entry.score is not None:
+        raise ValueError("it has an error without a code, or an answer besides the error")
 
 
 def _check_answer(entry: LibraryEntry) -> None:
