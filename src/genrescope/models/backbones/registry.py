@@ -240,16 +240,16 @@ def load_backbone(name: str, *, weights: Path | None = None, cache: Path | None 
             f"choose one of: {', '.join(known)}; or {HUB}NAME for an encoder of the Hugging Face hub",
         )
     info, build, translate = known[name]
+    # On the meta device no weights are allocated or drawn: the file has them all, and the random state of
+    # the run stays untouched.
+    with torch.device("meta"):
+        network = build()
     if weights is None and info.sha256 is None:
         raise ModelError(
             "model_not_found",
             f"{name}: its weights are not downloaded, because their whole SHA-256 was not published",
             f"download {info.source} yourself, and give the file as the weights",
         )
-    # On the meta device no weights are allocated or drawn: the file has them all, and the random state of
-    # the run stays untouched.
-    with torch.device("meta"):
-        network = build()
     if weights is None and name == STUDENT:
         weights = package_data("models", info.file)
     elif weights is None:
