@@ -75,6 +75,10 @@ OUTCOMES: dict[str, Outcome] = {
     "overloaded": Outcome(1, 503),
     # The web service, and what is asked of it.
     "bind_failed": Outcome(1, 500),
+    "request_malformed": Outcome(1, 400),
+    "request_timeout": Outcome(1, 408),
+    "host_not_allowed": Outcome(1, 421),
+    "cross_site_request": Outcome(1, 403),
     "upload_malformed": Outcome(1, 400),
     "upload_too_large": Outcome(1, 413),
     "upload_timeout": Outcome(1, 408),

@@ -47,6 +47,7 @@ class Share:
         self.log, self.model, self.seed, self.left = log, model, seed, numbers
         self.log.touch()
         self.outcomes: list[Outcome] = []
+        self.failed_starts = 0
         self.process = self._start()
 
     def _start(self) -> BaseProcess:
@@ -69,7 +70,9 @@ class Share:
             what = "hung" if hangs else "crashed"
             self.outcomes.append(Outcome(rows[-1]["begun"], "", {"full": what}))
         elif not rows and self.left:
-            raise SystemExit("a worker could not start: run with --workers 0 to see why")
+            self.failed_starts += 1
+            if self.failed_starts == 3:
+                raise SystemExit("a worker could not start: run with --workers 0 to see why")
         checked = {outcome.number for outcome in self.outcomes}
         self.left = [number for number in self.left if number not in checked]
         if self.left:
@@ -114,11 +117,12 @@ def main() -> int:
     begun = time.perf_counter()
     outcomes = run(options)
     bad = broken(outcomes) + [outcome for outcome in outcomes if outcome.is_slow]
+    files = seeds() if bad and options.save else {}
     for outcome in bad:
         print(f"{outcome.number} {outcome.form} {outcome.modes} {outcome.seconds}\n{outcome.details}")
         if options.save:
             options.save.mkdir(parents=True, exist_ok=True)
-            name, content = damaged_file(seeds(), options.seed, outcome.number)
+            name, content = damaged_file(files, options.seed, outcome.number)
             (options.save / f"{options.seed}-{outcome.number}-{name}").write_bytes(content)
     print(summary(outcomes))
     print(f"{time.perf_counter() - begun:.0f} s with {options.workers} workers")

@@ -155,3 +155,29 @@ def test_the_default_model_classifies_real_music(gtzan: Path) -> None:
     assert len(files) == 10
     assert hits >= 7
     assert classifier.predict(files[0]).scores == answers[0].scores
+
+
+@pytest.mark.parametrize("excerpts", [False, True])
+def test_channels_that_cancel_give_the_answer_of_one(
+    classifier: Classifier, tmp_path: Path, excerpts: bool
+) -> None:
+    samples = np.tile(drone(30.0, 5), 3)
+    soundfile.write(tmp_path / "one.wav", samples, RATE)
+    soundfile.write(tmp_path / "two.wav", np.stack([samples, -samples], axis=1), RATE)
+    one = classifier.predict(tmp_path / "one.wav", excerpts=excerpts)
+    two = classifier.predict(tmp_path / "two.wav", excerpts=excerpts)
+    assert two.scores == one.scores
+    assert two.flags == (*one.flags, "channels_cancel")
+
+
+@pytest.mark.parametrize("excerpts", [False, True])
+def test_spikes_do_not_change_the_answer(classifier: Classifier, tmp_path: Path, excerpts: bool) -> None:
+    samples = np.tile(drone(30.0, 5), 3)
+    soundfile.write(tmp_path / "clean.wav", samples, RATE, subtype="FLOAT")
+    samples[:: 3 * RATE] = 1e30
+    soundfile.write(tmp_path / "spikes.wav", samples, RATE, subtype="FLOAT")
+    clean = classifier.predict(tmp_path / "clean.wav", excerpts=excerpts)
+    spikes = classifier.predict(tmp_path / "spikes.wav", excerpts=excerpts)
+    assert spikes.flags == (*clean.flags, "spikes_removed")
+    assert spikes.genre == clean.genre
+    assert spikes.confidence == pytest.approx(clean.confidence, abs=0.1)

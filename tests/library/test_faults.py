@@ -30,6 +30,7 @@ from genrescope.errors import (
 )
 from genrescope.library import Library, LibraryEntry, ScanOptions, database, write_csv
 from genrescope.reporting import library_page
+from helpers import database_fuzzer
 from helpers.small_data import RATE, drone, hiss
 
 ENTRY = LibraryEntry(
@@ -458,3 +459,10 @@ def test_playlists_say_what_they_leave_out(library: Library, tmp_path: Path) -> 
 
 def test_errors_of_the_library_are_errors_of_the_package() -> None:
     assert issubclass(LibraryError, GenrescopeError)
+
+
+@pytest.mark.parametrize("seed", [2, 3])
+def test_damaged_databases_raise_no_error_of_others(seed: int) -> None:
+    ends = database_fuzzer.run(60, seed)
+    assert ends["done"] > 0
+    assert ends["library_corrupt"] > 0

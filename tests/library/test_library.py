@@ -256,6 +256,8 @@ SCAN = "import sys; from genrescope.cli import run; sys.argv = ['genrescope', 'l
 INTERRUPT = """
 import itertools, os, signal
 from genrescope.library.database import Database
+# A shell ignores SIGINT for programs in its background, and the tests may be run by one.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 count, upsert = itertools.count(1), Database.upsert
 def upsert_then_interrupt(*arguments):
     upsert(*arguments)

@@ -311,9 +311,9 @@ def test_without_its_libraries_distill_says_what_to_install(
 ) -> None:
     code = (
         f"import sys; sys.modules[{package!r}] = None\n"
-        "from genrescope.cli.main import main\n"
+        "from genrescope.cli import run\n"
         f"sys.argv = ['genrescope', 'distill', {str(little_music)!r}, '--run-dir', {str(tmp_path)!r}]\n"
-        "main()"
+        "run()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 2

@@ -30,6 +30,7 @@ from helpers.small_data import RATE, drone, hiss
 STATIC = Path(server.__file__).parent / "static"
 UNLIMITED: dict[str, Any] = {"rate_limit": 0, "workers": 1}
 CLASSIFY = "/v1/classify"
+ADDRESS = "http://127.0.0.1:8000"
 
 
 @pytest.fixture(scope="module")
@@ -50,12 +51,13 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def client(little_model: Path) -> Iterator[TestClient]:
     """Return a client of a server with two models, the packaged one first."""
     settings = Settings(("default", str(little_model)), max_upload_mb=1, max_audio_seconds=20, **UNLIMITED)
-    with TestClient(create_app(settings)) as client:
+    with TestClient(create_app(settings), base_url=ADDRESS) as client:
         yield client
 
 
 def client_of(little_model: Path, **settings: Any) -> TestClient:
-    return TestClient(create_app(Settings((str(little_model),), **(UNLIMITED | settings))))
+    app = create_app(Settings((str(little_model),), **(UNLIMITED | settings)))
+    return TestClient(app, base_url=ADDRESS)
 
 
 def problem(response: Response) -> dict[str, Any]:
@@ -162,7 +164,7 @@ def test_internal_error_does_not_reveal_details(
     model = Path(shutil.copy(little_model, tmp_path / "secret.onnx"))
     app = create_app(Settings((str(model),), **UNLIMITED))
     model.unlink()
-    with TestClient(app) as broken:
+    with TestClient(app, base_url=ADDRESS) as broken:
         response = broken.post(CLASSIFY, content=b"x")
     assert problem(response)["code"] == "worker_failed"
     assert "secret" not in response.text
@@ -172,7 +174,7 @@ def test_internal_error_does_not_reveal_details(
 def test_unexpected_failure_is_a_problem_too(little_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TokenBucket, "take", lambda *_: 1 / 0)
     app = create_app(Settings((str(little_model),), **UNLIMITED))
-    with TestClient(app, raise_server_exceptions=False) as broken:
+    with TestClient(app, base_url=ADDRESS, raise_server_exceptions=False) as broken:
         response = broken.post(CLASSIFY, content=b"x")
     assert problem(response)["status"] == 500
     assert response.headers["x-content-type-options"] == "nosniff"

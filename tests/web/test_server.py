@@ -34,7 +34,9 @@ def test_full_queue_refuses_at_once_and_recovers(tmp_path: Path) -> None:
         process,
     ):
         host, port = address.removeprefix("http://").split(":")
-        head = f"POST {CLASSIFY} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(content)}\r\n\r\n".encode()
+        head = (
+            f"POST {CLASSIFY} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n\r\n".encode()
+        )
         with socket.create_connection((host, int(port))) as slow:
             slow.sendall(head + content[:1000])
             refused = until(lambda: post(address, b"x"), 503)

@@ -91,12 +91,13 @@ class AudioStream:
     Parameters
     ----------
     decoder : Decoder
+        At the beginning of the file.
     mixer : Mixer
         Of the channels of this file.
     source : str
-        What to call the file.
+        The path, or ``<bytes>``.
     request : _Request
-        What to read.
+        What is wanted of the file: sample rate, start and end, strictness.
     close : callable
         Called when the stream is closed.
 

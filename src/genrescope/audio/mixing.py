@@ -25,7 +25,7 @@ _WEAK_SUM = 0.3
 _OPPOSED = -0.6
 # The share of the sounding seconds that must cancel: one in ten, since the result is a mean over all of them.
 _CANCELLED_SHARE = 0.1
-# RMS of the loudest channel, -70 dBFS: below it there is dither and the like.
+# Power of all channels together, -70 dBFS: below it there is dither and the like.
 _SOUNDING_POWER = 10 ** (-70 / 10)
 # The matrix product that measures costs channels squared; larger layouts than that of 22.2 are no music.
 _MAX_CHANNELS = 24
@@ -77,11 +77,16 @@ class Mixer:
     def reset(self) -> None:
         """Forget what was measured, but not what was chosen."""
         shape = (self._channels, self._channels) if self._measures else (0, 0)
-        # Products of the channels, summed over the current second and over all sounding ones.
-        self._cell: Float64Array = np.zeros(shape)
+        # Of all seconds that cancel: products of the channels, and in how many seconds two were opposed.
         self._total: Float64Array = np.zeros(shape)
         self._opposed: IntArray = np.zeros(shape, np.int64)
-        self._filled = self._sounding = self._cancelled = 0
+        self._sounding = self._cancelled = 0
+        self._begin_second()
+
+    def _begin_second(self) -> None:
+        self._filled = 0
+        self._energy = self._sum_energy = 0.0
+        self._products: Float64Array = np.zeros_like(self._total)
 
     @property
     def _measures(self) -> bool:
@@ -105,15 +110,16 @@ class Mixer:
             if self.chosen is not None:
                 return np.ascontiguousarray(downmix([planes[channel] for channel in self.chosen]))
             if self._measures:
-                self._measure(planes if isinstance(planes, np.ndarray) else np.stack(planes))
+                mean = downmix(planes)
+                self._measure(planes, mean)
+                return mean
         return downmix(planes)
 
     def end(self) -> None:
         """Judge the last second, where at least half of it is there; the next block begins a new one."""
         if 2 * self._filled >= self._cell_size:
             self._judge()
-        self._cell[:] = 0
-        self._filled = 0
+        self._begin_second()
 
     def choose(self) -> bool:
         """Choose other channels where all of them cancel; return whether that changed the mix."""
@@ -123,27 +129,37 @@ class Mixer:
         self.reset()
         return True
 
-    def _measure(self, planes: FloatArray) -> None:
-        start, length = 0, planes.shape[1]
-        # The cells are counted from the start of the decoding, whatever the lengths of the blocks.
+    def _measure(self, planes: Planes, mean: FloatArray) -> None:
+        start, length = 0, len(mean)
+        # The seconds are counted from the start of the decoding, whatever the lengths of the blocks.
         while start < length:
-            part = planes[:, start : start + self._cell_size - self._filled]
-            self._cell += part @ part.T
-            self._filled += part.shape[1]
-            start += part.shape[1]
+            stop = min(length, start + self._cell_size - self._filled)
+            self._measure_part(_between(planes, start, stop), mean[start:stop])
+            self._filled += stop - start
+            start = stop
             if self._filled == self._cell_size:
                 self._judge()
-                self._cell[:] = 0
-                self._filled = 0
+                self._begin_second()
+
+    def _measure_part(self, planes: Planes, mean: FloatArray) -> None:
+        energy = _energy(planes)
+        sum_energy = self._channels**2 * float(np.dot(mean, mean))
+        self._energy += energy
+        self._sum_energy += sum_energy
+        # The products take longer than all else here, and are needed only where the channels may cancel.
+        if sum_energy < _WEAK_SUM * energy:
+            matrix = np.asarray(planes)
+            self._products += matrix @ matrix.T
 
     def _judge(self) -> None:
-        energies = self._cell.diagonal()
-        if energies.max() < _SOUNDING_POWER * self._filled:
+        if self._energy < _SOUNDING_POWER * self._filled:
             return
         self._sounding += 1
-        self._cancelled += bool(self._cell.sum() < _WEAK_SUM * energies.sum())
-        self._opposed += self._cell < _OPPOSED * np.sqrt(np.outer(energies, energies))
-        self._total += self._cell
+        if self._sum_energy < _WEAK_SUM * self._energy:
+            self._cancelled += 1
+            energies = self._products.diagonal()
+            self._opposed += self._products < _OPPOSED * np.sqrt(np.outer(energies, energies))
+            self._total += self._products
 
     def _compatible(self) -> tuple[int, ...]:
         """Return the first of the loudest channels, and those that oppose neither it nor each other."""
@@ -159,3 +175,17 @@ class Mixer:
         # Three channels and more can cancel without any two of them being opposed.
         cancels = mixed.sum() < _WEAK_SUM * mixed.trace()
         return (first,) if cancels else tuple(sorted(kept))
+
+
+def _between(planes: Planes, start: int, stop: int) -> Planes:
+    if isinstance(planes, np.ndarray):
+        return planes[:, start:stop]
+    return [plane[start:stop] for plane in planes]
+
+
+def _energy(planes: Planes) -> float:
+    """Return the sum of all squares."""
+    if isinstance(planes, np.ndarray):
+        values = planes.T.ravel()  # no copy: libsndfile interleaves the channels
+        return float(np.dot(values, values))
+    return sum(float(np.dot(plane, plane)) for plane in planes)

@@ -63,9 +63,9 @@ def segment_grid(
     Parameters
     ----------
     total_seconds : float
-        Length of the clip.
+        Length of the track.
     seconds, hop_seconds : float
-        As of `split`.
+        Length of a segment, and from the start of one to that of the next; None: as long as a segment.
 
     Returns
     -------

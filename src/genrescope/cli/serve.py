@@ -60,6 +60,28 @@ def serve(
     burst: Annotated[
         int, typer.Option(help="Requests of one client that may come at once.")
     ] = Settings.burst,
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(help="Further name of this server, as of a reverse proxy; repeatable; '*': any name."),
+    ] = None,
+    header_timeout: Annotated[
+        float, typer.Option(help="Seconds that the header of a request may take.")
+    ] = Settings.header_timeout,
+    keep_alive_timeout: Annotated[
+        float, typer.Option(help="Seconds after which an idle connection is closed.")
+    ] = Settings.keep_alive_timeout,
+    min_upload_rate: Annotated[
+        float, typer.Option(help="Slowest upload, in KiB a second; 0: no such limit.")
+    ] = Settings.min_upload_rate,
+    response_timeout: Annotated[
+        float, typer.Option(help="Seconds that a client may take to receive a response.")
+    ] = Settings.response_timeout,
+    max_connections_per_client: Annotated[
+        int, typer.Option(min=0, help="Open connections of one client; 0: no limit.")
+    ] = Settings.max_connections_per_client,
+    shutdown_timeout: Annotated[
+        float, typer.Option(help="Seconds for requests in progress to end when the server is told to end.")
+    ] = Settings.shutdown_timeout,
 ) -> None:
     """Serve a web page and an HTTP API for classification."""
     from genrescope import web
@@ -79,5 +101,12 @@ def serve(
         job_memory_mb=job_memory_mb,
         rate_limit=rate_limit,
         burst=burst,
+        allowed_hosts=tuple(allowed_host or ()),
+        header_timeout=header_timeout,
+        keep_alive_timeout=keep_alive_timeout,
+        min_upload_rate=min_upload_rate,
+        response_timeout=response_timeout,
+        max_connections_per_client=max_connections_per_client,
+        shutdown_timeout=shutdown_timeout,
     )
     web.serve(settings, echo=lambda line: typer.echo(line, err=True))

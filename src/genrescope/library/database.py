@@ -547,11 +547,12 @@ def _translated_errors(path: Path) -> Iterator[None]:
     # for a file that is no database, or a damaged one. The order of the clauses therefore matters.
     try:
         yield
-    except sqlite3.Error as reason:
+    # Python fails to decode SQLite's message where that quotes a damaged schema.
+    except (sqlite3.Error, UnicodeDecodeError) as reason:
         raise _translated(path, reason) from None
 
 
-def _translated(path: Path, reason: sqlite3.Error) -> GenrescopeError:
+def _translated(path: Path, reason: Exception) -> GenrescopeError:
     # The low byte is the kind of error, the others say more about where it arose.
     kind = getattr(reason, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
     if kind in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):

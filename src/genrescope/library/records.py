@@ -13,6 +13,8 @@ from genrescope.types import FailedFile, Prediction, Timeline
 
 # A track of changing style can have hundreds of spans; this bounds what a row of the database takes.
 MAX_SPANS = 50
+# No track is as long, no rate as high: what is above is damage, and sums of it might not be finite.
+_LARGEST = 1e10
 
 
 @dataclass(frozen=True)
@@ -269,10 +271,11 @@ def check_values(entry: LibraryEntry) -> None:
     for name in ("size", "mtime_ns", "scanned"):
         _check_finite(name, getattr(entry, name))
     for name in ("sample_rate", "channels", "seconds"):
-        if getattr(entry, name) is not None:
-            _check_finite(name, getattr(entry, name))
+        _check_quantity(name, getattr(entry, name))
     if entry.error is None:
         _check_answer(entry)
+    elif not entry.error or entry.genre is not None or entry.score is not None:
+        raise ValueError("it has an error without a code, or an answer besides the error")
 
 
 def _check_answer(entry: LibraryEntry) -> None:
@@ -289,6 +292,11 @@ def _check_answer(entry: LibraryEntry) -> None:
             raise ValueError(f"a span of the timeline lies between {span.start} and {span.end} s")
     for flag in entry.flags:
         _check_text("a flag", flag)
+
+
+def _check_quantity(name: str, value: float | None) -> None:
+    if value is not None and not 0 <= value < _LARGEST:  # false for NaN, a TypeError for what is no number
+        raise ValueError(f"{name} is {value}")
 
 
 def _check_finite(name: str, value: float) -> None:

@@ -43,7 +43,7 @@ class GraphError(ValueError):
 
 
 class Value(NamedTuple):
-    """A tensor: its shape, and its elements where they are few and known without running the graph."""
+    """A tensor: its ``shape``, and its elements as ``data`` where they are few and known without a run."""
 
     shape: tuple[int, ...]
     data: npt.NDArray[np.generic] | None = None
@@ -56,7 +56,15 @@ class Value(NamedTuple):
 
 @dataclass
 class Attribute:
-    """A setting of a node; ``length`` counts the elements of a list, also where they are not kept."""
+    """A setting of a node: one of its fields has the value, by the type that the file states.
+
+    Attributes
+    ----------
+    integer, number, text, integers, tensor
+        The value.
+    length : int
+        Number of elements of a list, also where they are not kept.
+    """
 
     integer: int = 0
     number: float = 0.0
@@ -67,7 +75,17 @@ class Attribute:
 
 
 class Node(NamedTuple):
-    """An operation: its name with the domain before a colon, names of its tensors, and its settings."""
+    """An operation.
+
+    Attributes
+    ----------
+    operation : str
+        Its name, with the domain before a colon.
+    inputs, outputs : list of str
+        Names of its tensors.
+    attributes : dict of str to Attribute
+        Its settings.
+    """
 
     operation: str
     inputs: list[str]

@@ -41,6 +41,11 @@ class Standardize(nn.Module):
     """Subtract a mean and divide by a deviation, one of each per feature of a sequence.
 
     Shape: (segments, frames, features) -> the same.
+
+    Parameters
+    ----------
+    features : int
+        Of a frame.
     """
 
     mean: Tensor
@@ -58,7 +63,7 @@ class Standardize(nn.Module):
         self.deviation.copy_(flat.std(0).clamp(min=1e-5))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Return standardized features."""
+        """Return the standardized features of ``batch``."""
         return (batch - self.mean) / self.deviation
 
 
@@ -67,6 +72,11 @@ class RelativeLevel(nn.Module):
 
     The reference is the segment's own maximum, so gain does not change the answer.
     Shape: (segments, mels, frames) -> the same.
+
+    Parameters
+    ----------
+    mels : int
+        Number of bands.
     """
 
     def __init__(self, mels: int) -> None:
@@ -78,7 +88,7 @@ class RelativeLevel(nn.Module):
         self.standardize.fit(relative_level(batch).transpose(1, 2))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Return standardized relative levels."""
+        """Return the standardized relative levels of ``batch``."""
         standard: Tensor = self.standardize(relative_level(batch).transpose(1, 2))
         return standard.transpose(1, 2)
 
@@ -115,10 +125,10 @@ class Network(nn.Module, ABC):
 
     @abstractmethod
     def forward_features(self, batch: Tensor) -> Tensor:
-        """Return logits, shape (segments, classes), of normalized features."""
+        """Return logits, shape (segments, classes), of ``batch``, normalized features."""
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Return logits, shape (segments, classes), of features as computed."""
+        """Return logits, shape (segments, classes), of ``batch``, features as computed."""
         return self.forward_features(self.normalizer(batch))
 
 
@@ -126,6 +136,13 @@ class Lstm(Network):
     """The paper's vanilla LSTM (its Figure 6): 128 units, 64 units, one output per genre.
 
     Input (segments, frames, features).
+
+    Parameters
+    ----------
+    features, classes : int
+        Numbers per frame, and of genres.
+    dropout : float
+        Share of units that are dropped in training.
     """
 
     def __init__(self, features: int, classes: int, *, dropout: float = 0.0) -> None:
@@ -138,7 +155,7 @@ class Lstm(Network):
         initialize_weights(self)
 
     def forward_features(self, batch: Tensor) -> Tensor:
-        """Return logits of the last state of the second layer."""
+        """Return logits of the last state of the second layer for ``batch``, normalized features."""
         states, _ = self.first(batch)
         _, (last, _) = self.second(self.dropout(states))
         logits: Tensor = self.output(self.dropout(last[-1]))
@@ -149,6 +166,13 @@ class SequentialCrnn(Network):
     """Convolutions over time and frequency, then a GRU over their maps (Choi et al., ICASSP 2017).
 
     Input (segments, mels, frames).
+
+    Parameters
+    ----------
+    mels, frames, classes : int
+        Bands and frames of a segment, and number of genres.
+    dropout : float
+        Share of units that are dropped in training.
     """
 
     def __init__(self, mels: int, frames: int, classes: int, *, dropout: float = 0.0) -> None:
@@ -163,7 +187,7 @@ class SequentialCrnn(Network):
         initialize_weights(self)
 
     def forward_features(self, batch: Tensor) -> Tensor:
-        """Return logits of the last states of both directions."""
+        """Return logits of the last states of both directions for ``batch``, normalized features."""
         maps = self.convolutions(batch.unsqueeze(1))
         columns = maps.flatten(1, 2).transpose(1, 2)
         _, last = self.recurrence(columns)
@@ -177,6 +201,13 @@ class ParallelCnnRnn(Network):
     For 128 bands x 194 frames the branches give 384 and 128 numbers. Convolutions are (3, 1): three bands,
     one frame, unpadded along the bands; pools 2, 2, 2, 4 and none after the fifth. The GRU reads the
     spectrogram pooled by 2 bands and 4 frames. Input (segments, mels, frames).
+
+    Parameters
+    ----------
+    mels, frames, classes : int
+        Bands and frames of a segment, and number of genres.
+    dropout : float
+        Share of units that are dropped in training.
     """
 
     def __init__(self, mels: int, frames: int, classes: int, *, dropout: float = 0.0) -> None:
@@ -199,13 +230,13 @@ class ParallelCnnRnn(Network):
         initialize_weights(self)
 
     def branches(self, batch: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the outputs of CNN and GRU for normalized features: (segments, 384), (segments, 128)."""
+        """Return the outputs of CNN (segments, 384) and GRU (segments, 128) for ``batch``, normalized."""
         maps = self.convolutions(batch.unsqueeze(1))
         _, last = self.recurrence(self.pool(batch.unsqueeze(1)).squeeze(1).transpose(1, 2))
         return maps, torch.cat([last[0], last[1]], dim=1)
 
     def forward_features(self, batch: Tensor) -> Tensor:
-        """Return logits of both branches, joined."""
+        """Return logits of both branches, joined, for ``batch``, normalized features."""
         logits: Tensor = self.output(self.dropout(torch.cat(self.branches(batch), dim=1)))
         return logits
 
@@ -214,6 +245,15 @@ class Cnn(Network):
     """Five convolutions of growing width, mean and maximum over time, one dense layer.
 
     Input (segments, mels, frames), any number of frames from 16.
+
+    Parameters
+    ----------
+    mels, classes : int
+        Bands of a segment, and number of genres.
+    dropout : float
+        Share of units that are dropped in training.
+    widths : sequence of int
+        Channels of the five convolutions.
     """
 
     def __init__(
@@ -230,12 +270,12 @@ class Cnn(Network):
         initialize_weights(self)
 
     def embed(self, batch: Tensor) -> Tensor:
-        """Return embeddings, shape (segments, 2 x last width), of normalized features."""
+        """Return embeddings, shape (segments, 2 x last width), of ``batch``, normalized features."""
         columns = self.convolutions(batch.unsqueeze(1)).mean(2)
         return torch.cat([columns.mean(2), columns.amax(2)], dim=1)
 
     def forward_features(self, batch: Tensor) -> Tensor:
-        """Return logits of the embedding."""
+        """Return logits of the embedding of ``batch``."""
         logits: Tensor = self.output(self.dropout(self.embed(batch)))
         return logits
 
@@ -253,6 +293,11 @@ def initialize_weights(network: nn.Module) -> None:
     """Start from weights that keep variance: He for convolutions, orthogonal for recurrences.
 
     He et al., ICCV 2015; Saxe et al., ICLR 2014. Forget gates start open: Jozefowicz et al., ICML 2015.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Its weights are drawn anew, from the current random state of torch.
     """
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d):
@@ -277,7 +322,15 @@ def _initialize_recurrence(layer: nn.LSTM | nn.GRU) -> None:
 
 
 class NetworkFamily(NamedTuple):
-    """How to build a network from (bands or features, frames, classes, dropout), and its kind of input."""
+    """A kind of network.
+
+    Attributes
+    ----------
+    build : callable
+        From (bands or features, frames, classes, dropout) to a network.
+    input : {"sequence", "log_mel"}
+        What it takes.
+    """
 
     build: Callable[[int, int, int, float], Network]
     input: Literal["sequence", "log_mel"]

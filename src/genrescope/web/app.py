@@ -23,7 +23,8 @@ from genrescope.reporting import chart_script, style_sheet
 from genrescope.utils import did_you_mean
 from genrescope.web import errors, metrics, schemas
 from genrescope.web.api_docs import api_docs_page
-from genrescope.web.middleware import RequestMetrics, SecurityHeaders
+from genrescope.web.hosts import HostPolicy
+from genrescope.web.middleware import HostCheck, RequestMetrics, SecurityHeaders, ShutdownResponses
 from genrescope.web.rate_limit import FairShare, TokenBucket
 from genrescope.web.schemas import ClassifyOptions
 from genrescope.web.settings import Settings
@@ -64,6 +65,7 @@ class Service:
         )
         self._buckets = TokenBucket(settings.rate_limit, settings.burst)
         self._shares = FairShare(settings.capacity, limited=settings.rate_limit > 0)
+        self.hosts = HostPolicy(settings.host, settings.allowed_hosts)
         self._workers: ClassifyWorkers | None = None
         self.metrics.add_gauges(
             {
@@ -104,6 +106,32 @@ class Service:
         """The workers, which exist while the app runs."""
         assert self._workers is not None
         return self._workers
+
+    async def check_origin(self, request: Request) -> None:
+        """Refuse a request that a page of another origin makes.
+
+        Parameters
+        ----------
+        request : Request
+            Its headers ``Sec-Fetch-Site`` and ``Origin`` are checked, which browsers send and other programs
+            do not.
+
+        Raises
+        ------
+        GenrescopeError
+            ``cross_site_request``.
+        """
+        headers = request.headers
+        is_cross_site = headers.get("sec-fetch-site", "").strip().lower() == "cross-site"
+        is_allowed = all(
+            self.hosts.allows_origin(origin, headers.get("host", "")) for origin in headers.getlist("origin")
+        )
+        if is_cross_site or not is_allowed:
+            raise GenrescopeError(
+                "cross_site_request",
+                "the request comes from a page of another origin",
+                "use the server's own page; behind a reverse proxy: --allowed-host NAME",
+            )
 
     async def authenticate(self, request: Request) -> None:
         """Refuse a request without the token.
@@ -152,13 +180,26 @@ class Service:
             raise errors.retry_later("too_many_requests", message, hint, wait=wait)
 
     async def classify(self, request: Request, options: Annotated[ClassifyOptions, Query()]) -> Response:
-        """Classify the genres of the audio in the body, as `genrescope classify --format jsonl` does."""
+        """Classify the genres of the audio in the body, as `genrescope classify --format jsonl` does.
+
+        Parameters
+        ----------
+        request : Request
+            Its body is the file, or a form with it.
+        options : ClassifyOptions
+            From the query.
+
+        Raises
+        ------
+        ProblemError
+            ``model_not_found``, ``too_many_requests``; and as of `receive_upload` and the workers.
+        """
         start = time.monotonic()
         if options.model is not None and options.model not in self._models:
             raise _unknown_model(options.model, self.model_names)
         with self._shares.acquire(_client(request)) as has_share, self.workers.slot():
             if not has_share:
-                message = "one client has half of the server's capacity in use"
+                message = "this client has as many requests in progress as the server has free places"
                 raise errors.retry_later(
                     "too_many_requests", message, "wait for an answer, then send the next request", wait=1
                 )
@@ -183,6 +224,7 @@ class Service:
             max_seconds=self.settings.max_audio_seconds,
         )
         disconnected = asyncio.ensure_future(_wait_disconnect(request))
+        answer: asyncio.Future[JsonRow] | None = None
         try:
             submitted = self.workers.submit(job)
             answer = asyncio.wrap_future(submitted)
@@ -197,6 +239,8 @@ class Service:
             raise _client_error(failure, upload) from None
         finally:
             disconnected.cancel()
+            if answer is not None:
+                answer.cancel()  # Where the server ends: a job that still waits is not begun any more.
 
     async def list_models(self) -> schemas.ModelList:
         """List the served models, and the limits of one request."""
@@ -249,6 +293,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     service = Service(settings or Settings())
     app = _Application(service)
     errors.add_handlers(app, service.metrics.count_failure)
+    # The last one is the outermost.
+    app.add_middleware(HostCheck, policy=service.hosts, count=service.metrics.count_failure)
+    app.add_middleware(ShutdownResponses)
     app.add_middleware(RequestMetrics, count=service.metrics.count_request)
     app.add_middleware(SecurityHeaders)
     _add_api(app, service)
@@ -261,7 +308,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 def _add_api(app: FastAPI, service: Service) -> None:
     """Add the routes of the API, which the OpenAPI document describes."""
-    authenticated = [Depends(service.authenticate)]
+    authenticated = [Depends(service.check_origin), Depends(service.authenticate)]
     if service.settings.token is not None:
         # Declares the token in the document; auto_error is off since `authenticate` does the check.
         authenticated.append(Security(HTTPBearer(scheme_name="token", auto_error=False)))
@@ -278,16 +325,16 @@ def _add_api(app: FastAPI, service: Service) -> None:
         "/v1/models",
         service.list_models,
         dependencies=authenticated,
-        responses=schemas.problem_responses((401, 429)),
+        responses=schemas.problem_responses((401, 403, 421, 429)),
     )
     app.add_api_route(
         "/metrics",
         service.prometheus,
         dependencies=authenticated,
         response_class=PlainTextResponse,
-        responses=schemas.problem_responses((401, 429)),
+        responses=schemas.problem_responses((401, 403, 421, 429)),
     )
-    app.add_api_route("/healthz", service.health)
+    app.add_api_route("/healthz", service.health, responses=schemas.problem_responses((421,)))
 
 
 def _add_static_files(app: FastAPI) -> None:

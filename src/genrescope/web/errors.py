@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from genrescope.errors import GenrescopeError
-from genrescope.web.middleware import HEADERS
+from genrescope.web.headers import HEADERS
 from genrescope.web.schemas import PROBLEM_MEDIA_TYPE, Problem
 
 # nginx's status for a client that left before its answer; it is seen in the metrics only.

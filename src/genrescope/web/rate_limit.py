@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 _MAX_CLIENTS = 10_000
+# No IP address in text is longer; a longer name would only fill the memory.
+_MAX_NAME_LENGTH = 64
 
 
 class TokenBucket:
@@ -48,7 +50,7 @@ class TokenBucket:
         """
         if not self._per_second:
             return 0.0
-        key, now = _client_key(client), self._clock()
+        key, now = client_key(client), self._clock()
         tokens, updated = self._buckets.pop(key, (self._burst, now))
         tokens = min(self._burst, tokens + (now - updated) * self._per_second)
         wait = 0.0 if tokens >= 1 else (1 - tokens) / self._per_second
@@ -59,18 +61,24 @@ class TokenBucket:
 
 
 class FairShare:
-    """Bounds how many requests of one client are in flight, so that one cannot keep out all others.
+    """Bounds how many requests of one client are in flight, so that a few cannot keep out all others.
+
+    A client may have another request in flight while it has fewer of them than there are free places: the
+    dynamic thresholds of A. K. Choudhury and E. L. Hahne, "Dynamic queue length thresholds for shared-memory
+    packet switches", IEEE/ACM Transactions on Networking 6(2), 1998, with a factor of 1. One client can take
+    half of the places, a second one half of what is left, and so on.
 
     Parameters
     ----------
     capacity : int
         Requests of all clients that the server has in flight.
     limited : bool
-        Whether a client is held to half of them; otherwise it may have all.
+        Whether a client is held to its share; otherwise it may have all places.
     """
 
     def __init__(self, capacity: int, *, limited: bool) -> None:
-        self._max_per_client = max(1, capacity // 2) if limited else capacity
+        self._capacity = capacity
+        self._limited = limited
         self._in_flight: Counter[str] = Counter()
 
     @contextmanager
@@ -87,8 +95,8 @@ class FairShare:
         bool
             False if the client has its share already; the request is not counted then.
         """
-        key = _client_key(client)
-        if self._in_flight[key] >= self._max_per_client:
+        key = client_key(client)
+        if self._limited and self._in_flight[key] >= self._capacity - self._in_flight.total():
             yield False
             return
         self._in_flight[key] += 1
@@ -99,15 +107,25 @@ class FairShare:
             self._in_flight += Counter()  # adding an empty counter drops the clients that have none
 
 
-def _client_key(client: str) -> str:
-    """Return what identifies a client.
+def client_key(client: str) -> str:
+    """Return what identifies a client: the address, of IPv6 its /64 network.
 
     An IPv6 subscriber is given a /64 or more, so that single IPv6 addresses would be no limit at all.
+
+    Parameters
+    ----------
+    client : str
+        IP address, or what a proxy sent in place of one.
+
+    Returns
+    -------
+    str
+        An IPv4 address, an IPv6 network, or the first letters of any other name.
     """
     try:
         address = ipaddress.ip_address(client)
     except ValueError:
-        return client
+        return client[:_MAX_NAME_LENGTH]
     mapped = getattr(address, "ipv4_mapped", None)  # IPv4 through a socket that takes both
     if address.version == 4 or mapped is not None:
         return str(mapped or address)

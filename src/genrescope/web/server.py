@@ -10,7 +10,8 @@ from genrescope.errors import ServerError, missing_extra
 from genrescope.web.settings import Settings
 
 _MAX_CONNECTIONS = 1000
-_SHUTDOWN_TIMEOUT_SECONDS = 10
+# Modules, models, logs, the listening socket, and connections that are refused.
+_RESERVED_FILES = 64
 _BACKLOG = 1024
 
 
@@ -35,6 +36,7 @@ def serve(settings: Settings, *, echo: Callable[[str], None]) -> None:
         import uvicorn
 
         from genrescope.web.app import create_app
+        from genrescope.web.connections import ConnectionTable, limited_protocol
     except ModuleNotFoundError as missing:
         raise missing_extra("web", str(missing.name)) from None
     app = create_app(settings)
@@ -46,16 +48,38 @@ def serve(settings: Settings, *, echo: Callable[[str], None]) -> None:
             )
         shown_host = f"[{host}]" if ":" in host else host
         echo(f"genrescope answers at http://{shown_host}:{listener.getsockname()[1]} (Ctrl-C ends it)")
+        connections = ConnectionTable(
+            max_connections=_max_connections(settings),
+            # All connections of a proxy have its address.
+            max_per_client=0 if settings.proxy_headers else settings.max_connections_per_client,
+            header_timeout=settings.header_timeout,
+            response_timeout=settings.response_timeout,
+        )
         config = uvicorn.Config(
             app,
+            http=limited_protocol(connections),
             log_level="warning",
             proxy_headers=settings.proxy_headers,
             ws="none",
             server_header=False,
-            limit_concurrency=_MAX_CONNECTIONS,
-            timeout_graceful_shutdown=_SHUTDOWN_TIMEOUT_SECONDS,
+            timeout_keep_alive=settings.keep_alive_timeout,  # type: ignore[arg-type]  # of call_later: any number
+            timeout_graceful_shutdown=settings.shutdown_timeout,  # type: ignore[arg-type]  # of wait_for
         )
         uvicorn.Server(config).run(sockets=[listener])
+
+
+def _max_connections(settings: Settings) -> int:
+    """Return how many connections there may be, so that open files are left for uploads and workers."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return _MAX_CONNECTIONS
+    open_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if open_files == resource.RLIM_INFINITY:
+        return _MAX_CONNECTIONS
+    # A file for each place; two pipes for each worker, and as many again while it is replaced.
+    needed = _RESERVED_FILES + settings.capacity + 4 * settings.workers
+    return max(1, min(_MAX_CONNECTIONS, open_files - needed))
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass, field
 
 from genrescope.errors import ConfigError
+from genrescope.web.hosts import ANY_HOST, parse_authority
 
 _POSITIVE = (
     "max_upload_mb",
@@ -16,8 +17,12 @@ _POSITIVE = (
     "job_memory_mb",
     "workers",
     "burst",
+    "header_timeout",
+    "keep_alive_timeout",
+    "response_timeout",
+    "shutdown_timeout",
 )
-_NON_NEGATIVE = ("max_queue", "rate_limit")
+_NON_NEGATIVE = ("max_queue", "rate_limit", "min_upload_rate", "max_connections_per_client")
 # Smaller values are not limits but mistakes, such as seconds where milliseconds were meant.
 _SMALLEST_LIMIT = 1e-3
 
@@ -61,11 +66,26 @@ class Settings:
         Requests a minute of one client, on average; 0: no limit.
     burst : int
         Requests of one client that may come at once.
+    allowed_hosts : tuple of str
+        Further names under which the server is reached, as of a reverse proxy; ``*``: any.
+    header_timeout : float
+        Seconds that the header of a request may take to arrive.
+    keep_alive_timeout : float
+        Seconds after which a connection without a request is closed.
+    min_upload_rate : float
+        KiB a second at which a body must arrive, on average after its first 5 s; 0: no such limit.
+    response_timeout : float
+        Seconds that a client may take to receive a response.
+    max_connections_per_client : int
+        Open connections of one client; 0: no limit. Not used with ``proxy_headers``.
+    shutdown_timeout : float
+        Seconds that requests in flight are given to end when the server is told to end.
 
     Raises
     ------
     ConfigError
-        ``invalid_argument``: no model, an empty token, or a limit that is not a positive, finite number.
+        ``invalid_argument``: no model, an empty token, a host that is no name, or a limit that is not a
+        positive, finite number.
     """
 
     models: tuple[str, ...] = ("default",)
@@ -82,12 +102,27 @@ class Settings:
     job_memory_mb: int = 512
     rate_limit: float = 60
     burst: int = 30
+    allowed_hosts: tuple[str, ...] = ()
+    header_timeout: float = 10
+    keep_alive_timeout: float = 5
+    min_upload_rate: float = 4
+    response_timeout: float = 30
+    max_connections_per_client: int = 100
+    shutdown_timeout: float = 10
 
     def __post_init__(self) -> None:
         if not self.models:
             raise ConfigError("invalid_argument", "no model to serve", "name at least one")
         if self.token is not None and not self.token.strip():
             raise ConfigError("invalid_argument", "the token is empty", "give a secret, or omit the token")
+        for name in self.allowed_hosts:
+            authority = parse_authority(name)
+            if name != ANY_HOST and (authority is None or authority.port is not None):
+                raise ConfigError(
+                    "invalid_argument",
+                    f"{name!r} is not the name of a host",
+                    "give a name or an address without scheme and port, such as music.example.org",
+                )
         for names, smallest in ((_POSITIVE, _SMALLEST_LIMIT), (_NON_NEGATIVE, 0)):
             for name in names:
                 value = getattr(self, name)
@@ -99,6 +134,11 @@ class Settings:
     def max_upload_bytes(self) -> int:
         """Largest body of a request, in bytes."""
         return int(self.max_upload_mb * 2**20)
+
+    @property
+    def min_upload_bytes(self) -> float:
+        """Bytes a second at which a body must arrive."""
+        return self.min_upload_rate * 2**10
 
     @property
     def capacity(self) -> int:

@@ -21,6 +21,8 @@ from genrescope.web.settings import Settings
 UPLOAD_FIELD = "file"
 UNNAMED = "<upload>"
 _MAX_NAME_LENGTH = 255
+# Before the rate of an upload is judged: connections begin slowly, above all those of phones.
+_UPLOAD_GRACE_SECONDS = 5.0
 _FORM_HINT = "send the file as the body, or as the multipart field 'file': curl -F file=@song.mp3 ..."
 
 
@@ -54,7 +56,7 @@ async def receive_upload(
     request : Request
         Its body is the file itself, or a multipart form with the file.
     settings : Settings
-        ``max_upload_mb`` and ``upload_timeout`` are used.
+        ``max_upload_mb``, ``upload_timeout`` and ``min_upload_rate`` are used.
     name : str, optional
         Name of the file, in place of the form's.
 
@@ -86,20 +88,32 @@ async def receive_upload(
 async def _read(request: Request, body: _RawBody | _FormBody, settings: Settings) -> int:
     """Pass the body on as it arrives, within the limits, and return its size in bytes."""
     size = 0
+    begin = asyncio.get_running_loop().time()
+    last = begin + settings.upload_timeout
     try:
-        async with asyncio.timeout(settings.upload_timeout):
+        async with asyncio.timeout_at(_deadline(begin, 0, settings)) as limit:
             async for chunk in request.stream():
                 size += len(chunk)
                 if size > settings.max_upload_bytes:
                     raise _too_large(settings)
+                limit.reschedule(_deadline(begin, size, settings))
                 body.write(chunk)
     except TimeoutError:
-        raise GenrescopeError(
-            "upload_timeout",
-            f"the upload took longer than {settings.upload_timeout:g} s",
-            "send a smaller file, or use a faster connection",
-        ) from None
+        if _deadline(begin, size, settings) < last:
+            message = f"the upload came slower than {settings.min_upload_rate:g} KiB a second"
+        else:
+            message = f"the upload took longer than {settings.upload_timeout:g} s"
+        hint = "send a smaller file, or use a faster connection"
+        raise GenrescopeError("upload_timeout", message, hint) from None
     return size
+
+
+def _deadline(begin: float, size: int, settings: Settings) -> float:
+    """Return by when the next bytes must be there, if ``size`` are: each byte that comes moves it on."""
+    last = begin + settings.upload_timeout
+    if not settings.min_upload_rate:
+        return last
+    return min(last, begin + _UPLOAD_GRACE_SECONDS + size / settings.min_upload_bytes)
 
 
 class _RawBody:

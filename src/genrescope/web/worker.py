@@ -9,12 +9,14 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from genrescope import audio
-from genrescope.errors import WorkerError
+from genrescope.errors import AudioError, WorkerError
 from genrescope.inference import Classifier
 from genrescope.workers import WorkerPool, WorkerSpec
 
 # A row of `Prediction.to_dict`, which comes from the worker as JSON and goes to the client as JSON.
 JsonRow = dict[str, object]
+# Encoders pad what they encode: just above the limit, decoding decides.
+_DECLARED_TOLERANCE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ def create_handler(models: dict[str, str]) -> Callable[[dict[str, Any]], dict[st
 
     def classify(fields: dict[str, Any]) -> dict[str, Any]:
         job = ClassifyJob(**fields)
+        _check_declared_length(job)
         prediction = classifiers[job.model].predict(
             job.path, timeline=job.timeline, strict=job.strict, max_seconds=job.max_seconds
         )
@@ -74,6 +77,21 @@ def create_handler(models: dict[str, str]) -> Callable[[dict[str, Any]], dict[st
         return replace(prediction, path=job.name, threshold=threshold).to_dict()
 
     return classify
+
+
+def _check_declared_length(job: ClassifyJob) -> None:
+    """Refuse a file whose header alone states more seconds than allowed.
+
+    Decoding counts in any case, whatever the header states; this spares decoding up to the limit first.
+    """
+    seconds = audio.info(job.path).seconds
+    if seconds is not None and seconds > job.max_seconds + _DECLARED_TOLERANCE_SECONDS:
+        raise AudioError(
+            "audio_too_long",
+            f"{job.path}: its header states {seconds:.0f} s; {job.max_seconds:g} s are allowed",
+            "send a shorter piece of it; if it is not so long, its header is wrong: convert it"
+            " (ffmpeg -i FILE out.flac)",
+        )
 
 
 class ClassifyWorkers:

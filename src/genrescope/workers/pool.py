@@ -326,7 +326,10 @@ class _WorkerProcess:
         try:
             first = json.loads(self._out.readline())
         except ValueError:
-            raise _not_started(f"it ended with status {self._wait()}") from None
+            status = self._wait()
+            if status is not None and status < 0:  # Someone killed it: its successor may start.
+                raise _JobNotReadError(f"it was ended by signal {-status}") from None
+            raise _not_started(f"it ended with status {status}") from None
         finally:
             clock.cancel()
         if "error" in first:

@@ -132,8 +132,10 @@ def main() -> None:
 
     Standard output itself goes where standard error goes: a library that prints cannot break a line.
     """
-    # Ctrl-C in a terminal reaches the whole process group; the parent decides when its workers end.
+    # Ctrl-C in a terminal reaches the whole process group, and systemd sends SIGTERM to every process of a
+    # service; the parent decides when its workers end, and they end in any case when it does.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)
     module, function = sys.argv[1].split(":")

@@ -91,17 +91,17 @@ class Backbone(nn.Module):
         self.network = network
 
     def embed(self, batch: Tensor) -> Tensor:
-        """Return embeddings, shape (segments, size), of features as ``info.spec`` says."""
+        """Return embeddings, shape (segments, size), of ``batch``, features as ``info.spec`` says."""
         embedding: Tensor = self.network.embed(batch)  # type: ignore[operator]
         return embedding
 
     def embed_with_styles(self, batch: Tensor) -> tuple[Tensor, Tensor]:
-        """Return embeddings and the logits of ``labels.STYLES``; for backbones with ``info.styles``."""
+        """Return embeddings of ``batch`` and logits of ``labels.STYLES``; for those with ``info.styles``."""
         embedding, logits = self.network(batch)
         return embedding, logits[:, list(self.info.styles)]
 
     def forward(self, batch: Tensor) -> Any:
-        """Return what the network returns: EfficientAT embedding and logits, others the embedding."""
+        """Return what the network makes of ``batch``: an embedding, EfficientAT logits too."""
         return self.network(batch)
 
 
@@ -240,16 +240,16 @@ def load_backbone(name: str, *, weights: Path | None = None, cache: Path | None 
             f"choose one of: {', '.join(known)}; or {HUB}NAME for an encoder of the Hugging Face hub",
         )
     info, build, translate = known[name]
+    # On the meta device no weights are allocated or drawn: the file has them all, and the random state of
+    # the run stays untouched.
+    with torch.device("meta"):
+        network = build()
     if weights is None and info.sha256 is None:
         raise ModelError(
             "model_not_found",
             f"{name}: its weights are not downloaded, because their whole SHA-256 was not published",
             f"download {info.source} yourself, and give the file as the weights",
         )
-    # On the meta device no weights are allocated or drawn: the file has them all, and the random state of
-    # the run stays untouched.
-    with torch.device("meta"):
-        network = build()
     if weights is None and name == STUDENT:
         weights = package_data("models", info.file)
     elif weights is None:

@@ -122,7 +122,17 @@ class DistillSchedule:
 
 
 class Batch(NamedTuple):
-    """Features of the student, shape (batch, mels, frames), and the targets, (batch, size or styles)."""
+    """One batch of the chunk.
+
+    Attributes
+    ----------
+    features : Tensor, shape (batch, mels, frames)
+        Of the student.
+    embeddings : Tensor, shape (batch, size)
+        Of the teacher.
+    logits : Tensor, shape (batch, styles)
+        Of the teacher.
+    """
 
     features: Tensor
     embeddings: Tensor
@@ -272,19 +282,25 @@ class DistillModule(lightning.LightningModule):
         torch.manual_seed(1_000_003 * self.schedule.seed + self.current_epoch)
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
-        """Return the loss of one batch."""
+        """Return the loss of one ``batch``."""
         embedding_error, style_error = self.scaler(*self.student(batch.features), batch)
         loss: Tensor = embedding_error + style_error
         self._losses.append(loss.item())
         return loss
 
     def validation_step(self, batch: Batch, _: int) -> None:
-        """Note both errors of a batch; the student has the averaged weights meanwhile."""
+        """Note both errors of a ``batch``; the student has the averaged weights meanwhile."""
         embedding_error, style_error = self.scaler(*self.student(batch.features), batch)
         self._validation.append((embedding_error.item(), style_error.item(), len(batch.features)))
 
     def on_train_epoch_end(self) -> None:
-        """Log the chunk's errors; refuse to continue from a loss that is not finite."""
+        """Log the chunk's errors; refuse to continue from a loss that is not finite.
+
+        Raises
+        ------
+        GenrescopeError
+            ``training_failed``.
+        """
         losses, self._losses = self._losses, []
         validation, self._validation = np.array(self._validation), []
         if not math.isfinite(losses[-1]):
@@ -305,11 +321,17 @@ class DistillModule(lightning.LightningModule):
         )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Store the schedule with the weights."""
+        """Store the schedule with the weights in ``checkpoint``."""
         checkpoint[_SCHEDULE_KEY] = self.schedule.identity()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of another schedule: the result would be of neither."""
+        """Refuse a ``checkpoint`` of another schedule: the result would be of neither.
+
+        Raises
+        ------
+        ConfigError
+            ``invalid_config``.
+        """
         if checkpoint.get(_SCHEDULE_KEY) != self.schedule.identity():
             raise ConfigError(
                 "invalid_config",
