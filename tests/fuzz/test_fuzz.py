@@ -32,14 +32,7 @@ def test_there_are_many_formats_and_each_is_classified_in_both_modes(tmp_path: P
 
 # A header may send libsndfile to a place before the file; soundfile then reports the refused seek aside.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize(
-    "part",
-    [
-        # Point 8 of issue 11: an OSError of PyAV while it opens a damaged wma or w64 file is not caught.
-        pytest.param(part, marks=pytest.mark.xfail(strict=True)) if part == 5 else part
-        for part in range(PARTS)
-    ],
-)
+@pytest.mark.parametrize("part", range(PARTS))
 def test_damaged_files_are_answered_or_refused(part: int, tmp_path: Path) -> None:
     classifier = Classifier(BandModel())
     outcomes = [
