@@ -43,6 +43,8 @@ def render_jsonl(results: Iterable[Prediction | LibraryEntry | FailedFile], stre
     stream : text stream
         What is written to; flushed after every line.
     """
+    # Flushed line by line: a program that reads from a pipe gets each answer when it is there, and what was
+    # printed before a kill is whole.
     for result in results:
         stream.write(json.dumps(result.to_dict(), ensure_ascii=False) + "\n")
         stream.flush()
@@ -98,6 +100,7 @@ def render_table(results: Iterable[Prediction | LibraryEntry | FailedFile], cons
             classified.append(result)
         else:
             failures.append(result.failure)
+    # Failures come last, where the eye ends up on a terminal, however long the table is.
     if classified:
         console.print(_result_table(classified, console.width))
     for failure in failures:
@@ -116,6 +119,7 @@ def _result_table(results: Sequence[Prediction | LibraryEntry], width: int) -> T
     max_runners_up, max_styles = (MAX_RUNNERS_UP, MAX_STYLES) if width >= _WIDE else (1, 1)
     for result, file in zip(results, _relative_paths([one.path for one in results]), strict=True):
         flags = f" [{', '.join(result.flags)}]" if result.flags else ""
+        # Scores are sorted: the first is the genre itself, the next ones are its runners-up.
         (genre, score), *others = result.scores.items()
         styles = result.probable_styles if isinstance(result, Prediction) else result.styles
         table.add_row(

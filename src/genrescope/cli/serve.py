@@ -86,6 +86,8 @@ def serve(
     """Serve a web page and an HTTP API for classification."""
     from genrescope import web
 
+    # The defaults of all options are those of the fields, read from the class above, so that they stand
+    # once.
     settings = Settings(
         models=tuple(model or Settings.models),
         token=token,

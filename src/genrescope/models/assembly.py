@@ -75,6 +75,7 @@ class ModelHead:
             ``model_corrupt``, ``model_incompatible``.
         """
         try:
+            # The description is JSON in an array of bytes: the file holds no object that would need pickle.
             with np.load(io.BytesIO(content), allow_pickle=False) as kept:
                 description = parse_json(kept["description"].tobytes())
                 weights, biases = kept["weights"], kept["biases"]
@@ -126,6 +127,7 @@ def assemble(name: str, *, weights: Path | None = None) -> Path:
     head = _read_head(packaged)
     network = LinearHead(load_backbone(head.backbone, weights=weights), len(head.info.classes))
     network.load_head(head.weights, head.biases)
+    # Exported on noise, because the check compares graph and network, whatever the input.
     exported = export.export_network(network, head.info, _noise(head.info), temperature=head.temperature)
     write_atomic(packaged.path, exported.graph)
     return packaged.path
@@ -146,6 +148,7 @@ def extract_head(model: Model, graph: bytes) -> ModelHead:
     ModelError
         ``model_incompatible``: the graph has no linear layer at its end.
     """
+    # The names are those that torch's exporter gives to parameters; a graph of another make has others.
     layers = export.initializers(graph)
     try:
         weights, biases = layers["network.output.weight"], layers["network.output.bias"]
@@ -169,6 +172,8 @@ def extract_head(model: Model, graph: bytes) -> ModelHead:
 def _read_head(packaged: registry.PackagedModel) -> ModelHead:
     path = package_data("models", packaged.head)
     content = path.read_bytes()
+    # A file in the package can be damaged by whatever installed it; with another head, scores would be wrong
+    # without notice.
     if sha256_bytes(content) != packaged.sha256:
         raise ModelError(
             "model_corrupt", f"{path}: not the head that the catalog names", "install genrescope again"

@@ -18,6 +18,8 @@ from torch.nn import functional
 from genrescope.errors import ConfigError
 from genrescope.types import FloatArray
 
+# What librosa keeps below the peak by default (`power_to_db`, top_db), and GTZAN's published spectrogram
+# images with it.
 DYNAMIC_RANGE_DB = 80.0
 
 
@@ -53,6 +55,7 @@ class Standardize(nn.Module):
 
     def __init__(self, features: int) -> None:
         super().__init__()
+        # Buffers, not parameters: training does not change them, and they are saved with the weights.
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("deviation", torch.ones(features))
 
@@ -148,6 +151,7 @@ class Lstm(Network):
     def __init__(self, features: int, classes: int, *, dropout: float = 0.0) -> None:
         super().__init__()
         self.normalizer = Standardize(features)
+        # Two layers and not one of two: the paper's have different widths.
         self.first = nn.LSTM(features, 128, batch_first=True)
         self.second = nn.LSTM(128, 64, batch_first=True)
         self.dropout = nn.Dropout(dropout)
@@ -181,6 +185,7 @@ class SequentialCrnn(Network):
         self.convolutions = nn.Sequential(
             *_block(1, 24, (2, 2)), *_block(24, 48, (2, 2)), *_block(48, 64, (4, 2)), *_block(64, 64, (4, 2))
         )
+        # The four pools leave mels / 64 bands and frames / 16 time steps; the bands of a step are one input.
         self.recurrence = nn.GRU(64 * (mels // 64), 64, batch_first=True, bidirectional=True)
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(128, classes)
@@ -224,6 +229,7 @@ class ParallelCnnRnn(Network):
         self.pool = nn.MaxPool2d((2, 4))
         self.recurrence = nn.GRU(mels // 2, 64, batch_first=True, bidirectional=True)
         self.dropout = nn.Dropout(dropout)
+        # The width of the flattened maps depends on bands and frames; one forward pass finds it.
         with torch.no_grad():
             width = self.branches(torch.zeros(1, mels, frames))[0].shape[1]
         self.output = nn.Linear(width + 128, classes)
@@ -271,6 +277,7 @@ class Cnn(Network):
 
     def embed(self, batch: Tensor) -> Tensor:
         """Return embeddings, shape (segments, 2 x last width), of ``batch``, normalized features."""
+        # The mean says how much of a pattern there is, the maximum whether it occurs at all.
         columns = self.convolutions(batch.unsqueeze(1)).mean(2)
         return torch.cat([columns.mean(2), columns.amax(2)], dim=1)
 
@@ -301,6 +308,7 @@ def initialize_weights(network: nn.Module) -> None:
     """
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d):
+            # Normal, not uniform, and for the fan-in: as in the paper for rectifiers.
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
@@ -311,12 +319,14 @@ def initialize_weights(network: nn.Module) -> None:
 def _initialize_recurrence(layer: nn.LSTM | nn.GRU) -> None:
     for name, weight in layer.named_parameters():
         if name.startswith("weight_hh"):
+            # PyTorch keeps the matrices of all gates in one; each is to be orthogonal by itself.
             for gate in torch.split(weight.data, layer.hidden_size):
                 nn.init.orthogonal_(gate)
         elif name.startswith("weight_ih"):
             nn.init.xavier_uniform_(weight)
         else:
             nn.init.zeros_(weight)
+            # Gates: input, forget, cell, output. The other bias stays 0, so that the sum is 1.
             if isinstance(layer, nn.LSTM) and name.startswith("bias_ih"):
                 weight.data[layer.hidden_size : 2 * layer.hidden_size] = 1.0
 

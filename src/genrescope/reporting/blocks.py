@@ -62,6 +62,8 @@ class Table:
         """Which columns hold text, to be aligned left; numbers are aligned right."""
         if not self.rows:
             return (False,) * len(self.headers)
+        # Signs, digits and the "<" of "< 0.001" begin a number; what begins with a letter is read, not
+        # compared.
         return tuple(any(cell[:1].isalpha() for cell in column) for column in zip(*self.rows, strict=True))
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
+# Longer tracks would have more than two frames for each pixel, and need memory for nothing that shows.
 MAX_PLOTTED_SECONDS = 600.0
 # With more classes than this, numbers in the cells of a confusion matrix would overlap.
 _MAX_NUMBERED_CLASSES = 24
@@ -45,6 +46,7 @@ _AXIS_LABELS = {
     "zero_crossing_rate": "share of samples",
     "rms": "RMS",
 }
+# All three are frequencies of the same frame, and say more beside each other.
 _SHARE_A_PANEL = ("spectral_centroid", "spectral_bandwidth", "spectral_rolloff")
 
 
@@ -74,6 +76,7 @@ class Curve:
     def to_json(self) -> dict[str, Any]:
         """Return the curve as JSON-ready data; None where a value is not finite, as after a divergence."""
         columns = asdict(self).items()
+        # JSON has no NaN: a loss that diverged would make the whole file unreadable.
         return {name: [one if np.isfinite(one) else None for one in values] for name, values in columns}
 
 
@@ -100,6 +103,8 @@ def confusion_figure(confusion: Sequence[Sequence[int]], classes: Sequence[str],
         ``missing_dependency`` without matplotlib; so do all functions here.
     """
     counts = np.array(confusion, dtype=np.int64)
+    # The shading is a share of the row, so that a genre with few tracks is as legible as one with many; a
+    # genre without tracks divides by 1 instead of 0.
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     size = max(4.2, 0.52 * len(classes) + 1.4)
     with _drawing(size, size, title) as figure:

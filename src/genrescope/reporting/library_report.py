@@ -134,6 +134,8 @@ def _track(entry: LibraryRow) -> _Track | None:
 def _genres(tracks: Sequence[_Track]) -> BarChart:
     """Return how many tracks have each genre."""
     counts = Counter(track.genre for track in tracks)
+    # Colors follow the sorted names, not the counts, so that a genre keeps its color from one report to the
+    # next as long as the genres are the same.
     colors = {name: series_variable(place % len(SERIES)) for place, name in enumerate(sorted(counts))}
     return _count_chart("genres", "Tracks per genre", counts.most_common(), colors)
 
@@ -147,6 +149,7 @@ def _styles(tracks: Sequence[_Track]) -> BarChart:
 
 def _scores(tracks: Sequence[_Track]) -> BarChart:
     """Return how the scores are distributed."""
+    # A score of exactly 1 belongs to the last bin; it has no bin of its own.
     bins = Counter(min(_BINS - 1, int(track.score * _BINS)) for track in tracks)
     counts = [(f"{10 * place} to {10 * place + 10} %", bins[place]) for place in reversed(range(_BINS))]
     return _count_chart("scores", "Tracks by the score of their genre", counts, {})
@@ -165,6 +168,8 @@ def _count_chart(
 
 def _uncertain_table(uncertain: Sequence[_Track]) -> Table:
     """Return the uncertain tracks, those with the lowest scores first."""
+    # A page with every uncertain track of a large library would be too large for a browser; the lowest
+    # scores are those that are worth a look. Ties by path make the report the same each time.
     chosen = sorted(uncertain, key=lambda track: (track.score, track.path))[:MAX_UNCERTAIN]
     rows = tuple(
         (

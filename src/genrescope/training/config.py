@@ -247,6 +247,7 @@ def load_config(source: str | Path | None = None, overrides: Iterable[str] = ())
         ``invalid_config``: no such file or name, malformed TOML, an unknown key, a value of the wrong type
         or out of its range.
     """
+    # The order decides: an override replaces what the file says, which replaces the default.
     values = {} if source is None else _parse(_text(source), str(source))
     for override in overrides:
         _put(values, override)
