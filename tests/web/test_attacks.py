@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -53,6 +53,12 @@ def read(connection: socket.socket) -> bytes:
         while part := connection.recv(65536):
             received += part
     return received
+
+
+def send_repeatedly(connection: socket.socket, content: bytes, *, times: int, pause: float = 0.0) -> None:
+    for _ in range(times):
+        connection.sendall(content)
+        time.sleep(pause)
 
 
 def status(received: bytes) -> int:
@@ -145,9 +151,7 @@ def test_a_rest_of_a_body_must_end_in_time(impatient: str) -> None:
     with connect(impatient, POST + b"Content-Length: 99999999999\r\n\r\n") as upload:
         assert upload.recv(12) == b"HTTP/1.1 413"
         with pytest.raises(ConnectionError):
-            for _ in range(600):
-                upload.sendall(b"x")
-                time.sleep(0.1)
+            send_repeatedly(upload, b"x", times=600, pause=0.1)
 
 
 def test_an_upload_must_arrive_in_time(impatient: str) -> None:
@@ -162,8 +166,7 @@ def test_a_client_that_does_not_read_is_dropped(impatient: str) -> None:
         connection.settimeout(WAIT)
         connection.connect((host, int(port)))
         with pytest.raises(ConnectionError):
-            for _ in range(100_000):
-                connection.sendall(b"GET /docs HTTP/1.1\r\n" + HOST + b"\r\n")
+            send_repeatedly(connection, b"GET /docs HTTP/1.1\r\n" + HOST + b"\r\n", times=100_000)
     assert healthy(impatient)
 
 
@@ -239,7 +242,7 @@ def test_a_client_that_leaves_in_mid_upload_frees_its_place(patient: str) -> Non
 
 def test_a_length_that_the_header_states_is_enough_to_refuse(patient: str) -> None:
     content = bytearray(flac(2.0))
-    # STREAMINFO: the low 36 of these 8 bytes are the number of samples (RFC 9639, section 8.2).
+    # STREAMINFO: the low 36 bits of these 8 bytes are the number of samples (RFC 9639, section 8.2).
     fields = int.from_bytes(content[18:26], "big")
     content[18:26] = ((fields >> 36 << 36) | 24 * 3600 * RATE).to_bytes(8, "big")
     response = httpx2.post(f"{patient}{CLASSIFY}?name=day.flac", content=bytes(content), timeout=WAIT)
@@ -258,13 +261,12 @@ def test_jobs_end_or_are_refused_when_the_server_is_told_to_end(to_workers: bool
 
 
 def test_what_does_not_end_in_time_is_refused_when_the_server_is_told_to_end() -> None:
-    with serving("--rate-limit=0", "--shutdown-timeout=0.2") as (address, process):
-        with connect(address, POST + b"Content-Length: 1000\r\n\r\nx") as upload:
-            until(
-                lambda: "genrescope_places_taken 1.0" in httpx2.get(f"{address}/metrics", timeout=WAIT).text
-            )
-            process.send_signal(signal.SIGTERM)
-            received = read(upload)
+    with contextlib.ExitStack() as stack:
+        address, process = stack.enter_context(serving("--rate-limit=0", "--shutdown-timeout=0.2"))
+        upload = stack.enter_context(connect(address, POST + b"Content-Length: 1000\r\n\r\nx"))
+        until(lambda: places(address) == 1)
+        process.send_signal(signal.SIGTERM)
+        received = read(upload)
     assert status(received) == 503
     assert b'"the server is shutting down"' in received
 
@@ -297,8 +299,7 @@ def children(pid: int) -> list[int]:
     return [int(child) for thread in threads for child in thread.read_text().split()]
 
 
-def until(condition: object) -> None:
-    assert callable(condition)
+def until(condition: Callable[[], bool]) -> None:
     for _ in range(1200):
         if condition():
             return
