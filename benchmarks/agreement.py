@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--model", default="default", help="packaged model or .onnx file")
     parser.add_argument("--limit", type=int, help="at most so many clips")
     options = parser.parse_args()
-    classifier = Classifier.load(options.model)
+    classifier = Classifier.from_pretrained(options.model)
     parts = datasets.load_index().fault_filtered
     audio_tracks = {
         track.id: track

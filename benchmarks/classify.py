@@ -89,7 +89,7 @@ def main() -> None:
     samples = synthesize()
     if options.audio:
         samples = load_audio(options.audio, sample_rate=44100, duration=SECONDS).samples
-    classifier = Classifier.load(options.model)
+    classifier = Classifier.from_pretrained(options.model)
     print(f"{classifier.model.name}, {len(samples) / 44100:.0f} s, one thread, medians of {options.runs}")
     for name, settings in FORMATS.items():
         content = encode(samples, *settings)

@@ -32,7 +32,9 @@ def score_clips(
     for folder in folders:
         for track in datasets.load_dataset(folder, kind="audio").tracks:
             if limit is None or len(clips[folder, track.label]) < limit:
-                clips[folder, track.label].append(classifier.timeline(track.path).scores[:3])
+                clips[folder, track.label].append(
+                    classifier.predict(track.path, timeline=True).timeline.scores[:3]
+                )
     return clips
 
 
@@ -67,7 +69,7 @@ def main() -> None:
     parser.add_argument("--tracks", type=int, default=2000, help="simulated tracks of each kind")
     parser.add_argument("--limit", type=int, help="at most so many clips of each genre and data set")
     options = parser.parse_args()
-    clips = score_clips(Classifier.load(options.model), options.dataset, options.limit)
+    clips = score_clips(Classifier.from_pretrained(options.model), options.dataset, options.limit)
     genres = list(clips)
     for simulate in (medley, song):
         generator = np.random.default_rng(0)

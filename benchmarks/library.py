@@ -156,7 +156,7 @@ def run_librosa(path: Path) -> None:
 
 def compare_excerpts(paths: list[Path]) -> dict[str, dict[Path, float]]:
     """Return CPU seconds by method and file; print how often excerpts give the genre of the full track."""
-    classifier = Classifier.load()
+    classifier = Classifier.from_pretrained()
     times: dict[str, dict[Path, float]] = {"decode": {}, "full": {}, "excerpts": {}}
     agreed, scored, segments = 0, 0, 0
     for path in paths:
@@ -237,7 +237,7 @@ def scan(folder: Path, files: int) -> None:
 LONG_FILE = """
 import re, sys
 from genrescope import Classifier
-seconds = Classifier.load().predict(sys.argv[1]).seconds
+seconds = Classifier.from_pretrained().predict(sys.argv[1]).seconds
 peak = re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1]
 print(seconds, int(peak) // 1024)
 """

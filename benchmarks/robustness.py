@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--model", default="default", help="packaged model or .onnx file")
     parser.add_argument("--limit", type=int, help="at most so many clips")
     options = parser.parse_args()
-    classifier, parts = Classifier.load(options.model), datasets.load_index().fault_filtered
+    classifier, parts = Classifier.from_pretrained(options.model), datasets.load_index().fault_filtered
     tracks = [track for track in datasets.load_gtzan(options.gtzan).tracks if parts.get(track.id) == "test"][
         : options.limit
     ]

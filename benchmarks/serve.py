@@ -90,7 +90,7 @@ def summary(responses: list[Response], seconds: float) -> str:
 
 
 def sequential_rate(clips: list[bytes], number: int) -> float:
-    classifier = Classifier.load()
+    classifier = Classifier.from_pretrained()
     classifier.predict(clips[0])
     start = time.perf_counter()
     for index in range(number):

@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--model", default="default", help="packaged model or .onnx file")
     parser.add_argument("--limit", type=int, help="at most so many clips of each genre and data set")
     options = parser.parse_args()
-    classifier = Classifier.load(options.model)
+    classifier = Classifier.from_pretrained(options.model)
     teacher = load_backbone("mn04", weights=options.teacher)
     tracks = first_of_each(datasets.load_dataset(options.emotify).tracks, options.limit)
     predictions = [classifier.predict(track.path) for track in tracks]

@@ -24,7 +24,7 @@ def test_import_is_light() -> None:
 
 def test_a_classifier_needs_no_training_libraries(little_music: Path) -> None:
     song = next(little_music.rglob("*.wav"))
-    statement = f"import genrescope; genrescope.Classifier.load().predict({str(song)!r})"
+    statement = f"import genrescope; genrescope.Classifier.from_pretrained().predict({str(song)!r})"
     assert heavy_modules_after(statement) == {"onnxruntime"}
     assert heavy_modules_after("import genrescope.cli.main, genrescope.tagging") == set()
 

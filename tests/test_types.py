@@ -1,4 +1,4 @@
-"""Spans of a timeline: which genre leads from when to when."""
+"""Spans of a timeline, which genre leads from when to when; what a prediction and a failed file hold."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from genrescope.types import LeadingSpan, Timeline
+from genrescope.types import FailedFile, LeadingSpan, Prediction, Timeline
 
 
 def timeline(*scores: float) -> Timeline:
@@ -52,3 +52,22 @@ def test_spans_follow_each_other_without_gaps(most: int) -> None:
     assert spans[0].start == 0.0
     assert spans[-1].end == 80.0
     assert all(one.end == other.start for one, other in itertools.pairwise(spans))
+
+
+def test_spans_of_overlapping_segments_may_end_where_the_next_begins() -> None:
+    scores = np.float32([[0.75, 0.25], [0.25, 0.75]])
+    overlapping = Timeline(("jazz", "rock"), np.array([0.0, 2.0]), np.array([4.0, 6.0]), scores)
+    assert [(one.start, one.end) for one in overlapping.leading_spans()] == [(0.0, 4.0), (2.0, 6.0)]
+    separate = overlapping.leading_spans(overlapping=False)
+    assert [(one.start, one.end) for one in separate] == [(0.0, 2.0), (2.0, 6.0)]
+
+
+def test_a_prediction_without_scores_is_refused() -> None:
+    with pytest.raises(ValueError, match="without scores"):
+        Prediction("a.mp3", {}, 30.0, "m")
+
+
+def test_a_failed_file_is_a_row_with_the_error() -> None:
+    row = FailedFile("b.wav", "audio_empty", "b.wav: empty", "copy it again").to_dict()
+    error = {"code": "audio_empty", "message": "b.wav: empty", "hint": "copy it again"}
+    assert row == {"path": "b.wav", "error": error}

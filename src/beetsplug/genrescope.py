@@ -166,7 +166,7 @@ class GenrescopePlugin(BeetsPlugin):
     def _classifier(self) -> Classifier:
         from genrescope.inference import Classifier
 
-        return Classifier.load(self.config["model"].as_str())
+        return Classifier.from_pretrained(self.config["model"].as_str())
 
     @cached_property
     def _vocabulary(self) -> Vocabulary:

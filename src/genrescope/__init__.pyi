@@ -6,6 +6,7 @@ from .errors import ConfigError as ConfigError
 from .errors import DataError as DataError
 from .errors import DownloadError as DownloadError
 from .errors import GenrescopeError as GenrescopeError
+from .errors import LibraryError as LibraryError
 from .errors import MissingDependencyError as MissingDependencyError
 from .errors import ModelError as ModelError
 from .errors import ServerError as ServerError

@@ -1,6 +1,6 @@
 """``python -m genrescope`` is the command line."""
 
-from genrescope.cli import main
+from genrescope.cli import run
 
 if __name__ == "__main__":
-    main()
+    run()

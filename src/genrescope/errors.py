@@ -10,7 +10,15 @@ from typing import NamedTuple
 
 
 class Outcome(NamedTuple):
-    """What a failure means outside Python."""
+    """What a failure means outside Python.
+
+    Attributes
+    ----------
+    exit_status : int
+        Of a command: 1 where some input failed, 2 where the request itself cannot be met.
+    http_status : int
+        Of a response.
+    """
 
     exit_status: int
     http_status: int
@@ -23,9 +31,12 @@ OUTCOMES: dict[str, Outcome] = {
     "audio_permission_denied": Outcome(1, 403),
     "audio_empty": Outcome(1, 422),
     "audio_unreadable": Outcome(1, 415),
+    # The system failed to read it, which may pass.
+    "audio_read_failed": Outcome(1, 500),
     "audio_no_samples": Outcome(1, 422),
     "audio_too_short": Outcome(1, 422),
     "audio_not_finite": Outcome(1, 422),
+    "audio_out_of_range": Outcome(1, 422),
     "audio_silent": Outcome(1, 422),
     "audio_truncated": Outcome(1, 422),
     # What a worker process could not do with a piece of audio.
@@ -43,6 +54,9 @@ OUTCOMES: dict[str, Outcome] = {
     "dataset_invalid": Outcome(2, 422),
     "dataset_empty": Outcome(2, 422),
     "dataset_too_small": Outcome(2, 422),
+    # The library, as a whole or one row of it.
+    "library_locked": Outcome(1, 503),
+    "library_corrupt": Outcome(1, 422),
     # Settings, names and options.
     "invalid_argument": Outcome(2, 400),
     "invalid_config": Outcome(2, 400),
@@ -51,6 +65,7 @@ OUTCOMES: dict[str, Outcome] = {
     "model_incompatible": Outcome(2, 422),
     "model_corrupt": Outcome(2, 422),
     "model_export_failed": Outcome(1, 500),
+    "model_output_invalid": Outcome(1, 500),
     # The surroundings.
     "missing_dependency": Outcome(2, 501),
     "write_failed": Outcome(1, 507),
@@ -76,7 +91,8 @@ OUTCOMES: dict[str, Outcome] = {
 
 # Errors of one file: they are returned to the client or in the file's row, and other files are processed.
 FILE_CODES = frozenset(
-    [code for code in OUTCOMES if code.startswith("audio_")] + ["worker_crashed", "timeout", "memory_limit"]
+    [code for code in OUTCOMES if code.startswith("audio_")]
+    + ["model_output_invalid", "worker_crashed", "timeout", "memory_limit"]
 )
 
 
@@ -102,7 +118,7 @@ class GenrescopeError(Exception):
         self.hint = hint
 
     def __reduce__(self) -> tuple[type[GenrescopeError], tuple[str, str, str]]:
-        """Survive the way between processes."""
+        """Return how a copy is made; an exception's default would pass on the message alone."""
         return type(self), (self.code, self.message, self.hint)
 
     @property
@@ -125,6 +141,10 @@ class TagError(GenrescopeError):
 
 class DataError(GenrescopeError):
     """A data set that cannot be read, or cannot be split as asked."""
+
+
+class LibraryError(GenrescopeError):
+    """A library, or a row of it, that cannot be used: ``library_locked``, ``library_corrupt``."""
 
 
 class ConfigError(GenrescopeError):
@@ -168,6 +188,11 @@ def missing_extra(extra: str, package: str) -> MissingDependencyError:
         The extra of genrescope that brings it, such as ``train``.
     package : str
         Name of the missing library.
+
+    Returns
+    -------
+    MissingDependencyError
+        To be raised by the caller.
     """
     return MissingDependencyError(
         "missing_dependency",
@@ -185,6 +210,11 @@ def write_failed(path: Path, reason: OSError) -> WriteError:
         The file.
     reason : OSError
         What the system said.
+
+    Returns
+    -------
+    WriteError
+        To be raised by the caller.
     """
     return WriteError(
         "write_failed",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from itertools import groupby
+from dataclasses import dataclass, field, replace
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +22,8 @@ STYLE_THRESHOLD = 0.1
 
 TrackKind = Literal["audio", "spectrogram", "table"]
 
+# What is looked for in folders. A file that is named itself is opened whatever its name is: FFmpeg recognizes
+# formats by content.
 # fmt: off
 AUDIO_SUFFIXES = frozenset({
     ".wav", ".wave", ".w64", ".rf64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".aif", ".aiff",
@@ -69,7 +71,9 @@ class Audio:
     source : str
         The path, ``<bytes>``, or empty for samples that come from no file.
     flags : tuple of str
-        ``truncated``, where the file holds less than it declares.
+        ``truncated``, where the file holds less than it declares; ``header_mismatch``, where it holds more;
+        ``spikes_removed``, where single samples of an impossible level were set to zero;
+        ``channels_cancel``, where not all channels were averaged.
     """
 
     samples: FloatArray
@@ -180,7 +184,7 @@ class Timeline:
             for start, end, scores in zip(self.starts, self.ends, self.scores, strict=True)
         ]
 
-    def leading_spans(self, max_spans: int | None = None) -> list[LeadingSpan]:
+    def leading_spans(self, max_spans: int | None = None, *, overlapping: bool = True) -> list[LeadingSpan]:
         """Return which genre leads from when to when: runs of segments with the same highest score.
 
         Parameters
@@ -188,12 +192,16 @@ class Timeline:
         max_spans : int, optional
             The most spans to return, at least 1: while there are more, the one with the fewest segments joins
             the span before it, and the genre with the highest mean score leads it then. None: no limit.
+        overlapping : bool
+            Where segments overlap, a span ends with its last segment, after the next span begins. False: it
+            ends where the next span begins, as a text about the track states it.
 
         Returns
         -------
         list of LeadingSpan
             In order of time; where two genres have the same score, the first of ``classes`` leads.
         """
+        # argmax takes the first of equal scores, so the order of the classes decides ties, everywhere alike.
         leaders = self.scores.argmax(axis=1).tolist()
         spans = [list(run) for _, run in groupby(range(len(leaders)), key=leaders.__getitem__)]
         while max_spans is not None and len(spans) > max(1, max_spans):
@@ -201,7 +209,10 @@ class Timeline:
             # The first span has none before it, and joins the second.
             first = max(0, shortest - 1)
             spans[first : first + 2] = [spans[first] + spans[first + 1]]
-        return [self._span(segments) for segments in spans]
+        found = [self._span(segments) for segments in spans]
+        if overlapping:
+            return found
+        return [replace(one, end=after.start) for one, after in pairwise(found)] + found[-1:]
 
     def _span(self, segments: Sequence[int]) -> LeadingSpan:
         scores = self.scores[segments]
@@ -225,7 +236,7 @@ class Prediction:
     path : str
         The file, or ``<bytes>``.
     scores : dict of str to float
-        By genre; they sum to one.
+        By genre, at least one; they sum to one.
     seconds : float
         Length of the track.
     model : str
@@ -235,11 +246,16 @@ class Prediction:
     threshold : float or None
         The score below which the genre is uncertain; None: it is never called uncertain.
     flags : tuple of str
-        What is to be known of the result: ``truncated``, ``excerpts``.
+        What is to be known of the result: ``excerpts``, and the flags of `Audio`.
     timeline : Timeline or None
         The scores of every segment, where they were asked for.
     audio : AudioInfo or None
         What the file says about itself.
+
+    Raises
+    ------
+    ValueError
+        There are no scores.
     """
 
     path: str
@@ -251,6 +267,10 @@ class Prediction:
     flags: tuple[str, ...] = ()
     timeline: Timeline | None = field(default=None, repr=False, compare=False)
     audio: AudioInfo | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.scores:
+            raise ValueError(f"a prediction for {self.path!r} without scores")
 
     @property
     def genre(self) -> str:
@@ -267,10 +287,15 @@ class Prediction:
         """Whether the highest score is too low to be relied on."""
         return self.threshold is not None and self.confidence < self.threshold
 
+    @property
+    def probable_styles(self) -> dict[str, float]:
+        """The styles with a probability of at least `STYLE_THRESHOLD`, which rows and reports list."""
+        return {name: chance for name, chance in self.styles.items() if chance >= STYLE_THRESHOLD}
+
     def to_dict(self) -> dict[str, Any]:
         """Return the result as a JSON-ready row, as ``classify --format jsonl`` prints it.
 
-        Of the styles it has those with a probability of at least `STYLE_THRESHOLD`.
+        Of the styles it has the `probable_styles`.
         """
         row: dict[str, Any] = {
             "path": self.path,
@@ -278,7 +303,7 @@ class Prediction:
             "score": self.confidence,
             "unsure": self.is_uncertain,
             "scores": self.scores,
-            "styles": {name: chance for name, chance in self.styles.items() if chance >= STYLE_THRESHOLD},
+            "styles": self.probable_styles,
             "seconds": round(self.seconds, 3),
             "model": self.model,
             "flags": list(self.flags),
@@ -286,6 +311,35 @@ class Prediction:
         if self.timeline is not None:
             row["timeline"] = self.timeline.to_dicts()
         return row
+
+
+@dataclass(frozen=True)
+class FailedFile:
+    """A file without a result: the error that stands in its place among the results of many files.
+
+    Attributes
+    ----------
+    path : str
+        The file.
+    code : str
+        Code of the error, a key of `genrescope.errors.OUTCOMES`.
+    message : str
+        What happened.
+    hint : str
+        What to do next.
+    """
+
+    path: str
+    code: str
+    message: str
+    hint: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the error as a JSON-ready row, as ``classify --format jsonl`` prints it."""
+        return {
+            "path": self.path,
+            "error": {"code": self.code, "message": self.message, "hint": self.hint},
+        }
 
 
 def label_scores(classes: Sequence[str], scores: FloatArray) -> dict[str, float]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from genrescope.audio import loading as audio
-from genrescope.audio.decoders import downmix
+from genrescope.audio.mixing import downmix
 from genrescope.errors import AudioError
 from helpers.sounds import LOSSLESS, LOSSY, MP3, MP3_VBR, encode, measure_tone, noise, tone, write
 

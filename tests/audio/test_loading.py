@@ -242,8 +242,6 @@ def test_silence(tmp_path: Path) -> None:
     assert code_of(wav(tmp_path / "a.wav", np.zeros((44_100, 2)))) == "audio_silent"
     flicker = np.where(noise(2, 44_100) > 0, 2.0**-15, 0.0)  # the last bit of 16
     assert code_of(wav(tmp_path / "b.wav", flicker)) == "audio_silent"
-    opposed = tone(2, 44_100, channels=2) * [1, -1]
-    assert code_of(wav(tmp_path / "c.wav", opposed)) == "audio_silent"
     assert audio.load_audio(wav(tmp_path / "d.wav", tone(2, 44_100, amplitude=1e-3))).flags == ()
 
 

@@ -11,8 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from genrescope.cli import deprecated
-from genrescope.cli.main import app
+from genrescope.cli import app, deprecated
 
 runner = CliRunner()
 
@@ -54,6 +53,11 @@ def find_command(words: Sequence[str]) -> Command:
         ),
         (["evaluate", "m", "d", "--kind", "audio"], ["evaluate", "m", "d", "--input", "audio"], ["--kind"]),
         (["train", "d", "--run", "r"], ["train", "d", "--run-dir", "r"], ["--run"]),
+        (
+            ["library", "report", "--db", "a.db", "a.html", "--under", "x"],
+            ["library", "report", "--db", "a.db", "--output", "a.html", "--folder", "x"],
+            ["--under", "library report FILE"],
+        ),
     ],
 )
 def test_old_commands_and_options_become_new_ones(
@@ -72,6 +76,8 @@ def test_old_commands_and_options_become_new_ones(
         ["classify", "fetch", "models", "--threshold", "0.5"],
         ["classify", "--", "--min-score"],
         ["library", "list", "--min-score", "0.5"],
+        ["library", "report", "--db", "a.db", "-o", "a.html"],
+        ["library", "report", "--folder", "x"],
         ["models", "--help"],
         ["models", "show", "mn04"],
         ["train", "data", "--run-dir", "r"],

@@ -7,12 +7,18 @@ import shlex
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol, cast
+from typing import NamedTuple, Protocol, cast, get_args
 
 import pytest
 import typer
 
-from genrescope.cli.main import app
+from genrescope import models
+from genrescope.cli import app
+from genrescope.cli.training import DataInput
+from genrescope.datasets import PROTOCOLS
+from genrescope.library import ScanOptions
+from genrescope.training.config import packaged_configs
+from genrescope.types import TrackKind
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -30,6 +36,8 @@ class Parameter(Protocol):
 
     opts: list[str]
     secondary_opts: list[str]
+    help: str
+    default: object
 
 
 class Command(Protocol):
@@ -131,6 +139,30 @@ def commands() -> dict[str, Command]:
         else:
             stack += [(f"{words} {name}".strip(), child) for name, child in children.items()]
     return found
+
+
+def option(command: str, name: str) -> Parameter:
+    return next(one for one in commands()[command].params if name in one.opts)
+
+
+def test_the_help_names_every_packaged_configuration() -> None:
+    named = set(re.findall(r"[\w-]+", option("train", "--config").help))
+    assert set(packaged_configs()) <= named
+
+
+def test_the_help_names_every_protocol_that_has_test_tracks() -> None:
+    named = set(re.findall(r"[\w-]+", option("evaluate", "--protocol").help))
+    assert set(PROTOCOLS) - {"segment-random"} <= named
+
+
+def test_options_have_the_defaults_and_values_of_the_package() -> None:
+    """The command line repeats them, so that help and completion need not load these packages."""
+    scan = ScanOptions()
+    assert option("library scan", "--model").default == scan.model == models.DEFAULT
+    assert option("classify", "--model").default == models.DEFAULT
+    assert option("library scan", "--excerpts").default == scan.excerpts
+    assert option("library scan", "--timeout").default == scan.timeout
+    assert {one.value for one in DataInput} == {"auto", *get_args(TrackKind)}
 
 
 def option_names(command: Command) -> list[str]:

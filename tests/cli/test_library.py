@@ -9,7 +9,7 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
-from genrescope.cli.main import app
+from genrescope.cli import app
 from helpers.small_data import RATE, drone, hiss
 
 runner = CliRunner()

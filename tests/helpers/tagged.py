@@ -125,7 +125,8 @@ def write(folder: Path, form: str) -> Path:
 def sound(path: Path) -> str:
     """Return a digest of all decoded samples."""
     digest = hashlib.sha256()
-    with av.open(str(path)) as file:
+    # Tags need not be UTF-8.
+    with av.open(str(path), metadata_errors="ignore") as file:
         for frame in file.decode(audio=0):
             digest.update(frame.to_ndarray().tobytes())
     return digest.hexdigest()

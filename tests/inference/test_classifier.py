@@ -15,12 +15,13 @@ from genrescope.errors import AudioError, ConfigError, ModelError
 from genrescope.evaluation import evaluator as measure
 from genrescope.labels import STYLES
 from genrescope.models import registry as models
+from genrescope.types import FailedFile, Prediction
 from helpers.small_data import RATE, drone, hiss
 
 
 @pytest.fixture(scope="module")
 def classifier(little_model: Path) -> Classifier:
-    return Classifier.load(little_model)
+    return Classifier.from_pretrained(little_model)
 
 
 @pytest.fixture
@@ -56,7 +57,8 @@ def test_the_answer_is_the_mean_weighted_by_seconds(classifier: Classifier, tmp_
 
 
 def test_the_timeline_covers_the_track(classifier: Classifier, song: Path) -> None:
-    course = classifier.timeline(song)
+    course = classifier.predict(song, timeline=True).timeline
+    assert course is not None
     assert course.starts[0] == 0
     assert course.ends[-1] == pytest.approx(40)
     assert course.scores.shape == (2, 2)
@@ -72,6 +74,19 @@ def test_rate_format_channels_and_gain_do_not_change_the_genre(
     for name, (sound, at) in variants.items():
         soundfile.write(tmp_path / name, sound, at)
         assert classifier.predict(tmp_path / name).genre == "drone"
+
+
+def test_a_failed_file_among_many_is_a_row(classifier: Classifier, song: Path, tmp_path: Path) -> None:
+    failed, prediction = classifier.predict_many([tmp_path / "absent.wav", song], timeline=True)
+    assert isinstance(failed, FailedFile)
+    assert (failed.path, failed.code) == (str(tmp_path / "absent.wav"), "audio_missing")
+    assert isinstance(prediction, Prediction)
+    assert prediction == classifier.predict(song)
+    assert prediction.timeline is not None
+
+
+def test_the_name_of_version_0_1_opens_the_same_model(little_model: Path) -> None:
+    assert Classifier.load(little_model).model.sha256 == Classifier.from_pretrained(little_model).model.sha256
 
 
 def test_truncated_files_are_flagged_or_refused(classifier: Classifier, song: Path, tmp_path: Path) -> None:
@@ -105,20 +120,20 @@ def test_the_default_is_as_good_as_it_says_on_a_sample_of_the_test_part(gtzan: P
 
 
 def test_predictions_below_the_threshold_are_uncertain(little_model: Path, song: Path) -> None:
-    plain = Classifier.load(little_model).predict(song)
+    plain = Classifier.from_pretrained(little_model).predict(song)
     assert plain.threshold is None or not plain.is_uncertain
-    uncertain = Classifier.load(little_model, threshold=1.0).predict(song)
+    uncertain = Classifier.from_pretrained(little_model, threshold=1.0).predict(song)
     assert uncertain.is_uncertain
     assert uncertain.to_dict()["unsure"] is True
     assert uncertain.scores == plain.scores
-    assert not Classifier.load(little_model, threshold=0.0).predict(song).is_uncertain
-    with pytest.raises(ConfigError, match="min_score"):
-        Classifier.load(little_model, threshold=1.5)
+    assert not Classifier.from_pretrained(little_model, threshold=0.0).predict(song).is_uncertain
+    with pytest.raises(ConfigError, match="threshold"):
+        Classifier.from_pretrained(little_model, threshold=1.5)
 
 
 def test_the_default_names_styles_beside_the_genre(gtzan: Path) -> None:
     """A style is a probability of its own: what is rock may be punk too, and they need not sum to one."""
-    answer = Classifier.load().predict(sorted(gtzan.glob("audio/metal/*.flac"))[0])
+    answer = Classifier.from_pretrained().predict(sorted(gtzan.glob("audio/metal/*.flac"))[0])
     assert set(answer.styles) == set(STYLES)
     assert list(answer.styles.values()) == sorted(answer.styles.values(), reverse=True)
     assert next(iter(answer.styles)) in {"heavy metal", "rock", "punk rock", "grunge", "progressive rock"}
@@ -128,15 +143,41 @@ def test_the_default_names_styles_beside_the_genre(gtzan: Path) -> None:
 
 def test_unknown_models_are_errors() -> None:
     with pytest.raises(ModelError):
-        Classifier.load("no such model")
+        Classifier.from_pretrained("no such model")
 
 
 def test_the_default_model_classifies_real_music(gtzan: Path) -> None:
     """On the lossless clips: most top genres right, and identical numbers at every call."""
-    classifier = Classifier.load()
+    classifier = Classifier.from_pretrained()
     files = sorted(gtzan.glob("audio/*/*.flac"))
     answers = [classifier.predict(file) for file in files]
     hits = sum(answer.genre == file.parent.name for answer, file in zip(answers, files, strict=True))
     assert len(files) == 10
     assert hits >= 7
     assert classifier.predict(files[0]).scores == answers[0].scores
+
+
+@pytest.mark.parametrize("excerpts", [False, True])
+def test_channels_that_cancel_give_the_answer_of_one(
+    classifier: Classifier, tmp_path: Path, excerpts: bool
+) -> None:
+    samples = np.tile(drone(30.0, 5), 3)
+    soundfile.write(tmp_path / "one.wav", samples, RATE)
+    soundfile.write(tmp_path / "two.wav", np.stack([samples, -samples], axis=1), RATE)
+    one = classifier.predict(tmp_path / "one.wav", excerpts=excerpts)
+    two = classifier.predict(tmp_path / "two.wav", excerpts=excerpts)
+    assert two.scores == one.scores
+    assert two.flags == (*one.flags, "channels_cancel")
+
+
+@pytest.mark.parametrize("excerpts", [False, True])
+def test_spikes_do_not_change_the_answer(classifier: Classifier, tmp_path: Path, excerpts: bool) -> None:
+    samples = np.tile(drone(30.0, 5), 3)
+    soundfile.write(tmp_path / "clean.wav", samples, RATE, subtype="FLOAT")
+    samples[:: 3 * RATE] = 1e30
+    soundfile.write(tmp_path / "spikes.wav", samples, RATE, subtype="FLOAT")
+    clean = classifier.predict(tmp_path / "clean.wav", excerpts=excerpts)
+    spikes = classifier.predict(tmp_path / "spikes.wav", excerpts=excerpts)
+    assert spikes.flags == (*clean.flags, "spikes_removed")
+    assert spikes.genre == clean.genre
+    assert spikes.confidence == pytest.approx(clean.confidence, abs=0.1)

@@ -46,7 +46,7 @@ def test_a_large_lead_stops_early_and_a_small_one_does_not() -> None:
 
 @pytest.fixture(scope="module")
 def classifier(little_model: Path) -> Classifier:
-    return Classifier.load(little_model)
+    return Classifier.from_pretrained(little_model)
 
 
 @pytest.mark.parametrize("kind", ["ogg", "mp3", "m4a", "opus", "flac"])

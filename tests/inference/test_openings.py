@@ -37,7 +37,7 @@ def test_one_opening(
     seconds: int, excerpts: bool, little_model: Path, tmp_path: Path, openings: Counter[str]
 ) -> None:
     soundfile.write(tmp_path / "a.flac", np.tile(drone(5.0, 1), seconds // 5), RATE)
-    prediction = Classifier.load(little_model).predict(tmp_path / "a.flac", excerpts=excerpts)
+    prediction = Classifier.from_pretrained(little_model).predict(tmp_path / "a.flac", excerpts=excerpts)
     assert openings == {"_open": 1, "inspect_header": 1, "open_decoder": 1}
     assert prediction.audio is not None
     assert (prediction.audio.format, prediction.audio.sample_rate) == ("flac", RATE)
@@ -57,7 +57,7 @@ def test_excerpts_that_fail_do_not_change_the_result(little_model: Path, tmp_pat
     content = (tmp_path / "a.ogg").read_bytes()
     damaged = tmp_path / "b.ogg"
     damaged.write_bytes(content[: len(content) // 2])
-    classifier = Classifier.load(little_model)
+    classifier = Classifier.from_pretrained(little_model)
     full = classifier.predict(damaged, timeline=True)
     fallback = classifier.predict(damaged, timeline=True, excerpts=True)
     assert fallback == full

@@ -84,11 +84,12 @@ def test_playlists(tmp_path: Path) -> None:
     written = export.write_playlists(
         [*ENTRIES, LibraryEntry.from_columns(row("/m/two\nlines.mp3"))], tmp_path
     )
-    assert [path.name for path in written] == ["pop.m3u8", "rock.m3u8"]
-    assert written[0].read_text() == "#EXTM3U\n#EXTINF:200,a\n/m/a.mp3\n"
+    assert [path.name for path in written.paths] == ["pop.m3u8", "rock.m3u8"]
+    assert written.paths[0].read_text() == "#EXTM3U\n#EXTINF:200,a\n/m/a.mp3\n"
+    assert written.omitted == ("/m/caf\udce9.mp3", "/m/two\nlines.mp3")
     by_style = export.write_playlists(ENTRIES, tmp_path, by="style")
-    assert [path.name for path in by_style] == ["ska.m3u8", "soul.m3u8"]
-    assert by_style[0].read_text().count("/m/") == 2
+    assert [path.name for path in by_style.paths] == ["ska.m3u8", "soul.m3u8"]
+    assert by_style.paths[0].read_text().count("/m/") == 2
 
 
 def test_the_library_page(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ def test_entries_are_read_and_tags_undone(old_library: Path, tmp_path: Path) -> 
         assert (classified.genre, classified.score, classified.missing) == ("classical", 0.720655, False)
         assert tagging.read_genres(tmp_path / "tagged.wav") == ("Classical",)
         ((_, _, change),) = library.database.changes()
+        assert change is not None
         assert [one.done and one.done.status for one in library.undo_tags()] == ["restored"]
         content = (tmp_path / "tagged.wav").read_bytes()
         assert hashlib.sha256(content).hexdigest() == change.patch.old

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from genrescope.cli.main import app
+from genrescope.cli import app
 from genrescope.errors import DataError
 from genrescope.library import Library, ScanOptions, TagOptions
 from genrescope.tagging import writer as tags
@@ -117,6 +118,38 @@ def test_a_missing_file_is_an_error_and_the_others_are_undone(library: Library, 
     (music / "a.flac").unlink()
     ends = {Path(one.path).name: one.error and one.error.code for one in library.apply_tags()}
     assert ends == {"a.flac": "audio_missing", "b.m4a": None}
+
+
+@pytest.mark.parametrize("name", ["write_genres", "preview"])
+def test_a_file_that_vanishes_in_between_is_an_error_and_the_rest_goes_on(
+    library: Library, music: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    real = getattr(tags, name)
+
+    def vanishing(path: str, *args: Any, **options: Any) -> Any:
+        done = real(path, *args, **options)
+        if path.endswith("a.flac"):
+            Path(path).unlink()
+        return done
+
+    monkeypatch.setattr(f"genrescope.library.tagging.tagging.{name}", vanishing)
+    ends = {Path(one.path).name: one.error and one.error.code for one in library.apply_tags()}
+    assert ends == {"a.flac": "audio_missing" if name == "preview" else None, "b.m4a": None}
+    ends = {Path(one.path).name: one.error and one.error.code for one in library.undo_tags()}
+    assert ends == ({"b.m4a": None} if name == "preview" else {"a.flac": "audio_missing", "b.m4a": None})
+
+
+def test_a_copy_that_a_kill_left_is_removed_by_the_next_command(library: Library, music: Path) -> None:
+    elsewhere = music.parent / "elsewhere"
+    elsewhere.mkdir()
+    (music / "a.flac").rename(elsewhere / "a.flac")
+    (music / "a.flac").symlink_to(elsewhere / "a.flac")
+    for command in (library.plan_tags, library.apply_tags, library.undo_tags):
+        for folder in (music, elsewhere):
+            (folder / ".genrescope-0123456789ab.part").touch()
+        list(command())
+        assert {path.name for path in music.iterdir()} == {"a.flac", "b.m4a", "c.mp3"}
+        assert [path.name for path in elsewhere.iterdir()] == ["a.flac"]
 
 
 def test_a_kill_between_journal_and_file_is_harmless(

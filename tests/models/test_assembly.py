@@ -84,7 +84,7 @@ def test_the_assembled_model_is_the_trained_one(
     assert assembly.assemble("little", weights=weights) == shipped.path
     song = tmp_path / "song.wav"
     soundfile.write(song, drone(5.0, 1), RATE)
-    trained, assembled = (Classifier.load(name).predict(song) for name in (run.model, "little"))
+    trained, assembled = (Classifier.from_pretrained(name).predict(song) for name in (run.model, "little"))
     assert assembled.genre == trained.genre
     assert list(assembled.scores.values()) == pytest.approx(list(trained.scores.values()), abs=1e-4)
     assert set(assembled.styles) == set(STYLES)

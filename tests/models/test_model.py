@@ -140,7 +140,7 @@ def test_every_packaged_model_agrees_with_the_catalog(name: str) -> None:
     assert info.threshold is not None
     assert info.license
     assert info.scores["protocol"] == "fault-filtered"
-    assert len(info.provenance["heard"]) == trained
+    assert len(info.provenance["training_tracks"]) == trained
     assert info.scores["track_accuracy"]["n"] == tested
     assert info.scores["track_accuracy"]["value"] >= 0.78
     assert not info.scores["leaky"]

@@ -56,7 +56,7 @@ def test_it_learns_and_classifies_from_one_file(
     run = training.train(datasets.load_dataset(little_music), chosen, tmp_path / "run")
     assert run.evaluation.tracks is not None
     assert run.evaluation.tracks.accuracy.value > 0.8
-    classifier = Classifier.load(run.model)
+    classifier = Classifier.from_pretrained(run.model)
     assert classifier.model.info.features.sample_rate == 32000
     assert classifier.model.info.styles == STYLES
     song = next((little_music / "hiss").rglob("*.wav"))

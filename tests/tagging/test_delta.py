@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from genrescope.tagging import delta as patch
 
 
-def there_and_back(old: bytes, new: bytes, folder: Path) -> patch.Delta:
+def round_trip(old: bytes, new: bytes, folder: Path) -> patch.Delta:
     """Make a patch, apply it, compare, and return it."""
     (folder / "old").write_bytes(old)
     (folder / "new").write_bytes(new)
@@ -32,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_any_two_files(folder: Path, parts: list[tuple[bytes, bytes, bytes]]) -> None:
     old = b"".join(same + mine for same, mine, _ in parts)
     new = b"".join(same + yours for same, _, yours in parts)
-    there_and_back(old, new, folder)
+    round_trip(old, new, folder)
 
 
 @pytest.mark.parametrize("grown", [-5000, -1, 0, 1, 5000])
@@ -43,7 +43,7 @@ def test_moved_audio_is_not_stored(folder: Path, monkeypatch: pytest.MonkeyPatch
     first, sound = random.bytes(10_000), random.bytes(50_000)
     old = b"SIZE" + first + b"T" * 6000 + sound + b"1"
     new = b"ZISE" + first + b"G" * (6000 + grown) + sound + b"2"
-    assert len(there_and_back(old, new, folder).data or b"") < 300
+    assert len(round_trip(old, new, folder).data or b"") < 300
 
 
 def test_checksums_all_over_a_file_cost_little(folder: Path) -> None:
@@ -52,7 +52,7 @@ def test_checksums_all_over_a_file_cost_little(folder: Path) -> None:
     pages = [random.bytes(4400) for _ in range(200)]
     old = b"".join(random.bytes(8) + page for page in pages)
     new = b"grown" + b"".join(random.bytes(8) + page for page in pages)
-    assert len(there_and_back(old, new, folder).data or b"") < 200 * 20
+    assert len(round_trip(old, new, folder).data or b"") < 200 * 20
 
 
 def test_too_large_deltas_are_not_kept(folder: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from genrescope import datasets
 from genrescope.errors import ConfigError, DataError, GenrescopeError, WriteError
@@ -77,7 +78,7 @@ def test_the_model_file_has_its_provenance(little_music: Path, tmp_path: Path) -
     split = json.loads((tmp_path / "run" / "split.json").read_text())
     assert info.classes == ("drone", "hiss")
     assert info.provenance["protocol"] == "artist-grouped"
-    assert len(info.provenance["heard"]) == len(split["train"]) + len(split["validation"])
+    assert len(info.provenance["training_tracks"]) == len(split["train"]) + len(split["validation"])
     assert info.scores["track_accuracy"]["value"] == 1.0
     assert info.scores["leaky"] is False
 
@@ -89,7 +90,7 @@ from genrescope import datasets, training
 chosen = training.load_config("cnn", sys.argv[3:])
 class Watch(logging.Handler):
     def emit(self, record):
-        if record.getMessage().startswith("epoch 2/"):
+        if record.getMessage().startswith(os.environ.get("KILL_AT", "epoch 2/")):
             os.kill(os.getpid(), signal.SIGKILL)
 logger = logging.getLogger("genrescope.training")
 logger.setLevel(logging.INFO)
@@ -120,6 +121,45 @@ def test_a_killed_and_resumed_run_gives_the_same_model(
     assert not any(line.startswith("epoch 1/") for line in lines)
     assert resumed.curves == whole.curves
     assert resumed.model.read_bytes() == whole.model.read_bytes()
+
+
+@pytest.mark.parametrize("line", ["", "epoch 1/", "evaluating"])
+def test_a_kill_before_the_first_checkpoint_or_after_the_last_changes_nothing(
+    line: str, little_music: Path, tmp_path: Path
+) -> None:
+    """The first line of the log comes before any file of the run, that of an epoch before its checkpoint."""
+    overrides = [*LITTLE, "split.protocol=artist-grouped", "train.threads=1"]
+    arguments = [str(little_music), str(tmp_path / "killed"), *overrides]
+    environment = {**os.environ, "KILL_AT": line}
+    killed = subprocess.run([sys.executable, "-c", KILLED, *arguments], capture_output=True, env=environment)
+    assert killed.returncode == -signal.SIGKILL
+    assert list((tmp_path / "killed").glob("checkpoints/*.ckpt")) == [] or line == "evaluating"
+
+    dataset, chosen = datasets.load_dataset(little_music), config.load_config("cnn", overrides)
+    resumed = training.train(dataset, chosen, tmp_path / "killed")
+    whole = training.train(dataset, chosen, tmp_path / "whole")
+    assert resumed.curves == whole.curves
+    assert resumed.model.read_bytes() == whole.model.read_bytes()
+    names = ("split.json", "evaluation.json", "curves.json")
+    assert [(tmp_path / "killed" / name).read_bytes() for name in names] == [
+        (tmp_path / "whole" / name).read_bytes() for name in names
+    ]
+
+
+@pytest.mark.parametrize("sample", [np.nan, np.inf])
+def test_a_file_of_samples_that_are_not_finite_is_named(
+    sample: float, little_music: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    music = tmp_path / "music"
+    shutil.copytree(little_music, music)
+    damaged = next((music / "hiss").rglob("*.wav"))
+    sound, rate = soundfile.read(damaged, dtype="float32")
+    sound[1000] = sample
+    soundfile.write(damaged, sound, rate, subtype="FLOAT")
+    caplog.set_level(logging.INFO, "genrescope")
+    run = training.train(datasets.load_dataset(music), settings("cnn"), tmp_path / "run")
+    assert any(damaged.name in line for line in caplog.messages)
+    assert all(np.isfinite(list(row.values())).all() for row in run.curves)
 
 
 def test_a_folder_contains_one_run(little_music: Path, tmp_path: Path) -> None:
@@ -252,9 +292,9 @@ def test_a_resumed_run_keeps_its_split(little_music: Path, tmp_path: Path) -> No
 def test_without_torch_training_says_what_to_install(little_music: Path, tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['torch'] = None\n"
-        "from genrescope.cli.main import main\n"
+        "from genrescope.cli import run\n"
         f"sys.argv = ['genrescope', 'train', {str(little_music)!r}, '--run-dir', {str(tmp_path / 'run')!r}]\n"
-        "main()"
+        "run()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 2

@@ -232,3 +232,44 @@ def test_a_patch_that_does_not_fit_is_refused(flac: Path, tmp_path: Path) -> Non
         damaged = patch.Delta(change.patch.old, change.patch.new, data)
         with pytest.raises(GenrescopeError, match="does not fit"):
             patch.apply_delta(damaged, other, tmp_path / "out")
+
+
+def test_copies_that_a_kill_left_are_removed_and_those_in_use_stay(tmp_path: Path) -> None:
+    program = (
+        "import sys, time; from pathlib import Path; from genrescope.utils import replacing\n"
+        "with replacing(Path(sys.argv[1])): print(flush=True); time.sleep(100)"
+    )
+    target = tmp_path / "a"
+    target.write_bytes(b"old")
+    others = [tmp_path / name for name in (".genrescope-mine.part", "genrescope-0123456789ab.part", "b.part")]
+    for other in others:
+        other.touch()
+    os.mkfifo(tmp_path / ".genrescope-0123456789ab.part")
+    folders = [tmp_path, tmp_path / "no such folder"]
+    with subprocess.Popen([sys.executable, "-c", program, target], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert files.remove_stale_copies(folders) == []
+        process.kill()
+    with files.replacing(target) as copy:
+        (stale,) = files.remove_stale_copies(folders)
+        assert stale != copy
+        assert not stale.exists()
+        copy.write_bytes(b"new")
+    assert target.read_bytes() == b"new"
+    assert files.remove_stale_copies(folders) == []
+    assert all(other.exists() for other in others)
+
+
+def test_without_locks_the_age_of_a_copy_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "fcntl", None)
+    new, old = tmp_path / ".genrescope-0123456789ab.part", tmp_path / ".genrescope-ba9876543210.part"
+    new.touch()
+    old.touch()
+    os.utime(old, (0, 0))
+    assert files.remove_stale_copies([tmp_path]) == [old]
+    target = tmp_path / "a"
+    target.touch()
+    with files.replacing(target) as copy:
+        copy.write_bytes(b"new")
+    assert target.read_bytes() == b"new"

@@ -17,7 +17,7 @@ import soundfile
 from httpx2 import Response
 from typer.testing import CliRunner
 
-from genrescope.cli.main import app
+from genrescope.cli import app
 from genrescope.errors import MissingDependencyError
 from genrescope.web import server
 from genrescope.web.settings import Settings

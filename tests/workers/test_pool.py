@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Iterable
 from concurrent.futures import Future, wait
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from genrescope.errors import GenrescopeError
+from genrescope.errors import GenrescopeError, WorkerError
 from genrescope.workers import WorkerPool, WorkerSpec
 from helpers.handlers import (
     Handler,
@@ -70,6 +71,7 @@ def test_a_worker_that_dies_is_replaced(number: int) -> None:
     with WorkerPool(WorkerSpec(create_test_handler), 1) as pool:
         ends = [done.exception() or done.result()["number"] for _, done in do(pool, jobs)]
     (failure,) = [end for end in ends if isinstance(end, GenrescopeError)]
+    assert isinstance(failure, WorkerError)
     assert failure.code == "worker_crashed"
     assert [end for end in ends if end is not failure] == [0, 1, 2]
 
@@ -87,7 +89,8 @@ def test_a_worker_that_died_between_jobs_fails_no_job() -> None:
         assert pool.submit({"number": 1}).result()["number"] == 1
 
 
-@pytest.mark.parametrize("number", [9, 15])
+# Workers ignore SIGTERM, which systemd sends to every process of a service; the pool ends them otherwise.
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
 def test_a_worker_that_died_before_it_read_its_job_fails_no_job(number: int) -> None:
     """The worker is killed while the job is sent to it: another worker does the job."""
     with WorkerPool(WorkerSpec(create_test_handler), 1) as pool:
@@ -139,6 +142,7 @@ def test_failures_keep_their_codes() -> None:
     with WorkerPool(WorkerSpec(create_test_handler), 1) as pool:
         ends = [done.exception() for _, done in do(pool, [{"fail": 1}, {"bug": 1}, {}])]
     assert [getattr(end, "code", None) for end in ends] == ["audio_silent", "worker_failed", None]
+    assert [isinstance(end, WorkerError) for end in ends] == [False, True, False]
     assert "RuntimeError: a bug" in str(ends[1])
 
 
@@ -158,10 +162,10 @@ def test_a_full_queue_refuses() -> None:
         while pool.queued:
             time.sleep(0.01)
         second = pool.submit({})
-        with pytest.raises(GenrescopeError, match="queue is full"):
+        with pytest.raises(WorkerError, match="queue is full"):
             pool.submit({})
         assert (first.result()["held"], second.result()["held"]) == (0, 0)
-    with pytest.raises(GenrescopeError):
+    with pytest.raises(WorkerError):
         pool.submit({})
 
 

@@ -128,13 +128,16 @@ def _folder(
         try:
             status = os.stat(path)  # noqa: PTH116
             with os.scandir(path) as listing:
+                # Sorted, because the order of a directory differs from one file system to the next.
                 within = sorted((entry.path, _is_folder(entry)) for entry in listing if entry.name[0] != ".")
         except OSError:
             yield FoundFile(path, "unreadable")
             continue
+        # A folder is visited once, by whatever links it is reached, so that a link to a folder above it ends.
         identity = _identity(status)
         if identity not in seen and (path == top or identity not in closed):
             seen.add(identity)
+            # Reversed, because the last of the list is visited next: files come in the order of their names.
             pending += reversed(within)
 
 

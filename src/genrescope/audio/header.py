@@ -1,4 +1,4 @@
-"""What the headers of audio files say about length and completeness, without decoding.
+"""What the headers of audio files say about length and completeness, without decoding, and whether it is so.
 
 Decoders stop quietly where a file ends. Whether it was meant to end there, only its container can tell: by a
 size field (ASF, CAF), by a page that is marked as the last (Ogg), or by the notes that libsndfile takes on
@@ -9,16 +9,29 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from errno import EINVAL
 from io import SEEK_END
 from typing import BinaryIO
+
+from genrescope.audio.chunks import correct_sizes
+from genrescope.audio.flac import find_flac_end, is_joined
+from genrescope.audio.mp4 import leaves_out_sound
+from genrescope.audio.mpeg import find_mp3_frames
 
 # Size fields are off by a pad byte or a small header often enough in files that are whole.
 _TOLERANCE_BYTES = 64
 _HEAD_BYTES = 16384
 # The largest page of Ogg has 65,307 bytes (RFC 3533, section 6): two of that size hold a whole one.
 _TAIL_BYTES = 2 * 65536
-# Where the first frame of an MP3 file is looked for, after an ID3 tag.
-_MP3_HEAD_BYTES = 8192
+_CHUNK_BYTES = 2**20
+_OGG_PAGE = re.compile(rb"OggS\x00([\x00-\x07])", re.DOTALL)
+# Encoders disagree about whether the frame that holds the count counts itself.
+_TOLERANCE_SECONDS = 0.5
+# Wave, Core Audio, Wave64, AIFF, Sun, Matroska, Monkey's Audio, WavPack, ASF.
+_OTHER_MAGIC = (
+    *(b"RIFF", b"RIFX", b"RF64", b"caff", b"riff", b"FORM", b".snd", b"MAC ", b"wvpk", b"\x0bw"),
+    *(b"\x1a\x45\xdf\xa3", b"\x30\x26\xb2\x75"),
+)
 
 _SIZES_IN_LOG = re.compile(
     r"^\s*(?:data|SSND|Data Size|riff|Riff size)\s*:\s*(\d+) \(should be (\d+)\)", re.M
@@ -28,25 +41,49 @@ _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 
 @dataclass(frozen=True)
 class HeaderInfo:
-    """What was found in the header and at the end of a file.
+    """What was found in the header, in the frames and at the end of a file.
 
     Attributes
     ----------
     truncated : bool
-        An Ogg, ASF or CAF file lacks its end; false for other formats.
+        The file lacks its end, as far as that shows without decoding.
     chained : bool
         An Ogg file holds several streams one behind the other, none of which states the length of all.
     counts_mp3_frames : bool
         An MP3 file begins with a frame that counts the others (Xing, Info or VBRI): its length is known.
+    header_mismatch : bool
+        There is more sound than the header states.
+    needs_ffmpeg : bool
+        libsndfile would stop early, or libmpg123, which it uses for MP3, would write to the standard error
+        stream.
+    is_regular : bool
+        False for an MP3 file with gaps, in which frames cannot be counted.
+    ignores_edits : bool
+        The edit list of an MP4 file leaves out sound.
+    is_flac : bool
+        A FLAC file.
+    corrects_length : bool
+        With ``patches``, the header states the right length.
+    patches : tuple of tuple of int and bytes
+        Positions in the file, and the sizes that should be there.
     """
 
-    truncated: bool
-    chained: bool
-    counts_mp3_frames: bool
+    truncated: bool = False
+    chained: bool = False
+    counts_mp3_frames: bool = False
+    header_mismatch: bool = False
+    needs_ffmpeg: bool = False
+    is_regular: bool = True
+    ignores_edits: bool = False
+    is_flac: bool = False
+    corrects_length: bool = False
+    patches: tuple[tuple[int, bytes], ...] = ()
 
 
 def inspect_header(file: BinaryIO) -> HeaderInfo:
-    """Read what an audio file says about its length and its end.
+    """Read what an audio file says about its length and its end, and compare it with what it holds.
+
+    MP3, FLAC and Ogg files are read to their end, which takes some percent of the time of decoding them.
 
     Parameters
     ----------
@@ -61,17 +98,94 @@ def inspect_header(file: BinaryIO) -> HeaderInfo:
     file.seek(0)
     head = file.read(_HEAD_BYTES)
     size = file.seek(0, SEEK_END)
-    truncated = chained = False
+    try:
+        return _inspect(file, head, size)
+    # Sizes in a damaged file may lead to places that no file has.
+    except (OSError, ValueError, OverflowError) as error:
+        if isinstance(error, OSError) and error.errno != EINVAL:
+            raise
+        return HeaderInfo()
+    finally:
+        file.seek(position)
+
+
+def _inspect(file: BinaryIO, head: bytes, size: int) -> HeaderInfo:
     if head.startswith(b"OggS"):
-        tail, last_page = _last_ogg_page(file, size)
-        truncated = not _is_final_page(tail, last_page)
-        # Bytes 14 to 17 of a page are the serial number of its stream (RFC 3533, section 6).
-        chained = last_page >= 0 and tail[last_page + 14 : last_page + 18] != head[14:18]
-    else:
-        truncated = _declared_size(head) > size + _TOLERANCE_BYTES
-    counts_mp3_frames = _counts_mp3_frames(file, head)
-    file.seek(position)
-    return HeaderInfo(truncated, chained, counts_mp3_frames)
+        return _inspect_ogg(file, head, size)
+    if head.startswith(b"fLaC"):
+        return _inspect_flac(file, head)
+    if head[4:8] == b"ftyp":
+        return HeaderInfo(ignores_edits=(cut := leaves_out_sound(file, size)), header_mismatch=cut)
+    if patches := correct_sizes(file, head):
+        return HeaderInfo(header_mismatch=True, patches=patches, corrects_length=True)
+    if _declared_size(head) > size + _TOLERANCE_BYTES:
+        return HeaderInfo(truncated=True)
+    # Other formats begin with a name of their own, and ADTS with a header like that of MP3, but of layer 0.
+    is_adts = head[:1] == b"\xff" and head[1:2] != b"" and head[1] & 0xF6 == 0xF0
+    if head.startswith(_OTHER_MAGIC) or is_adts:
+        return HeaderInfo()
+    return _inspect_mp3(file)
+
+
+def _inspect_ogg(file: BinaryIO, head: bytes, size: int) -> HeaderInfo:
+    tail, last_page = _last_ogg_page(file, size)
+    # Bytes 14 to 17 of a page are the serial number of its stream (RFC 3533, section 6).
+    other_stream = last_page >= 0 and tail[last_page + 14 : last_page + 18] != head[14:18]
+    return HeaderInfo(
+        truncated=not _is_final_page(tail, last_page), chained=other_stream or _starts_again(file)
+    )
+
+
+def _starts_again(file: BinaryIO) -> bool:
+    """Return whether streams begin in an Ogg file behind pages that do not begin one.
+
+    All streams that sound together begin before any other page (RFC 3533, section 4).
+    """
+    file.seek(0)
+    kept, begun = b"", False
+    while chunk := file.read(_CHUNK_BYTES):
+        data = kept + chunk
+        for page in _OGG_PAGE.finditer(data):
+            is_first = bool(page[1][0] & 2)
+            if is_first and begun:
+                return True
+            begun |= not is_first
+        kept = data[-5:]
+    return False
+
+
+def _inspect_flac(file: BinaryIO, head: bytes) -> HeaderInfo:
+    found = find_flac_end(file, head)
+    joined = is_joined(file)
+    if found is None or not found[0]:
+        return HeaderInfo(header_mismatch=joined, needs_ffmpeg=joined, is_flac=True)
+    stated, end = found
+    mismatch = joined or end > stated
+    # libsndfile loses the last block where the file ends between two blocks, before its stated end.
+    return HeaderInfo(
+        truncated=end < stated and not joined,
+        header_mismatch=mismatch,
+        needs_ffmpeg=mismatch or end < stated,
+        is_flac=True,
+    )
+
+
+def _inspect_mp3(file: BinaryIO) -> HeaderInfo:
+    found = find_mp3_frames(file)
+    if found is None:
+        return HeaderInfo()
+    stated = found.stated_frames
+    surplus = (found.frames - stated) * found.samples_per_frame / found.sample_rate if stated else 0.0
+    # libmpg123 reports granules of frames at the lower rates as damaged that are not.
+    is_whole = surplus <= _TOLERANCE_SECONDS and found.sample_rate >= 32_000
+    return HeaderInfo(
+        truncated=surplus < -_TOLERANCE_SECONDS,
+        counts_mp3_frames=stated is not None,
+        header_mismatch=surplus > _TOLERANCE_SECONDS,
+        needs_ffmpeg=not is_whole,
+        is_regular=found.regular,
+        patches=found.size_patch,
+    )
 
 
 def log_reports_truncation(log: str) -> bool:
@@ -117,17 +231,3 @@ def _is_final_page(tail: bytes, at: int) -> bool:
     lacing = tail[at + 27 : at + 27 + tail[at + 26]]
     whole = at + 27 + tail[at + 26] + sum(lacing) <= len(tail)
     return whole and bool(tail[at + 5] & 4)
-
-
-def _counts_mp3_frames(file: BinaryIO, head: bytes) -> bool:
-    """Return whether an MP3 file begins with a frame that counts the others (Xing, Info or VBRI)."""
-    start = 0
-    if head.startswith(b"ID3") and len(head) >= 10:
-        # Four bytes of seven bits each (ID3 tag version 2.4.0, section 6.2).
-        sizes = zip(head[6:10], (21, 14, 7, 0), strict=True)
-        start = 10 + sum(byte << shift for byte, shift in sizes)
-    file.seek(start)
-    frame = file.read(_MP3_HEAD_BYTES)
-    # The first of the flags after the name says that a number of frames follows.
-    xing = re.search(rb"(?:Xing|Info)\x00\x00\x00(.)", frame, re.DOTALL)
-    return b"VBRI" in frame or (xing is not None and bool(xing[1][0] & 1))

@@ -1,7 +1,7 @@
 """From a path or bytes to mono samples at any rate, or to an error that says what to do.
 
 `AudioFile` opens a file and its decoder once, and gives its header, its info, excerpts, and a stream of all
-of it. Everything is processed in one way, block by block: decode, mix to mono, check, resample.
+of it. Everything is processed in one way, block by block: decode, check, mix to mono, resample.
 `load_audio` joins the blocks of a stream, so that a stream and loaded audio hold the same numbers.
 """
 
@@ -12,17 +12,20 @@ import math
 import os
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from types import TracebackType
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
 import numpy as np
 
-from genrescope.audio.decoders import Decoder, open_decoder
+from genrescope.audio.decoders import Decoder, decode, open_decoder
 from genrescope.audio.header import inspect_header
+from genrescope.audio.levels import MAX_MAGNITUDE, SPIKE_MAGNITUDE, remove_spikes
+from genrescope.audio.mixing import Mixer, Planes
 from genrescope.errors import AudioError, ConfigError
 from genrescope.types import Audio, AudioInfo, FloatArray
 
@@ -40,10 +43,12 @@ _HINTS = {
     "audio_permission_denied": "ask for the right to read it (chmod u+r), or run as a user who has it",
     "audio_empty": "copy or download it again; it has 0 bytes",
     "audio_unreadable": "name a regular file with sound in it",
+    "audio_read_failed": "check the disk or the network that it lies on, and try again",
     "audio_no_samples": "copy, download or export it again; its header is followed by no sound",
     "audio_too_short": f"give at least {MIN_SECONDS:g} s of sound",
     "audio_not_finite": "export it again; a NaN or infinite sample is the mark of a broken export or effect",
-    "audio_silent": "check that it is not muted, and that its channels do not cancel each other in mono",
+    "audio_out_of_range": "export it again, with samples from -1 to 1; it is damaged, or no audio",
+    "audio_silent": "check that it is not muted",
     "audio_truncated": "copy or download it again, or leave strict mode to use what is there",
 }
 
@@ -83,6 +88,19 @@ class AudioStream:
     a few blocks only. What can be judged only at the end of the sound (too short, silent, truncated in strict
     mode) is raised there.
 
+    Parameters
+    ----------
+    decoder : Decoder
+        At the beginning of the file.
+    mixer : Mixer
+        Of the channels of this file.
+    source : str
+        The path, or ``<bytes>``.
+    request : _Request
+        What is wanted of the file: sample rate, start and end, strictness.
+    close : callable
+        Called when the stream is closed.
+
     Attributes
     ----------
     source : str
@@ -93,11 +111,17 @@ class AudioStream:
     seconds : float
         Length of what was yielded so far.
     flags : tuple of str
-        Complete once the iteration has ended: ``truncated`` when the file holds less than it declares.
+        Complete once the iteration has ended: ``truncated`` when the file holds less than it declares;
+        ``header_mismatch`` when it holds more; ``spikes_removed`` when single samples of an impossible level
+        were set to zero; ``channels_cancel`` when not all channels were averaged, since they cancel each
+        other.
     """
 
-    def __init__(self, decoder: Decoder, source: str, request: _Request, close: Callable[[], None]) -> None:
+    def __init__(
+        self, decoder: Decoder, mixer: Mixer, source: str, request: _Request, close: Callable[[], None]
+    ) -> None:
         self._decoder = decoder
+        self._mixer = mixer
         self._close = close
         self._request = request
         self.source = source
@@ -106,6 +130,7 @@ class AudioStream:
         self.flags: tuple[str, ...] = ()
         self._decoded = 0
         self._yielded = 0
+        self._spikes = 0
         self._peak = 0.0
         self._blocks = self._run()
 
@@ -134,45 +159,66 @@ class AudioStream:
         for block in _resampled(self._native(), self.info.sample_rate, self.sample_rate):
             self._yielded += len(block)
             yield block
-        if self._decoder.truncated:
-            self.flags = ("truncated",)
+        self._mixer.end()
+        found = {
+            "truncated": self._decoder.truncated,
+            "header_mismatch": self._decoder.header_mismatch,
+            "spikes_removed": self._spikes > 0,
+            "channels_cancel": self._mixer.chosen is not None,
+        }
+        self.flags = tuple(flag for flag, is_set in found.items() if is_set)
         self._check_whole()
 
     def _native(self) -> Iterator[FloatArray]:
-        """Yield the excerpt asked for, at the file's own rate, each block checked."""
+        """Yield the excerpt asked for, mono at the file's own rate, each block checked."""
         rate, duration = self.info.sample_rate, self._request.duration
         size = min(round(self._request.block_seconds * rate), _BLOCK_VALUES // self.info.channels)
         wanted = sys.maxsize if duration is None else max(1, round(duration * rate))
-        for block in self._decoder.iter_blocks(round(self._request.start * rate), max(1, size)):
-            part = block[: wanted - self._decoded]
+        for planes in decode(self._decoder, self.source, round(self._request.start * rate), max(1, size)):
+            left = wanted - self._decoded
+            part = planes[:, :left] if isinstance(planes, np.ndarray) else [plane[:left] for plane in planes]
+            if not len(part[0]):
+                continue
             self._check(part)
-            self._decoded += len(part)
-            yield part
+            block = self._mixer.mix(part)
+            self._peak = max(self._peak, *_peaks([block]))
+            self._decoded += len(block)
+            yield block
             if self._decoded >= wanted:
                 return
 
-    def _check(self, block: FloatArray) -> None:
-        # Largest and smallest sample carry any NaN or infinity with them: two passes do both checks.
-        peak = max(abs(float(block.max())), abs(float(block.min())))
-        if not math.isfinite(peak):
-            first = self._decoded + int(np.argmin(np.isfinite(block)))
-            at = self._request.start + first / self.info.sample_rate
-            raise _failure("audio_not_finite", self.source, f"a sample at {at:.3f} s is not a finite number")
-        self._peak = max(self._peak, peak)
+    def _check(self, planes: Planes) -> None:
+        peaks = _peaks(planes)
+        if not all(map(math.isfinite, peaks)):
+            self._refuse(
+                planes, math.inf, "audio_not_finite", "a sample at {at:.3f} s is not a finite number"
+            )
+        if max(peaks) > SPIKE_MAGNITUDE:
+            self._spikes += remove_spikes(planes)
+            if max(_peaks(planes)) > MAX_MAGNITUDE:
+                what = f"samples beyond {MAX_MAGNITUDE:.0e} from {{at:.3f}} s on, where 1 is full scale"
+                self._refuse(planes, MAX_MAGNITUDE, "audio_out_of_range", what)
+
+    def _refuse(self, planes: Planes, limit: float, code: str, what: str) -> NoReturn:
+        """Raise, with the time of the first sample that is NaN or whose magnitude exceeds ``limit``."""
+        good = np.logical_and.reduce([np.abs(plane) < limit for plane in planes])
+        at = self._request.start + (self._decoded + int(np.argmin(good))) / self.info.sample_rate
+        raise _failure(code, self.source, what.format(at=at))
 
     def _check_whole(self) -> None:
         """Raise what only all of the samples together can tell."""
         start, duration = self._request.start, self._request.duration
         found = self._decoded / self.info.sample_rate
         needed = MIN_SECONDS if duration is None else min(MIN_SECONDS, duration)
-        if self._request.strict and self.flags:
+        if self._request.strict and self._decoder.truncated:
             raise _failure("audio_truncated", self.source, f"truncated: {found:.2f} s could be decoded")
         if not self._decoded and not start:
             raise _failure("audio_no_samples", self.source, "holds no samples")
         if self._decoded < round(needed * self.info.sample_rate):
             where = f" from {start:g} s on" if start else ""
             raise _failure("audio_too_short", self.source, f"only {found:.3f} s of sound{where}")
-        if self._peak < SILENCE_PEAK:
+        # Where the channels cancel, other ones are to be mixed: see `AudioFile.avoid_cancellation`.
+        if self._peak < SILENCE_PEAK and not self._mixer.cancels:
             raise _failure("audio_silent", self.source, "silent throughout (mono peak below -90 dBFS)")
 
 
@@ -188,6 +234,8 @@ def open_stream(
     """Open audio for reading in blocks, in bounded memory.
 
     Channels are averaged; the rate is converted by soxr (quality HQ) without dependence on the block length.
+    A file of several channels is decoded twice, at first to find out whether they cancel each other in the
+    mean: then some of them are averaged, and the stream is flagged ``channels_cancel``.
 
     Parameters
     ----------
@@ -211,14 +259,25 @@ def open_stream(
     ------
     AudioError
         ``audio_missing``, ``audio_is_directory``, ``audio_permission_denied``, ``audio_empty``,
-        ``audio_unreadable`` at once; ``audio_not_finite``, ``audio_no_samples``, ``audio_too_short`` (under
-        1 s, or under ``duration`` where that is less), ``audio_silent``, ``audio_truncated`` while iterating.
+        ``audio_unreadable`` at once; ``audio_not_finite``, ``audio_out_of_range`` (samples beyond 2**32,
+        unless they are single ones), ``audio_no_samples``, ``audio_too_short`` (under 1 s, or under
+        ``duration`` where that is less), ``audio_silent``, ``audio_truncated`` while iterating.
     ConfigError
         ``invalid_argument`` for a rate, time or length that makes no sense.
     """
     request = _Request(sample_rate, start, duration, strict, block_seconds)
     file = AudioFile(source)
-    return file.stream_request(request, close=file.close)
+    try:
+        if file.info.channels > 1:
+            # What this decoding raises, the next one raises again.
+            with suppress(AudioError), file.stream_request(request, close=_do_nothing) as stream:
+                for _ in stream:
+                    pass
+            file.avoid_cancellation()
+        return file.stream_request(request, close=file.close)
+    except BaseException:
+        file.close()
+        raise
 
 
 def load_audio(
@@ -260,17 +319,20 @@ def load_audio(
     >>> from genrescope import load_audio
     >>> clip = load_audio("song.mp3", sample_rate=22050, duration=30.0)
     """
-    with open_stream(
-        source,
-        sample_rate=sample_rate,
-        start=start,
-        duration=duration,
-        strict=strict,
-        block_seconds=block_seconds,
-    ) as stream:
-        blocks = list(stream)
-        samples = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-        return Audio(samples, stream.sample_rate, source=stream.source, flags=stream.flags)
+    request = _Request(sample_rate, start, duration, strict, block_seconds)
+    with AudioFile(source) as file:
+        loaded = _load(file, request)
+        return _load(file, request) if file.avoid_cancellation() else loaded
+
+
+def _load(file: AudioFile, request: _Request) -> Audio:
+    return _joined(file.stream_request(request, close=_do_nothing))
+
+
+def _joined(stream: AudioStream) -> Audio:
+    blocks = list(stream)
+    samples = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+    return Audio(samples, stream.sample_rate, source=stream.source, flags=stream.flags)
 
 
 class AudioFile:
@@ -303,16 +365,41 @@ class AudioFile:
         try:
             self.header = inspect_header(self._file)
             self._decoder = open_decoder(self._file, self.source, self.header)
+        except OSError as error:
+            self._file.close()
+            raise _failure("audio_read_failed", self.source, f"cannot be read: {error.strerror}") from error
         except BaseException:
             self._file.close()
             raise
         self._decoder_used = False
         self.info = _info(self._decoder)
+        self._mixer = Mixer(self.info.channels, self.info.sample_rate)
 
     @property
     def truncated(self) -> bool:
         """Whether the file is known, so far, to hold less than it declares."""
         return self._decoder.truncated
+
+    @property
+    def suits_excerpts(self) -> bool:
+        """Whether its length is known, so far, to be right, and positions can be reached without decoding."""
+        decoder = self._decoder
+        return decoder.seekable and not decoder.truncated and not decoder.header_mismatch
+
+    def avoid_cancellation(self) -> bool:
+        """Average other channels from now on, if all of them cancel each other in what was decoded so far.
+
+        That is the last stream, or all excerpts. Channels are judged second by second: they cancel when
+        their sum has less than 0.3 of the energy that it would have if they were independent, in more than a
+        tenth of the seconds that are not silent. The loudest channel is then kept, and those that are not
+        opposed to it or to each other. From then on, audio is flagged ``channels_cancel``.
+
+        Returns
+        -------
+        bool
+            Whether that changes anything: then what was decoded should be decoded again.
+        """
+        return self._mixer.choose()
 
     def excerpt(self, *, start: float, duration: float, sample_rate: int | None = None) -> Audio:
         """Decode an excerpt into memory.
@@ -336,9 +423,11 @@ class AudioFile:
         """
         request = _Request(sample_rate, start, duration, strict=False, block_seconds=duration)
         self._decoder_used = True
-        stream = AudioStream(self._decoder, self.source, request, _do_nothing)
-        blocks = list(stream)
-        return Audio(np.concatenate(blocks), stream.sample_rate, source=self.source, flags=stream.flags)
+        self._decoder.limit_reading(limited=True)
+        try:
+            return _joined(AudioStream(self._decoder, self._mixer, self.source, request, _do_nothing))
+        finally:
+            self._decoder.limit_reading(limited=False)
 
     def stream(
         self, *, sample_rate: int | None = None, strict: bool = False, block_seconds: float = 2.0
@@ -362,14 +451,15 @@ class AudioFile:
         return self.stream_request(_Request(sample_rate, 0.0, None, strict, block_seconds), close=_do_nothing)
 
     def stream_request(self, request: _Request, *, close: Callable[[], None]) -> AudioStream:
-        """Return the stream of a request; ``close`` is called when the stream is closed."""
+        """Return the stream of a ``request``; ``close`` is called when the stream is closed."""
         if self._decoder_used:
             # After seeks, a lossy decoder need not give the same numbers from the start again, and excerpts
             # that failed have marked it as truncated: a full decoding begins with a new decoder.
             self._decoder.close()
             self._decoder = open_decoder(self._file, self.source, self.header)
         self._decoder_used = True
-        return AudioStream(self._decoder, self.source, request, close)
+        self._mixer.reset()
+        return AudioStream(self._decoder, self._mixer, self.source, request, close)
 
     def close(self) -> None:
         """Close the decoder and the file."""
@@ -483,6 +573,12 @@ def _resampled(blocks: Iterable[FloatArray], rate: int, wanted: int) -> Iterator
             yield converted
     if len(rest := resampler.resample_chunk(np.zeros(0, np.float32), last=True)):
         yield rest
+
+
+def _peaks(planes: Planes) -> list[float]:
+    """Return the largest and smallest sample as magnitudes, of each channel or all; both carry NaN along."""
+    parts = [planes] if isinstance(planes, np.ndarray) else planes
+    return [abs(float(extreme)) for part in parts for extreme in (part.min(), part.max())]
 
 
 def _info(decoder: Decoder) -> AudioInfo:

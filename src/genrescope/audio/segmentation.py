@@ -26,7 +26,7 @@ def split(clip: Audio, *, seconds: float, hop_seconds: float | None = None) -> S
 
     Parameters
     ----------
-    clip : Clip
+    clip : Audio
     seconds : float
         Length of a segment; ``int(round(seconds * clip.sample_rate))`` samples.
     hop_seconds : float, optional
@@ -58,7 +58,14 @@ def split(clip: Audio, *, seconds: float, hop_seconds: float | None = None) -> S
 def segment_grid(
     total_seconds: float, *, seconds: float, hop_seconds: float | None = None
 ) -> tuple[Float64Array, Float64Array]:
-    """Lay out segments where there are no samples to cut, only a length; the rule of ``cut``.
+    """Lay out segments where there are no samples to cut, only a length; the rule of `split`.
+
+    Parameters
+    ----------
+    total_seconds : float
+        Length of the track.
+    seconds, hop_seconds : float
+        Length of a segment, and from the start of one to that of the next; None: as long as a segment.
 
     Returns
     -------
@@ -68,7 +75,7 @@ def segment_grid(
     Raises
     ------
     AudioError, ConfigError
-        As ``cut``.
+        As `split`.
     """
     ticks = 1_000_000
     length, hop = _grid(ticks, seconds, hop_seconds)
@@ -87,7 +94,7 @@ def split_stream(
     hop_seconds: float | None = None,
     batch: int = 4,
 ) -> Iterator[Segments]:
-    """Cut a clip that arrives in blocks into the same segments as ``cut``, ``batch`` at a time.
+    """Cut a clip that arrives in blocks into the same segments as `split`, ``batch`` at a time.
 
     Holds one batch and one block in memory, and one full segment back: the end of the clip decides what the
     last ones weigh and where they lie.
@@ -99,14 +106,14 @@ def split_stream(
     sample_rate : int
         In Hz.
     seconds, hop_seconds : float
-        As for ``cut``.
+        As for `split`.
     batch : int
         Largest number of segments in a batch.
 
     Raises
     ------
     AudioError, ConfigError
-        As ``cut``.
+        As `split`.
     """
     length, hop = _grid(sample_rate, seconds, hop_seconds)
     if batch < 1:

@@ -44,7 +44,18 @@ _SIDES = {"low_shelf": 1, "high_shelf": -1}
 
 
 class EqualizerBand(NamedTuple):
-    """One band of an equalizer: a bell round ``hertz``, or a shelf that ends there."""
+    """One band of an equalizer: a bell around a frequency, or a shelf that ends there.
+
+    Attributes
+    ----------
+    kind : {"peak", "low_shelf", "high_shelf"}
+    hertz : float
+        Center of the bell, or middle of the shelf's slope, below half the sample rate.
+    gain_db : float
+        In dB, at the center or on the shelf.
+    q : float
+        Quality: the larger, the narrower the bell or the steeper the shelf; 0.707 is without resonance.
+    """
 
     kind: Literal["peak", "low_shelf", "high_shelf"]
     hertz: float
@@ -70,20 +81,26 @@ _CODERS: dict[Codec, _Coder] = {
 
 
 def gain(samples: FloatArray, gain_db: float) -> FloatArray:
-    """Make sound louder, or softer below 0 dB."""
+    """Make ``samples``, shape (n,), louder by ``gain_db`` dB, or softer where that is below zero."""
     return samples * np.float32(10 ** (gain_db / 20))
 
 
 def limit(samples: FloatArray) -> FloatArray:
-    """Scale sound down to a peak of 1 where it is louder; leave it alone where it is not."""
+    """Scale ``samples``, shape (n,), down to a peak of 1 where they are louder; else leave them alone."""
     peak = _peak(samples)
     return samples / np.float32(peak) if peak > 1 else samples
 
 
 def mix(samples: FloatArray, other: FloatArray, snr_db: float) -> FloatArray:
-    """Add another recording, ``snr_db`` softer than the first over the whole length.
+    """Add another recording.
 
-    ``other``, shape (m,), is repeated or cut to the length of ``samples``; silence adds nothing.
+    Parameters
+    ----------
+    samples : ndarray, shape (n,), float32
+    other : ndarray, shape (m,), float32
+        Repeated or cut to the length of ``samples``; silence adds nothing.
+    snr_db : float
+        By how many dB the mean level of ``other`` is to lie below that of ``samples``.
     """
     other = np.resize(other, len(samples))
     level = _rms(other)
@@ -95,7 +112,22 @@ def mix(samples: FloatArray, other: FloatArray, snr_db: float) -> FloatArray:
 def add_noise(
     samples: FloatArray, sample_rate: int, generator: np.random.Generator, *, snr_db: float, color: NoiseColor
 ) -> FloatArray:
-    """Add noise whose power falls by 0 (white), 3 (pink) or 6 dB (brown) an octave, from 20 Hz on."""
+    """Add noise.
+
+    Parameters
+    ----------
+    samples : ndarray, shape (n,), float32
+    sample_rate : int
+        In Hz.
+    generator : numpy.random.Generator
+        Source of all that is random.
+    snr_db : float
+        By how many dB the mean level of the noise lies below that of ``samples``.
+    color : {"white", "pink", "brown"}
+        The noise's power falls by 0, 3 or 6 dB an octave, from 20 Hz on.
+    """
+    # White noise is made in the frequency domain, where a slope is one product: bins are independent normal
+    # variables there too. A transform of a length with small prime factors is many times faster than others.
     size = fft.next_fast_len(max(2, len(samples)), real=True)
     parts = generator.standard_normal((size // 2 + 1) * 2, dtype=np.float32)
     spectrum = parts.view(np.complex64)
@@ -108,7 +140,16 @@ def add_noise(
 
 
 def equalize(samples: FloatArray, sample_rate: int, bands: Sequence[EqualizerBand]) -> FloatArray:
-    """Raise and lower bands with second-order filters (R. Bristow-Johnson's audio EQ cookbook)."""
+    """Raise and lower bands with second-order filters (R. Bristow-Johnson's audio EQ cookbook).
+
+    Parameters
+    ----------
+    samples : ndarray, shape (n,), float32
+    sample_rate : int
+        In Hz.
+    bands : sequence of EqualizerBand
+        Applied one after another.
+    """
     if not bands:
         return samples
     sections = np.stack([_biquad(band, _share_of_nyquist(band.hertz, sample_rate)) for band in bands])
@@ -118,7 +159,16 @@ def equalize(samples: FloatArray, sample_rate: int, bands: Sequence[EqualizerBan
 def band_limit(
     samples: FloatArray, sample_rate: int, *, low_hertz: float | None = None, high_hertz: float | None = None
 ) -> FloatArray:
-    """Keep what lies between two frequencies: Butterworth filters, 36 dB an octave, -3 dB at the limits."""
+    """Keep what lies between two frequencies: Butterworth filters, 36 dB an octave, -3 dB at the limits.
+
+    Parameters
+    ----------
+    samples : ndarray, shape (n,), float32
+    sample_rate : int
+        In Hz.
+    low_hertz, high_hertz : float, optional
+        The limits in Hz, below half the sample rate; None: no limit on this side.
+    """
     for hertz, kind in ((low_hertz, "highpass"), (high_hertz, "lowpass")):
         if hertz is not None:
             share = _share_of_nyquist(hertz, sample_rate)
@@ -127,11 +177,12 @@ def band_limit(
 
 
 def soft_clip(samples: FloatArray, drive_db: float) -> FloatArray:
-    """Overdrive sound by ``drive_db`` into a tanh curve; peaks keep their height."""
+    """Overdrive ``samples``, shape (n,), by ``drive_db`` dB into a tanh curve; peaks keep their height."""
     peak = _peak(samples)
     if peak == 0:
         return samples
     drive = 10 ** (drive_db / 20)
+    # Divided by the peak first and multiplied by it after, so that the effect does not depend on the level.
     clipped: FloatArray = np.tanh(samples / np.float32(peak) * np.float32(drive))
     return clipped * np.float32(peak / math.tanh(drive))
 
@@ -143,6 +194,9 @@ def compress(samples: FloatArray, sample_rate: int, *, threshold_db: float, rati
 
     Parameters
     ----------
+    samples : ndarray, shape (n,), float32
+    sample_rate : int
+        In Hz.
     threshold_db : float
         Relative to the recording's own mean level (RMS).
     ratio : float
@@ -153,9 +207,12 @@ def compress(samples: FloatArray, sample_rate: int, *, threshold_db: float, rati
         return samples
     size = max(1, round(_COMPRESSOR_SECONDS * sample_rate))
     blocks = np.pad(samples / np.float32(mean_level), (0, -len(samples) % size)).reshape(-1, size)
+    # A feed-forward compressor (Giannoulis, Massberg and Reiss, "Digital Dynamic Range Compressor Design",
+    # JAES 2012), with a moving mean in place of attack and release: whole arrays, no loop over samples.
     level = 10 * np.log10(np.square(blocks).mean(axis=1) + 1e-12)
     reduction = np.maximum(level - threshold_db, 0) * (1 / _positive("ratio", ratio) - 1)
     gain = 10 ** (ndimage.uniform_filter1d(reduction, _COMPRESSOR_BLOCKS, mode="nearest") / 20)
+    # The gain is known at the centers of blocks, and ramped between their edges: steps would be audible.
     edges = np.pad((gain[1:] + gain[:-1]) / 2, 1, mode="edge") if len(gain) > 1 else np.repeat(gain, 2)
     ramp = np.arange(size, dtype=np.float32) / size
     curve = edges[:-1, None].astype(np.float32) + np.diff(edges)[:, None].astype(np.float32) * ramp
@@ -171,27 +228,46 @@ def reverb(
     decay_seconds: float,
     wet_db: float,
 ) -> FloatArray:
-    """Put sound into a room: its echoes are noise that decays by 60 dB in ``decay_seconds``.
+    """Add the reverberation of a room; the mean level stays.
 
-    ``wet_db`` is their energy against the direct sound's; the mean level stays. The model is that of Moorer,
-    "About this reverberation business" (Computer Music Journal, 1979).
+    The echoes are noise that decays exponentially (Moorer, "About this reverberation business", Computer
+    Music Journal, 1979).
+
+    Parameters
+    ----------
+    samples : ndarray, shape (n,), float32
+    sample_rate : int
+        In Hz.
+    generator : numpy.random.Generator
+        Source of all that is random.
+    decay_seconds : float
+        Time in which the echoes fall by 60 dB.
+    wet_db : float
+        Energy of the echoes against that of the direct sound, in dB.
     """
     size = max(1, round(_positive("decay_seconds", decay_seconds) * sample_rate))
     response = generator.standard_normal(size, dtype=np.float32)
     response *= np.exp(np.linspace(0, -math.log(1000), size, dtype=np.float32))
     response *= np.float32(10 ** (wet_db / 20) / np.linalg.norm(response))
+    # The direct sound, at the start of its echoes: one convolution gives both.
     response[0] += 1
     wet: FloatArray = signal.oaconvolve(samples, response)[: len(samples)]
     return _at_level(wet, _rms(samples))
 
 
 def roll(samples: FloatArray, sample_rate: int, seconds: float) -> FloatArray:
-    """Delay sound by ``seconds``; what leaves at the end comes in at the start."""
+    """Delay ``samples`` at ``sample_rate`` Hz by ``seconds``; what leaves at the end enters at the start."""
     return np.roll(samples, round(seconds * sample_rate))
 
 
 def resample_speed(samples: FloatArray, factor: float) -> FloatArray:
     """Play faster and higher, as a turntable does: tempo and pitch times ``factor``.
+
+    Parameters
+    ----------
+    samples : ndarray, shape (n,), float32
+    factor : float
+        Above 0.
 
     Returns
     -------
@@ -206,6 +282,14 @@ def change_tempo(samples: FloatArray, sample_rate: int, factor: float) -> FloatA
 
     Pieces of 50 ms are joined where their waves agree: WSOLA (Verhelst and Roelands, ICASSP 1993), with
     short cross-fades in place of their half-overlapping windows. Events move by up to 15 ms.
+
+    Parameters
+    ----------
+    samples : ndarray, shape (n,), float32
+    sample_rate : int
+        In Hz.
+    factor : float
+        Above 0.
 
     Returns
     -------
@@ -226,7 +310,16 @@ def change_tempo(samples: FloatArray, sample_rate: int, factor: float) -> FloatA
 
 
 def shift_pitch(samples: FloatArray, sample_rate: int, semitones: float) -> FloatArray:
-    """Play higher at the same tempo: ``change_tempo`` one way, ``change_speed`` back."""
+    """Play higher at the same tempo: `change_tempo` one way, `resample_speed` back.
+
+    Parameters
+    ----------
+    samples : ndarray, shape (n,), float32
+    sample_rate : int
+        In Hz.
+    semitones : float
+        Lower where it is below zero.
+    """
     factor = 2 ** (semitones / 12)
     return _fit(resample_speed(change_tempo(samples, sample_rate, 1 / factor), factor), len(samples))
 
@@ -238,6 +331,15 @@ def codec_roundtrip(
 
     A rate that the codec does not know is resampled to the next that it does, and back. An encoder takes the
     nearest bit rate that it has. Codecs do not scale with the level: what is soft enough, they leave out.
+
+    Parameters
+    ----------
+    samples : ndarray, shape (n,), float32
+    sample_rate : int
+        In Hz.
+    codec : {"mp3", "aac", "opus"}
+    kbit_per_second : float
+        The bit rate.
     """
     coder = _known("codec", codec, _CODERS)
     bit_rate = round(1000 * _positive("kbit_per_second", kbit_per_second))
@@ -246,7 +348,7 @@ def codec_roundtrip(
     # The format is given because FFmpeg takes a few very short MP3 files for something else.
     with av.open(file, "r", format=coder.container) as container:
         frames: list[Any] = list(container.decode(audio=0))
-    if not frames:  # of a few samples
+    if not frames:  # an encoder may return no frame at all for a few samples
         return samples
     decoded = np.concatenate([frame.to_ndarray()[0] for frame in frames])
     return _fit(_resample(decoded, frames[0].sample_rate, sample_rate), len(samples))

@@ -20,6 +20,7 @@ MAX_STRENGTH = 3.0
 
 Step = Callable[[FloatArray, int, np.random.Generator, float], FloatArray]
 
+# How often one of speed, tempo and pitch is changed, at strength 1.
 _WARP_PROBABILITY = 0.6
 
 
@@ -39,6 +40,8 @@ def apply_random_effects(
         Finite. Left as they are.
     sample_rate : int
         In Hz.
+    generator : numpy.random.Generator
+        Source of all that is random.
     strength : float
         0 (only cut) to 3; scales both how often something is done and how much.
     seconds : float, optional
@@ -63,7 +66,9 @@ def apply_random_effects(
         raise ConfigError(
             "invalid_argument", f"strength = {strength}", f"give a number from 0 to {MAX_STRENGTH:g}"
         )
+    # Speed and tempo first, because they decide how many samples the excerpt needs of the recording.
     samples = _warped_excerpt(samples, sample_rate, generator, strength, length)
+    # In any order, because recordings differ in it: noise of a microphone is equalized, that of a tape not.
     for index in generator.permutation(len(_STEPS)):
         probability, step = _STEPS[index]
         if generator.random() < probability * strength:

@@ -16,6 +16,8 @@ def spec_augment(
     ----------
     batch : ndarray, shape (items, mels, frames)
         Log-mel spectrograms; changed copies are returned.
+    generator : numpy.random.Generator
+        Source of all that is random.
     masks : int
         How many of each sort an item gets.
     bands, frames : int
@@ -24,6 +26,7 @@ def spec_augment(
     masked = batch.copy()
     _, mels, length = batch.shape
     for item in masked:
+        # The mean and not zero, which would be the loudest value of a spectrogram in dB.
         level = item.mean()
         for _ in range(masks):
             width = int(generator.integers(0, min(bands, mels) + 1))
@@ -38,16 +41,25 @@ def spec_augment(
 def random_eq(batch: FloatArray, generator: np.random.Generator, *, decibels: float) -> FloatArray:
     """Change the balance of the bands and the noise floor, as microphones, mastering and codecs do.
 
-    Each item gets a smooth random equalizer, ``decibels`` strong (standard deviation), and noise at a level
-    between 90 and 45 dB below its maximum, with a balance of its own.
+    Each item gets a smooth random equalizer, and noise at a level between 90 and 45 dB below its maximum,
+    with a balance of its own.
 
     Parameters
     ----------
     batch : ndarray, shape (items, mels, frames), dB
+    generator : numpy.random.Generator
+        Source of all that is random.
+    decibels : float
+        Standard deviation of the equalizer over bands and items, in dB.
+
+    Returns
+    -------
+    ndarray, shape (items, mels, frames), dB
     """
     items, mels, _ = batch.shape
     phase = np.linspace(0, np.pi, mels)
     curves = np.cos(np.arange(1, 6)[:, None] * phase)  # cosines with few periods over the bands
+    # Five cosines of variance 1/2 each: the root brings the sum back to the deviation asked for.
     equalizers, slopes = decibels * generator.normal(size=(2, items, 5)) @ curves / np.sqrt(2.5)
     loudest = batch.max(axis=(1, 2))
     floor = (loudest - generator.uniform(45, 90, items))[:, None] + slopes
@@ -65,6 +77,8 @@ def random_lowpass(batch: FloatArray, generator: np.random.Generator, *, share: 
     ----------
     batch : ndarray, shape (items, mels, frames), dB
         Changed copies are returned.
+    generator : numpy.random.Generator
+        Source of all that is random.
     share : float
         How many of the items lose bands, up to a third of them; what is gone is 100 dB below the maximum.
     """
@@ -79,11 +93,24 @@ def random_lowpass(batch: FloatArray, generator: np.random.Generator, *, share: 
 def mixup(
     batch: FloatArray, targets: FloatArray, generator: np.random.Generator, *, strength: float
 ) -> tuple[FloatArray, FloatArray]:
-    """Blend each item and its target with another of the batch (Zhang et al., ICLR 2018).
+    """Blend each item and its target with another of the batch (mixup: Zhang et al., ICLR 2018).
 
-    ``batch`` has shape (items, ...), ``targets`` (items, classes); the share of the first item is drawn
-    from Beta(strength, strength).
+    Parameters
+    ----------
+    batch : ndarray, shape (items, ...)
+    targets : ndarray, shape (items, classes)
+        Probabilities of the classes.
+    generator : numpy.random.Generator
+        Source of all that is random.
+    strength : float
+        The share of the first item is drawn from Beta(strength, strength): near 0 items are hardly mixed.
+
+    Returns
+    -------
+    mixed, blended : ndarray
+        Of the shapes of ``batch`` and ``targets``.
     """
+    # Partners are a permutation of the batch: every item occurs as often as before.
     share = generator.beta(strength, strength, len(batch)).astype(np.float32)
     partner = generator.permutation(len(batch))
     wide = share.reshape(-1, *[1] * (batch.ndim - 1))

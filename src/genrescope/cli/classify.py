@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+# `genrescope.models.DEFAULT`, which ``--help`` does not load that package for; a test compares the two.
 DEFAULT_MODEL = "default"
 
 
@@ -21,18 +22,21 @@ class Format(StrEnum):
 
 
 def classify(
-    paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH...", help="Audio files, or folders to search.")
-    ],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Audio files, or folders to search.")],
     model: Annotated[
         str, typer.Option("--model", "-m", help="A name from 'genrescope models list', or a .onnx file.")
     ] = DEFAULT_MODEL,
     format: Annotated[
         Format | None, typer.Option("--format", "-f", help="Default: table on a terminal, jsonl otherwise.")
     ] = None,
-    timeline: Annotated[bool, typer.Option("--timeline", help="Add the scores of each segment.")] = False,
+    timeline: Annotated[
+        bool,
+        typer.Option(
+            "--timeline", help="Add the scores of each segment; in a table, which genre leads when."
+        ),
+    ] = False,
     report: Annotated[
-        Path | None, typer.Option(help="Also write a page with all results to this .html file.")
+        Path | None, typer.Option(help="Also write an HTML page with all results and charts to this file.")
     ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse truncated files instead of flagging them.")
@@ -46,7 +50,9 @@ def classify(
     ] = False,
     threshold: Annotated[
         float | None,
-        typer.Option(help="Below this score an answer is uncertain. Default: the model's own threshold."),
+        typer.Option(
+            min=0, max=1, help="Below this score a result is uncertain. Default: the model's own threshold."
+        ),
     ] = None,
 ) -> None:
     """Name the genre and the styles of audio files.
@@ -58,18 +64,19 @@ def classify(
     from genrescope import utils
     from genrescope.audio import find_audio
     from genrescope.cli import output
-    from genrescope.inference import Classifier, predict_many
+    from genrescope.inference import Classifier
 
     if report is not None:
         utils.check_output(report, ".html", ".htm")
     files = find_audio(paths)
-    classifier = Classifier.load(model, threshold=threshold)
+    classifier = Classifier.from_pretrained(model, threshold=threshold)
     format = format or (Format.table if sys.stdout.isatty() else Format.jsonl)
-    options = {"timeline": timeline or report is not None, "strict": strict, "excerpts": excerpts}
-    rows = predict_many(classifier, files, **options)
+    predictions = classifier.predict_many(
+        files, timeline=timeline or report is not None, strict=strict, excerpts=excerpts
+    )
     if format is Format.table:
-        rows = output.with_progress(rows, len(files), Console(stderr=True))
-    results = output.ResultCollector(rows, timelines=timeline, keep=report is not None)
+        predictions = output.with_progress(predictions, len(files), Console(stderr=True))
+    results = output.ResultCollector(predictions, timelines=timeline, keep=report is not None)
     if format is Format.table:
         output.render_table(results, Console())
     elif format is Format.csv:
@@ -87,13 +94,16 @@ def classify(
 
 
 def plot_features(
-    file: Annotated[Path, typer.Argument(help="An audio file.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An audio file.")],
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="An .svg file. Default: NAME.features.svg, in this folder."),
     ] = None,
 ) -> None:
-    """Plot the features of a file over time."""
+    """Plot the features of a file over time.
+
+    Waveform, mel spectrogram and spectral features of its first ten minutes.
+    """
     from genrescope import reporting, utils
 
     target = output or Path(f"{file.stem}.features.svg")

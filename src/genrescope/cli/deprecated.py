@@ -51,6 +51,8 @@ OPTIONS: Mapping[tuple[str, ...], Mapping[str, str]] = {
 }
 
 _MODELS_COMMANDS = ("list", "show", "download")
+# Options of ``library report`` that the word after them belongs to.
+_REPORT_OPTIONS = ("--output", "-o", "--db", "--folder")
 
 
 def modernize(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -73,6 +75,9 @@ def modernize(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         if tuple(words[: len(command)]) == command:
             rest, more = _rename_options(words[len(command) :], renamed)
             words, notices = [*command, *rest], [*notices, *more]
+    if words[:2] == ["library", "report"]:
+        rest, more = _name_report_file(words[2:])
+        words, notices = ["library", "report", *rest], [*notices, *more]
     return words, notices
 
 
@@ -97,6 +102,17 @@ def _rename_options(words: list[str], renamed: Mapping[str, str]) -> tuple[list[
             result[index] = renamed[name] + equals + value
             notices.append(notice(name, renamed[name]))
     return result, notices
+
+
+def _name_report_file(words: list[str]) -> tuple[list[str], list[str]]:
+    """Put ``--output`` before the file that version 0.1 took as an argument."""
+    if any(word.partition("=")[0] in ("--output", "-o") for word in words):
+        return words, []
+    for index, word in enumerate(words):
+        if not word.startswith("-") and (index == 0 or words[index - 1] not in _REPORT_OPTIONS):
+            renamed = notice("library report FILE", "library report --output FILE")
+            return [*words[:index], "--output", *words[index:]], [renamed]
+    return words, []
 
 
 def notice(old: str, new: str) -> str:

@@ -9,18 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genrescope.cli import deprecated
+from genrescope.cli.classify import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from genrescope.library import Library
 
-app = typer.Typer(
-    help="Genres for a whole collection, kept in a database.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = typer.Typer(help="Genres for a whole collection, kept in a database.", no_args_is_help=True)
 
 
 class ExportFormat(StrEnum):
@@ -47,7 +41,7 @@ class GroupBy(StrEnum):
 
 
 class UncertainPolicyOption(StrEnum):
-    """What ``library tag`` writes for uncertain answers."""
+    """What ``library tag`` writes for uncertain results."""
 
     nothing = "nothing"
     styles = "styles"
@@ -61,7 +55,10 @@ class OutputFormat(StrEnum):
     jsonl = "jsonl"
 
 
-Db = Annotated[Path | None, typer.Option("--db", help="The library's file. Default: in your data folder.")]
+Db = Annotated[
+    Path | None,
+    typer.Option("--db", help="The library's database file. Default: library.db in your data folder."),
+]
 Genres = Annotated[list[str] | None, typer.Option("--genre", "-g", help="Only this genre; repeatable.")]
 Styles = Annotated[list[str] | None, typer.Option("--style", help="Only tracks with this style; repeatable.")]
 MinScore = Annotated[
@@ -74,33 +71,40 @@ Folder = Annotated[Path | None, typer.Option(help="Only files in this folder.")]
 Uncertain = Annotated[
     bool | None,
     typer.Option(
-        "--uncertain/--certain", help="Only answers below the model's threshold, or only the others."
+        "--uncertain/--certain", help="Only results below the model's threshold, or only the others."
     ),
 ]
 
 
 @app.command()
 def scan(
-    paths: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders, or files.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Folders to search, or audio files.")],
     db: Db = None,
     model: Annotated[
-        str, typer.Option("--model", "-m", help="A name from 'genrescope models', or a .onnx file.")
-    ] = "default",
+        str, typer.Option("--model", "-m", help="A name from 'genrescope models list', or a .onnx file.")
+    ] = DEFAULT_MODEL,
     excerpts: Annotated[
         bool,
-        typer.Option("--excerpts/--full", help="Analyze excerpts of long tracks, or all of every track."),
+        typer.Option(
+            "--excerpts/--full",
+            help="Classify excerpts of long tracks, which is several times faster, or all of every track.",
+        ),
     ] = True,
     workers: Annotated[
-        int | None, typer.Option(min=1, max=256, help="Processes. Default: one for each core.")
+        int | None,
+        typer.Option(min=1, max=256, help="Number of worker processes. Default: one for each core."),
     ] = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try files again that failed before.")
     ] = False,
     timeout: Annotated[float, typer.Option(min=0.001, help="Seconds that one file may take.")] = 1800.0,
 ) -> None:
-    """Classify what is new or changed, and keep the answers. It may be stopped: the same command goes on.
+    """Classify new and changed files, and store the results.
 
-    Exit status: 0 all done, 1 some files failed (the others are there), 2 wrong usage, 130 interrupted.
+    A scan may be interrupted at any time: the same command continues it.
+
+    Exit status: 0 all done, 1 some files failed (the others are stored), 2 invalid arguments, 130
+    interrupted.
     """
     from rich.console import Console
 
@@ -142,7 +146,7 @@ def list_entries(
         typer.Option("--format", "-f", help="Default: table on a terminal, jsonl otherwise."),
     ] = None,
 ) -> None:
-    """Print the answers that a library keeps."""
+    """Print the stored results."""
     from itertools import islice
 
     from rich.console import Console
@@ -160,13 +164,13 @@ def list_entries(
             failed=failed or None,
             missing=missing,
         )
-        rows = (entry.to_dict() for entry in islice(found, limit))
+        entries = islice(found, limit)
         if (
             format or (OutputFormat.table if sys.stdout.isatty() else OutputFormat.jsonl)
         ) is OutputFormat.table:
-            output.render_table(rows, Console())
+            output.render_table(entries, Console())
         else:
-            output.render_jsonl(rows, sys.stdout)
+            output.render_jsonl(entries, sys.stdout)
 
 
 @app.command()
@@ -175,7 +179,7 @@ def stats(
     min_score: MinScore = None,
     folder: Folder = None,
 ) -> None:
-    """Count tracks by genre, style and format, with bars."""
+    """Count tracks by genre, style and format."""
     from rich.console import Console
 
     from genrescope.cli import output
@@ -193,7 +197,9 @@ def export(
         Path | None,
         typer.Option("--output", "-o", help="A file; for m3u8 a folder. Default: standard output."),
     ] = None,
-    by: Annotated[GroupBy, typer.Option(help="One playlist for each of these (m3u8).")] = GroupBy.genre,
+    by: Annotated[
+        GroupBy, typer.Option(help="With m3u8: one playlist for each genre, or for each style.")
+    ] = GroupBy.genre,
     db: Db = None,
     genre: Genres = None,
     style: Styles = None,
@@ -202,7 +208,7 @@ def export(
     folder: Folder = None,
     uncertain: Uncertain = None,
 ) -> None:
-    """Write the answers for other programs: tables, or playlists by genre or style."""
+    """Export results as tables or playlists."""
     import io
 
     from genrescope import library as collection
@@ -226,8 +232,11 @@ def export(
             uncertain=uncertain,
         )
         if format is ExportFormat.m3u8 and output is not None:
-            for path in collection.write_playlists(entries, output, by=by.value):
+            playlists = collection.write_playlists(entries, output, by=by.value)
+            for path in playlists.paths:
                 typer.echo(f"playlist: {path}", err=True)
+            for name in playlists.omitted:
+                typer.echo(f"left out, because no playlist can hold its name: {name!r}", err=True)
         elif format is ExportFormat.parquet and output is not None:
             collection.write_parquet(entries, output)
         else:
@@ -240,22 +249,16 @@ def export(
 
 @app.command()
 def report(
-    path: Annotated[Path | None, typer.Argument(hidden=True)] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="An .html file to write.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The .html file to write.")],
     db: Db = None,
     folder: Folder = None,
 ) -> None:
-    """Write one page: charts, uncertain tracks, and what could not be classified."""
-    from genrescope import reporting, utils
-    from genrescope.errors import ConfigError
+    """Write an HTML page about the library.
 
-    if output is None and path is not None:
-        typer.echo(deprecated.notice("library report FILE", "library report --output FILE"), err=True)
-        output = path
-    if output is None:
-        raise ConfigError(
-            "invalid_argument", "a report needs a file to be written to", "name an .html file with --output"
-        )
+    Charts of genres, styles and scores, the uncertain tracks, and the files that could not be classified.
+    """
+    from genrescope import reporting, utils
+
     utils.check_output(output, ".html", ".htm")
     with _library(db) as library:
         page = reporting.library_page(library.entries(folder=folder), title="Library")
@@ -267,43 +270,53 @@ def report(
 def tag(
     db: Db = None,
     write: Annotated[
-        bool, typer.Option("--write", help="Write the files. Without it, only show what would change.")
+        bool, typer.Option("--write", help="Write the tags. Without it, only show what would change.")
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace genres that files have already.")
+        bool, typer.Option("--overwrite", help="Also change files that have a genre already.")
     ] = False,
     vocabulary: Annotated[
         Path | None, typer.Option(help="Your own words for genres: a .toml file, see docs/tagging.md.")
     ] = None,
     genre_threshold: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Write every genre with this score or more. Default: the best one."),
+        typer.Option(
+            min=0,
+            max=1,
+            help="Write every genre with this score or more. Default: only the one with the highest score.",
+        ),
     ] = None,
     style_threshold: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Also write every style with this probability or more."),
+        typer.Option(
+            min=0, max=1, help="Also write every style with this probability or more. Default: no styles."
+        ),
     ] = None,
     max_genres: Annotated[
         int | None, typer.Option(min=1, help="Write at most this number of genres.")
     ] = None,
     uncertain: Annotated[
-        UncertainPolicyOption, typer.Option(help="What to write for uncertain answers.")
+        UncertainPolicyOption,
+        typer.Option(help="For uncertain results: write nothing, styles only, or the same as for others."),
     ] = UncertainPolicyOption.nothing,
     keep_mtime: Annotated[
-        bool, typer.Option("--keep-mtime", help="Files keep their time of modification.")
+        bool, typer.Option("--keep-mtime", help="Keep the files' time of modification.")
     ] = False,
     genre: Genres = None,
     style: Styles = None,
     folder: Folder = None,
 ) -> None:
-    """Show which genres would be written into tags; with --write, write them. 'untag' undoes it."""
+    """Preview genres for the tags of files; with --write, write them.
+
+    'library untag' undoes it.
+    """
     from rich.console import Console
 
     from genrescope.cli import output
     from genrescope.library import TagOptions
 
     options = TagOptions(vocabulary, genre_threshold, style_threshold, max_genres, uncertain.value)
-    with _library(db) as library:
+    with _library(db, read_only=not write) as library:
         found = (
             library.apply_tags(
                 options,
@@ -330,15 +343,18 @@ def untag(
     db: Db = None,
     folder: Folder = None,
     keep_mtime: Annotated[
-        bool, typer.Option("--keep-mtime", help="Bring the old time of modification back too.")
+        bool, typer.Option("--keep-mtime", help="Also restore the old time of modification.")
     ] = False,
 ) -> None:
-    """Undo what 'tag --write' wrote: byte for byte where the files were not edited since."""
+    """Undo what 'tag --write' wrote.
+
+    Files that were not edited since are restored byte for byte; of others, only the genres are.
+    """
     from rich.console import Console
 
     from genrescope.cli import output
 
-    with _library(db) as library:
+    with _library(db, read_only=False) as library:
         done, failed = output.render_untagged(
             library.undo_tags(folder, keep_mtime=keep_mtime), Console(soft_wrap=True)
         )
@@ -347,7 +363,41 @@ def untag(
         raise typer.Exit(1)
 
 
-def _library(db: Path | None) -> Library:
+@app.command()
+def relocate(
+    old: Annotated[Path, typer.Argument(help="The folder as the library knows it.")],
+    new: Annotated[Path, typer.Argument(help="Where it is now.")],
+    db: Db = None,
+) -> None:
+    """Tell the library that a folder has another place now. Answers and 'untag' follow; no file is touched.
+
+    A folder that was only renamed is recognized by 'library scan' of its new name.
+    """
+    with _library(db, read_only=False) as library:
+        done = library.relocate(old, new)
+    typer.echo(f"{done.files} files have another path now", err=True)
+    if done.absent:
+        typer.echo(f"{len(done.absent)} of them are not there, such as {done.absent[0]}", err=True)
+
+
+@app.command()
+def prune(
+    db: Db = None,
+    write: Annotated[bool, typer.Option("--write", help="Remove them. Without it, only show which.")] = False,
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="Look at all files in this folder. Default: at those that a scan missed."),
+    ] = None,
+) -> None:
+    """Show which files are no longer there; with --write, remove them and their changes from the library."""
+    with _library(db, read_only=not write) as library:
+        paths = library.prune(folder) if write else library.missing_paths(folder)
+    for path in paths:
+        typer.echo(path.encode("utf8", "backslashreplace").decode("utf8"))
+    typer.echo(f"{len(paths)} files {'removed' if write else 'would be removed; --write does it'}", err=True)
+
+
+def _library(db: Path | None, *, read_only: bool = True) -> Library:
     """Open a library that is there."""
     from genrescope.errors import DataError
     from genrescope.library import Library, default_path
@@ -357,4 +407,4 @@ def _library(db: Path | None) -> Library:
         raise DataError(
             "dataset_not_found", f"{path}: no library is there", "create one: genrescope library scan DIR"
         )
-    return Library(path)
+    return Library(path, read_only=read_only)

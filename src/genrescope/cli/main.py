@@ -115,7 +115,7 @@ def version(
         raise typer.Exit
 
 
-def main() -> None:
+def run() -> None:
     """Run the command line: a failure is one clear line, a hint and an exit status."""
     for stream in (sys.stdout, sys.stderr):
         # Rows are UTF-8 wherever they go; a file name that is not shows its bytes, which JSON can read.

@@ -22,9 +22,14 @@ def list_models() -> None:
 
 @app.command("show")
 def show_model(
-    name: Annotated[str, typer.Argument(help="A name from 'genrescope models list', or a .onnx file.")],
+    name: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A name from 'genrescope models list', or a .onnx file.")
+    ],
 ) -> None:
-    """Print what a model file states about itself, as JSON: classes, features, data, scores."""
+    """Print what a model file states about itself, as JSON.
+
+    Its genres and styles, features, training data, license, and its scores with intervals.
+    """
     import json
 
     from genrescope import models
@@ -34,12 +39,19 @@ def show_model(
 
 @app.command("download")
 def download_model(
-    name: Annotated[str, typer.Argument(help="A model that 'genrescope models list' marks 'download'.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="A model that 'genrescope models list' marks 'download'."),
+    ],
     weights: Annotated[
-        Path | None, typer.Option(help="The backbone's weights, if you have the file already.")
+        Path | None,
+        typer.Option(help="A file with the backbone's weights, in place of the one on the network."),
     ] = None,
 ) -> None:
-    """Download the backbone of a model, once; afterwards 'classify --model NAME' works."""
+    """Download what a model needs, once.
+
+    The pretrained network that the model is built on. Afterwards 'classify --model NAME' works offline.
+    """
     from genrescope import models
 
     typer.echo(f"model: {models.assemble(name, weights=weights)}")

@@ -7,23 +7,22 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from genrescope.reporting import format_clock
+from genrescope.types import FailedFile, Prediction, Timeline
+from genrescope.utils import spreadsheet_cell
 
 if TYPE_CHECKING:
     # For annotations only: these packages need a tenth of a second, which a classification would wait for.
     from genrescope.evaluation import Evaluation, Interval
-    from genrescope.library import TagResult, UntagResult
-
-# A result row: `Prediction.to_dict()`, or ``{"path": ..., "error": {"code", "message", "hint"}}``.
-Row = dict[str, Any]
+    from genrescope.library import LibraryEntry, TagResult, UntagResult
 
 MAX_RUNNERS_UP = 2
 MAX_STYLES = 2
@@ -31,29 +30,33 @@ ERROR_COLUMNS = ("error", "message", "hint")
 # Consoles of fewer columns than this get one runner-up and one style, so that file names stay readable.
 _WIDE = 100
 
+_Item = TypeVar("_Item")
 
-def render_jsonl(rows: Iterable[Row], stream: TextIO) -> None:
+
+def render_jsonl(results: Iterable[Prediction | LibraryEntry | FailedFile], stream: TextIO) -> None:
     """Print one JSON object per line, each as soon as it is known.
 
     Parameters
     ----------
-    rows : iterable of dict
-        Result rows.
+    results : iterable of Prediction, LibraryEntry or FailedFile
+        One for each file.
     stream : text stream
         What is written to; flushed after every line.
     """
-    for row in rows:
-        stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+    # Flushed line by line: a program that reads from a pipe gets each answer when it is there, and what was
+    # printed before a kill is whole.
+    for result in results:
+        stream.write(json.dumps(result.to_dict(), ensure_ascii=False) + "\n")
         stream.flush()
 
 
-def render_csv(rows: Iterable[Row], classes: Sequence[str], stream: TextIO) -> None:
-    """Print a header and one line per row: scores in one column per genre, errors in the last three.
+def render_csv(results: Iterable[Prediction | FailedFile], classes: Sequence[str], stream: TextIO) -> None:
+    """Print a header and one line per file: scores in one column per genre, errors in the last three.
 
     Parameters
     ----------
-    rows : iterable of dict
-        Result rows, each printed as soon as it is known.
+    results : iterable of Prediction or FailedFile
+        One for each file, printed as soon as it is known.
     classes : sequence of str
         The model's genres, in the order of their columns.
     stream : text stream
@@ -62,45 +65,50 @@ def render_csv(rows: Iterable[Row], classes: Sequence[str], stream: TextIO) -> N
     writer = csv.writer(stream, lineterminator="\n")
     header = ["path", "genre", "score", "unsure", *classes, "styles", "seconds", "model", "flags"]
     writer.writerow([*header, *ERROR_COLUMNS])
-    for row in rows:
-        writer.writerow(_csv_cells(row, classes))
+    for result in results:
+        writer.writerow([spreadsheet_cell(cell) for cell in _csv_cells(result, classes)])
         stream.flush()
 
 
-def _csv_cells(row: Row, classes: Sequence[str]) -> list[object]:
-    if "error" in row:
-        error = row["error"]
+def _csv_cells(result: Prediction | FailedFile, classes: Sequence[str]) -> list[object]:
+    if isinstance(result, FailedFile):
         blanks = [""] * (len(classes) + 7)
-        return [row["path"], *blanks, error["code"], error["message"], error["hint"]]
-    scores = [row["scores"][name] for name in classes]
-    styles = "; ".join(f"{name} {probability:.2f}" for name, probability in row["styles"].items())
-    result = [row["path"], row["genre"], row["score"], int(row["unsure"]), *scores, styles]
-    return [*result, row["seconds"], row["model"], " ".join(row["flags"]), "", "", ""]
+        return [result.path, *blanks, result.code, result.message, result.hint]
+    scores = [result.scores[name] for name in classes]
+    styles = "; ".join(f"{name} {probability:.2f}" for name, probability in result.probable_styles.items())
+    cells = [result.path, result.genre, result.confidence, int(result.is_uncertain), *scores, styles]
+    return [*cells, round(result.seconds, 3), result.model, " ".join(result.flags), "", "", ""]
 
 
-def render_table(rows: Iterable[Row], console: Console) -> None:
+def render_table(results: Iterable[Prediction | LibraryEntry | FailedFile], console: Console) -> None:
     """Print a table: file, genre, score, the next genres, styles, length; then what failed, and why.
 
     Parameters
     ----------
-    rows : iterable of dict
-        Result rows. All of them are read before the table is printed. Where a row has a timeline, the spans
-        of time follow in which one genre has the highest score.
+    results : iterable of Prediction, LibraryEntry or FailedFile
+        One for each file; all of them are read before the table is printed. Where a prediction has a
+        timeline, the spans of time follow in which one genre has the highest score.
     console : rich.console.Console
         What is printed to; its width decides how many runners-up and styles there are.
     """
-    results: list[Row] = []
-    failures: list[Row] = []
-    for row in rows:
-        (failures if "error" in row else results).append(row)
-    if results:
-        console.print(_result_table(results, console.width))
-    for row in failures:
-        message, hint = _escape(row["error"]["message"]), _escape(row["error"]["hint"])
+    classified: list[Prediction | LibraryEntry] = []
+    failures: list[FailedFile] = []
+    for result in results:
+        if isinstance(result, FailedFile):
+            failures.append(result)
+        elif isinstance(result, Prediction) or result.failure is None:
+            classified.append(result)
+        else:
+            failures.append(result.failure)
+    # Failures come last, where the eye ends up on a terminal, however long the table is.
+    if classified:
+        console.print(_result_table(classified, console.width))
+    for failure in failures:
+        message, hint = _escape(failure.message), _escape(failure.hint)
         console.print(f"[red]failed[/red] {message}\n       {hint}")
 
 
-def _result_table(results: Sequence[Row], width: int) -> Table:
+def _result_table(results: Sequence[Prediction | LibraryEntry], width: int) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("file", overflow="fold", min_width=min(32, width // 5))
     table.add_column("genre", style="cyan", no_wrap=True)
@@ -109,21 +117,22 @@ def _result_table(results: Sequence[Row], width: int) -> Table:
     table.add_column("styles")
     table.add_column("length", justify="right", no_wrap=True, min_width=6)
     max_runners_up, max_styles = (MAX_RUNNERS_UP, MAX_STYLES) if width >= _WIDE else (1, 1)
-    for row, file in zip(results, _relative_paths([row["path"] for row in results]), strict=True):
-        flags = f" [{', '.join(row['flags'])}]" if row["flags"] else ""
-        genre = _escape(row["genre"]) + (" [yellow]unsure[/yellow]" if row["unsure"] else "")
-        runners_up = list(row["scores"].items())[1 : 1 + max_runners_up]
-        styles = list(row["styles"].items())[:max_styles]
+    for result, file in zip(results, _relative_paths([one.path for one in results]), strict=True):
+        flags = f" [{', '.join(result.flags)}]" if result.flags else ""
+        # Scores are sorted: the first is the genre itself, the next ones are its runners-up.
+        (genre, score), *others = result.scores.items()
+        styles = result.probable_styles if isinstance(result, Prediction) else result.styles
         table.add_row(
             _escape(file + flags),
-            genre,
-            f"{row['score']:.0%}",
-            _percentages(runners_up),
-            _percentages(styles),
-            format_clock(row["seconds"]),
+            _escape(genre) + (" [yellow]unsure[/yellow]" if result.is_uncertain else ""),
+            f"{score:.0%}",
+            _percentages(others[:max_runners_up]),
+            _percentages(list(styles.items())[:max_styles]),
+            format_clock(result.seconds or 0.0),
         )
-        for line in _leading_genres(row.get("timeline", ())):
-            table.add_row(*line)
+        if isinstance(result, Prediction) and result.timeline is not None:
+            for line in _span_lines(result.timeline):
+                table.add_row(*line)
     return table
 
 
@@ -140,16 +149,11 @@ def _relative_paths(paths: Sequence[str]) -> list[str]:
         return list(paths)
 
 
-def _leading_genres(timeline: Sequence[Row]) -> Iterator[tuple[str, str, str]]:
-    """Join neighboring segments of one top genre into lines of the table: time span, genre, best score."""
-    tops = [max(segment["scores"].items(), key=lambda item: item[1]) for segment in timeline]
-    starts = [segment["start"] for segment in timeline]
-    # Segments may overlap, so that one ends where the next begins.
-    ends = [*starts[1:], *[segment["end"] for segment in timeline[-1:]]]
-    for genre, run in groupby(range(len(tops)), key=lambda index: tops[index][0]):
-        indices = list(run)
-        span = f"  {format_clock(starts[indices[0]])} to {format_clock(ends[indices[-1]])}"
-        yield span, f"  {_escape(genre)}", f"{max(tops[index][1] for index in indices):.0%}"
+def _span_lines(timeline: Timeline) -> Iterator[tuple[str, str, str]]:
+    """Yield lines of the table: from when to when which genre leads, and its highest score there."""
+    for span in timeline.leading_spans(overlapping=False):
+        times = f"  {format_clock(span.start)} to {format_clock(span.end)}"
+        yield times, f"  {_escape(span.genre)}", f"{span.peak:.0%}"
 
 
 def _escape(text: str) -> str:
@@ -177,13 +181,13 @@ def printable(text: str) -> str:
     )
 
 
-def with_progress(rows: Iterable[Row], total: int, console: Console) -> Iterator[Row]:
-    """Pass rows on, with a progress bar where the console is a terminal.
+def with_progress(results: Iterable[_Item], total: int, console: Console) -> Iterator[_Item]:
+    """Pass results on, with a progress bar where the console is a terminal.
 
     Parameters
     ----------
-    rows : iterable of dict
-        Result rows.
+    results : iterable
+        One for each file.
     total : int
         How many there will be.
     console : rich.console.Console
@@ -191,55 +195,57 @@ def with_progress(rows: Iterable[Row], total: int, console: Console) -> Iterator
 
     Yields
     ------
-    dict
-        The rows.
+    object
+        The results.
     """
     if not console.is_terminal or total < 2:
-        yield from rows
+        yield from results
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("classifying", total=total)
-        for row in rows:
+        for result in results:
             progress.advance(task)
-            yield row
+            yield result
 
 
 class ResultCollector:
-    """Passes rows on while it counts failures and keeps what a report needs.
+    """Passes results on while it counts failures and keeps what a report needs.
 
     Parameters
     ----------
-    rows : iterable of dict
-        Result rows.
+    results : iterable of Prediction or FailedFile
+        One for each file.
     timelines : bool
-        Whether rows are passed on with their timelines. Kept rows have them in any case.
+        Whether predictions are passed on with their timelines. Kept ones have them in any case.
     keep : bool
-        Whether to keep all rows in `all`.
+        Whether to keep all results in `all`.
 
     Attributes
     ----------
-    all : list of dict
-        The rows so far, if they are kept.
+    all : list of Prediction or FailedFile
+        The results so far, if they are kept.
     failed : int
-        How many of them are errors.
+        How many files failed so far.
     """
 
-    def __init__(self, rows: Iterable[Row], *, timelines: bool, keep: bool) -> None:
-        self._rows = rows
+    def __init__(self, results: Iterable[Prediction | FailedFile], *, timelines: bool, keep: bool) -> None:
+        self._results = results
         self._timelines = timelines
         self._keep = keep
-        self.all: list[Row] = []
+        self.all: list[Prediction | FailedFile] = []
         self.failed = 0
 
-    def __iter__(self) -> Iterator[Row]:
-        for row in self._rows:
-            self.failed += "error" in row
+    def __iter__(self) -> Iterator[Prediction | FailedFile]:
+        for result in self._results:
+            self.failed += isinstance(result, FailedFile)
             if self._keep:
-                self.all.append(row)
-            yield row if self._timelines else {name: row[name] for name in row if name != "timeline"}
+                self.all.append(result)
+            if isinstance(result, Prediction) and not self._timelines:
+                result = replace(result, timeline=None)
+            yield result
 
 
 def render_counts(counts: Mapping[str, Counter[str]], console: Console) -> None:

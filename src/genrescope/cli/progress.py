@@ -77,6 +77,7 @@ class ScanProgress:
         return f"{words} in {seconds:.0f} s{speed}{aside}"
 
     def _shown(self) -> AbstractContextManager[object]:
+        # A log file gets a line now and then instead of a bar, which would fill it with control characters.
         if not self._console.is_terminal:
             return nullcontext()
         words = "{task.completed} files, {task.fields[speed]} files/s, {task.fields[errors]} errors"
@@ -84,6 +85,8 @@ class ScanProgress:
             BarColumn(), TextColumn(words), TimeRemainingColumn(), TextColumn("left"), console=self._console
         )
         self._task = self._bar.add_task("", total=None, speed="-", errors=0)
+        # Counting walks the folders a second time, in a thread beside the scan: the scan begins at once, and
+        # the time left is shown as soon as the number is known.
         threading.Thread(target=self._count, daemon=True).start()
         return self._bar
 

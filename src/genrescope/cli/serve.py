@@ -11,24 +11,35 @@ from genrescope.web import Settings
 
 def serve(
     host: Annotated[
-        str, typer.Option(help="Address to listen at; the default is reachable from this machine only.")
+        str, typer.Option(help="Address to listen at; the default can be reached from this machine only.")
     ] = Settings.host,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = Settings.port,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen at; 0: any free one.")
+    ] = Settings.port,
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", "-m", help="Model to serve; repeatable, the first is the default."),
+        typer.Option(
+            "--model",
+            "-m",
+            help="A name from 'genrescope models list', or a .onnx file; repeatable, default first.",
+        ),
     ] = None,
     token: Annotated[
-        str | None, typer.Option(envvar="GENRESCOPE_TOKEN", help="A secret that requests must send.")
+        str | None,
+        typer.Option(
+            envvar="GENRESCOPE_TOKEN",
+            help="A secret that requests must send: 'Authorization: Bearer TOKEN'. Default: none.",
+        ),
     ] = Settings.token,
     proxy_headers: Annotated[
         bool, typer.Option("--proxy-headers", help="Trust X-Forwarded-For from a proxy on this machine.")
     ] = Settings.proxy_headers,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Files at a time. Default: one per core.")
+        int | None,
+        typer.Option(min=1, help="Files classified at a time. Default: one for each core."),
     ] = None,
     max_queue: Annotated[
-        int, typer.Option(min=0, help="Further requests that may upload or wait.")
+        int, typer.Option(min=0, help="Further requests that may upload or wait; the next is refused.")
     ] = Settings.max_queue,
     max_upload_mb: Annotated[float, typer.Option(help="Largest upload, in MiB.")] = Settings.max_upload_mb,
     max_audio_seconds: Annotated[
@@ -46,7 +57,9 @@ def serve(
     rate_limit: Annotated[
         float, typer.Option(help="Requests a minute of one client; 0: no limit.")
     ] = Settings.rate_limit,
-    burst: Annotated[int, typer.Option(help="How many of them may come at once.")] = Settings.burst,
+    burst: Annotated[
+        int, typer.Option(help="Requests of one client that may come at once.")
+    ] = Settings.burst,
     allowed_host: Annotated[
         list[str] | None,
         typer.Option(help="Further name of this server, as of a reverse proxy; repeatable; '*': any name."),
@@ -70,9 +83,11 @@ def serve(
         float, typer.Option(help="Seconds for requests in progress to end when the server is told to end.")
     ] = Settings.shutdown_timeout,
 ) -> None:
-    """Serve a page to drop music on, and an API to build on."""
+    """Serve a web page and an HTTP API for classification."""
     from genrescope import web
 
+    # The defaults of all options are those of the fields, read from the class above, so that they stand
+    # once.
     settings = Settings(
         models=tuple(model or Settings.models),
         token=token,

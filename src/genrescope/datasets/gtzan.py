@@ -81,6 +81,7 @@ def load_index() -> GtzanIndex:
     """Read GTZAN's index, once."""
     text = package_data("datasets", "gtzan.json").read_text(encoding="utf-8")
     content = json.loads(text)
+    # Per genre: groups as runs, and one character per track for its fold and for its part of the split.
     genres: dict[str, dict[str, str]] = content["genres"]
     names = [f"{genre}.{number:05d}" for genre in genres for number in range(100)]
     groups = [group for genre in genres.values() for group in _expand(genre["groups"])]
@@ -118,6 +119,11 @@ def load_gtzan(folder: Path, kind: TrackKind = "audio") -> Dataset:
     kind : {"audio", "spectrogram", "table"}
         Which of the three to read.
 
+    Returns
+    -------
+    Dataset
+        With artists as groups, and the published splits.
+
     Raises
     ------
     DataError
@@ -138,7 +144,7 @@ def load_gtzan(folder: Path, kind: TrackKind = "audio") -> Dataset:
 
 
 def is_indexed_gtzan(folder: Path) -> bool:
-    """Return whether a folder has the layout that `load_gtzan` reads."""
+    """Return whether ``folder`` has the layout that `load_gtzan` reads."""
     index = folder / "tracks.csv"
     return index.is_file() and {"track", "genre", "audio", "logmel"} <= set(table_header(index))
 
@@ -153,7 +159,7 @@ def _not_here(absent: list[str], total: int, folder: Path) -> list[DatasetIssue]
 
 
 def corrupt_issue(track: str, path: Path) -> DatasetIssue:
-    """Return the issue for a track that is left out because all known copies of it are damaged."""
+    """Return the issue for the ``track`` at ``path``, left out because all known copies of it are damaged."""
     return DatasetIssue("known_corrupt", track, str(path), "left out: damaged in the copies that circulate")
 
 
@@ -178,6 +184,8 @@ def build_gtzan(tracks: Iterable[Track], issues: Iterable[DatasetIssue], source:
         for track in sorted(paths)
         if index.replicas.get(track) in paths
     ]
+    # By the index and not by comparing files, as `unite_replicas` does: rows of a table have no files of
+    # their own, and in lossy or resampled copies of GTZAN replicas need no longer be identical.
     canonical = {track: index.canonical_id(track) for track in paths}
     splits = {
         name: {

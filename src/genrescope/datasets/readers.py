@@ -51,6 +51,11 @@ def load_dataset(path: Path, *, kind: str | None = None) -> Dataset:
     kind : {"audio", "spectrogram", "table", "auto"} or None
         What to take where there is a choice; by itself audio before spectrograms.
 
+    Returns
+    -------
+    Dataset
+        Its ``issues`` say what was left out.
+
     Raises
     ------
     DataError
@@ -59,6 +64,7 @@ def load_dataset(path: Path, *, kind: str | None = None) -> Dataset:
     ConfigError
         ``invalid_argument`` for an unknown ``kind``.
     """
+    # Also where a caller without types gives a str.
     path = Path(path)
     wanted = checked_kind(kind)
     try:
@@ -92,6 +98,8 @@ def _read_folder(root: Path, kind: TrackKind | None) -> Dataset:
         issues.clear()
         tracks = list(_folder_tracks(root, "spectrogram", issues))
     if tracks and has_gtzan_names(tracks, lambda track: track.path.stem):
+        # GTZAN in any copy: its names stand for tracks whose artists and faults are known, and with them the
+        # data are split as in the literature.
         corrupt = load_index().corrupt
         issues += [corrupt_issue(t.path.stem, t.path) for t in tracks if t.path.stem in corrupt]
         named = [replace(t, id=t.path.stem, group=t.path.stem) for t in tracks if t.path.stem not in corrupt]

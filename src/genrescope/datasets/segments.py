@@ -27,8 +27,9 @@ class SegmentDataset:
     ----------
     tracks : tuple of Track
     spec : FeatureSpec
-    pictures : tuple of ndarray, shape (features, columns), float32
-        One per track: time runs along the second axis. For ``vector`` specs a column is a whole segment.
+    spectrograms : tuple of ndarray, shape (features, columns), float32
+        One per track, time along the second axis. Despite the name the features may be others; for
+        ``vector`` specs a column is a whole segment.
     width : int
         Columns of a segment.
     track : ndarray, shape (segments,), int64
@@ -52,11 +53,34 @@ class SegmentDataset:
         return len(self.track)
 
     def take(self, chosen: IntArray) -> FloatArray:
-        """Return the chosen segments as ``features.compute`` gives them."""
+        """Return features of segments.
+
+        Parameters
+        ----------
+        chosen : ndarray of int, shape (n,)
+            Indices of segments.
+
+        Returns
+        -------
+        ndarray, float32
+            As of `genrescope.features.extract`: log-mel (n, mels, frames), sequence (n, frames, features) or
+            vector (n, features).
+        """
         return self.window(self.track[chosen], self.start[chosen])
 
     def window(self, tracks: IntArray, starts: IntArray) -> FloatArray:
-        """Return one window per (track, first column), cyclic where a track is shorter than a segment."""
+        """Return features of windows of a segment's length that may begin anywhere.
+
+        Parameters
+        ----------
+        tracks, starts : ndarray of int, shape (n,)
+            Track and first column of each window; a track shorter than a window is repeated.
+
+        Returns
+        -------
+        ndarray, float32
+            As of `take`.
+        """
         windows = [
             _window(self.spectrograms[t], int(s), self.width) for t, s in zip(tracks, starts, strict=True)
         ]
@@ -66,17 +90,30 @@ class SegmentDataset:
         return stacked[:, :, 0] if self.spec.kind == "vector" else stacked
 
     def random_starts(self, tracks: IntArray, generator: np.random.Generator) -> IntArray:
-        """Draw a first column for each of ``tracks``, uniformly over where a segment fits."""
+        """Draw a first column for each of ``tracks``, uniformly over where a segment fits.
+
+        Parameters
+        ----------
+        tracks : ndarray of int, shape (n,)
+            A track may occur several times.
+        generator : numpy.random.Generator
+            Source of all that is random.
+
+        Returns
+        -------
+        ndarray of int, shape (n,)
+        """
         positions = np.array([max(1, self.spectrograms[t].shape[1] - self.width + 1) for t in tracks])
         drawn: IntArray = (generator.random(len(tracks)) * positions).astype(np.int64)
         return drawn
 
     def of_tracks(self, tracks: IntArray) -> IntArray:
-        """Return the indices of all segments of the given tracks."""
+        """Return the indices of all segments of ``tracks``, ascending."""
         return np.flatnonzero(np.isin(self.track, tracks))
 
 
 def _window(picture: FloatArray, start: int, width: int) -> FloatArray:
+    # A view, not a copy: the windows of a batch are copied once, when they are stacked.
     if start + width <= picture.shape[1]:
         return picture[:, start : start + width]
     return np.take(picture, np.arange(start, start + width), axis=1, mode="wrap")
@@ -99,16 +136,24 @@ def build_segments(
 
     Parameters
     ----------
+    tracks : sequence of Track
+    spec : FeatureSpec
+        Which features.
     seconds, hop_seconds : float
         Length of a segment, and distance between two (0: end to end).
     limit : int
         The most segments of a track, from its beginning (0: no limit).
     cache : Path or None
         Where features of audio files are kept.
-    exact : bool
-        Compute them segment by segment, as classifying does: the frames at a segment's edges differ.
     on_failure : callable
-        Told of each audio file that cannot be used, which is then left out; without it the first one raises.
+        Called for each audio file that cannot be used, which is then left out; None: the first one raises.
+    per_segment : bool
+        Compute them segment by segment, as classifying does: the frames at a segment's edges differ.
+
+    Returns
+    -------
+    SegmentDataset
+        Of the tracks that could be read, in their order.
 
     Raises
     ------
@@ -121,7 +166,7 @@ def build_segments(
         try:
             if per_segment and track.kind == "audio":
                 return _read_segments(track, spec, seconds, hop_seconds)
-            return rows.get(track.id) or _read(track, spec, seconds, hop_seconds, cache)
+            return rows.get(track.id) or _finite(_read(track, spec, seconds, hop_seconds, cache), track)
         except AudioError as failure:
             if on_failure is None:
                 raise
@@ -129,6 +174,8 @@ def build_segments(
 
     readable: list[Track] = []
     layouts: list[Layout] = []
+    # Threads and not processes: FFmpeg and NumPy release Python's global lock while they compute, and the
+    # spectrograms need not be copied between processes. ``map`` keeps the order of the tracks.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for track, layout in zip(tracks, pool.map(read, tracks), strict=True):
             if isinstance(layout, AudioError):
@@ -177,6 +224,7 @@ def _read(track: Track, spec: FeatureSpec, seconds: float, hop_seconds: float, c
     if track.kind == "audio" and spec.kind != "log_mel":
         return _read_segments(track, spec, seconds, hop_seconds)
     picture = _read_picture(track, spec, cache)
+    # The length is known to a hop only, as a picture or a kept spectrogram has no samples.
     total = (picture.shape[1] - 1) * spec.hop_length / spec.sample_rate
     starts, weights = audio.segment_grid(total, seconds=seconds, hop_seconds=hop_seconds or None)
     columns = np.round(starts * spec.sample_rate / spec.hop_length).astype(np.int64)
@@ -185,11 +233,23 @@ def _read(track: Track, spec: FeatureSpec, seconds: float, hop_seconds: float, c
     return picture, np.minimum(columns, last), weights
 
 
+def _finite(layout: Layout, track: Track) -> Layout:
+    """Refuse features that are not finite: one such track would make every weight of a network NaN."""
+    if not np.isfinite(layout[0]).all():
+        raise AudioError(
+            "audio_not_finite",
+            f"{track.path}: its features are not finite",
+            "its samples are far too large; remove the file, or decode it again",
+        )
+    return layout
+
+
 def _read_segments(track: Track, spec: FeatureSpec, seconds: float, hop_seconds: float) -> Layout:
     """Compute features segment by segment, as `Classifier` does: MFCC and chroma depend on the borders."""
     clip = audio.load_audio(track.path, sample_rate=spec.sample_rate)
     segments = audio.split(clip, seconds=seconds, hop_seconds=hop_seconds or None)
     computed = features.extract(segments.samples, segments.sample_rate, spec)
+    # One matrix for the whole track, segment after segment along time, as `SegmentDataset` holds it.
     if spec.kind == "log_mel":
         computed = computed.transpose(0, 2, 1)
     columns = computed.reshape(-1, computed.shape[-1]).T

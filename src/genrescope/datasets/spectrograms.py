@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,11 +11,15 @@ import numpy.typing as npt
 
 from genrescope.errors import ConfigError, DataError, missing_extra
 from genrescope.types import Float64Array, FloatArray, IntArray, UInt8Array
+from genrescope.utils import load_array
 
 SPECTROGRAM_SUFFIXES: Final = frozenset({".png", ".npy"})
 
 SPECTROGRAM_SAMPLES: Final = 661_794
 """Samples, at 22,050 Hz, of the clip behind a GTZAN picture (two thirds of them; the rest differ by 2 %)."""
+
+MAX_PIXELS: Final = 1 << 26
+"""Of a picture or an array: 128 mel bands of three hours. A GTZAN picture has 92,544."""
 
 _HINT = "give 8-bit gray pictures with the highest mel band on top, or .npy arrays (mels, frames) in dB"
 
@@ -46,16 +51,17 @@ def load_spectrogram(path: Path) -> FloatArray:
         raise DataError("dataset_not_found", f"{path}: no such spectrogram", "check the path in the data set")
     if path.suffix.lower() == ".npy":
         return _checked(_read_array(path), path)
+    # Rows of a picture run downwards, bands upwards.
     return _checked(decode_db(_read_image(path)[::-1]), path)
 
 
 def decode_db(picture: UInt8Array) -> FloatArray:
-    """Turn the gray values of pictures into decibels: 0 is -80 dB, 255 is 0 dB."""
+    """Turn the gray values of a ``picture``, of any shape, into decibels: 0 is -80 dB, 255 is 0 dB."""
     return picture.astype(np.float32) / np.float32(255) * np.float32(80) - np.float32(80)
 
 
 def encode_db(decibels: FloatArray) -> UInt8Array:
-    """Turn decibels into gray values, in steps of 0.31 dB; what is out of -80 to 0 dB goes to the ends."""
+    """Turn ``decibels``, of any shape, into gray values, in steps of 0.31 dB, clipped to -80 to 0 dB."""
     return np.round(np.clip(decibels / 80 + 1, 0, 1) * 255).astype(np.uint8)
 
 
@@ -85,7 +91,7 @@ def interpolate_columns(spectrogram: FloatArray, frames: int) -> FloatArray:
     Parameters
     ----------
     spectrogram : ndarray, shape (mels, columns)
-        A whole picture, as ``read_spectrogram`` gives it.
+        A whole picture, as `load_spectrogram` gives it.
     frames : int
         Frames that the clip has on the wanted raster: ``1 + samples // hop_length``.
 
@@ -106,6 +112,7 @@ def interpolate_columns(spectrogram: FloatArray, frames: int) -> FloatArray:
             f"cannot interpolate {columns} columns to {frames} frames",
             "give a whole picture and at least two frames",
         )
+    # A column shows one whole frame of its own raster; rounding recovers which, as long as no two coincide.
     places = np.round(_positions(columns, frames))
     if np.any(np.diff(places) < 1):
         # A raster coarser than the picture: columns lie between frames.
@@ -127,20 +134,33 @@ def _read_image(path: Path) -> UInt8Array:
     except ImportError:
         raise missing_extra("train", "pillow") from None
     try:
-        with Image.open(path) as picture:
+        with warnings.catch_warnings():
+            # Pillow warns of a large picture and decodes it; here it is refused, three lines below.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            picture = Image.open(path)
+        with picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                raise DataError(
+                    "dataset_invalid",
+                    f"{path}: {picture.width} x {picture.height} pixels; {MAX_PIXELS} are allowed",
+                    _HINT,
+                )
             if picture.mode != "L":
                 raise DataError(
                     "dataset_invalid", f"{path}: a picture in {picture.mode}, not 8-bit gray", _HINT
                 )
             return np.asarray(picture)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as reason:
+    except DataError:
+        raise
+    except Exception as reason:  # a damaged picture makes Pillow's readers raise errors of many kinds
         raise DataError("dataset_invalid", f"{path}: not a picture: {reason}", _HINT) from None
 
 
 def _read_array(path: Path) -> npt.NDArray[Any]:
     try:
-        return np.asarray(np.load(path, allow_pickle=False))
-    except (OSError, EOFError, ValueError) as reason:
+        # Without pickle: an array file from anywhere must not be able to run code.
+        return load_array(path, max_bytes=4 * MAX_PIXELS)
+    except (OSError, ValueError) as reason:
         raise DataError("dataset_invalid", f"{path}: not a NumPy array: {reason}", _HINT) from None
 
 

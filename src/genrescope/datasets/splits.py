@@ -16,13 +16,26 @@ from genrescope.errors import ConfigError, DataError
 from genrescope.types import Float64Array, IntArray, Track
 from genrescope.utils import did_you_mean
 
+# Passes of the local search in `_assign`; it ends earlier where nothing moves.
 _PASSES = 5
 
 SplitParts = tuple[IntArray, IntArray, IntArray]
 
 
 class Protocol(NamedTuple):
-    """A named way of splitting; ``description`` says what train and test part may share."""
+    """A named way of splitting.
+
+    Attributes
+    ----------
+    name : str
+    leaky : bool
+        Whether pieces of one recording, or of one artist, may be in both training and test part, so that a
+        model can score well by recognizing these.
+    description : str
+        In words, what may be on both sides.
+    citation : str
+        The publication that it follows.
+    """
 
     name: str
     leaky: bool
@@ -96,6 +109,11 @@ class Split:
 def get_protocol(protocol: str) -> Protocol:
     """Return the description of a protocol.
 
+    Parameters
+    ----------
+    protocol : str
+        Its name.
+
     Raises
     ------
     ConfigError
@@ -123,16 +141,26 @@ def split_dataset(
 
     Parameters
     ----------
+    tracks : sequence of Track
+        In an order that does not change from run to run.
     protocol : str
         ``segment-random``: segments at random, genres uneven. ``track-random``: tracks at random within each
         genre. ``artist-grouped``: fold ``fold`` of ``folds`` is the test part; groups are never divided,
         genres as even as groups allow. ``fault-filtered``: GTZAN's published parts, by track name.
+    seed : int
+        Of all that is drawn, 0 or more.
     segments_per_track : int, or one int per track
         For ``segment-random`` only.
     test_fraction : float
         Share of all units, for ``segment-random`` and ``track-random``.
     validation_fraction : float
         Share of all units, taken from what the test part leaves; 0 for none. ``fault-filtered`` has its own.
+    folds, fold : int
+        Number of folds, and which of them, from 0 on, is the test part, for ``artist-grouped``.
+
+    Returns
+    -------
+    Split
 
     Raises
     ------
@@ -193,6 +221,7 @@ def _draw_tracks(
     """Draw within each genre: at least one track for test, at least one for training."""
     drawn: list[SplitParts] = []
     for label in np.unique(labels):
+        # At least one track of each genre stays for training, however large the fractions.
         members = generator.permutation(np.flatnonzero(labels == label))
         tested = min(max(1, round(test * len(members))), len(members) - 1)
         held = min(round(validation * len(members)), len(members) - 1 - tested)
@@ -213,8 +242,10 @@ def _draw_groups(
     counts = np.zeros((groups.max() + 1, labels.max() + 1))
     np.add.at(counts, (groups, labels), 1)
     _check_groups(counts, folds, names)
+    # Folds are alike but for the order in which they were filled, so they are numbered at random.
     folds_of = generator.permutation(folds)[_assign(counts, np.full(folds, 1 / folds), generator)]
     share = validation * len(labels) / counts[folds_of != fold].sum()
+    # 0: train, 1: validation, 2: test. Validation is drawn from the groups that the test fold leaves.
     parts = np.full(len(counts), 2)
     if share >= 1:
         message = f"a validation_fraction of {validation} leaves nothing to train on"
@@ -248,10 +279,6 @@ def _look_up(tracks: Sequence[Track]) -> SplitParts:
 def _assign(counts: Float64Array, shares: Float64Array, generator: np.random.Generator) -> IntArray:
     """Assign groups to parts of the given shares, as evenly over genres as groups allow.
 
-    The cost is the chi-square distance between tracks per part and genre, and those wanted. Large groups
-    first (in a randomized order, so that seeds differ), each where it costs least; then groups move while
-    that lowers the cost (a longest-first greedy assignment with local search).
-
     Parameters
     ----------
     counts : ndarray, shape (groups, genres)
@@ -261,6 +288,11 @@ def _assign(counts: Float64Array, shares: Float64Array, generator: np.random.Gen
     -------
     ndarray, shape (groups,), the part of each group
     """
+    # The cost is the chi-square distance between the tracks per part and genre and those wanted. Finding the
+    # least is a variant of bin packing and NP-hard. Greedy assignment, the largest groups first because late
+    # ones must fill what is left (Graham, "Bounds on Multiprocessing Timing Anomalies", 1969), comes near it;
+    # then each group moves to where it costs least until none does (local search). The order is random, so
+    # that seeds give different splits. Similar to scikit-learn's StratifiedGroupKFold, which has no shares.
     counts = counts[:, counts.any(axis=0)]
     wanted = np.outer(shares, counts.sum(axis=0))
     filled = np.zeros_like(wanted)
@@ -271,6 +303,7 @@ def _assign(counts: Float64Array, shares: Float64Array, generator: np.random.Gen
         for group in order:
             if part[group] >= 0:
                 filled[part[group]] -= counts[group]
+            # (f + c - w)^2 / w - (f - w)^2 / w: what the group would add to the distance in each part.
             costs = ((2 * (filled - wanted) + counts[group]) * counts[group] / wanted).sum(axis=1)
             # Rounded, so that a tie is a tie on every processor.
             part[group] = np.round(costs, 9).argmin()

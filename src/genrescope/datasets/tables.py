@@ -21,12 +21,13 @@ _MEANS = (
     "rolloff_mean",
     "zero_crossing_rate_mean",
 )
+MAX_CSV_BYTES = 1 << 28
 _AUDIO = (".wav", ".au", ".mp3", ".flac", ".ogg")
 _MFCC_MEANS = tuple(f"mfcc{number}_mean" for number in range(1, 21))
 
 
 class Row(NamedTuple):
-    """A row of a CSV: the line it ends on, and its values by column name."""
+    """A row of a CSV: the number of the ``line`` it ends on, and its ``values`` by column name."""
 
     line: int
     values: dict[str, str]
@@ -34,9 +35,17 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Features of tracks: ``values``, float64, shape (tracks, columns).
+    """Features of tracks.
 
-    ``tracks`` are ids (a file name without its audio suffix); ``labels`` are empty strings where absent.
+    Attributes
+    ----------
+    tracks : tuple of str
+        Ids: file names without their audio suffix.
+    labels : tuple of str
+        Genres; empty strings where absent.
+    columns : tuple of str
+        Names of the features.
+    values : ndarray, shape (tracks, columns), float64
     """
 
     tracks: tuple[str, ...]
@@ -48,7 +57,19 @@ class Table:
 def read_rows(path: Path, required: Sequence[str]) -> list[Row]:
     """Read a CSV with a header line.
 
-    Names of columns and values are stripped of surrounding space. Columns beyond ``required`` are kept.
+    Names of columns and values are stripped of surrounding space.
+
+    Parameters
+    ----------
+    path : Path
+        In UTF-8, with or without a byte order mark.
+    required : sequence of str
+        Columns that must be there; further ones are kept.
+
+    Returns
+    -------
+    list of Row
+        Blank lines left out.
 
     Raises
     ------
@@ -56,6 +77,7 @@ def read_rows(path: Path, required: Sequence[str]) -> list[Row]:
         ``dataset_not_found``; ``dataset_invalid`` with the line number, also for text that is not UTF-8;
         ``dataset_empty`` without a row below the header.
     """
+    # Strict, because the csv module otherwise reads a stray quote as text, and shifts all that follows.
     reader = csv.reader(io.StringIO(_read_text(path), newline=""), strict=True)
     rows: list[Row] = []
     try:
@@ -76,7 +98,14 @@ def read_rows(path: Path, required: Sequence[str]) -> list[Row]:
 def read_table(path: Path) -> Table:
     """Read a table of features, such as GTZAN's widely used ``features_30_sec.csv``.
 
-    The column ``filename`` names the track, ``label`` (optional) its genre; all others are numbers.
+    Parameters
+    ----------
+    path : Path
+        A CSV. The column ``filename`` names the track, ``label`` (optional) its genre; others are numbers.
+
+    Returns
+    -------
+    Table
 
     Raises
     ------
@@ -94,9 +123,18 @@ def read_table(path: Path) -> Table:
 
 
 def paper_means(table: Table) -> Float64Array:
-    """Return the six means that the paper's SVM and logistic regression see, shape (tracks, 6).
+    """Return the six means that the paper's SVM and logistic regression are fed.
 
-    Chroma, spectral centroid, spectral bandwidth, roll-off, zero-crossing rate, and the mean of MFCC 1 to 20.
+    Parameters
+    ----------
+    table : Table
+        With the columns of ``features_30_sec.csv``.
+
+    Returns
+    -------
+    ndarray, shape (tracks, 6), float64
+        Chroma, spectral centroid (Hz), spectral bandwidth (Hz), roll-off (Hz), zero-crossing rate, and the
+        mean of MFCC 1 to 20, the columns of `genrescope.features.PAPER_MEANS`.
 
     Raises
     ------
@@ -117,14 +155,31 @@ def paper_means(table: Table) -> Float64Array:
 
 
 def table_header(path: Path) -> tuple[str, ...]:
-    """Return the names of a CSV's columns; raises ``DataError`` as ``read_rows``."""
+    """Return the names of the columns of a CSV.
+
+    Parameters
+    ----------
+    path : Path
+        The file, whose first line has the names.
+
+    Raises
+    ------
+    DataError
+        As of `read_rows`.
+    """
     first = next(iter(_read_text(path).splitlines()), "")
-    return tuple(name.strip() for name in next(csv.reader([first]), []))
+    try:
+        return tuple(name.strip() for name in next(csv.reader([first]), []))
+    except csv.Error as reason:
+        raise _malformed(path, 1, str(reason)) from None
 
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        if path.stat().st_size > MAX_CSV_BYTES:
+            raise _malformed(path, 1, f"the file is larger than {MAX_CSV_BYTES >> 20} MB")
+        # "-sig": spreadsheets begin UTF-8 with a byte order mark, which would be part of the first name.
+        text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as reason:
         raise DataError(
             "dataset_invalid",
@@ -135,6 +190,9 @@ def _read_text(path: Path) -> str:
         raise DataError(
             "dataset_not_found", f"{path}: cannot be read: {reason.strerror or reason}", "check the path"
         ) from None
+    if "\0" in text:
+        raise _malformed(path, text[: text.index("\0")].count("\n") + 1, "a NUL byte")
+    return text
 
 
 def _check_header(path: Path, names: Sequence[str], required: Sequence[str]) -> None:

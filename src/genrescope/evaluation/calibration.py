@@ -26,10 +26,15 @@ from genrescope.evaluation.metrics import (
 )
 from genrescope.types import Float64Array, IntArray
 
+# Temperatures beyond these make scores all but certain, or all but equal.
 BOUNDS = (0.05, 20.0)
+# The standard error of an accuracy of 0.9 over 20 answers is 0.07; over fewer it says too little to choose
+# by.
 MIN_ANSWERS = 20
 
+# Each temperature of the grid is about a tenth larger than the one before.
 _GRID = 61
+# What a curve in a report can show; a test part may have thousands of points.
 _MAX_CURVE_POINTS = 100
 
 
@@ -75,7 +80,13 @@ class Threshold:
 
 
 class CoverageCurve(NamedTuple):
-    """Coverage, accuracy of the covered rows, and lowest score of them; each of shape (points,)."""
+    """Points of a coverage curve.
+
+    Attributes
+    ----------
+    coverage, accuracy, threshold : ndarray, shape (points,)
+        Share of the rows covered, share of these that are right, and the lowest score of them.
+    """
 
     coverage: Float64Array
     accuracy: Float64Array
@@ -202,6 +213,7 @@ def fit_segment_temperature(
     owners = checked_labels(tracks, "tracks", len(true))
     checked_lengths(logits=points, tracks=owners)
     seconds = checked_weights(weights, len(owners))
+    # Segments of no length are left out: they would be the logarithm of zero below.
     weighted = seconds > 0
     if not weighted.any():
         raise empty("weights: all are zero")
@@ -278,6 +290,9 @@ def coverage_curve(scores: npt.ArrayLike, truth: Labels) -> CoverageCurve:
         ``dataset_empty`` or ``dataset_invalid``.
     """
     confidence, right = top_classes(scores, truth)
+    # Sorted by falling score, the rows covered at any threshold are the first ones: running sums give every
+    # point of the curve. The last row of each run of equal scores is a point; within a run the order is
+    # chance.
     order = np.argsort(-confidence)
     ranked = confidence[order]
     last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
@@ -321,6 +336,7 @@ def select_threshold(
     if not 0 < accuracy <= 1:
         raise ConfigError("invalid_argument", f"no accuracy is {accuracy:g}", "ask for a share such as 0.9")
     curve = coverage_curve(scores, truth)
+    # Coverage is a count divided by the number of rows; rounding removes the error of that division.
     enough = np.rint(curve.coverage * len(np.asarray(truth))) >= min_answers
     reached = np.flatnonzero(enough & (curve.accuracy >= accuracy))
     return _point(curve, int(reached[-1])) if reached.size else None
@@ -374,6 +390,7 @@ def calibration_report(
     """
     curve = coverage_curve(scores, truth)
     points = len(curve.coverage)
+    # Spread evenly over the points, the first and the last among them.
     kept = np.unique(np.linspace(0, points - 1, min(points, _MAX_CURVE_POINTS)).round().astype(int))
     return CalibrationReport(
         bins=reliability(scores, truth),
@@ -393,6 +410,7 @@ def _point(curve: CoverageCurve, place: int) -> Threshold:
 
 def _log_likelihood(logits: Float64Array, truth: IntArray) -> Float64Array:
     """Return the logarithm of the probability that each row's softmax gives to the truth; shape (n,)."""
+    # The log-sum-exp trick: with the largest at 0, no exponential overflows.
     shifted = logits - logits.max(1, keepdims=True)
     logs: Float64Array = shifted[np.arange(len(truth)), truth] - np.log(np.exp(shifted).sum(1))
     return logs
@@ -407,14 +425,15 @@ def _log_means(logs: Float64Array, places: IntArray, weights: Float64Array) -> F
 
 
 def _minimize(loss: Callable[[float], float]) -> float:
-    """Return the temperature of least loss: the best of a grid, then refined between its neighbors.
-
-    The loss of rows has a single minimum, that of means over segments may have several; hence the grid.
-    """
+    """Return the temperature of least loss: the best of a grid, then refined between its neighbors."""
+    # The loss of rows is convex in 1 / T and has one minimum; that of means over segments may have several,
+    # of which a local search would find any. Hence the grid.
     from scipy.optimize import minimize_scalar
 
     grid = np.log(np.geomspace(*BOUNDS, _GRID))
     best = int(np.argmin([loss(float(np.exp(place))) for place in grid]))
+    # At the lower end the loss falls without bound, as where all predictions are right: the data say nothing
+    # of the temperature, and the scores are left as they are.
     if best == 0:
         return 1.0
     if best == _GRID - 1:

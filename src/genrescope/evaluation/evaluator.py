@@ -19,7 +19,7 @@ from genrescope.datasets import (
 from genrescope.errors import ConfigError, DataError
 from genrescope.evaluation.metrics import weighted_means
 from genrescope.evaluation.results import Evaluation, evaluate_scores
-from genrescope.models import Model
+from genrescope.models import TRAINING_TRACKS, Model
 from genrescope.types import FloatArray, IntArray, Track
 
 BATCH_SIZE = 64
@@ -63,6 +63,7 @@ def map_segments(
     ndarray
         The rows of all batches, in the order of ``chosen``.
     """
+    # Bounded batches, so that a large test part needs no more memory than a small one.
     batches = np.split(chosen, range(BATCH_SIZE, len(chosen), BATCH_SIZE))
     return np.concatenate([function(examples.take(batch)) for batch in batches])
 
@@ -168,11 +169,14 @@ def evaluate_model(
         info.features,
         seconds=info.segment_seconds,
         hop_seconds=info.hop_seconds,
+        # An unreadable file must not end an evaluation of thousands; it is noted in the result.
         on_failure=lambda track, failure: unreadable.append(f"left out {track.id}: {failure.message}"),
+        # As `Classifier` computes features, so that the scores are those that a user of the model gets.
         per_segment=True,
     )
-    # The key of the file format for the tracks that training or selection has seen.
-    trained = set(info.provenance.get("heard", ()))
+    # A model file holds digests of the ids of its training tracks. Other data sets may name the same
+    # recording otherwise, so that no overlap found is no proof that there is none.
+    trained = set(info.provenance.get(TRAINING_TRACKS, ()))
     overlap = sum(track_digest(track.id) in trained for track in examples.tracks)
     protocol_note = (
         f"{overlap} of {len(examples.tracks)} tracks were in the model's training"

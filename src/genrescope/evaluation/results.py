@@ -55,6 +55,7 @@ __all__ = [
 Unit = Literal["segment", "track"]
 
 LEAKY = "leaky"
+# Below it the percentile bootstrap covers clearly less than it claims, as resamples of few groups are alike.
 FEW_GROUPS = 10
 
 
@@ -285,6 +286,7 @@ def evaluate_scores(
     settings = _Settings(names, baseline, seed, resamples, threshold)
     rows = _Rows(points, true, codes(groups, "groups")[1])
     by_track = _by_track(rows, codes(tracks, "tracks")[1], weights)
+    # Where a track's segments are in different parts, a score of the whole track would contain training data.
     tracks_divided = protocol == "segment-random"
     track_level = None if tracks_divided else _level("track", by_track, settings)
     segment_level = (
@@ -350,6 +352,7 @@ def _by_track(rows: _Rows, tracks: IntArray, weights: npt.ArrayLike | None) -> _
 
 def _level(unit: Unit, rows: _Rows, settings: _Settings) -> LevelResult:
     """Compute the metrics of rows."""
+    # Counts per group add up to those of any resample, so the bootstrap never goes back to the rows.
     confusions = group_confusions(rows.truth, rows.scores.argmax(1), settings.classes, rows.groups)
     total = confusions.sum(0)
     train = settings.train_truth
@@ -382,6 +385,7 @@ def _per_genre(matrix: IntArray, classes: tuple[str, ...]) -> tuple[ClassMetrics
 
 def _is_probability(scores: Float64Array) -> bool:
     """Tell whether every row is a distribution over the classes."""
+    # With a tolerance, because scores come from float32 softmax and are rounded in files.
     return bool((scores >= -1e-6).all() and np.allclose(scores.sum(1), 1, atol=1e-3))
 
 

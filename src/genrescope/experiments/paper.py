@@ -10,7 +10,15 @@ from typing import NamedTuple
 
 
 class GenreScores(NamedTuple):
-    """One genre's row in a printed table of scores; ``support`` counts its test items."""
+    """One genre's row in a printed table of scores.
+
+    Attributes
+    ----------
+    precision, recall, f1 : float
+        From 0 to 1.
+    support : int
+        Number of test items of the genre.
+    """
 
     precision: float
     recall: float

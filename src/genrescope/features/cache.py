@@ -17,10 +17,12 @@ import numpy as np
 from genrescope.errors import WriteError
 from genrescope.features.spec import FeatureSpec
 from genrescope.types import FloatArray
-from genrescope.utils import sha256_file, sha256_text, write_atomic
+from genrescope.utils import load_array, sha256_file, sha256_text, write_atomic
 
 # Raised when extract changes its numbers, so that old entries are not found again.
 FEATURES_VERSION = 1
+# Features of ten hours of audio take about 2 GB.
+MAX_ENTRY_BYTES = 1 << 32
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class FeatureCache:
         Returns
         -------
         ndarray, float32
+            Of the shape that ``compute`` returns.
 
         Raises
         ------
@@ -83,16 +86,17 @@ class FeatureCache:
         str
             64 hexadecimal digits.
         """
+        # Sorted keys: the same spec gives the same text, in whatever order its fields are declared.
         return sha256_text(json.dumps([sha256_file(path), spec.to_json(), FEATURES_VERSION], sort_keys=True))
 
 
 def _read(entry: Path) -> FloatArray | None:
     """Return an entry; None where it is absent or damaged, which is the same to the caller."""
     try:
-        kept: FloatArray = np.load(entry, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        kept = load_array(entry, max_bytes=MAX_ENTRY_BYTES)
+    except (OSError, ValueError):
         return None
-    return kept
+    return kept if kept.dtype == np.float32 and kept.ndim in (1, 2, 3) and kept.size else None
 
 
 def _write(entry: Path, features: FloatArray) -> None:

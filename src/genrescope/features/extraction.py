@@ -123,6 +123,8 @@ def extract(samples: FloatArray, sample_rate: int, spec: FeatureSpec) -> FloatAr
         ``audio_no_samples``, for no segments, or segments too short for the spec.
     """
     _check(samples, sample_rate, spec)
+    # Segment by segment and not as one batch: the result of a segment must not depend, by rounding, on which
+    # others are computed with it, and the spectrum of one segment stays in the processor's cache.
     compute = {"log_mel": _log_mel, "sequence": _sequence, "vector": _vector}[spec.kind]
     return np.stack([compute(_pre_emphasized(segment, spec), spec) for segment in samples])
 
@@ -130,6 +132,7 @@ def extract(samples: FloatArray, sample_rate: int, spec: FeatureSpec) -> FloatAr
 def _pre_emphasized(segment: FloatArray, spec: FeatureSpec) -> FloatArray:
     if spec.pre_emphasis is None:
         return segment
+    # A first-order high-pass that lifts the treble, as speech front ends and EfficientAT have it.
     return segment[1:] - np.float32(spec.pre_emphasis) * segment[:-1]
 
 
@@ -137,6 +140,7 @@ def _log_mel(samples: FloatArray, spec: FeatureSpec) -> FloatArray:
     mel = _mel(_spectrum(samples, spec, keep=False), spec)
     if spec.log == "db":
         return np.ascontiguousarray(decibels(mel))
+    # EfficientAT's offset and scale: a fixed normalization in place of one fitted to data.
     return np.ascontiguousarray((np.log(mel + np.float32(1e-5)) + np.float32(4.5)) / np.float32(5))
 
 
@@ -145,10 +149,9 @@ def _sequence(samples: FloatArray, spec: FeatureSpec) -> FloatArray:
 
 
 def _vector(samples: FloatArray, spec: FeatureSpec) -> FloatArray:
-    """Pool every feature over its frames: row after row, of each all statistics.
-
-    Sums run in float64: in float32, rounding would depend on the order in which NumPy adds.
-    """
+    """Pool every feature over its frames: row after row, of each all statistics."""
+    # Sums run in float64: in float32, rounding would depend on the order in which NumPy adds, which differs
+    # between processors.
     axis = None if spec.pool_bins else 1
     columns = [
         np.stack([STATISTICS[name](track, axis=axis, dtype=np.float64) for name in spec.statistics], axis=-1)
@@ -160,6 +163,7 @@ def _vector(samples: FloatArray, spec: FeatureSpec) -> FloatArray:
 def _tracks(samples: FloatArray, spec: FeatureSpec) -> list[FloatArray]:
     """Compute the spec's features over time, each (rows, frames), from one spectrum."""
     spectrum = _spectrum(samples, spec, keep=True)
+    # Callables, so that only the features that the spec names are computed.
     features: dict[str, Callable[[], FloatArray]] = {
         "mfcc": lambda: mfcc(_mel(spectrum, spec), spec.n_mfcc),
         "chroma": lambda: chroma(spectrum),

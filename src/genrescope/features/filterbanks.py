@@ -21,7 +21,15 @@ _BANDS_PER_BLOCK = 16  # the fastest of 8, 16, 32, 64, 128 for 128 bands
 
 
 class MelBlock(NamedTuple):
-    """Neighboring mel bands, with only the bins that they see: a mel bank is nearly all zeros."""
+    """Neighboring mel bands, and the frequency bins that they cover.
+
+    Attributes
+    ----------
+    bins, bands : slice
+        Rows and columns of the whole bank.
+    weights : ndarray, shape (bins, bands)
+        The bank there; everything else in these columns is zero.
+    """
 
     bins: slice
     bands: slice
@@ -30,7 +38,21 @@ class MelBlock(NamedTuple):
 
 @lru_cache(maxsize=16)
 def hann_window(win_length: int, n_fft: int, periodic: bool = True) -> Float64Array:
-    """Build a Hann window of ``win_length`` samples, centered in ``n_fft``; shape (n_fft,), float64."""
+    """Build a Hann window, with zeros on both sides where it is shorter than the frame.
+
+    Parameters
+    ----------
+    win_length, n_fft : int
+        Length of the window, and of the frame in whose center it lies, in samples.
+    periodic : bool
+        Whether the window continues without a seam when repeated, as spectral analysis needs it; otherwise
+        it is symmetric, as ``torch.hann_window(periodic=False)``.
+
+    Returns
+    -------
+    ndarray, shape (n_fft,), float64
+    """
+    # Periodic: the zero that would end the window is the first sample of the next one, and left out.
     turns = np.arange(win_length) / max(win_length - (not periodic), 1)
     window = np.zeros(n_fft, np.float64)
     start = (n_fft - win_length) // 2
@@ -40,7 +62,12 @@ def hann_window(win_length: int, n_fft: int, periodic: bool = True) -> Float64Ar
 
 
 def fft_frequencies(sample_rate: int, n_fft: int) -> Float64Array:
-    """Return the center of every bin in Hz, shape (1 + n_fft // 2,)."""
+    """Return the center frequencies of the bins of a transform of ``n_fft`` samples at ``sample_rate`` Hz.
+
+    Returns
+    -------
+    ndarray, shape (1 + n_fft // 2,), Hz
+    """
     frequencies: Float64Array = np.arange(1 + n_fft // 2, dtype=np.float64) * (sample_rate / n_fft)
     return frequencies
 
@@ -54,7 +81,28 @@ def blocked_mel_bank(
     fmax: float | None = None,
     scale: MelScale = "slaney",
 ) -> tuple[MelBlock, ...]:
-    """Cut the mel bank into blocks of neighboring bands, about eight times less work than the whole."""
+    """Build a mel bank in blocks of neighboring bands.
+
+    Parameters
+    ----------
+    sample_rate : int
+        In Hz.
+    n_fft : int
+        Length of a frame in samples.
+    n_mels : int
+        Number of bands.
+    fmin, fmax : float
+        Lower edge of the lowest band and upper edge of the highest in Hz; None: half the sample rate.
+    scale : {"slaney", "kaldi"}
+        `slaney_mel_bank` or `kaldi_mel_bank`.
+
+    Returns
+    -------
+    tuple of MelBlock
+        From the lowest bands to the highest; together they are the bank.
+    """
+    # A bin lies in two triangles at most, so a bank of 128 bands is nearly all zeros. Multiplying block by
+    # block takes about an eighth of the work of the dense product, and needs no sparse matrices.
     build = {"slaney": slaney_mel_bank, "kaldi": kaldi_mel_bank}[scale]
     bank = build(sample_rate, n_fft, n_mels, fmin, fmax)
     return tuple(_mel_block(bank, first) for first in range(0, n_mels, _BANDS_PER_BLOCK))
@@ -65,6 +113,17 @@ def slaney_mel_bank(
 ) -> FloatArray:
     """Build triangles of equal area, linear in Hz, on Slaney's mel scale (Auditory Toolbox, 1998).
 
+    Parameters
+    ----------
+    sample_rate : int
+        In Hz.
+    n_fft : int
+        Length of a frame in samples.
+    n_mels : int
+        Number of bands.
+    fmin, fmax : float
+        Lower edge of the lowest band and upper edge of the highest in Hz; None: half the sample rate.
+
     Returns
     -------
     ndarray, shape (1 + n_fft // 2, n_mels)
@@ -72,6 +131,7 @@ def slaney_mel_bank(
     top = sample_rate / 2 if fmax is None else fmax
     edges = _slaney_mel_to_hz(np.linspace(_hz_to_slaney_mel(fmin), _hz_to_slaney_mel(top), n_mels + 2))
     triangles = _triangles(fft_frequencies(sample_rate, n_fft), edges)
+    # Of equal area: wide bands at the top would otherwise collect more of a noise than narrow ones below.
     return _readonly(triangles * (2 / (edges[2:] - edges[:-2])))
 
 
@@ -80,12 +140,24 @@ def kaldi_mel_bank(
 ) -> FloatArray:
     """Build triangles of height one, linear in mel, on the HTK mel scale, as Kaldi's `MelBanks` does.
 
+    Parameters
+    ----------
+    sample_rate : int
+        In Hz.
+    n_fft : int
+        Length of a frame in samples.
+    n_mels : int
+        Number of bands.
+    fmin, fmax : float
+        Lower edge of the lowest band and upper edge of the highest in Hz; None: half the sample rate.
+
     Returns
     -------
     ndarray, shape (1 + n_fft // 2, n_mels)
     """
     top = sample_rate / 2 if fmax is None else fmax
     edges = np.linspace(_hz_to_htk_mel(fmin), _hz_to_htk_mel(top), n_mels + 2)
+    # The bins are moved to the mel scale, instead of the edges to Hz: that makes the sides straight in mel.
     return _readonly(_triangles(_hz_to_htk_mel(fft_frequencies(sample_rate, n_fft)), edges))
 
 
@@ -98,6 +170,10 @@ def chroma_bank(sample_rate: int, n_fft: int, tuning: float = 0.0) -> FloatArray
 
     Parameters
     ----------
+    sample_rate : int
+        In Hz.
+    n_fft : int
+        Length of a frame in samples.
     tuning : float
         Deviation from A = 440 Hz, in semitones.
 
@@ -106,21 +182,36 @@ def chroma_bank(sample_rate: int, n_fft: int, tuning: float = 0.0) -> FloatArray
     ndarray, shape (1 + n_fft // 2, 12)
     """
     semitones = _semitones_above_a0(sample_rate, n_fft, tuning)
+    # A bin is as wide as its distance to the next, in semitones: low bins cover several pitch classes. None
+    # counts as narrower than a semitone, so that one between two pitch classes is shared by both.
     widths = np.maximum(np.diff(semitones), 1.0)[:, np.newaxis]
     semitones = semitones[:-1]
     distances = semitones[:, np.newaxis] - np.arange(PITCH_CLASSES)
+    # Round the circle of pitch classes, the shorter way: from -6 to 6 semitones.
     distances = np.remainder(distances + 6, PITCH_CLASSES) - 6
     weights = np.exp(-0.5 * (2 * distances / widths) ** 2)
     weights /= np.linalg.norm(weights, axis=1, keepdims=True)
     weights *= np.exp(-0.5 * ((semitones / PITCH_CLASSES - 5) / 2) ** 2)[:, np.newaxis]
+    # Semitones were counted from A; C, three semitones above it, is to be first.
     return _readonly(np.roll(weights, -3, axis=1))
 
 
 @lru_cache(maxsize=16)
 def dct_basis(n_inputs: int, n_outputs: int) -> FloatArray:
-    """Build the first vectors of the orthonormal cosine transform (type II), shape (n_inputs, n_outputs)."""
+    """Build the first vectors of the orthonormal cosine transform of type II.
+
+    Parameters
+    ----------
+    n_inputs, n_outputs : int
+        Number of values to transform, and of coefficients to keep.
+
+    Returns
+    -------
+    ndarray, shape (n_inputs, n_outputs)
+    """
     angles = np.pi * np.outer(np.arange(n_inputs) + 0.5, np.arange(n_outputs)) / n_inputs
     basis = np.cos(angles) * np.sqrt(2 / n_inputs)
+    # The constant vector has twice the energy of a cosine of the same height.
     basis[:, 0] = np.sqrt(1 / n_inputs)
     return _readonly(basis)
 
@@ -128,6 +219,7 @@ def dct_basis(n_inputs: int, n_outputs: int) -> FloatArray:
 def _mel_block(bank: FloatArray, first: int) -> MelBlock:
     bands = slice(first, min(first + _BANDS_PER_BLOCK, bank.shape[1]))
     seen = np.flatnonzero(bank[:, bands].any(axis=1))
+    # Bands narrower than a bin may cover none; a single bin with weights of zero stands for these.
     bins = slice(int(seen[0]), int(seen[-1]) + 1) if len(seen) else slice(0, 1)
     return MelBlock(bins, bands, _readonly(bank[bins, bands]))
 
@@ -141,7 +233,7 @@ def _triangles(positions: Float64Array, edges: Float64Array) -> Float64Array:
 
 
 def _hz_to_slaney_mel(hz: float) -> float:
-    """Linear below 1 kHz, 200/3 Hz a mel; above it 27 mel for a factor of 6.4."""
+    """Convert Hz to mel: linear below 1 kHz, 200/3 Hz a mel; above it 27 mel for a factor of 6.4."""
     return hz * 3 / 200 if hz < 1000 else 15 + 27 * float(np.log(hz / 1000)) / float(np.log(6.4))
 
 
@@ -150,6 +242,7 @@ def _slaney_mel_to_hz(mel: Float64Array) -> Float64Array:
 
 
 def _hz_to_htk_mel(hz: Any) -> Any:
+    # O'Shaughnessy, "Speech Communication", 1987: 2595 log10(1 + f / 700), here by the natural logarithm.
     return 1127 * np.log1p(hz / 700)
 
 

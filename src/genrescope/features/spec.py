@@ -18,6 +18,7 @@ from genrescope.features.spectral import CONTRAST_FMIN, CONTRAST_OCTAVES, PadMod
 Kind = Literal["log_mel", "sequence", "vector"]
 LogScale = Literal["db", "natural"]
 
+# Names that a spec may list, and a model file may hold; their definitions are in `spectral`.
 FEATURES = (
     "mfcc",
     "chroma",
@@ -29,6 +30,9 @@ FEATURES = (
     "rms",
 )
 STATISTICS: dict[str, Callable[..., Any]] = {"mean": np.mean, "std": np.std, "var": np.var}
+
+# Far beyond what is of use: tables and spectra of these sizes still fit into memory.
+_LARGEST = {"sample_rate": 384_000, "n_fft": 1 << 15, "hop_length": 1 << 20, "n_mels": 512, "n_mfcc": 512}
 
 _CHOICES = {
     "kind": ("log_mel", "sequence", "vector"),
@@ -72,7 +76,7 @@ class FeatureSpec:
     Raises
     ------
     ConfigError
-        ``invalid_config``, if the settings contradict each other.
+        ``invalid_config``: the settings contradict each other.
     """
 
     kind: Kind
@@ -117,6 +121,8 @@ class FeatureSpec:
             that contradict each other.
         """
         types = {field.name: str(field.type) for field in fields(cls)}
+        # All keys, also those at their defaults: a later version with another default must not change what
+        # an existing model is fed.
         if not isinstance(settings, dict) or settings.keys() != types.keys():
             raise _foreign(_difference(settings, types.keys()))
         for key, value in settings.items():
@@ -137,6 +143,10 @@ def segment_frames(spec: FeatureSpec, seconds: float) -> int:
     spec : FeatureSpec
     seconds : float
         Length of the segment.
+
+    Returns
+    -------
+    int
     """
     # Pre-emphasis, a difference of neighbors, gives one sample less than it takes.
     samples = round(seconds * spec.sample_rate) - (spec.pre_emphasis is not None)
@@ -189,8 +199,9 @@ def _faults(spec: FeatureSpec) -> Iterator[str]:
     for key, choices in _CHOICES.items():
         if getattr(spec, key) not in choices:
             yield f"{key} is {getattr(spec, key)!r}, not one of {', '.join(choices)}"
-    sizes = ("sample_rate", "n_fft", "hop_length", "n_mels", "n_mfcc")
-    yield from (f"{key} must be at least 1" for key in sizes if getattr(spec, key) < 1)
+    for key, most in _LARGEST.items():
+        if not 1 <= getattr(spec, key) <= most:
+            yield f"{key} must be {'at least 1' if getattr(spec, key) < 1 else f'at most {most}'}"
     if spec.n_fft % 2:
         yield "n_fft must be even"
     if spec.win_length is not None and not 1 <= spec.win_length <= spec.n_fft:
@@ -234,6 +245,7 @@ def _has_type(value: object, declared: str) -> bool:
         return isinstance(value, list) and all(isinstance(item, str) for item in value)
     if value is None:
         return declared.endswith("None")
+    # Compared by exact type, because ``True`` is an ``int`` to isinstance.
     kind = {"bool": (bool,), "int": (int,), "float": (int, float)}.get(declared.split()[0], (str,))
     return type(value) in kind
 
@@ -247,16 +259,20 @@ def _difference(settings: object, expected: Set[str]) -> str:
     )
 
 
+def _shortened(text: str) -> str:
+    """Return a text that may hold what a file states, of any length, as a part of a message."""
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
 def _foreign(what: str) -> ModelError:
     return ModelError(
         "model_incompatible",
-        f"the feature settings are not ones of this version: {what}",
+        f"the feature settings are not ones of this version: {_shortened(what)}",
         "use a model file written by this version of genrescope, or train the model again",
     )
 
 
-# The paper's features (sections 3 and 4), those with the hop of GTZAN's published spectrograms, and
-# EfficientAT's.
+# The paper's features (its sections 3 and 4). Six means for the SVM and logistic regression:
 PAPER_MEANS = FeatureSpec(
     "vector",
     features=(
@@ -270,11 +286,16 @@ PAPER_MEANS = FeatureSpec(
     statistics=("mean",),
     pool_bins=True,
 )
+# for the LSTM 40 values per frame: 20 MFCC, the centroid, 12 pitch classes, 7 bands of contrast;
 PAPER_SEQUENCE = FeatureSpec(
     "sequence", features=("mfcc", "spectral_centroid", "chroma", "spectral_contrast")
 )
+# for the convolutional networks log-mel, at librosa's defaults.
 PAPER_LOG_MEL = FeatureSpec("log_mel")
+# 914 samples are the mean distance between the columns of GTZAN's published spectrograms.
 SPECTROGRAM_LOG_MEL = FeatureSpec("log_mel", hop_length=914)
+# The front end of EfficientAT (Schmid, Koutini and Widmer, "Efficient Large-scale Audio Tagging via
+# Transformer-to-CNN Knowledge Distillation", ICASSP 2023), whose weights expect exactly these numbers.
 EFFICIENTAT = FeatureSpec(
     "log_mel",
     sample_rate=32000,

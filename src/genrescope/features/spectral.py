@@ -35,6 +35,7 @@ PadMode = Literal["constant", "reflect"]
 CONTRAST_FMIN = 200.0
 CONTRAST_OCTAVES = 6
 _CONTRAST_QUANTILE = 0.02
+# Hz. Below it a bin is wider than a semitone and says nothing of tuning; above it are mostly overtones.
 _TUNING_RANGE = (150.0, 4000.0)
 _FLOOR = 1e-10  # of power, before a logarithm
 _DYNAMIC_RANGE = 80.0  # dB below the loudest, where librosa clamps
@@ -81,9 +82,12 @@ class Spectrum:
         self.sample_rate = sample_rate
         self._keep = keep
         self.n_fft = n_fft
+        # The type of the window decides the type of its product with a frame, and so of the transform:
+        # float64 where features other than mel bands are to be computed, see `_double_rfft`.
         window = hann_window(win_length or n_fft, n_fft, periodic)
         self._window = window if keep else window.astype(np.float32)
         padded = np.pad(samples.astype(np.float32, copy=False), n_fft // 2, mode=pad_mode)
+        # A view: frames overlap in memory, and take no more of it than the signal.
         self.frames: FloatArray = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop_length]
 
     def __len__(self) -> int:
@@ -110,11 +114,14 @@ class Spectrum:
 
     def _power(self, frames: FloatArray) -> FloatArray:
         rfft: Callable[..., npt.NDArray[np.complex64]] = _double_rfft if self._keep else _single_rfft()
+        # Block by block, because the product and its transform are several times larger than the result; in
+        # one piece they would go through main memory.
         power = np.empty((len(frames), 1 + self.n_fft // 2), np.float32)
         step = max(_BLOCK_SAMPLES // self.n_fft, 1)
         for first in range(0, len(frames), step):
             rows = slice(first, first + step)
             transform = rfft(frames[rows] * self._window)
+            # The squared magnitude without the root that ``abs`` takes.
             np.square(transform.real, out=power[rows])
             power[rows] += np.square(transform.imag)
         return power
@@ -145,7 +152,23 @@ def mel_spectrogram(
     fmax: float | None = None,
     scale: MelScale = "slaney",
 ) -> FloatArray:
-    """Sum the power in mel bands, shape (n_mels, frames)."""
+    """Sum the power in mel bands.
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+    n_mels : int
+        Number of bands.
+    fmin, fmax : float
+        Lower edge of the lowest band and upper edge of the highest in Hz; None: half the sample rate.
+    scale : {"slaney", "kaldi"}
+        Shape of the bands, see `genrescope.features.filterbanks`.
+
+    Returns
+    -------
+    ndarray, shape (n_mels, frames), float32
+        Power, not decibels.
+    """
     bank = blocked_mel_bank(spectrum.sample_rate, spectrum.n_fft, n_mels, fmin, fmax, scale)
     mel = np.empty((len(spectrum), n_mels), np.float32)
     for rows, power in spectrum.iter_power():
@@ -155,7 +178,19 @@ def mel_spectrogram(
 
 
 def decibels(power: FloatArray, dynamic_range: float | None = None) -> FloatArray:
-    """Return 10 log10 of ``power``, floored at -100 dB and, if given, ``dynamic_range`` below its maximum."""
+    """Return 10 log10 of power, floored at -100 dB.
+
+    Parameters
+    ----------
+    power : ndarray of any shape
+    dynamic_range : float, optional
+        In dB; values further below the maximum of the whole array are raised to there.
+
+    Returns
+    -------
+    ndarray of the same shape, dB
+    """
+    # In place from the second step on: a long spectrogram is large.
     levels = np.maximum(power, np.float32(_FLOOR))
     np.log10(levels, out=levels)
     levels *= np.float32(10)
@@ -171,6 +206,8 @@ def mfcc(mel: FloatArray, n_mfcc: int = 20) -> FloatArray:
     ----------
     mel : ndarray, shape (n_mels, frames)
         Power in mel bands; what lies over 80 dB below the loudest is raised to there.
+    n_mfcc : int
+        Number of coefficients, at most ``n_mels``.
     """
     levels = decibels(mel, _DYNAMIC_RANGE)
     cepstra: FloatArray = levels.T @ dct_basis(len(mel), n_mfcc)
@@ -182,6 +219,7 @@ def chroma(spectrum: Spectrum, tuning: float | None = None) -> FloatArray:
 
     Parameters
     ----------
+    spectrum : Spectrum
     tuning : float, optional
         Deviation from A = 440 Hz in semitones; estimated if not given.
     """
@@ -194,6 +232,10 @@ def chroma(spectrum: Spectrum, tuning: float | None = None) -> FloatArray:
 def estimate_tuning(spectrum: Spectrum) -> float:
     """Find the commonest deviation of the louder spectral peaks from equal temperament.
 
+    Parameters
+    ----------
+    spectrum : Spectrum
+
     Returns
     -------
     float
@@ -203,8 +245,10 @@ def estimate_tuning(spectrum: Spectrum) -> float:
     if len(pitches) == 0:
         return 0.0
     pitches = pitches[heights >= np.median(heights)]
+    # 27.5 Hz is the A four octaves below A = 440 Hz: a tuned tone lies a whole number of semitones above it.
     deviations = np.mod(12 * np.log2(pitches / np.float32(27.5)), 1)
     deviations[deviations >= 0.5] -= 1
+    # The mode and not the mean: noise and inharmonic peaks spread over all deviations, tones gather at one.
     counts, edges = np.histogram(deviations, np.linspace(-0.5, 0.5, 101))
     return float(edges[np.argmax(counts)])
 
@@ -215,10 +259,12 @@ def _spectral_peaks(spectrum: Spectrum) -> tuple[FloatArray, FloatArray]:
     A parabola through a maximum and its two neighbors places it between the bins (Smith, 2011).
     """
     power = spectrum.power
+    # A peak needs a neighbor on both sides, and the highest bin has none above it.
     first, stop = np.searchsorted(spectrum.frequencies, _TUNING_RANGE)
     stop = min(stop, power.shape[1] - 1)
     below, middle, above = (power[:, first + k : stop + k] for k in (-1, 0, 1))
     loud = middle > np.float32(0.1) * power.max(axis=1, keepdims=True)
+    # ">=" on one side only, so that of two equal neighbors one is the peak.
     at = np.flatnonzero(loud & (middle > below) & (middle >= above))
     frames, bins = np.divmod(at, max(stop - first, 1))
     left, peak, right = (power[frames, bins + first + k] for k in (-1, 0, 1))
@@ -235,6 +281,11 @@ def spectral_contrast(spectrum: Spectrum) -> FloatArray:
     """Compute peaks above valleys in dB in octave bands (Jiang et al., 2002), shape (7, frames).
 
     Peaks and valleys are the mean magnitudes of a band's highest and lowest fiftieth, at least one bin.
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+        Its sample rate must be above 12.8 kHz, so that the topmost band is not empty.
     """
     peaks = np.empty((CONTRAST_OCTAVES + 1, len(spectrum)), np.float32)
     valleys = np.empty_like(peaks)
@@ -268,7 +319,8 @@ def _contrast_bands(sample_rate: int, n_fft: int) -> tuple[tuple[slice, int], ..
 
 
 def spectral_centroid(spectrum: Spectrum) -> FloatArray:
-    """Compute the mean frequency in Hz, weighted by magnitude; 0 in silence; shape (frames,)."""
+    """Compute the mean frequency of a ``spectrum`` in Hz, weighted by magnitude; 0 in silence; (frames,)."""
+    # Sum and weighted sum in one product over the magnitudes, which are the largest array here.
     moments = np.stack([np.ones_like(spectrum.frequencies), spectrum.frequencies], axis=1)
     totals, weighted = (spectrum.magnitude @ moments.astype(np.float32)).T
     centroid: FloatArray = weighted / _never_zero(totals)
@@ -276,7 +328,14 @@ def spectral_centroid(spectrum: Spectrum) -> FloatArray:
 
 
 def spectral_bandwidth(spectrum: Spectrum, centroid: FloatArray | None = None) -> FloatArray:
-    """Compute the deviation of frequency from the centroid in Hz (root mean square), shape (frames,)."""
+    """Compute the deviation of frequency from the centroid in Hz (root mean square), shape (frames,).
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+    centroid : ndarray, shape (frames,), optional
+        In Hz, if it is known already; None: `spectral_centroid`.
+    """
     centroid = spectral_centroid(spectrum) if centroid is None else centroid
     frequencies = spectrum.frequencies.astype(np.float32)
     bandwidth = np.empty(len(spectrum), np.float32)
@@ -291,9 +350,16 @@ def spectral_bandwidth(spectrum: Spectrum, centroid: FloatArray | None = None) -
 def spectral_rolloff(spectrum: Spectrum, share: float = 0.85) -> FloatArray:
     """Find the frequency in Hz below which ``share`` of a frame's magnitude lies; shape (frames,).
 
-    Summed in float32 from the lowest bin up, because librosa does: the answer is the center of a bin, and
-    another rounding would now and then choose its neighbor.
+    Parameters
+    ----------
+    spectrum : Spectrum
+    share : float
+        From 0 to 1.
+
+
     """
+    # Summed in float32 from the lowest bin up, because librosa does: the answer is the center of a bin, and
+    # another rounding would now and then choose its neighbor.
     sums = np.cumsum(spectrum.magnitude, axis=1)
     reached = sums >= np.float32(share) * sums[:, -1:]
     rolloff: FloatArray = spectrum.frequencies.astype(np.float32)[np.argmax(reached, axis=1)]
@@ -301,7 +367,7 @@ def spectral_rolloff(spectrum: Spectrum, share: float = 0.85) -> FloatArray:
 
 
 def rms(spectrum: Spectrum) -> FloatArray:
-    """Compute the root mean square of each frame's samples, unwindowed; shape (frames,)."""
+    """Compute the root mean square of the samples of each frame of a ``spectrum``, unwindowed; (frames,)."""
     frames = spectrum.frames
     means: FloatArray = np.einsum("fn,fn->f", frames, frames) / np.float32(spectrum.n_fft)
     return np.sqrt(means)
@@ -310,8 +376,16 @@ def rms(spectrum: Spectrum) -> FloatArray:
 def zero_crossing_rate(samples: FloatArray, frame_length: int = 2048, hop_length: int = 512) -> FloatArray:
     """Compute the share of neighboring samples of opposite sign, per centered frame; shape (frames,).
 
-    The signal counts as constant beyond its ends.
+    Parameters
+    ----------
+    samples : ndarray, shape (n,), float32
+        Counted as constant beyond its ends.
+    frame_length, hop_length : int
+        In samples.
     """
+    # Crossings are found once, and counted per frame by binary search: frames overlap fourfold. The
+    # threshold is librosa's: what lies between it and zero counts as positive, so that noise of rounding
+    # around silence is no crossing.
     negative = samples < -_FLOOR
     crossings = np.flatnonzero(negative[1:] != negative[:-1]) + 1
     starts = np.arange(1 + len(samples) // hop_length) * hop_length - frame_length // 2

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
 from typing import NamedTuple
 
 import numpy as np
 
 from genrescope import audio, features, models
-from genrescope.errors import AudioError, ConfigError
+from genrescope.errors import AudioError, ConfigError, GenrescopeError
 from genrescope.inference import excerpts
 from genrescope.models import Model, ModelOutput
-from genrescope.types import Float64Array, FloatArray, Prediction, Segments, Timeline, label_scores
+from genrescope.types import (
+    FailedFile,
+    Float64Array,
+    FloatArray,
+    Prediction,
+    Segments,
+    Timeline,
+    label_scores,
+)
 
 # How far before its stated end a file must still have sound to be taken for whole.
 _END_SECONDS = 1.0
+# By how much the stated length of a file may be too short.
+_ROUNDING_SECONDS = 0.5
 
 
 class Classifier:
@@ -25,24 +35,30 @@ class Classifier:
     Parameters
     ----------
     model : Model
+        As `genrescope.models.load_model` returns it; `from_pretrained` opens one by name.
     threshold : float, optional
         The score, from 0 to 1, below which a result is uncertain; None: the model's own.
+
+    Raises
+    ------
+    ConfigError
+        ``invalid_argument``: a threshold that is no score.
 
     Examples
     --------
     >>> from genrescope import Classifier
-    >>> answer = Classifier.load().predict("song.mp3")
-    >>> answer.genre, answer.confidence
+    >>> prediction = Classifier.from_pretrained().predict("song.mp3")
+    >>> prediction.genre, prediction.confidence
     """
 
     def __init__(self, model: Model, *, threshold: float | None = None) -> None:
         self.model = model
         if threshold is not None and not 0 <= threshold <= 1:
-            raise ConfigError("invalid_argument", f"min_score = {threshold:g}", "give a score from 0 to 1")
+            raise ConfigError("invalid_argument", f"threshold = {threshold:g}", "give a score from 0 to 1")
         self.threshold = model.info.threshold if threshold is None else threshold
 
     @classmethod
-    def load(
+    def from_pretrained(
         cls,
         name: str | PathLike[str] = models.DEFAULT,
         *,
@@ -65,9 +81,12 @@ class Classifier:
         ModelError
             ``model_not_found``, ``model_incompatible`` or ``model_corrupt``.
         ConfigError
-            ``invalid_argument``: a score that is none.
+            ``invalid_argument``: a threshold that is no score.
         """
         return cls(models.load_model(os.fspath(name), threads=threads), threshold=threshold)
+
+    # The name of version 0.1.
+    load = from_pretrained
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -111,12 +130,11 @@ class Classifier:
             ``audio_too_long``.
         """
         with audio.AudioFile(source) as file:
-            scored = None
             # Whether a file is whole, or too long, only decoding all of it can tell.
-            if excerpts and not strict and max_seconds is None:
-                scored = self._predict_excerpts(file)
-            if scored is None:
-                scored = self._predict_full(file, strict, max_seconds)
+            excerpts = excerpts and not strict and max_seconds is None
+            scored = self._score(file, excerpts, strict, max_seconds)
+            if file.avoid_cancellation():
+                scored = self._score(file, excerpts, strict, max_seconds)
         info = self.model.info
         course = Timeline(
             classes=info.classes,
@@ -136,17 +154,40 @@ class Classifier:
             audio=file.info,
         )
 
-    def timeline(self, source: audio.Source, *, strict: bool = False) -> Timeline:
-        """Return the scores of every segment of one piece of music.
+    def predict_many(
+        self,
+        paths: Iterable[str | PathLike[str]],
+        *,
+        timeline: bool = False,
+        strict: bool = False,
+        excerpts: bool = False,
+    ) -> Iterator[Prediction | FailedFile]:
+        """Classify many files: what fails becomes a row with the error, and the rest goes on.
 
         Parameters
         ----------
-        source, strict
-            As of `predict`, with the same errors.
+        paths : iterable of str or PathLike
+            Audio files.
+        timeline, strict, excerpts : bool
+            As of `predict`.
+
+        Yields
+        ------
+        Prediction or FailedFile
+            One for each path, in order, as soon as it is known.
         """
-        course = self.predict(source, timeline=True, strict=strict).timeline
-        assert course is not None  # asked for one line above
-        return course
+        for path in paths:
+            try:
+                yield self.predict(path, timeline=timeline, strict=strict, excerpts=excerpts)
+            except GenrescopeError as failure:
+                yield FailedFile(os.fspath(path), **failure.to_dict())
+
+    def _score(
+        self, file: audio.AudioFile, excerpts: bool, strict: bool, max_seconds: float | None
+    ) -> _ScoredSegments:
+        """Score excerpts where they are asked for and of use, else all of the file."""
+        scored = self._predict_excerpts(file) if excerpts else None
+        return scored or self._predict_full(file, strict, max_seconds)
 
     def _predict_full(
         self, file: audio.AudioFile, strict: bool, max_seconds: float | None
@@ -178,22 +219,27 @@ class Classifier:
         length = self.model.info.segment_seconds
         seconds = file.info.seconds or 0.0
         count = int(seconds / length)
-        if count < excerpts.MIN_SEGMENTS or file.truncated:
+        if count < excerpts.MIN_SEGMENTS or not file.suits_excerpts:
             return None
         scored: list[int] = []
         outputs: list[ModelOutput] = []
+        flags: dict[str, None] = {"excerpts": None}
         try:
             for chosen in excerpts.excerpt_batches(count):
-                batch = self._decode_excerpts(file, [number * length for number in chosen])
+                batch, found = self._decode_excerpts(file, [number * length for number in chosen])
+                flags |= dict.fromkeys(found)
                 scored += chosen
                 outputs.append(self._predict_batch(batch))
                 if excerpts.should_stop(_concatenate(outputs).scores, count):
                     break
-            # A file that was cut off states its whole length all the same, but has nothing near its end.
+            # A file that was cut off states its whole length all the same, but has nothing near its end; one
+            # that was joined of several may go on behind it.
             file.excerpt(start=seconds - _END_SECONDS, duration=_END_SECONDS / 2)
+            if _goes_on(file, seconds):
+                return None
         except AudioError:
             return None
-        if file.truncated:
+        if not file.suits_excerpts:
             return None
         order = np.argsort(scored)
         joined = _concatenate(outputs)
@@ -202,24 +248,41 @@ class Classifier:
             np.ones(len(order)),
             ModelOutput(joined.scores[order], joined.styles[order]),
             seconds,
-            ("excerpts",),
+            tuple(flags),
         )
 
-    def _decode_excerpts(self, file: audio.AudioFile, starts: list[float]) -> Segments:
+    def _decode_excerpts(
+        self, file: audio.AudioFile, starts: list[float]
+    ) -> tuple[Segments, tuple[str, ...]]:
+        """Return the excerpts from ``starts``, in seconds, and the flags of all of them."""
         info = self.model.info
         length, rate = info.segment_seconds, info.features.sample_rate
         size = round(length * rate)
-        segments = []
+        segments: list[FloatArray] = []
+        flags: dict[str, None] = {}
         for start in starts:
-            samples = file.excerpt(start=start, duration=length, sample_rate=rate).samples
+            excerpt = file.excerpt(start=start, duration=length, sample_rate=rate)
+            samples = excerpt.samples
+            flags |= dict.fromkeys(excerpt.flags)
             # A resampler may give a sample more or less than was asked for.
             segments.append(samples[:size] if len(samples) >= size else np.resize(samples, size))
-        return Segments(np.stack(segments), rate, np.array(starts), np.full(len(starts), length))
+        cut = Segments(np.stack(segments), rate, np.array(starts), np.full(len(starts), length))
+        return cut, tuple(flags)
 
     def _predict_batch(self, batch: Segments) -> ModelOutput:
         return self.model.predict(
             features.extract(batch.samples, batch.sample_rate, self.model.info.features)
         )
+
+
+def _goes_on(file: audio.AudioFile, seconds: float) -> bool:
+    """Return whether a file has sound behind its stated length, beyond what containers round to."""
+    try:
+        file.excerpt(start=seconds + _ROUNDING_SECONDS, duration=_END_SECONDS / 2)
+    except AudioError as error:
+        # No sound was found there, or silence, which is sound, too.
+        return error.code != "audio_too_short"
+    return True
 
 
 class _ScoredSegments(NamedTuple):
@@ -252,7 +315,7 @@ def _bounded(stream: audio.AudioStream, max_seconds: float | None) -> Iterator[F
         yield block
 
 
-def _weighted_mean(scores: FloatArray, weights: np.ndarray) -> FloatArray:
+def _weighted_mean(scores: FloatArray, weights: Float64Array) -> FloatArray:
     mean: FloatArray = np.average(scores.astype(np.float64), axis=0, weights=weights).astype(np.float32)
     return mean
 

@@ -1,8 +1,10 @@
+from .export import PlaylistExport as PlaylistExport
 from .export import write_csv as write_csv
 from .export import write_jsonl as write_jsonl
 from .export import write_parquet as write_parquet
 from .export import write_playlists as write_playlists
 from .library import Library as Library
+from .library import Relocation as Relocation
 from .library import TagOptions as TagOptions
 from .library import count_by as count_by
 from .library import default_path as default_path

@@ -1,6 +1,8 @@
 """The library's database: one SQLite file, one row for each audio file, every change a transaction.
 
 Write-ahead logging lets other programs read during a scan, and a killed scan leaves a consistent file.
+Nothing that a file holds is trusted: a damaged row is shown as a failed file, a damaged file is one typed
+error. Reading takes no space on the library's disk.
 """
 
 from __future__ import annotations
@@ -8,20 +10,25 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from genrescope.errors import DataError, write_failed
-from genrescope.library.records import LibraryEntry
+from genrescope.errors import DataError, GenrescopeError, LibraryError, ModelError, write_failed
+from genrescope.library.records import LibraryEntry, check_values
 from genrescope.tagging import TagChange
 
 # Names that are not UTF-8 are kept as bytes: SQLite's text could not hold them.
 Key = str | bytes
 
+# SQLite's header has a place for both: the id tells a library from any other database, the version says which
+# migrations it has been through (https://www.sqlite.org/pragma.html#pragma_application_id).
 _APPLICATION_ID = int.from_bytes(b"gnsc", "big")
+# Longer than any transaction here takes, so that a second command waits for a scan in place of failing.
 _LOCK_TIMEOUT_SECONDS = 30.0
 # Entry n brings a file from version n to n + 1; a new file runs all of them. They are never edited once they
 # are released: PRAGMA user_version says which of them a file has been through. 0.1 wrote version 1.
@@ -54,6 +61,16 @@ CREATE INDEX files_by_genre ON files (genre)
     "ALTER TABLE files RENAME COLUMN gone TO missing",
 )
 _VERSION = len(_MIGRATIONS)
+# What a disk that is full, read-only or failing makes of reading and writing.
+_DISK_ERRORS = frozenset(
+    {
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_READONLY,
+    }
+)
 _JSON = ("scores", "styles", "flags", "timeline")
 
 
@@ -85,7 +102,7 @@ class Filter:
     missing: bool | None = False
 
     def clauses(self) -> Iterator[tuple[str, Sequence[Any]]]:
-        """Yield the conditions in SQL, each with its values; styles are compared in Python."""
+        """Yield the conditions in SQL, each with its values, but for those on styles and failures."""
         if self.genres:
             yield f"genre IN ({', '.join('?' * len(self.genres))})", self.genres
         for column, floor, sign in (("score", self.min_score, ">="), ("score", self.max_score, "<=")):
@@ -94,8 +111,24 @@ class Filter:
         for column, wanted in (("unsure", self.uncertain), ("missing", self.missing)):
             if wanted is not None:
                 yield f"{column} = ?", (int(wanted),)
-        if self.failed is not None:
-            yield f"error IS {'NOT ' if self.failed else ''}NULL", ()
+
+
+class JournalEntry(NamedTuple):
+    """A change of tags that was written and not undone.
+
+    Attributes
+    ----------
+    number : int
+        Its number in the journal; later changes have higher ones.
+    path : str
+        Where the file lies by now.
+    change : TagChange or None
+        What was changed; None where the row of the journal is damaged.
+    """
+
+    number: int
+    path: str
+    change: TagChange | None
 
 
 class Database:
@@ -104,41 +137,86 @@ class Database:
     Parameters
     ----------
     path : Path
-        Created, with its folder, if it is not there. A file of an older version is migrated, unless it may
-        only be read: then it is copied into memory and migrated there.
+        Created for its owner alone (mode 0600), with its folder (0700), if it is not there. A file of an
+        older version is migrated, unless it is only read: then it is copied into memory and migrated there.
+    read_only : bool
+        Open it for reading alone, which takes no space on its disk. A file that may not be written is opened
+        so in any case.
 
     Raises
     ------
     DataError
         ``dataset_invalid``: another kind of file, or of a later version.
-    GenrescopeError
+    LibraryError
+        ``library_locked``: another program kept it locked; ``library_corrupt``: the file is damaged.
+    WriteError
         ``write_failed``.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
-        # A file on a read-only disk can have no write-ahead log beside it: "immutable" opens it without one.
-        self._read_only = path.exists() and not os.access(path, os.W_OK)
+        self._read_only = path.exists() and (read_only or not os.access(path, os.W_OK))
+        self._copy: tempfile.TemporaryDirectory[str] | None = None
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            address = f"{path.absolute().as_uri()}{'?mode=ro&immutable=1' if self._read_only else ''}"
-            self._connection = sqlite3.connect(
-                address, timeout=_LOCK_TIMEOUT_SECONDS, isolation_level=None, uri=True
-            )
-            self._connection.row_factory = sqlite3.Row
+            self._connection = self._open_for_reading() if self._read_only else self._open_for_writing()
             with _translated_errors(path):
                 self._prepare()
         except OSError as reason:
             raise write_failed(path, reason) from None
-        except sqlite3.Error as reason:
-            raise write_failed(path, OSError(str(reason))) from None
+        except GenrescopeError:
+            self.close()
+            raise
+
+    def _connect(self, address: str) -> sqlite3.Connection:
+        with _translated_errors(self.path):
+            connection = sqlite3.connect(
+                address, timeout=_LOCK_TIMEOUT_SECONDS, isolation_level=None, uri=True
+            )
+        connection.row_factory = sqlite3.Row
+        # Text that is not UTF-8 is no error of a whole query, but of the row that holds it.
+        connection.text_factory = lambda text: text.decode("utf8", "surrogateescape")
+        return connection
+
+    def _open_for_writing(self) -> sqlite3.Connection:
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Names of files and what someone listens to are private. SQLite gives its log the same mode.
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        return self._connect(self.path.absolute().as_uri())
+
+    def _open_for_reading(self) -> sqlite3.Connection:
+        """Open the file, and the log that a killed program may have left beside it, without writing there.
+
+        SQLite needs a small file of shared memory beside a file with a log. Where that cannot be made (the
+        folder is read-only, or the disk full), a file without a log is opened as "immutable", and one with a
+        log, without which rows would be missing, is copied into the folder for temporary files.
+        """
+        address = self.path.absolute().as_uri()
+        try:
+            connection = self._connect(f"{address}?mode=ro")
+            with _translated_errors(self.path):
+                connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            return connection
+        except GenrescopeError as failure:
+            if failure.code != "write_failed":
+                raise
+        log = self.path.with_name(f"{self.path.name}-wal")
+        if not log.exists() or not log.stat().st_size:
+            return self._connect(f"{address}?mode=ro&immutable=1")
+        self._copy = tempfile.TemporaryDirectory(prefix="genrescope-")
+        copy = Path(self._copy.name) / "library.db"
+        shutil.copyfile(self.path, copy)
+        shutil.copyfile(log, copy.with_name("library.db-wal"))
+        return self._connect(copy.as_uri())
 
     def _prepare(self) -> None:
         application, version, tables = self._identity()
+        # An empty file is a new library; a file with tables must be one of this program, and not of a later
+        # one.
         if tables and (application != _APPLICATION_ID or not 1 <= version <= _VERSION):
             raise _foreign(self.path, f"its version is {version}, this genrescope writes {_VERSION}")
         if self._read_only:
-            if tables and version < _VERSION:
+            if version < _VERSION:
                 self._copy_to_memory()
                 self._migrate()
             return
@@ -146,13 +224,14 @@ class Database:
         # With write-ahead logging this loses, at worst, the last rows at a power cut; it never corrupts.
         self._connection.execute("PRAGMA synchronous = NORMAL")
         if version < _VERSION or not tables:
+            if tables and os.name != "nt":
+                self.path.chmod(0o600)  # 0.1 left its files readable by everyone
             self._migrate()
 
     def _copy_to_memory(self) -> None:
-        copy = sqlite3.connect(":memory:", isolation_level=None)
+        copy = self._connect(":memory:")
         self._connection.backup(copy)
         self._connection.close()
-        copy.row_factory = sqlite3.Row
         self._connection = copy
 
     def _migrate(self) -> None:
@@ -176,6 +255,8 @@ class Database:
     def _transaction(self) -> Iterator[None]:
         """Commit what the ``with`` block writes, or roll all of it back."""
         with _translated_errors(self.path):
+            # IMMEDIATE takes the write lock at once. A transaction that reads first and writes later could
+            # find the lock taken in between, which SQLite cannot resolve by waiting.
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -186,12 +267,20 @@ class Database:
 
     def close(self) -> None:
         """Close the file."""
-        self._connection.close()
+        if hasattr(self, "_connection"):
+            self._connection.close()
+        if self._copy is not None:
+            self._copy.cleanup()
 
     def find(self, path: str) -> LibraryEntry | None:
-        """Return the entry of a path, or None."""
-        found = self._connection.execute("SELECT * FROM files WHERE path = ?", (path_key(path),)).fetchone()
-        return None if found is None else _entry(found)
+        """Return the entry of a path, or None.
+
+        Parameters
+        ----------
+        path : str
+            Of the file.
+        """
+        return next(map(_entry, self._rows("SELECT * FROM files WHERE path = ?", (path_key(path),))), None)
 
     def find_classified(
         self, model: str, *, excerpts: bool, size: int | None = None, content: str | None = None
@@ -208,17 +297,41 @@ class Database:
             Of the file in bytes; used where ``content`` is None.
         content : str, optional
             SHA-256 of the file's content.
+
+        Returns
+        -------
+        list of LibraryEntry
+            Missing files too: their answers hold for a file that was moved.
         """
         column, value = ("size", size) if content is None else ("hash", content)
-        found = self._connection.execute(
+        found = self._rows(
             f"SELECT * FROM files WHERE {column} = ? AND model = ? AND excerpts <= ? AND error IS NULL"
             " ORDER BY id",
             (value, model, int(excerpts)),
         )
-        return [_entry(row) for row in found]
+        return [entry for entry in map(_entry, found) if entry.error is None]
 
     def upsert(self, entry: LibraryEntry) -> None:
-        """Write the entry of a file, in place of an older one of the same path."""
+        """Write the entry of a file, in place of an older one of the same path.
+
+        Parameters
+        ----------
+        entry : LibraryEntry
+            What is written.
+
+        Raises
+        ------
+        ModelError
+            ``model_output_invalid``: a score that is not finite, or another value that no reader could use.
+        """
+        try:
+            check_values(entry)
+        except (TypeError, ValueError) as reason:
+            raise ModelError(
+                "model_output_invalid",
+                f"{entry.path}: its answer cannot be kept: {reason}",
+                "this is a fault of the model: use another with --model, and report it",
+            ) from None
         values = entry.to_columns()
         values["path"] = path_key(entry.path)
         values |= {name: json.dumps(values[name]) for name in _JSON if values[name] is not None}
@@ -226,6 +339,7 @@ class Database:
         values |= {name: _printable(values[name]) for name in ("message", "hint") if values[name]}
         columns, marks = ", ".join(values), ", ".join("?" * len(values))
         changes = ", ".join(f"{name} = excluded.{name}" for name in values if name != "path")
+        # An update in place keeps the row's id, which gives the order in which files were first analyzed.
         self._write(
             f"INSERT INTO files ({columns}) VALUES ({marks}) ON CONFLICT (path) DO UPDATE SET {changes}",
             tuple(values.values()),
@@ -275,70 +389,151 @@ class Database:
         )
 
     def mark_missing(self, paths: Iterable[str], *, missing: bool = True) -> None:
-        """Record that the files at ``paths`` are no longer there; with ``missing`` false: are there again."""
+        """Record that files are no longer there, or are there again.
+
+        Parameters
+        ----------
+        paths : iterable of str
+            Of the files.
+        missing : bool
+            False: they are there again.
+        """
+        # One transaction for all: one for each would bring the log to the disk thousands of times.
         with self._transaction():
             for path in paths:
                 self._connection.execute(
                     "UPDATE files SET missing = ? WHERE path = ?", (int(missing), path_key(path))
                 )
 
+    def relocate(self, paths: Mapping[str, str]) -> None:
+        """Give the rows of files, and their journals, other paths, all or none.
+
+        Where the new path has a row already, that row stays: it is of the file that is there.
+
+        Parameters
+        ----------
+        paths : mapping of str to str
+            Old path -> new path.
+        """
+        with self._transaction():
+            # By way of names that no file has, because a new path may be the old path of another file.
+            steps = [(path_key(old), b"\0" + os.fsencode(new), path_key(new)) for old, new in paths.items()]
+            for old, between, _ in steps:
+                self._connection.execute("UPDATE files SET path = ? WHERE path = ?", (between, old))
+                self._connection.execute("UPDATE changes SET path = ? WHERE path = ?", (between, old))
+            for _, between, new in steps:
+                self._connection.execute("UPDATE OR IGNORE files SET path = ? WHERE path = ?", (new, between))
+                self._connection.execute("DELETE FROM files WHERE path = ?", (between,))
+                self._connection.execute("UPDATE changes SET path = ? WHERE path = ?", (new, between))
+
+    def remove(self, paths: Iterable[str]) -> None:
+        """Remove the rows of files, and their journals, all or none.
+
+        Parameters
+        ----------
+        paths : iterable of str
+            Of the files.
+        """
+        with self._transaction():
+            for path in paths:
+                self._connection.execute("DELETE FROM files WHERE path = ?", (path_key(path),))
+                self._connection.execute("DELETE FROM changes WHERE path = ?", (path_key(path),))
+
     def log_change(self, path: str, change: TagChange) -> None:
-        """Write a change of tags to the file at ``path`` into the journal."""
+        """Write a change of tags into the journal.
+
+        Parameters
+        ----------
+        path : str
+            Of the file.
+        change : TagChange
+            What is about to be written into it.
+        """
         self._write(
             "INSERT INTO changes (path, change) VALUES (?, ?)", (path_key(path), json.dumps(change.to_dict()))
         )
 
-    def changes(self, folder: Path | None = None) -> list[tuple[int, str, TagChange]]:
-        """Return number, present path and content of the changes that are not undone, the latest first.
+    def changes(self, folder: Path | None = None) -> list[JournalEntry]:
+        """Return the changes that are not undone, the latest first.
 
         Parameters
         ----------
         folder : Path, optional
             Only of files in this folder.
+
+        Returns
+        -------
+        list of (int, str, TagChange)
         """
+        found = self._rows("SELECT id, path, change FROM changes WHERE NOT undone ORDER BY id DESC")
+        journal = (JournalEntry(row["id"], _path(row["path"]), _change(row["change"])) for row in found)
+        # Compared in Python: LIKE ignores case and knows no bytes, and a folder may hold its wildcards.
         prefix = _prefix(folder)
-        found = self._connection.execute(
-            "SELECT id, path, change FROM changes WHERE NOT undone ORDER BY id DESC"
-        )
-        return [
-            (number, os.fsdecode(path), TagChange.from_dict(json.loads(change)))
-            for number, path, change in found
-            if os.fsencode(path).startswith(prefix)
-        ]
+        return [entry for entry in journal if os.fsencode(entry.path).startswith(prefix)]
 
     def mark_undone(self, number: int) -> None:
-        """Record that the change with this number was undone."""
+        """Record that a change was undone.
+
+        Parameters
+        ----------
+        number : int
+            Of the change in the journal.
+        """
         self._write("UPDATE changes SET undone = 1 WHERE id = ?", (number,))
 
     def labels(self) -> list[str]:
         """Return the genres that the models of this library distinguish, sorted."""
-        found = self._connection.execute(
-            "SELECT DISTINCT name.key FROM files, json_each(files.scores) AS name"
+        found = self._rows(
+            "SELECT DISTINCT name.key AS label"
+            " FROM files, json_each(CASE WHEN json_valid(files.scores) THEN files.scores END) AS name"
         )
-        return sorted(label for (label,) in found)
+        return sorted(str(row["label"]) for row in found)
 
     def entries(self, wanted: Filter | None = None) -> Iterator[LibraryEntry]:
-        """Yield the entries that pass a filter, sorted by path."""
+        """Yield entries, sorted by path.
+
+        Parameters
+        ----------
+        wanted : Filter, optional
+            Which; None: those of all files that are still there.
+        """
         wanted = wanted or Filter()
         clauses = list(wanted.clauses())
         where = " AND ".join(clause for clause, _ in clauses) or "1"
         values = [value for _, listed in clauses for value in listed]
-        # CAST: text and bytes sort together.
-        query = f"SELECT * FROM files WHERE {where} ORDER BY CAST(path AS BLOB)"
         prefix = _prefix(wanted.folder)
-        for found in self._connection.execute(query, values):
-            if not os.fsencode(found["path"]).startswith(prefix):
+        # CAST: text and bytes sort together.
+        for found in self._rows(f"SELECT * FROM files WHERE {where} ORDER BY CAST(path AS BLOB)", values):
+            if not os.fsencode(_path(found["path"])).startswith(prefix):
                 continue
             entry = _entry(found)
+            # A damaged row counts as failed, whatever its columns say.
+            if wanted.failed is not None and wanted.failed != (entry.error is not None):
+                continue
             if wanted.styles and not set(wanted.styles) & set(entry.styles):
                 continue
             yield entry
 
-    def paths(self, folder: Path) -> list[str]:
-        """Return the paths in a folder of files that are, as far as is known, still there."""
-        found = self._connection.execute("SELECT path FROM files WHERE NOT missing")
+    def paths(self, folder: Path | None = None, *, missing: bool | None = False) -> list[str]:
+        """Return the paths of files.
+
+        Parameters
+        ----------
+        folder : Path, optional
+            Only in this folder.
+        missing : bool or None
+            False: of files that are, as far as is known, still there; True: of the others; None: of all.
+        """
+        query = "SELECT path FROM files" + ("" if missing is None else f" WHERE missing = {int(missing)}")
         prefix = _prefix(folder)
-        return [os.fsdecode(path) for (path,) in found if os.fsencode(path).startswith(prefix)]
+        paths = [_path(row["path"]) for row in self._rows(query)]
+        return [path for path in paths if os.fsencode(path).startswith(prefix)]
+
+    def _rows(self, query: str, values: Sequence[Any] = ()) -> Iterator[sqlite3.Row]:
+        with _translated_errors(self.path):
+            # Not "yield from", which would close the cursor of a closed library when a reader stops early.
+            for row in self._connection.execute(query, values):  # noqa: UP028
+                yield row
 
     def _write(self, statement: str, values: Sequence[Any]) -> None:
         with _translated_errors(self.path):
@@ -348,21 +543,50 @@ class Database:
 @contextlib.contextmanager
 def _translated_errors(path: Path) -> Iterator[None]:
     """Raise errors of SQLite as errors of this package."""
+    # An operational error is one of the surroundings (disk, lock, permission); the class above it is raised
+    # for a file that is no database, or a damaged one. The order of the clauses therefore matters.
     try:
         yield
-    except sqlite3.OperationalError as reason:
-        raise write_failed(path, OSError(str(reason))) from None
-    except sqlite3.DatabaseError as reason:
-        raise _foreign(path, str(reason)) from None
+    # Python fails to decode SQLite's message where that quotes a damaged schema.
+    except (sqlite3.Error, UnicodeDecodeError) as reason:
+        raise _translated(path, reason) from None
+
+
+def _translated(path: Path, reason: Exception) -> GenrescopeError:
+    # The low byte is the kind of error, the others say more about where it arose.
+    kind = getattr(reason, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+    if kind in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return LibraryError(
+            "library_locked",
+            f"{path}: another program has kept it locked for {_LOCK_TIMEOUT_SECONDS:.0f} s",
+            "let the other program finish, then repeat the command",
+        )
+    if kind == sqlite3.SQLITE_NOTADB:
+        return _foreign(path, str(reason))
+    if kind in _DISK_ERRORS:
+        return write_failed(path, OSError(str(reason)))
+    return LibraryError(
+        "library_corrupt",
+        f"{path}: the library is damaged: {reason}",
+        "put a copy of it from a backup in its place; or move it away and scan again",
+    )
 
 
 def path_key(path: str) -> Key:
-    """Return a path as the database keeps it: text, or bytes where it is not UTF-8."""
+    """Return a path as the database keeps it: text, or bytes where it is not UTF-8.
+
+    The same in every locale: in one that is not UTF-8, Python has other text for the same name.
+
+    Parameters
+    ----------
+    path : str
+        As Python has it.
+    """
+    name = os.fsencode(path)
     try:
-        path.encode("utf8")
-        return path
-    except UnicodeEncodeError:
-        return os.fsencode(path)
+        return name.decode("utf8")
+    except UnicodeDecodeError:
+        return name
 
 
 def _prefix(folder: Path | None) -> bytes:
@@ -374,11 +598,42 @@ def _printable(text: str) -> str:
     return text.encode("utf8", "backslashreplace").decode("utf8")
 
 
+def _path(column: object) -> str:
+    """Return a path as Python has it from its column, in which a damaged file may hold anything."""
+    if isinstance(column, str):
+        column = column.encode("utf8", "surrogateescape")
+    return os.fsdecode(column) if isinstance(column, bytes) else repr(column)
+
+
 def _entry(found: sqlite3.Row) -> LibraryEntry:
     columns = dict(found)
-    columns["path"] = os.fsdecode(columns["path"])
-    columns |= {name: json.loads(columns[name]) for name in _JSON if columns[name] is not None}
-    return LibraryEntry.from_columns(columns)
+    path = columns["path"] = _path(columns["path"])
+    try:
+        columns |= {name: _parsed(name, columns[name]) for name in _JSON if columns[name] is not None}
+        entry = LibraryEntry.from_columns(columns)
+        check_values(entry)
+        return entry
+    # What a damaged or hostile row can raise on its way through JSON and the constructor.
+    except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as reason:
+        damage = LibraryError("library_corrupt", f"{path}: its row is damaged: {reason}", "scan it again")
+        entry = LibraryEntry.from_error(
+            damage, path, size=-1, mtime_ns=-1, hash=None, model="", model_name=""
+        )
+        return replace(entry, missing=columns["missing"] == 1)
+
+
+def _parsed(name: str, text: str) -> object:
+    value: object = json.loads(text)
+    if not isinstance(value, dict if name in ("scores", "styles") else list):
+        raise TypeError(f"{name} is {value!r}")
+    return value
+
+
+def _change(text: object) -> TagChange | None:
+    try:
+        return TagChange.from_dict(json.loads(text))  # type: ignore[arg-type]
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
+        return None
 
 
 def _foreign(path: Path, why: str) -> DataError:

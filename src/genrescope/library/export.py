@@ -6,16 +6,18 @@ import csv
 import json
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
 from genrescope.errors import missing_extra
 from genrescope.library.records import LibraryEntry
 from genrescope.types import STYLE_THRESHOLD
-from genrescope.utils import write_atomic
+from genrescope.utils import spreadsheet_cell, write_atomic
 
 GroupBy = Literal["genre", "style"]
 
+# The order of the columns in files that other programs read: new ones are added, none is moved or renamed.
 COLUMNS = (
     "path", "genre", "score", "unsure", "scores", "styles", "seconds", "format", "codec", "sample_rate",
     "channels", "size", "mtime_ns", "hash", "model_name", "model", "excerpts", "flags", "timeline", "error",
@@ -41,6 +43,8 @@ def write_jsonl(entries: Iterable[LibraryEntry], stream: TextIO) -> None:
 def write_csv(entries: Iterable[LibraryEntry], stream: TextIO) -> None:
     """Write a header and one line per entry; mappings and lists are JSON in their cells.
 
+    Text is made safe for spreadsheets (`genrescope.utils.spreadsheet_cell`); JSON lines have it as it is.
+
     Parameters
     ----------
     entries : iterable of LibraryEntry
@@ -51,7 +55,7 @@ def write_csv(entries: Iterable[LibraryEntry], stream: TextIO) -> None:
     writer.writerow(COLUMNS)
     for entry in entries:
         columns = entry.to_columns()
-        writer.writerow([_cell(columns[name], name) for name in COLUMNS])
+        writer.writerow([spreadsheet_cell(_cell(columns[name], name)) for name in COLUMNS])
 
 
 def write_parquet(entries: Iterable[LibraryEntry], path: Path) -> None:
@@ -84,41 +88,65 @@ def write_parquet(entries: Iterable[LibraryEntry], path: Path) -> None:
     }  # fmt: skip
     schema = pyarrow.schema([(name, kinds.get(name, text)) for name in COLUMNS])
     listed = [{name: _arrow(value) for name, value in entry.to_columns().items()} for entry in entries]
+    # Into memory first, so that the file is written whole or not at all.
     sink = pyarrow.BufferOutputStream()
     parquet.write_table(pyarrow.Table.from_pylist(listed, schema=schema), sink)
     write_atomic(path, sink.getvalue().to_pybytes())
 
 
-def write_playlists(entries: Iterable[LibraryEntry], folder: Path, *, by: GroupBy = "genre") -> list[Path]:
+@dataclass(frozen=True)
+class PlaylistExport:
+    """What `write_playlists` wrote.
+
+    Attributes
+    ----------
+    paths : tuple of Path
+        The playlists, sorted by name.
+    omitted : tuple of str
+        Files that are in none of them, because no playlist can hold their names: a name that is not UTF-8,
+        or of several lines.
+    """
+
+    paths: tuple[Path, ...]
+    omitted: tuple[str, ...]
+
+
+def write_playlists(
+    entries: Iterable[LibraryEntry], folder: Path, *, by: GroupBy = "genre"
+) -> PlaylistExport:
     """Write one M3U8 playlist for each genre, or for each style, of which a track may have several.
 
-    Paths are absolute. Files without an answer, and those whose names no playlist can hold, are left out.
+    Paths are absolute. Files without an answer are left out.
 
     Parameters
     ----------
     entries : iterable of LibraryEntry
+        What is written.
     folder : Path
         Where the playlists are written.
     by : {"genre", "style"}
         What makes a playlist.
 
-    Returns
-    -------
-    list of Path
-        The playlists, sorted by name.
+    Raises
+    ------
+    WriteError
+        ``write_failed``.
     """
     lists: dict[str, list[str]] = {}
+    omitted = []
     for entry in entries:
-        if entry.error is not None or not _fits_a_line(entry.path):
+        labels = [] if entry.error is not None else _labels(entry, by)
+        if labels and not _fits_a_line(entry.path):
+            omitted.append(entry.path)
             continue
-        for name in _labels(entry, by):
+        for name in labels:
             lists.setdefault(name, []).append(_playlist_item(entry))
     written = []
     for name, items in sorted(lists.items()):
         path = folder / f"{name.replace('/', '-')}.m3u8"
         write_atomic(path, "#EXTM3U\n" + "".join(items))
         written.append(path)
-    return written
+    return PlaylistExport(tuple(written), tuple(omitted))
 
 
 def _labels(entry: LibraryEntry, by: GroupBy) -> Sequence[str]:
@@ -134,6 +162,7 @@ def _playlist_item(entry: LibraryEntry) -> str:
 
 def _fits_a_line(path: str) -> bool:
     """Whether a path is UTF-8 and of one line, as a playlist needs it."""
+    # M3U8 is UTF-8 by definition and has one entry per line, without any way of quoting.
     try:
         path.encode("utf8")
     except UnicodeEncodeError:

@@ -19,9 +19,9 @@ from genrescope.errors import ConfigError, DataError
 from genrescope.library import tagging
 from genrescope.library.database import Database, Filter
 from genrescope.library.records import LibraryEntry
-from genrescope.library.scanner import Scanner, ScanOptions, ScanResult
+from genrescope.library.scanner import Scanner, ScanOptions, ScanResult, is_missing
 from genrescope.library.tagging import TagResult, UntagResult
-from genrescope.tagging import LABELS, UncertainPolicy, Vocabulary
+from genrescope.tagging import LABELS, UncertainPolicy, Vocabulary, require_mutagen
 
 Labels = str | Sequence[str]
 
@@ -62,6 +62,22 @@ class TagOptions:
         )
 
 
+@dataclass(frozen=True)
+class Relocation:
+    """What `Library.relocate` did.
+
+    Attributes
+    ----------
+    files : int
+        How many files have another path now.
+    absent : tuple of str
+        Those of the new paths at which nothing is.
+    """
+
+    files: int
+    absent: tuple[str, ...]
+
+
 def default_path() -> Path:
     """Return where the library is unless another path is given."""
     return utils.data_folder() / "library.db"
@@ -73,13 +89,17 @@ class Library:
     Parameters
     ----------
     path : path, optional
-        Created if it is not there; None: `default_path`.
+        Created if it is not there, for its owner alone; None: `default_path`.
+    read_only : bool
+        Open it for queries alone: nothing is written, also where another program left a log beside it.
 
     Raises
     ------
     DataError
         ``dataset_invalid``: another kind of file, or of a later version.
-    GenrescopeError
+    LibraryError
+        ``library_locked``, ``library_corrupt``; every method raises these too.
+    WriteError
         ``write_failed``.
 
     Examples
@@ -90,8 +110,9 @@ class Library:
     ...     jazz = list(library.entries(genre="jazz", min_score=0.8))
     """
 
-    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
-        self.database = Database(default_path() if path is None else Path(path).expanduser())
+    def __init__(self, path: str | os.PathLike[str] | None = None, *, read_only: bool = False) -> None:
+        place = default_path() if path is None else Path(path).expanduser()
+        self.database = Database(place, read_only=read_only)
 
     def scan(
         self, paths: Iterable[str | os.PathLike[str]], options: ScanOptions | None = None
@@ -123,6 +144,7 @@ class Library:
                 raise DataError(
                     "dataset_not_found", f"{root}: nothing is there", "check the path, or mount the disk"
                 )
+        # A root within another would be walked twice.
         roots = [root for root in roots if not any(Path(other) in Path(root).parents for other in roots)]
         return Scanner(self.database, options or ScanOptions()).run(roots)
 
@@ -202,6 +224,7 @@ class Library:
         GenrescopeError
             ``missing_dependency`` without mutagen.
         """
+        require_mutagen()
         wanted = self._wanted_tags(options, genre, style, folder)
         return tagging.write_tags(self.database, wanted, write=False, overwrite=overwrite, keep_mtime=False)
 
@@ -238,6 +261,7 @@ class Library:
         ConfigError, GenrescopeError
             As of `plan_tags`.
         """
+        require_mutagen()
         wanted = self._wanted_tags(options, genre, style, folder)
         return tagging.write_tags(
             self.database, wanted, write=True, overwrite=overwrite, keep_mtime=keep_mtime
@@ -266,9 +290,84 @@ class Library:
             Only of files in this folder.
         keep_mtime : bool
             Bring the old time of modification back too.
+
+        Raises
+        ------
+        MissingDependencyError
+            ``missing_dependency`` without mutagen; failures of single files are yielded.
         """
+        require_mutagen()
         changes = self.database.changes(None if folder is None else Path(folder))
         return tagging.undo_tags(self.database, changes, keep_mtime=keep_mtime)
+
+    def relocate(self, old: str | os.PathLike[str], new: str | os.PathLike[str]) -> Relocation:
+        """Record that a folder has another name or place now; answers and the journal of tags follow.
+
+        A scan of the new place recognizes a renamed folder by itself. This is for what it cannot tell: files
+        that were copied to another disk, or that another machine mounts elsewhere. No file is touched.
+
+        Parameters
+        ----------
+        old, new : path
+            The folder, or file, as the library knows it, and where it is now.
+
+        Returns
+        -------
+        Relocation
+            How many files got another path, and which of these are not there.
+
+        Raises
+        ------
+        DataError
+            ``dataset_not_found``: the library knows nothing in ``old``.
+        """
+        before, after = (os.path.abspath(os.path.expanduser(path)) for path in (old, new))  # noqa: PTH100, PTH111
+        known = {*self.database.paths(missing=None), *(entry.path for entry in self.database.changes())}
+        paths = {
+            path: after + path[len(before) :]
+            for path in sorted(known)
+            if path == before or path.startswith(os.path.join(before, ""))  # noqa: PTH118
+        }
+        if not paths:
+            raise DataError(
+                "dataset_not_found",
+                f"{before}: the library knows no file there",
+                "see which folders it has: genrescope library list --format jsonl",
+            )
+        self.database.relocate(paths)
+        absent = tuple(path for path in paths.values() if is_missing(path))
+        self.database.mark_missing(set(paths.values()) - set(absent), missing=False)
+        return Relocation(len(paths), absent)
+
+    def missing_paths(self, folder: str | os.PathLike[str] | None = None) -> list[str]:
+        """Return the paths of files that are no longer there, which `prune` removes.
+
+        Parameters
+        ----------
+        folder : path, optional
+            Look at all files in this folder; None: at those that the last scan of their folder missed, so
+            that a disk which is not mounted now does not count.
+        """
+        place = None if folder is None else Path(folder).expanduser()
+        known = self.database.paths(place, missing=True if folder is None else None)
+        return [path for path in known if is_missing(path)]
+
+    def prune(self, folder: str | os.PathLike[str] | None = None) -> list[str]:
+        """Remove the rows of files that are no longer there, and the journals of their tags.
+
+        Parameters
+        ----------
+        folder : path, optional
+            As of `missing_paths`.
+
+        Returns
+        -------
+        list of str
+            The paths of the rows that were removed.
+        """
+        paths = self.missing_paths(folder)
+        self.database.remove(paths)
+        return paths
 
     def close(self) -> None:
         """Close the file."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from genrescope.errors import GenrescopeError
-from genrescope.types import Prediction, Timeline
+from genrescope.types import FailedFile, Prediction, Timeline
 
+# A track of changing style can have hundreds of spans; this bounds what a row of the database takes.
 MAX_SPANS = 50
+# No track is as long, no rate as high: what is above is damage, and sums of it might not be finite.
+_LARGEST = 1e10
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,13 @@ class LibraryEntry:
     message: str | None = None
     hint: str | None = None
 
+    @property
+    def failure(self) -> FailedFile | None:
+        """The error, where there is one in place of an answer."""
+        if self.error is None:
+            return None
+        return FailedFile(self.path, self.error, self.message or "", self.hint or "")
+
     @classmethod
     def from_prediction(
         cls,
@@ -123,7 +134,7 @@ class LibraryEntry:
         model : str
             SHA-256 of the model file.
         """
-        row, info = prediction.to_dict(), prediction.audio
+        info = prediction.audio
         assert info is not None  # the prediction of a file has it
         return cls(
             path=prediction.path,
@@ -137,12 +148,12 @@ class LibraryEntry:
             codec=info.codec,
             sample_rate=info.sample_rate,
             channels=info.channels,
-            seconds=row["seconds"],
+            seconds=round(prediction.seconds, 3),
             genre=prediction.genre,
             score=prediction.confidence,
             is_uncertain=prediction.is_uncertain,
             scores=prediction.scores,
-            styles=row["styles"],
+            styles=prediction.probable_styles,
             flags=prediction.flags,
             timeline=() if prediction.timeline is None else summarize_timeline(prediction.timeline),
         )
@@ -213,9 +224,8 @@ class LibraryEntry:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the entry as the JSON-ready row that ``classify --format jsonl`` prints."""
-        if self.error is not None:
-            error = {"code": self.error, "message": self.message, "hint": self.hint}
-            return {"path": self.path, "error": error}
+        if self.failure is not None:
+            return self.failure.to_dict()
         return {
             "path": self.path,
             "genre": self.genre,
@@ -232,6 +242,72 @@ class LibraryEntry:
 _FIELDS = tuple(one.name for one in fields(LibraryEntry))
 # The column, like the key in JSON rows, has kept the name that version 0.1 gave it.
 _COLUMN = {"is_uncertain": "unsure"}
+
+
+def check_values(entry: LibraryEntry) -> None:
+    """Check what a model or a database put into an entry; no reader of entries has to expect anything else.
+
+    Parameters
+    ----------
+    entry : LibraryEntry
+        What is checked.
+
+    Raises
+    ------
+    ValueError
+        A score that is not finite or not within 0 to 1, an answer without a genre, a negative length.
+    TypeError
+        A value of another type.
+    """
+    for name in ("path", "message", "hint"):  # which need not be UTF-8
+        value = getattr(entry, name)
+        if not isinstance(value, str) and (name == "path" or value is not None):
+            raise TypeError(f"{name} is {value!r}")
+    for name in ("model", "model_name"):
+        _check_text(name, getattr(entry, name))
+    for name in ("hash", "format", "codec", "error", "genre"):
+        if getattr(entry, name) is not None:
+            _check_text(name, getattr(entry, name))
+    for name in ("size", "mtime_ns", "scanned"):
+        _check_finite(name, getattr(entry, name))
+    for name in ("sample_rate", "channels", "seconds"):
+        _check_quantity(name, getattr(entry, name))
+    if entry.error is None:
+        _check_answer(entry)
+    elif not entry.error or entry.genre is not None or entry.score is not None:
+        raise ValueError("it has an error without a code, or an answer besides the error")
+
+
+def _check_answer(entry: LibraryEntry) -> None:
+    if entry.genre is None or entry.score is None:
+        raise ValueError("it has neither an answer nor an error")
+    spans = [(span.genre, span.score) for span in entry.timeline]
+    for name, score in [(entry.genre, entry.score), *entry.scores.items(), *entry.styles.items(), *spans]:
+        _check_text("a genre", name)
+        _check_finite(f"the score of {name}", score)
+        if not 0 <= score <= 1:
+            raise ValueError(f"the score of {name} is {score}")
+    for span in entry.timeline:
+        if not 0 <= span.start <= span.end < math.inf:
+            raise ValueError(f"a span of the timeline lies between {span.start} and {span.end} s")
+    for flag in entry.flags:
+        _check_text("a flag", flag)
+
+
+def _check_quantity(name: str, value: float | None) -> None:
+    if value is not None and not 0 <= value < _LARGEST:  # false for NaN, a TypeError for what is no number
+        raise ValueError(f"{name} is {value}")
+
+
+def _check_finite(name: str, value: float) -> None:
+    if not math.isfinite(value):  # a TypeError for what is no number
+        raise ValueError(f"{name} is {value}")
+
+
+def _check_text(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is {value!r}")
+    value.encode("utf8")  # raises a ValueError where it could not be printed
 
 
 def summarize_timeline(timeline: Timeline) -> tuple[TimelineSpan, ...]:

@@ -31,10 +31,12 @@ def create_handler(model: str, *, excerpts: bool) -> Callable[[Job], Job]:
         A job is ``{"path", "size", "mtime_ns", "known"}``. The result holds the ``hash`` of the content
         and, unless that is among the ``known`` ones, the ``entry``: columns of a `LibraryEntry`.
     """
-    classifier = Classifier.load(model)
+    classifier = Classifier.from_pretrained(model)
+    # Before the memory limit is set and the first job's time runs, see `genrescope.workers.process.run`.
     audio.import_decoders()
 
     def analyze(job: Job) -> Job:
+        # Hashing reads the file once, at the speed of the disk; to classify it takes far longer.
         digest = content_hash(Path(job["path"]))
         if digest is not None and digest in job["known"]:
             return {"hash": digest}

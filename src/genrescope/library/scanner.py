@@ -6,21 +6,25 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from stat import S_ISDIR
 from typing import Any, Literal, NamedTuple
 
 from genrescope import audio, models
 from genrescope.audio import FoundFile
-from genrescope.errors import GenrescopeError
+from genrescope.errors import GenrescopeError, ModelError
 from genrescope.library import scan_worker
 from genrescope.library.database import Database
 from genrescope.library.records import LibraryEntry
 from genrescope.workers import WorkerPool, WorkerSpec
 
 ScanStatus = Literal["classified", "failed", "unchanged", "moved", "copied", "skipped", "unreadable"]
-# Causes that may pass without the file changing: permissions, disks, a machine short of memory.
-_TRANSIENT_ERRORS = frozenset({"audio_missing", "audio_permission_denied", "worker_failed"})
+# Causes that may pass without the file changing: permissions, disks, short memory, a damaged row.
+_TRANSIENT_ERRORS = frozenset(
+    {"audio_missing", "audio_permission_denied", "audio_read_failed", "library_corrupt", "worker_failed"}
+)
+# Far above what music needs, and low enough that one damaged file does not hold up a scan over night.
 _TIMEOUT_SECONDS = 1800.0
 _MEMORY_LIMIT_MB = 1500
 
@@ -94,8 +98,11 @@ class Scanner:
     def __init__(self, database: Database, options: ScanOptions) -> None:
         self._database = database
         self._options = options
+        # The queue of the pool bounds its size: about three jobs for each worker.
         self._pending: dict[Future[dict[str, Any]], tuple[FoundFile, list[LibraryEntry]]] = {}
         self._roots: list[str] = []
+        # Opened here too, although only the workers classify: the hash says which answers are of this model,
+        # and a model that cannot be opened fails before the folders are walked.
         opened = models.load_model(options.model)
         self._model, self._model_name = opened.sha256, opened.name
 
@@ -134,6 +141,8 @@ class Scanner:
         self._mark_missing(roots)
 
     def _submit(self, pool: WorkerPool, found: FoundFile) -> None:
+        # Only files of the same size can have the same content; the worker is given their hashes, and decodes
+        # only what none of them matches.
         duplicates = self._find_classified(size=found.size)
         job = {
             "path": found.path,
@@ -154,6 +163,7 @@ class Scanner:
         return same_file and same_question and settled
 
     def _mark_present(self, entry: LibraryEntry) -> LibraryEntry:
+        # Written only where it changes something: a second scan of an unchanged library writes nothing.
         if entry.missing:
             self._database.mark_missing([entry.path], missing=False)
         return replace(entry, missing=False)
@@ -172,10 +182,10 @@ class Scanner:
             try:
                 answer = done.result()
             except GenrescopeError as failure:  # of the worker, which does not know the path by then
-                yield self._store(self._failed_entry(found, failure))
+                yield self._store(self._failed_entry(found, failure), found)
                 continue
             if "entry" in answer:
-                yield self._store(LibraryEntry.from_columns(answer["entry"]))
+                yield self._store(LibraryEntry.from_columns(answer["entry"]), found)
             else:
                 # The worker compared with the entries of that moment. They are kept with the pending file
                 # because files that swapped places may have taken each other's entries since.
@@ -194,17 +204,24 @@ class Scanner:
             model_name=self._model_name,
         )
 
-    def _store(self, entry: LibraryEntry) -> ScanResult:
-        self._database.upsert(entry)
+    def _store(self, entry: LibraryEntry, found: FoundFile) -> ScanResult:
+        try:
+            self._database.upsert(entry)
+        except ModelError as failure:
+            entry = self._failed_entry(found, failure)
+            self._database.upsert(entry)
         return ScanResult(entry.path, "classified" if entry.error is None else "failed", entry)
 
     def _reuse_result(self, found: FoundFile, content: str, former: LibraryEntry) -> ScanResult:
         """Give a file the answer that its content has already: it was touched, moved, or copied."""
+        # Asked again, because entries have been written and moved since the job was submitted.
         duplicates = self._find_classified(content=content)
         own = next((entry for entry in duplicates if entry.path == found.path), None)
-        moved = next((entry for entry in duplicates if self._has_moved(entry.path)), None)
-        if own is None and moved is not None:
-            self._database.move(moved.path, found.path, size=found.size, mtime_ns=found.mtime_ns)
+        former_path = self._former_path(found, duplicates) if own is None else None
+        # The row of a moved file is renamed, not copied, and with it its journal: its tags can still be
+        # undone.
+        if former_path is not None:
+            self._database.move(former_path, found.path, size=found.size, mtime_ns=found.mtime_ns)
             status: ScanStatus = "moved"
         else:
             self._database.upsert(
@@ -215,20 +232,63 @@ class Scanner:
             status = "copied" if own is None else "unchanged"
         return ScanResult(found.path, status, self._database.find(found.path))
 
-    def _has_moved(self, path: str) -> bool:
+    def _former_path(self, found: FoundFile, duplicates: list[LibraryEntry]) -> str | None:
+        """Return the path at which a file was before, or None where it is new or a copy."""
+        candidates = [entry for entry in duplicates if self._has_moved(entry, found)]
+        # Where several files had this content, the one whose path is most like the new one moved here.
+        best = max(candidates, key=lambda entry: len(_shared_suffix(entry.path, found.path)), default=None)
+        return None if best is None else best.path
+
+    def _has_moved(self, entry: LibraryEntry, found: FoundFile) -> bool:
         """Whether a file is no longer where it was; not so where its disk may only be unplugged."""
-        near = any(Path(root) in Path(path).parents for root in self._roots) or Path(path).parent.is_dir()
-        return near and _is_missing(path)
+        if not is_missing(entry.path):
+            return False
+        # An unplugged disk takes the folders with it; where the folder is still there, the file alone is
+        # gone.
+        path = Path(entry.path)
+        near = any(Path(root) in path.parents for root in self._roots) or path.parent.is_dir()
+        return near or _is_in_renamed_folder(entry, found)
 
     def _mark_missing(self, roots: list[str]) -> None:
         """Record which files of the scanned folders are no longer there."""
         for root in roots:
             known = self._database.paths(Path(root))
-            self._database.mark_missing([path for path in known if _is_missing(path)])
+            self._database.mark_missing([path for path in known if is_missing(path)])
 
 
-def _is_missing(path: str) -> bool:
-    """Whether no file is at a path; one that only cannot be reached is not missing."""
+def _is_in_renamed_folder(entry: LibraryEntry, found: FoundFile) -> bool:
+    """Whether a file that is no longer there and a new one of its content differ by a renamed folder alone.
+
+    A rename keeps the file's time, and leaves the folder in which the renamed one was, on the same file
+    system. Of a disk that is unplugged, at least one of these is, as a rule, not true; where nothing tells,
+    ``library relocate`` does.
+    """
+    shared = _shared_suffix(entry.path, found.path)
+    if not shared or entry.mtime_ns != found.mtime_ns:
+        return False
+    renamed = Path(*Path(entry.path).parts[: -len(shared)])
+    try:
+        return not renamed.exists() and renamed.parent.stat().st_dev == Path(found.path).stat().st_dev
+    except OSError:
+        return False
+
+
+def _shared_suffix(first: str, second: str) -> tuple[str, ...]:
+    """Return the last parts of two paths that are the same, the file's name last."""
+    parts = zip(reversed(Path(first).parts), reversed(Path(second).parts), strict=False)
+    shared = [one for one, _ in takewhile(lambda pair: pair[0] == pair[1], parts)]
+    return tuple(reversed(shared))
+
+
+def is_missing(path: str) -> bool:
+    """Return whether no file is at a path; one that only cannot be reached is not missing.
+
+    Parameters
+    ----------
+    path : str
+        Of a file.
+    """
+    # lstat, so that a broken link, whose target may be on an unplugged disk, does not count as missing.
     try:
         return S_ISDIR(os.lstat(path).st_mode)
     except (FileNotFoundError, NotADirectoryError):

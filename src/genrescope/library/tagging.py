@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
-from genrescope import tagging
-from genrescope.errors import GenrescopeError, TagError
-from genrescope.library.database import Database
+from genrescope import tagging, utils
+from genrescope.errors import AudioError, GenrescopeError, LibraryError, TagError, write_failed
+from genrescope.library.database import Database, JournalEntry
 from genrescope.library.records import LibraryEntry
 from genrescope.tagging import TagChange, TagChangePreview, UndoResult
 
@@ -52,6 +53,8 @@ def write_tags(
 ) -> Iterator[TagResult]:
     """Yield what changes in the files that are to have genres; where nothing changes, nothing is yielded.
 
+    Copies that a killed run left beside files of the library are removed first.
+
     Parameters
     ----------
     database : Database
@@ -65,6 +68,7 @@ def write_tags(
     keep_mtime : bool
         Let files keep their time of modification.
     """
+    _remove_stale_copies(database)
     for entry, genres in wanted:
         try:
             plan = tagging.preview(entry.path, genres, overwrite=overwrite)
@@ -72,14 +76,17 @@ def write_tags(
                 continue
             _check_unchanged(entry)
             change = _write(database, plan, keep_mtime) if write else None
-            yield TagResult(entry.path, plan, change)
+        except LibraryError:  # Without a journal no further file may be written.
+            raise
         except GenrescopeError as failure:
             yield TagResult(entry.path, error=failure)
+        else:
+            yield TagResult(entry.path, plan, change)
 
 
 def _check_unchanged(entry: LibraryEntry) -> None:
     """Refuse a file that is no longer the one that was analyzed."""
-    status = os.stat(entry.path)  # noqa: PTH116
+    status = _status(entry.path)
     if (status.st_size, status.st_mtime_ns) != (entry.size, entry.mtime_ns):
         raise TagError(
             "file_changed", f"{entry.path}: it has changed since it was scanned", "scan it again, then tag"
@@ -89,6 +96,8 @@ def _check_unchanged(entry: LibraryEntry) -> None:
 def _write(database: Database, plan: TagChangePreview, keep_mtime: bool) -> TagChange:
     path = plan.path
 
+    # Called before the file is replaced: a program that is killed in between leaves a journal with a change
+    # that did not happen, which undoing recognizes, and never a change without a journal.
     def journal(change: TagChange) -> None:
         database.log_change(path, change)
 
@@ -98,35 +107,74 @@ def _write(database: Database, plan: TagChangePreview, keep_mtime: bool) -> TagC
 
 
 def undo_tags(
-    database: Database, changes: Iterable[tuple[int, str, TagChange]], *, keep_mtime: bool
+    database: Database, changes: Iterable[JournalEntry], *, keep_mtime: bool
 ) -> Iterator[UntagResult]:
     """Undo changes of the journal; yield what became of each.
+
+    Copies that a killed run left beside files of the library are removed first.
 
     Parameters
     ----------
     database : Database
-    changes : iterable of (int, str, TagChange)
-        Number, present path and content, the latest change of a file first.
+        Records what was undone.
+    changes : iterable of JournalEntry
+        The latest change of a file first.
     keep_mtime : bool
         Bring the old time of modification back too.
     """
+    _remove_stale_copies(database)
     failed: set[str] = set()
     for number, path, change in changes:
         if path in failed:
             continue  # An older change of a file can be undone only after the later ones.
+        if change is None:
+            failed.add(path)
+            yield UntagResult(path, error=_journal_damaged(path))
+            continue
         try:
             done = tagging.undo(change, keep_mtime=keep_mtime, path=path)
         except GenrescopeError as failure:
             failed.add(path)
             yield UntagResult(path, error=failure)
             continue
+        # After the file, not before: a program that is killed in between undoes once more, which changes
+        # nothing.
         database.mark_undone(number)
         if done.status == "restored":
             _update_hash(database, path, change.patch.new, change.patch.old)
         yield UntagResult(path, done)
 
 
+def _journal_damaged(path: str) -> LibraryError:
+    return LibraryError(
+        "library_corrupt",
+        f"{path}: what was changed in it cannot be read: its row in the journal is damaged",
+        "its genres stay as they are; restore the file from a backup if you want the old ones",
+    )
+
+
 def _update_hash(database: Database, path: str, old: str, new: str) -> None:
     """Record the new content of a file: its sound is the same, so the answer holds and no scan repeats it."""
-    status = os.stat(path)  # noqa: PTH116
+    try:
+        status = _status(path)
+    except GenrescopeError:
+        return  # It was changed as asked, and has been moved or removed since; the next scan finds out.
     database.update_hash(path, old, new, size=status.st_size, mtime_ns=status.st_mtime_ns)
+
+
+def _status(path: str) -> os.stat_result:
+    try:
+        return Path(path).stat()
+    except FileNotFoundError:
+        raise AudioError(
+            "audio_missing", f"{path}: no such file", "check that the disk is mounted, or scan again"
+        ) from None
+    except OSError as reason:
+        raise write_failed(Path(path), reason) from None
+
+
+def _remove_stale_copies(database: Database) -> None:
+    # A copy lies beside the file itself, not beside a link to it.
+    paths = database.paths()
+    targets = (os.path.realpath(path) if os.path.islink(path) else path for path in paths)  # noqa: PTH114
+    utils.remove_stale_copies({Path(path).parent for path in targets})

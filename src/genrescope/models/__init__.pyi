@@ -2,6 +2,7 @@ from .assembly import ModelHead as ModelHead
 from .assembly import assemble as assemble
 from .assembly import extract_head as extract_head
 from .backbones.efficientat import EfficientAt as EfficientAt
+from .backbones.registry import ARCHITECTURES as ARCHITECTURES
 from .backbones.registry import BACKBONES as BACKBONES
 from .backbones.registry import STUDENT_FILE as STUDENT_FILE
 from .backbones.registry import Backbone as Backbone
@@ -15,6 +16,7 @@ from .export import ExportedModel as ExportedModel
 from .export import export_classical as export_classical
 from .export import export_network as export_network
 from .export import with_metadata as with_metadata
+from .model import TRAINING_TRACKS as TRAINING_TRACKS
 from .model import Model as Model
 from .model import ModelInfo as ModelInfo
 from .model import ModelOutput as ModelOutput

@@ -19,7 +19,7 @@ from genrescope.features import feature_dimension, segment_frames
 from genrescope.models import export, registry
 from genrescope.models.model import Model, ModelInfo
 from genrescope.types import FloatArray
-from genrescope.utils import package_data, sha256_bytes, write_atomic
+from genrescope.utils import package_data, parse_json, sha256_bytes, write_atomic
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,9 @@ class ModelHead:
             ``model_corrupt``, ``model_incompatible``.
         """
         try:
+            # The description is JSON in an array of bytes: the file holds no object that would need pickle.
             with np.load(io.BytesIO(content), allow_pickle=False) as kept:
-                description = json.loads(kept["description"].tobytes())
+                description = parse_json(kept["description"].tobytes())
                 weights, biases = kept["weights"], kept["biases"]
             backbone, temperature = str(description["backbone"]), float(description["temperature"])
             info: Any = description["info"]
@@ -126,6 +127,7 @@ def assemble(name: str, *, weights: Path | None = None) -> Path:
     head = _read_head(packaged)
     network = LinearHead(load_backbone(head.backbone, weights=weights), len(head.info.classes))
     network.load_head(head.weights, head.biases)
+    # Exported on noise, because the check compares graph and network, whatever the input.
     exported = export.export_network(network, head.info, _noise(head.info), temperature=head.temperature)
     write_atomic(packaged.path, exported.graph)
     return packaged.path
@@ -146,6 +148,7 @@ def extract_head(model: Model, graph: bytes) -> ModelHead:
     ModelError
         ``model_incompatible``: the graph has no linear layer at its end.
     """
+    # The names are those that torch's exporter gives to parameters; a graph of another make has others.
     layers = export.initializers(graph)
     try:
         weights, biases = layers["network.output.weight"], layers["network.output.bias"]
@@ -154,13 +157,23 @@ def extract_head(model: Model, graph: bytes) -> ModelHead:
             "model_incompatible", f"{model.source}: no linear head", "train it with --config frozen"
         ) from None
     provenance = model.info.provenance
-    backbone = provenance["config"]["model"]["backbone"]
-    return ModelHead(backbone, weights, biases, provenance["temperature"], model.info)
+    try:
+        backbone = str(provenance["config"]["model"]["backbone"])
+        temperature = float(provenance["temperature"])
+    except (KeyError, TypeError, ValueError):
+        raise ModelError(
+            "model_incompatible",
+            f"{model.source}: its provenance names no backbone and temperature",
+            "train it with --config frozen",
+        ) from None
+    return ModelHead(backbone, weights, biases, temperature, model.info)
 
 
 def _read_head(packaged: registry.PackagedModel) -> ModelHead:
     path = package_data("models", packaged.head)
     content = path.read_bytes()
+    # A file in the package can be damaged by whatever installed it; with another head, scores would be wrong
+    # without notice.
     if sha256_bytes(content) != packaged.sha256:
         raise ModelError(
             "model_corrupt", f"{path}: not the head that the catalog names", "install genrescope again"

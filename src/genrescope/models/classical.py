@@ -15,7 +15,7 @@ class ClassicalPipeline(Protocol):
     """What is used of a fitted scikit-learn pipeline."""
 
     def predict_proba(self, inputs: FloatArray, /) -> FloatArray:
-        """Return probabilities, shape (segments, classes), of features (segments, features)."""
+        """Return probabilities (segments, classes) of ``inputs``, features (segments, features)."""
 
 
 def fit_classical(
@@ -88,6 +88,11 @@ def fit_linear(
     weights : ndarray, shape (classes, features), float32
     biases : ndarray, shape (classes,), float32
         Of a linear layer whose softmax gives the probabilities.
+
+    Raises
+    ------
+    MissingDependencyError
+        ``missing_dependency`` without scikit-learn.
     """
     try:
         from sklearn.linear_model import LogisticRegression
@@ -115,6 +120,11 @@ def classical_to_onnx(pipeline: ClassicalPipeline, features: int) -> Any:
     -------
     onnx.ModelProto
         ``features`` (segments, features) -> ``probabilities`` (segments, classes).
+
+    Raises
+    ------
+    MissingDependencyError
+        ``missing_dependency`` without skl2onnx.
     """
     try:
         from skl2onnx import to_onnx as convert

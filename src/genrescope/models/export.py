@@ -28,7 +28,15 @@ OPSET = 17
 
 
 class ExportedModel(NamedTuple):
-    """The bytes of a model file, and the same file opened, as it was for the check."""
+    """A model file that was written and checked.
+
+    Attributes
+    ----------
+    graph : bytes
+        The file.
+    model : Model
+        The same, opened, as it was for the check.
+    """
 
     graph: bytes
     model: Model

@@ -6,7 +6,7 @@ scores stand as JSON in its metadata. Reading needs onnxruntime and nothing else
 
 from __future__ import annotations
 
-import json
+import errno
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -17,14 +17,31 @@ import numpy as np
 
 from genrescope.errors import ModelError
 from genrescope.features import FeatureSpec, feature_dimension, segment_frames
+from genrescope.models.graph import Graph, GraphError, read_graph
+from genrescope.models.graph_limits import check_graph
 from genrescope.types import FloatArray
-from genrescope.utils import sha256_bytes
+from genrescope.utils import parse_json, sha256_bytes
 
 SCHEMA = 3
 # What schema 2, of version 0.1, called fields that are otherwise the same.
 _NAMES_IN_SCHEMA_2 = {"threshold": "min_score", "license": "licence"}
+# In the provenance: digests of the tracks that training or selection was given; and what schema 2 called it.
+TRAINING_TRACKS, _TRAINING_TRACKS_IN_SCHEMA_2 = "training_tracks", "heard"
 METADATA_KEY = "genrescope"
 INPUT, OUTPUT, STYLES_OUTPUT = "features", "scores", "styles"
+# How far the scores of a segment may be from a sum of one, and a probability outside of 0 to 1, by rounding.
+SUM_TOLERANCE = 1e-3
+
+# What a description may state; far beyond what any model of this package has. onnxruntime and NumPy allocate
+# what they are asked for, so a file that asks for too much is refused before anything is computed.
+MAX_FILE_BYTES = 300_000_000
+MAX_NAMES, MAX_NAME_LENGTH = 10_000, 200
+MIN_SEGMENT_SECONDS, MAX_SEGMENT_SECONDS = 0.01, 3600.0
+MAX_OVERLAPPING_SEGMENTS = 1000
+MIN_SAMPLE_RATE = 1000
+MAX_SEGMENT_SAMPLES = 1 << 25
+MAX_SEGMENT_FEATURES = 1 << 25
+MAX_SPECTRUM_SIZE = 1 << 27
 
 
 @dataclass(frozen=True)
@@ -48,8 +65,8 @@ class ModelInfo:
     threshold : float or None
         The score below which the top genre of a track is uncertain; None where none was chosen.
     provenance : dict
-        Data name and hash, split protocol, seed, package version, commit, temperature; under ``heard``, the
-        hashed ids of the tracks that the model was trained on or selected by.
+        Data name and hash, split protocol, seed, package version, commit, temperature; under
+        ``training_tracks``, the hashed ids of the tracks that the model was trained on or selected by.
     scores : dict
         Measured accuracies with their intervals and protocol.
     license : str
@@ -98,17 +115,23 @@ class ModelInfo:
         if schema not in (SCHEMA, 2):
             raise ModelError(
                 "model_incompatible",
-                f"{source}: model schema {schema!r}, this version of genrescope reads schema {SCHEMA}",
+                f"{source}: model schema {_shown(schema)}, this version of genrescope reads schema {SCHEMA}",
                 "install the version of genrescope that wrote it, or train the model again",
             )
         try:
             names = _NAMES_IN_SCHEMA_2 if schema == 2 else {}
             known = {name: values[names.get(name, name)] for name in cls.__dataclass_fields__}
+            provenance = known["provenance"]
+            if schema == 2 and isinstance(provenance, dict) and _TRAINING_TRACKS_IN_SCHEMA_2 in provenance:
+                tracks = provenance[_TRAINING_TRACKS_IN_SCHEMA_2]
+                known["provenance"] = provenance | {TRAINING_TRACKS: tracks}
             for fault in _faults(known):
                 raise _incompatible(source, fault)
             for key in ("classes", "styles"):
                 known[key] = tuple(str(name) for name in known[key])
-            known["features"] = FeatureSpec.from_json(known["features"])
+            known["features"] = _read_spec(known["features"], source)
+            for fault in _size_faults(known["features"], known["segment_seconds"]):
+                raise _incompatible(source, fault)
             return cls(**known)
         except (KeyError, TypeError) as reason:
             raise _incompatible(source, f"its description has no valid {reason}") from None
@@ -152,10 +175,14 @@ class Model:
     """
 
     def __init__(self, graph: bytes, source: str, *, threads: int = 1) -> None:
-        self._session = _open(graph, source, threads)
         self.source = source
         self.sha256 = sha256_bytes(graph)
-        self.info = _read_info(self._session, source)
+        self._graph = _read_graph(graph, source)
+        self.info = _read_info(self._graph, source)
+        _check_ports(self._graph, self.info, source)
+        self._sizes: set[int] = set()
+        self._check_size(1)
+        self._session = _open(graph, source, threads)
         _check_shapes(self._session, self.info, source)
 
     @classmethod
@@ -177,11 +204,14 @@ class Model:
         """
         path = Path(path)
         try:
-            graph = path.read_bytes()
-        except OSError as reason:
+            if path.exists() and not path.is_file():  # opening a pipe would wait for its writer
+                raise OSError(errno.EINVAL, "not a file")
+            with path.open("rb") as stream:
+                graph = stream.read(MAX_FILE_BYTES + 1)
+        except (OSError, ValueError) as reason:  # ValueError: a NUL in the path
             raise ModelError(
                 "model_not_found",
-                f"{path}: cannot be read: {reason.strerror}",
+                f"{path}: cannot be read: {getattr(reason, 'strerror', reason)}",
                 "check the path, or see: genrescope models list",
             ) from None
         return cls(graph, str(path), threads=threads)
@@ -198,35 +228,134 @@ class Model:
         ----------
         features : ndarray, float32
             As `genrescope.features.extract` gives them for ``info.features``, the first axis segments.
+
+        Raises
+        ------
+        ModelError
+            ``model_output_invalid``: scores that are no probabilities, as after features that are not finite.
         """
         names = _outputs(self.info)
-        outputs = self._session.run(names, {INPUT: np.ascontiguousarray(features, np.float32)})
+        self._check_size(len(features))
+        try:
+            outputs = self._session.run(names, {INPUT: np.ascontiguousarray(features, np.float32)})
+        except Exception as reason:  # onnxruntime's errors share no public base class
+            raise _invalid_output(self.name, str(reason).splitlines()[0][:120]) from None
         styles = outputs[1] if self.info.styles else np.zeros((len(features), 0), np.float32)
+        for fault in _output_faults(outputs[0], styles, len(features), self.info):
+            raise _invalid_output(self.name, fault)
         return ModelOutput(outputs[0], styles)
 
     def scores(self, features: FloatArray) -> FloatArray:
-        """Return the scores of genres alone, shape (segments, classes); see `predict`."""
+        """Return the scores of genres alone, without styles.
+
+        Parameters
+        ----------
+        features : ndarray, float32
+            As for `predict`, with the same errors.
+
+        Returns
+        -------
+        ndarray, shape (segments, classes), float32
+        """
         return self.predict(features).scores
+
+    def _check_size(self, segments: int) -> None:
+        """Refuse a graph that takes too much memory or work for so many segments."""
+        if segments in self._sizes:
+            return
+        columns = dict(zip(_outputs(self.info), (self.info.classes, self.info.styles), strict=False))
+        # Frames and features of the input are known from the description.
+        shape = (segments, *(size or 1 for size in _shape(self.info)[1:]))
+        try:
+            for name, found in check_graph(self._graph, {INPUT: shape}).items():
+                if found != (segments, len(columns[name])):
+                    raise GraphError(
+                        f"its graph scores {found[-1]} classes, its description names {len(columns[name])}"
+                        if len(found) == 2
+                        else f"its output {name} has the shape {found}, not (segments, classes)"
+                    )
+        except GraphError as reason:
+            raise _incompatible(self.source, str(reason)) from None
+        self._sizes.add(segments)
 
 
 def _faults(known: dict[str, Any]) -> Iterator[str]:
     """Yield what is wrong with the values of a description."""
-    for key, fewest in (("classes", 2), ("styles", 0)):
-        listed = known[key]
-        if not isinstance(listed, list) or len(set(map(str, listed))) != len(listed) or len(listed) < fewest:
-            yield f"its {key} are not a list of different names"
+    yield from _name_faults(known)
     for name in ("segment_seconds", "hop_seconds"):
         value = known[name]
-        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-            yield f"its {name} is {value!r}"
+        if type(value) not in (int, float) or not MIN_SEGMENT_SECONDS <= value <= MAX_SEGMENT_SECONDS:
+            yield f"its {name} is {_shown(value)}"
+    if known["hop_seconds"] > known["segment_seconds"]:
+        yield "its hop_seconds is more than its segment_seconds: audio between segments would be skipped"
+    if known["segment_seconds"] > MAX_OVERLAPPING_SEGMENTS * known["hop_seconds"]:
+        yield f"its hop_seconds is less than a {MAX_OVERLAPPING_SEGMENTS}th of its segment_seconds"
     threshold = known["threshold"]
     if threshold is not None and not (isinstance(threshold, float) and 0 <= threshold <= 1):
-        yield f"its threshold is {threshold!r}"
+        yield f"its threshold is {_shown(threshold)}"
     if known["task"] != "single-label":
-        yield f"its task is {known['task']!r}, which this version does not know"
-    for name in ("provenance", "scores"):
-        if not isinstance(known[name], dict):
-            yield f"its {name} is no table"
+        yield f"its task is {_shown(known['task'])}, which this version does not know"
+    yield from _table_faults(known)
+
+
+def _name_faults(known: dict[str, Any]) -> Iterator[str]:
+    for key, fewest in (("classes", 2), ("styles", 0)):
+        listed = known[key]
+        if not isinstance(listed, list) or not fewest <= len(listed) <= MAX_NAMES:
+            yield f"its {key} are not a list of {fewest} to {MAX_NAMES} names"
+        elif not all(map(_is_name, listed)) or len(set(listed)) != len(listed):
+            yield f"its {key} are not different names of up to {MAX_NAME_LENGTH} printable characters"
+    if not _is_name(known["name"]):
+        yield f"its name is {_shown(known['name'])}"
+
+
+def _table_faults(known: dict[str, Any]) -> Iterator[str]:
+    for name, kind in (("provenance", dict), ("scores", dict), ("license", str)):
+        if not isinstance(known[name], kind):
+            yield f"its {name} is no {'table' if kind is dict else 'text'}"
+    provenance = known["provenance"]
+    tracks = provenance.get(TRAINING_TRACKS, []) if isinstance(provenance, dict) else []
+    if not isinstance(tracks, list) or not all(isinstance(digest, str) for digest in tracks):
+        yield f"its provenance does not list tracks under {TRAINING_TRACKS!r}"
+
+
+def _read_spec(settings: object, source: str) -> FeatureSpec:
+    try:
+        return FeatureSpec.from_json(settings)
+    except ModelError as fault:
+        raise ModelError(fault.code, f"{source}: {fault.message}", fault.hint) from None
+
+
+def _size_faults(spec: FeatureSpec, seconds: float) -> Iterator[str]:
+    """Yield what is too much about the features of a segment."""
+    frames = segment_frames(spec, seconds)
+    if spec.sample_rate < MIN_SAMPLE_RATE:
+        yield f"its sample rate is below {MIN_SAMPLE_RATE} Hz"
+    if seconds * spec.sample_rate > MAX_SEGMENT_SAMPLES:
+        yield f"its segments have more than {MAX_SEGMENT_SAMPLES} samples"
+    if spec.kind != "vector" and frames * feature_dimension(spec) > MAX_SEGMENT_FEATURES:
+        yield f"its segments have more than {MAX_SEGMENT_FEATURES} features"
+    if frames * spec.n_fft > MAX_SPECTRUM_SIZE:
+        yield f"its spectra have more than {MAX_SPECTRUM_SIZE} samples in all frames"
+
+
+def _is_name(value: object) -> bool:
+    """Whether a value can be shown as a name: on a terminal, in a table, as the name of a playlist."""
+    return isinstance(value, str) and 0 < len(value) <= MAX_NAME_LENGTH and value.isprintable()
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
+
+
+def _read_graph(content: bytes, source: str) -> Graph:
+    if len(content) > MAX_FILE_BYTES:
+        raise _incompatible(source, f"larger than {MAX_FILE_BYTES // 10**6} MB")
+    try:
+        return read_graph(content)
+    except GraphError as reason:
+        raise _corrupt(source, str(reason)) from None
 
 
 def _open(graph: bytes, source: str, threads: int) -> Any:
@@ -238,34 +367,45 @@ def _open(graph: bytes, source: str, threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4
+    # onnxruntime would tell its own format from the content, and what was checked was ONNX.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     try:
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as reason:  # onnxruntime's errors share no public base class
-        raise ModelError(
-            "model_corrupt",
-            f"{source}: not a readable ONNX model ({str(reason).splitlines()[0][:120]})",
-            "give a .onnx file written by genrescope train, or a name from: genrescope models list",
-        ) from None
+        raise _corrupt(source, str(reason).splitlines()[0][:120]) from None
 
 
-def _read_info(session: Any, source: str) -> ModelInfo:
+def _corrupt(source: str, why: str) -> ModelError:
+    return ModelError(
+        "model_corrupt",
+        f"{source}: not a readable ONNX model ({why})",
+        "give a .onnx file written by genrescope train, or a name from: genrescope models list",
+    )
+
+
+def _read_info(graph: Graph, source: str) -> ModelInfo:
     """Read the description out of a graph's metadata."""
-    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    text = graph.metadata.get(METADATA_KEY)
     if text is None:
         raise _incompatible(source, "it carries no genrescope description")
     try:
-        values = json.loads(text)
-    except ValueError:
-        raise _incompatible(source, "its genrescope description is not JSON") from None
+        values = parse_json(text)
+    except ValueError as reason:
+        raise _incompatible(source, f"its genrescope description is not JSON ({str(reason)[:80]})") from None
     return ModelInfo.from_json(values, source)
 
 
-def _check_shapes(session: Any, info: ModelInfo, source: str) -> None:
+def _check_ports(graph: Graph, info: ModelInfo, source: str) -> None:
     """Refuse a graph whose inputs and outputs are not those of its description."""
-    names = [port.name for port in session.get_inputs()], [port.name for port in session.get_outputs()]
+    names = graph.inputs, graph.outputs
     if names != ([INPUT], _outputs(info)):
-        raise _incompatible(source, f"its ports are {names}, not {INPUT} and {', '.join(_outputs(info))}")
+        found = ", ".join([*graph.inputs, *graph.outputs])[:120]
+        raise _incompatible(source, f"its ports are {found}, not {', '.join([INPUT, *_outputs(info)])}")
+
+
+def _check_shapes(session: Any, info: ModelInfo, source: str) -> None:
+    """Refuse a graph that declares other shapes than its description."""
     ports, spec = session.get_inputs()[0].shape, info.features
     expected = _shape(info)
     if len(ports) != len(expected) or any(
@@ -275,13 +415,30 @@ def _check_shapes(session: Any, info: ModelInfo, source: str) -> None:
         raise _incompatible(
             source, f"its graph takes {ports}, its description says {expected} for {spec.kind}"
         )
-    # Not strict: without styles there is one output.
-    for port, known in zip(session.get_outputs(), (info.classes, info.styles), strict=False):
-        columns = port.shape[-1]
-        if isinstance(columns, int) and columns != len(known):
-            raise _incompatible(
-                source, f"its graph scores {columns} classes, its description names {len(known)}"
-            )
+    for port in (*session.get_inputs(), *session.get_outputs()):
+        if port.type != "tensor(float)":
+            raise _incompatible(source, f"its {port.name} are {port.type}, not float32")
+
+
+def _output_faults(scores: Any, styles: Any, segments: int, info: ModelInfo) -> Iterator[str]:
+    """Yield what is wrong with the outputs of a graph; of NaN, every comparison is false."""
+    for name, values, known in ((OUTPUT, scores, info.classes), (STYLES_OUTPUT, styles, info.styles)):
+        if values.shape != (segments, len(known)):
+            yield f"its {name} have the shape {values.shape}, not {(segments, len(known))}"
+        elif not np.isfinite(values).all():
+            yield f"its {name} are not finite"
+        elif not ((values >= -SUM_TOLERANCE) & (values <= 1 + SUM_TOLERANCE)).all():
+            yield f"its {name} are not between 0 and 1"
+    if not (np.abs(scores.sum(axis=-1, dtype=np.float64) - 1) <= SUM_TOLERANCE).all():
+        yield f"its {OUTPUT} do not sum to 1"
+
+
+def _invalid_output(name: str, why: str) -> ModelError:
+    return ModelError(
+        "model_output_invalid",
+        f"the model {name} gave no valid scores: {why}",
+        "check the audio for extreme samples; if other files fail too, use another model",
+    )
 
 
 def _outputs(info: ModelInfo) -> list[str]:

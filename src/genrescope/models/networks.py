@@ -18,6 +18,8 @@ from torch.nn import functional
 from genrescope.errors import ConfigError
 from genrescope.types import FloatArray
 
+# What librosa keeps below the peak by default (`power_to_db`, top_db), and GTZAN's published spectrogram
+# images with it.
 DYNAMIC_RANGE_DB = 80.0
 
 
@@ -41,6 +43,11 @@ class Standardize(nn.Module):
     """Subtract a mean and divide by a deviation, one of each per feature of a sequence.
 
     Shape: (segments, frames, features) -> the same.
+
+    Parameters
+    ----------
+    features : int
+        Of a frame.
     """
 
     mean: Tensor
@@ -48,6 +55,7 @@ class Standardize(nn.Module):
 
     def __init__(self, features: int) -> None:
         super().__init__()
+        # Buffers, not parameters: training does not change them, and they are saved with the weights.
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("deviation", torch.ones(features))
 
@@ -58,7 +66,7 @@ class Standardize(nn.Module):
         self.deviation.copy_(flat.std(0).clamp(min=1e-5))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Return standardized features."""
+        """Return the standardized features of ``batch``."""
         return (batch - self.mean) / self.deviation
 
 
@@ -67,6 +75,11 @@ class RelativeLevel(nn.Module):
 
     The reference is the segment's own maximum, so gain does not change the answer.
     Shape: (segments, mels, frames) -> the same.
+
+    Parameters
+    ----------
+    mels : int
+        Number of bands.
     """
 
     def __init__(self, mels: int) -> None:
@@ -78,7 +91,7 @@ class RelativeLevel(nn.Module):
         self.standardize.fit(relative_level(batch).transpose(1, 2))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Return standardized relative levels."""
+        """Return the standardized relative levels of ``batch``."""
         standard: Tensor = self.standardize(relative_level(batch).transpose(1, 2))
         return standard.transpose(1, 2)
 
@@ -115,10 +128,10 @@ class Network(nn.Module, ABC):
 
     @abstractmethod
     def forward_features(self, batch: Tensor) -> Tensor:
-        """Return logits, shape (segments, classes), of normalized features."""
+        """Return logits, shape (segments, classes), of ``batch``, normalized features."""
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Return logits, shape (segments, classes), of features as computed."""
+        """Return logits, shape (segments, classes), of ``batch``, features as computed."""
         return self.forward_features(self.normalizer(batch))
 
 
@@ -126,11 +139,19 @@ class Lstm(Network):
     """The paper's vanilla LSTM (its Figure 6): 128 units, 64 units, one output per genre.
 
     Input (segments, frames, features).
+
+    Parameters
+    ----------
+    features, classes : int
+        Numbers per frame, and of genres.
+    dropout : float
+        Share of units that are dropped in training.
     """
 
     def __init__(self, features: int, classes: int, *, dropout: float = 0.0) -> None:
         super().__init__()
         self.normalizer = Standardize(features)
+        # Two layers and not one of two: the paper's have different widths.
         self.first = nn.LSTM(features, 128, batch_first=True)
         self.second = nn.LSTM(128, 64, batch_first=True)
         self.dropout = nn.Dropout(dropout)
@@ -138,7 +159,7 @@ class Lstm(Network):
         initialize_weights(self)
 
     def forward_features(self, batch: Tensor) -> Tensor:
-        """Return logits of the last state of the second layer."""
+        """Return logits of the last state of the second layer for ``batch``, normalized features."""
         states, _ = self.first(batch)
         _, (last, _) = self.second(self.dropout(states))
         logits: Tensor = self.output(self.dropout(last[-1]))
@@ -149,6 +170,13 @@ class SequentialCrnn(Network):
     """Convolutions over time and frequency, then a GRU over their maps (Choi et al., ICASSP 2017).
 
     Input (segments, mels, frames).
+
+    Parameters
+    ----------
+    mels, frames, classes : int
+        Bands and frames of a segment, and number of genres.
+    dropout : float
+        Share of units that are dropped in training.
     """
 
     def __init__(self, mels: int, frames: int, classes: int, *, dropout: float = 0.0) -> None:
@@ -157,13 +185,14 @@ class SequentialCrnn(Network):
         self.convolutions = nn.Sequential(
             *_block(1, 24, (2, 2)), *_block(24, 48, (2, 2)), *_block(48, 64, (4, 2)), *_block(64, 64, (4, 2))
         )
+        # The four pools leave mels / 64 bands and frames / 16 time steps; the bands of a step are one input.
         self.recurrence = nn.GRU(64 * (mels // 64), 64, batch_first=True, bidirectional=True)
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(128, classes)
         initialize_weights(self)
 
     def forward_features(self, batch: Tensor) -> Tensor:
-        """Return logits of the last states of both directions."""
+        """Return logits of the last states of both directions for ``batch``, normalized features."""
         maps = self.convolutions(batch.unsqueeze(1))
         columns = maps.flatten(1, 2).transpose(1, 2)
         _, last = self.recurrence(columns)
@@ -177,6 +206,13 @@ class ParallelCnnRnn(Network):
     For 128 bands x 194 frames the branches give 384 and 128 numbers. Convolutions are (3, 1): three bands,
     one frame, unpadded along the bands; pools 2, 2, 2, 4 and none after the fifth. The GRU reads the
     spectrogram pooled by 2 bands and 4 frames. Input (segments, mels, frames).
+
+    Parameters
+    ----------
+    mels, frames, classes : int
+        Bands and frames of a segment, and number of genres.
+    dropout : float
+        Share of units that are dropped in training.
     """
 
     def __init__(self, mels: int, frames: int, classes: int, *, dropout: float = 0.0) -> None:
@@ -193,19 +229,20 @@ class ParallelCnnRnn(Network):
         self.pool = nn.MaxPool2d((2, 4))
         self.recurrence = nn.GRU(mels // 2, 64, batch_first=True, bidirectional=True)
         self.dropout = nn.Dropout(dropout)
+        # The width of the flattened maps depends on bands and frames; one forward pass finds it.
         with torch.no_grad():
             width = self.branches(torch.zeros(1, mels, frames))[0].shape[1]
         self.output = nn.Linear(width + 128, classes)
         initialize_weights(self)
 
     def branches(self, batch: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the outputs of CNN and GRU for normalized features: (segments, 384), (segments, 128)."""
+        """Return the outputs of CNN (segments, 384) and GRU (segments, 128) for ``batch``, normalized."""
         maps = self.convolutions(batch.unsqueeze(1))
         _, last = self.recurrence(self.pool(batch.unsqueeze(1)).squeeze(1).transpose(1, 2))
         return maps, torch.cat([last[0], last[1]], dim=1)
 
     def forward_features(self, batch: Tensor) -> Tensor:
-        """Return logits of both branches, joined."""
+        """Return logits of both branches, joined, for ``batch``, normalized features."""
         logits: Tensor = self.output(self.dropout(torch.cat(self.branches(batch), dim=1)))
         return logits
 
@@ -214,6 +251,15 @@ class Cnn(Network):
     """Five convolutions of growing width, mean and maximum over time, one dense layer.
 
     Input (segments, mels, frames), any number of frames from 16.
+
+    Parameters
+    ----------
+    mels, classes : int
+        Bands of a segment, and number of genres.
+    dropout : float
+        Share of units that are dropped in training.
+    widths : sequence of int
+        Channels of the five convolutions.
     """
 
     def __init__(
@@ -230,12 +276,13 @@ class Cnn(Network):
         initialize_weights(self)
 
     def embed(self, batch: Tensor) -> Tensor:
-        """Return embeddings, shape (segments, 2 x last width), of normalized features."""
+        """Return embeddings, shape (segments, 2 x last width), of ``batch``, normalized features."""
+        # The mean says how much of a pattern there is, the maximum whether it occurs at all.
         columns = self.convolutions(batch.unsqueeze(1)).mean(2)
         return torch.cat([columns.mean(2), columns.amax(2)], dim=1)
 
     def forward_features(self, batch: Tensor) -> Tensor:
-        """Return logits of the embedding."""
+        """Return logits of the embedding of ``batch``."""
         logits: Tensor = self.output(self.dropout(self.embed(batch)))
         return logits
 
@@ -253,9 +300,15 @@ def initialize_weights(network: nn.Module) -> None:
     """Start from weights that keep variance: He for convolutions, orthogonal for recurrences.
 
     He et al., ICCV 2015; Saxe et al., ICLR 2014. Forget gates start open: Jozefowicz et al., ICML 2015.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Its weights are drawn anew, from the current random state of torch.
     """
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d):
+            # Normal, not uniform, and for the fan-in: as in the paper for rectifiers.
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
@@ -266,18 +319,28 @@ def initialize_weights(network: nn.Module) -> None:
 def _initialize_recurrence(layer: nn.LSTM | nn.GRU) -> None:
     for name, weight in layer.named_parameters():
         if name.startswith("weight_hh"):
+            # PyTorch keeps the matrices of all gates in one; each is to be orthogonal by itself.
             for gate in torch.split(weight.data, layer.hidden_size):
                 nn.init.orthogonal_(gate)
         elif name.startswith("weight_ih"):
             nn.init.xavier_uniform_(weight)
         else:
             nn.init.zeros_(weight)
+            # Gates: input, forget, cell, output. The other bias stays 0, so that the sum is 1.
             if isinstance(layer, nn.LSTM) and name.startswith("bias_ih"):
                 weight.data[layer.hidden_size : 2 * layer.hidden_size] = 1.0
 
 
 class NetworkFamily(NamedTuple):
-    """How to build a network from (bands or features, frames, classes, dropout), and its kind of input."""
+    """A kind of network.
+
+    Attributes
+    ----------
+    build : callable
+        From (bands or features, frames, classes, dropout) to a network.
+    input : {"sequence", "log_mel"}
+        What it takes.
+    """
 
     build: Callable[[int, int, int, float], Network]
     input: Literal["sequence", "log_mel"]

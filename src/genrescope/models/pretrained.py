@@ -26,7 +26,7 @@ class Identity(nn.Identity):
     """The normalization of networks whose backbone expects features as they are computed."""
 
     def fit(self, batch: Tensor) -> None:
-        """Do nothing: there are no statistics to take."""
+        """Do nothing: no statistics are taken of ``batch``."""
 
 
 class PretrainedNetwork(Network):
@@ -52,7 +52,7 @@ class PretrainedNetwork(Network):
         return self.head(batch, embedding), styles
 
     def forward_features(self, batch: Tensor) -> Tensor:
-        """Return logits of genres, shape (segments, classes)."""
+        """Return logits of genres, shape (segments, classes), of ``batch``, features as computed."""
         return self.head(batch, self.backbone.embed(batch))
 
     @abstractmethod

@@ -56,16 +56,16 @@ class Student(nn.Module):
             strided[0].stride = (2, 1)
 
     def project_mel(self, batch: Tensor) -> Tensor:
-        """Return the teacher's mel bands for the student's, shape (segments, 128, frames)."""
+        """Return the teacher's mel bands for ``batch``, the student's, shape (segments, 128, frames)."""
         mapped: Tensor = self.mel_projection(relative_level(batch).transpose(1, 2))
         return mapped.transpose(1, 2)
 
     def embed(self, batch: Tensor) -> Tensor:
-        """Return embeddings, shape (segments, size)."""
+        """Return embeddings, shape (segments, size), of ``batch``."""
         return self.network.embed(self.project_mel(batch))
 
     def forward(self, batch: Tensor) -> tuple[Tensor, Tensor]:
-        """Return embeddings (segments, size) and logits of styles (segments, styles)."""
+        """Return embeddings (segments, size) and logits of styles (segments, styles) of ``batch``."""
         embedding, logits = self.network(self.project_mel(batch))
         return embedding, logits
 

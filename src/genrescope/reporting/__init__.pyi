@@ -1,5 +1,4 @@
 from .blocks import Figure as Figure
-from .blocks import Paragraph as Paragraph
 from .blocks import Section as Section
 from .blocks import Table as Table
 from .classification_report import classification_page as classification_page

@@ -1,6 +1,7 @@
 """The parts that a report is made of: paragraphs, tables, figures, and sections of them.
 
-`genrescope.reporting.pages` renders them as HTML and `genrescope.reporting.markdown` as Markdown.
+`genrescope.reporting.pages` renders them as HTML and `genrescope.reporting.markdown` as Markdown. The
+templates tell them apart by their ``kind``, because Jinja2 has no test for a class.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ class Paragraph:
 
     Attributes
     ----------
+    kind : str
+        ``paragraph``.
     text : str
+        Not Markdown and not HTML: it is escaped.
     warning : bool
         Whether it is set apart as a warning.
     """
@@ -34,10 +38,14 @@ class Table:
 
     Attributes
     ----------
+    kind : str
+        ``table``.
     caption : str
+        Printed above.
     headers : tuple of str
+        One for each column.
     rows : tuple of tuple of str
-        The first cell names the row.
+        One cell for each column; the first names the row.
     marked : frozenset of int
         Indices of the rows that are set apart, such as those of leaky protocols.
     """
@@ -54,6 +62,8 @@ class Table:
         """Which columns hold text, to be aligned left; numbers are aligned right."""
         if not self.rows:
             return (False,) * len(self.headers)
+        # Signs, digits and the "<" of "< 0.001" begin a number; what begins with a letter is read, not
+        # compared.
         return tuple(any(cell[:1].isalpha() for cell in column) for column in zip(*self.rows, strict=True))
 
 
@@ -63,11 +73,14 @@ class Figure:
 
     Attributes
     ----------
+    kind : str
+        ``figure``.
     name : str
         Where the name of its own file comes from.
     image : str or bytes
         SVG text, or PNG bytes.
     caption : str
+        Printed below.
     alt : str
         What the picture shows, for screen readers; without it the caption is read.
     """
@@ -96,8 +109,12 @@ class Section:
 
     Attributes
     ----------
+    kind : str
+        ``section``.
     title : str
+        The heading.
     blocks : tuple of Block
+        The content, sections included.
     folded : bool
         Whether a page shows only the title until it is opened.
     """
@@ -113,7 +130,18 @@ Block = Paragraph | Table | Figure | Section
 
 
 def iter_figures(blocks: Sequence[Block]) -> Iterator[Figure]:
-    """Yield every figure in ``blocks`` and in the sections among them, in order."""
+    """Yield every figure of a report, in order.
+
+    Parameters
+    ----------
+    blocks : sequence of Block
+        Searched with the sections among them.
+
+    Yields
+    ------
+    Figure
+        Each figure.
+    """
     for block in blocks:
         if isinstance(block, Figure):
             yield block
@@ -122,5 +150,16 @@ def iter_figures(blocks: Sequence[Block]) -> Iterator[Figure]:
 
 
 def slug(text: str) -> str:
-    """Return ``text`` as an id or a file name: small letters, digits and single hyphens."""
+    """Return a text as an id or a file name.
+
+    Parameters
+    ----------
+    text : str
+        Such as a title.
+
+    Returns
+    -------
+    str
+        Lower-case letters, digits and single hyphens; ``untitled`` where nothing else is left.
+    """
     return re.sub(r"\W+", "-", text.lower()).strip("-") or "untitled"

@@ -5,21 +5,20 @@ The templates show the same data as tables, which remain where JavaScript is off
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from genrescope.reporting.formatting import format_clock
 from genrescope.reporting.theme import SERIES, series_variable
-from genrescope.types import Timeline
+from genrescope.types import Float64Array, Timeline
 
-Float64Array = npt.NDArray[np.float64]
-
+# The layer of all genres beyond the number of colors.
 OTHER = "other"
 MAX_BARS = 10
 MAX_SPANS = 40
+# A chart is about as many pixels wide; more points would only make the page larger.
 MAX_POINTS = 400
 _MAX_TICKS = 6
 _TICK_SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800)
@@ -32,6 +31,7 @@ class Bar:
     Attributes
     ----------
     name : str
+        What the value is of, such as a genre.
     share : float
         Its length, from 0 to 1 of the full width.
     text : str
@@ -57,6 +57,7 @@ class BarChart:
     label : str
         What the chart shows, for screen readers.
     bars : tuple of Bar
+        From the first row of the table to the last.
     caption : str
         Printed above the table where it is not empty.
     """
@@ -77,7 +78,19 @@ class BarChart:
 
 @dataclass(frozen=True)
 class Layer:
-    """One genre's area: its mean share over the track, and its share at each point, shape (points,)."""
+    """One genre's area.
+
+    Attributes
+    ----------
+    name : str
+        The genre, or `OTHER`.
+    color : str
+        In CSS.
+    share : float
+        Mean share over the track, 0 to 1.
+    values : ndarray, shape (points,), float64
+        Share at each point, 0 to 1.
+    """
 
     name: str
     color: str
@@ -164,7 +177,11 @@ def area_chart(chart_id: str, timeline: Timeline, colors: Mapping[str, str]) -> 
         Layer(name, shades[name], float(shares[:, place].mean()), values[:, place])
         for place, name in enumerate(names)
     )
-    return AreaChart(chart_id, times, layers, axis_ticks(begin, end), tuple(_leading_genres(timeline)))
+    spans = tuple(
+        (f"{format_clock(span.start)} to {format_clock(span.end)}", span.genre)
+        for span in timeline.leading_spans(overlapping=False)
+    )
+    return AreaChart(chart_id, times, layers, axis_ticks(begin, end), spans)
 
 
 def genre_colors(scores: Sequence[Mapping[str, float]]) -> dict[str, str]:
@@ -230,13 +247,3 @@ def _average_neighbors(times: Float64Array, shares: Float64Array) -> tuple[Float
     fewer = np.add.reduceat(times, edges) / sizes
     means = np.add.reduceat(shares, edges, axis=0) / sizes[:, None]
     return np.concatenate([[0], fewer, [1]]), np.vstack([means[:1], means, means[-1:]])
-
-
-def _leading_genres(timeline: Timeline) -> Iterator[tuple[str, str]]:
-    """Yield which genre has the highest score from when to when."""
-    leaders = timeline.scores.argmax(1)
-    changes = [0, *(np.flatnonzero(np.diff(leaders)) + 1).tolist()]
-    ends = [*timeline.starts[changes[1:]], timeline.ends[-1]]
-    for place, end in zip(changes, ends, strict=True):
-        span = f"{format_clock(timeline.starts[place])} to {format_clock(end)}"
-        yield span, timeline.classes[leaders[place]]

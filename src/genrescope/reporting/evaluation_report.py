@@ -54,6 +54,7 @@ class MeasuredAccuracy:
     protocol : str
         The protocol's title, marked where it is leaky.
     leaky : bool
+        Whether parts of one recording, or of one artist, are in training and test.
     unit : str
         What was scored: ``track`` or ``segment``.
     accuracy : Interval
@@ -99,7 +100,9 @@ class EvaluationReport:
     Attributes
     ----------
     title : str
+        The heading.
     evaluations : tuple of Evaluation
+        In the order of the sections.
     curves : mapping of str to Curve
         The training runs, keyed by ``"model"`` or ``"model, protocol"``, as the evaluations are named.
     pictures : tuple of Figure
@@ -140,7 +143,14 @@ class EvaluationReport:
 
 
 class ReportPaths(NamedTuple):
-    """Where a report was written."""
+    """Where a report was written.
+
+    Attributes
+    ----------
+    json, markdown, html : Path
+        The file of each form. The figures of the Markdown file are in the folder ``figures`` beside it, those
+        of the HTML file are part of it.
+    """
 
     json: Path
     markdown: Path

@@ -15,24 +15,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from genrescope import audio, features
 from genrescope.errors import missing_extra
 from genrescope.evaluation import CalibrationBin, Threshold
 from genrescope.features import FeatureSpec
 from genrescope.reporting.theme import ACCENT, INK, MUTED, RULE, SERIES
-from genrescope.types import Audio, FloatArray
+from genrescope.types import Audio, Float64Array, FloatArray, IntArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
-Array = npt.NDArray[Any]
-
+# Longer tracks would have more than two frames for each pixel, and need memory for nothing that shows.
 MAX_PLOTTED_SECONDS = 600.0
+# With more classes than this, numbers in the cells of a confusion matrix would overlap.
 _MAX_NUMBERED_CLASSES = 24
+# About two for each pixel of a figure's width.
 _MAX_POINTS = 1200
 _AXIS_LABELS = {
     "waveform": "sample value",
@@ -46,6 +46,7 @@ _AXIS_LABELS = {
     "zero_crossing_rate": "share of samples",
     "rms": "RMS",
 }
+# All three are frequencies of the same frame, and say more beside each other.
 _SHARE_A_PANEL = ("spectral_centroid", "spectral_bandwidth", "spectral_rolloff")
 
 
@@ -56,10 +57,13 @@ class Curve:
     Attributes
     ----------
     epochs : tuple of int
+        Counted from 1.
     train_loss, validation_loss : tuple of float
+        Mean loss.
     train_accuracy, validation_accuracy : tuple of float
         From 0 to 1.
     learning_rate : tuple of float
+        The optimizer's.
     """
 
     epochs: tuple[int, ...]
@@ -72,16 +76,17 @@ class Curve:
     def to_json(self) -> dict[str, Any]:
         """Return the curve as JSON-ready data; None where a value is not finite, as after a divergence."""
         columns = asdict(self).items()
+        # JSON has no NaN: a loss that diverged would make the whole file unreadable.
         return {name: [one if np.isfinite(one) else None for one in values] for name, values in columns}
 
 
-def confusion_figure(confusion: npt.ArrayLike, classes: Sequence[str], title: str) -> str:
+def confusion_figure(confusion: Sequence[Sequence[int]], classes: Sequence[str], title: str) -> str:
     """Draw a confusion matrix: counts as numbers, the share of each true genre as shading.
 
     Parameters
     ----------
-    confusion : array_like of int, shape (classes, classes)
-        Rows are the truth, columns the prediction.
+    confusion : sequence of sequences of int
+        Counts of shape (classes, classes): rows are the truth, columns the prediction.
     classes : sequence of str
         The names of the genres.
     title : str
@@ -97,7 +102,9 @@ def confusion_figure(confusion: npt.ArrayLike, classes: Sequence[str], title: st
     MissingDependencyError
         ``missing_dependency`` without matplotlib; so do all functions here.
     """
-    counts = np.asarray(confusion)
+    counts = np.array(confusion, dtype=np.int64)
+    # The shading is a share of the row, so that a genre with few tracks is as legible as one with many; a
+    # genre without tracks divides by 1 instead of 0.
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     size = max(4.2, 0.52 * len(classes) + 1.4)
     with _drawing(size, size, title) as figure:
@@ -282,7 +289,7 @@ def coverage_figure(
         return _svg(figure)
 
 
-def mel_figure(samples: Sequence[tuple[str, Array, float]], title: str = "Mel spectrograms") -> str:
+def mel_figure(samples: Sequence[tuple[str, FloatArray, float]], title: str = "Mel spectrograms") -> str:
     """Draw a grid of log-mel spectrograms, as in the paper's Figure 2.
 
     Parameters
@@ -312,7 +319,7 @@ def mel_figure(samples: Sequence[tuple[str, Array, float]], title: str = "Mel sp
         return _svg(figure)
 
 
-def mfcc_figure(mfcc: Array, hop_seconds: float, title: str) -> str:
+def mfcc_figure(mfcc: FloatArray, hop_seconds: float, title: str) -> str:
     """Draw mel-frequency cepstral coefficients, as in the paper's Figure 3.
 
     Parameters
@@ -339,7 +346,7 @@ def mfcc_figure(mfcc: Array, hop_seconds: float, title: str) -> str:
         return _svg(figure)
 
 
-def features_figure(values: Mapping[str, Array], seconds: float, title: str) -> str:
+def features_figure(values: Mapping[str, FloatArray], seconds: float, title: str) -> str:
     """Draw features over time, one panel below the other.
 
     Parameters
@@ -411,7 +418,7 @@ def _panels(names: Iterable[str]) -> list[list[str]]:
     return [panel for place, panel in enumerate(panels) if panel not in panels[:place]]
 
 
-def _panel(axes: Axes, lines: Mapping[str, Array], seconds: float) -> None:
+def _panel(axes: Axes, lines: Mapping[str, FloatArray], seconds: float) -> None:
     """Draw the features of one panel."""
     for place, (name, values) in enumerate(lines.items()):
         if values.ndim > 1:
@@ -432,7 +439,7 @@ def _spaced(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _envelope(axes: Axes, values: Array, seconds: float, color: str, label: str) -> None:
+def _envelope(axes: Axes, values: FloatArray, seconds: float, color: str, label: str) -> None:
     """Fill the area between the minimum and the maximum of each of `_MAX_POINTS` parts of a long line."""
     edges = np.linspace(0, len(values), _MAX_POINTS + 1).astype(int)[:-1]
     times = edges * seconds / len(values)
@@ -440,7 +447,7 @@ def _envelope(axes: Axes, values: Array, seconds: float, color: str, label: str)
     axes.fill_between(times, low, high, color=color, linewidth=0.6, label=label)
 
 
-def _cells(axes: Axes, counts: Array, shares: Array) -> None:
+def _cells(axes: Axes, counts: IntArray, shares: Float64Array) -> None:
     """Draw the cells of a confusion matrix, shaded by share; an empty one is transparent."""
     from matplotlib.patches import Rectangle
 
@@ -467,7 +474,7 @@ def _pair(
 
 def _picture(
     axes: Axes,
-    values: Array,
+    values: FloatArray,
     seconds: float,
     colors: str,
     vmin: float | None = None,
@@ -495,6 +502,7 @@ def _drawing(width: float, height: float, title: str) -> Iterator[Figure]:
         yield Figure(figsize=(width, height), layout="constrained")
 
 
+# Any: the names of the settings are a type of their own in matplotlib, which is loaded only when it draws.
 def _settings(title: str) -> dict[Any, Any]:
     """Return matplotlib's settings; the title salts the ids, which must differ within a page."""
     ink = dict.fromkeys(("text.color", "axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor"), INK)

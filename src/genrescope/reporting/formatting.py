@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from genrescope.evaluation import Interval
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    # For annotations only: the command line formats lengths, and would wait for the package to load.
+    from genrescope.evaluation import Interval
+
+# Stands in a table for a value that there is none of.
 MISSING = "–"
 
 
@@ -26,20 +31,63 @@ def format_clock(seconds: float) -> str:
 
 
 def format_percent(share: float, decimals: int = 0) -> str:
-    """Write a share of 0 to 1 in percent, with ``decimals`` digits after the point."""
+    """Write a share in percent.
+
+    Parameters
+    ----------
+    share : float
+        From 0 to 1.
+    decimals : int
+        Digits after the point.
+
+    Returns
+    -------
+    str
+        Such as ``12.5 %``.
+    """
     return f"{100 * share:.{decimals}f} %"
 
 
 def format_percent_interval(interval: Interval) -> str:
-    """Write a share and its bounds, all of ``interval`` from 0 to 1, in percent."""
+    """Write a share and its bounds in percent.
+
+    Parameters
+    ----------
+    interval : Interval
+        Value and bounds, from 0 to 1.
+
+    Returns
+    -------
+    str
+        Such as ``83.1 % [76.6, 88.7]``.
+    """
     return f"{100 * interval.value:.1f} % [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
 
 
 def format_interval(interval: Interval) -> str:
-    """Write the value and the bounds of ``interval`` with two decimals."""
+    """Write a value and its bounds with two decimals.
+
+    Parameters
+    ----------
+    interval : Interval
+        Such as of a macro F1.
+
+    Returns
+    -------
+    str
+        Such as ``0.83 [0.77, 0.89]``.
+    """
     return f"{interval.value:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
 
 
 def format_count(number: int, noun: str) -> str:
-    """Write ``number`` with its ``noun``, in the plural where the number is not 1."""
+    """Write a number of things.
+
+    Parameters
+    ----------
+    number : int
+        How many.
+    noun : str
+        In the singular; an ``s`` is added where the number is not 1.
+    """
     return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -8,10 +8,10 @@ from typing import NamedTuple, Protocol
 
 from genrescope.reporting.blocks import Table
 from genrescope.reporting.charts import Bar, BarChart
-from genrescope.reporting.classification_report import FailedFile
 from genrescope.reporting.formatting import format_clock, format_percent
 from genrescope.reporting.pages import render_charts
 from genrescope.reporting.theme import MUTED_VARIABLE, SERIES, series_variable
+from genrescope.types import FailedFile
 
 MAX_UNCERTAIN = 200
 MAX_FAILED = 200
@@ -55,22 +55,8 @@ class LibraryRow(Protocol):
         """Probability by style."""
 
     @property
-    def error(self) -> str | None:
-        """Code of the error."""
-
-    @property
-    def message(self) -> str | None:
-        """Text of the error."""
-
-    @property
-    def hint(self) -> str | None:
-        """What to do about it."""
-
-
-MOST_DOUBTFUL = 200
-MOST_ERRORS = 200
-MOST_STYLES = 15
-_BINS = 10
+    def failure(self) -> FailedFile | None:
+        """The error of a file that could not be classified."""
 
 
 class _Track(NamedTuple):
@@ -101,9 +87,9 @@ def library_page(entries: Iterable[LibraryRow], *, title: str) -> str:
     str
         The page.
     """
-    rows = [_split_row(entry) for entry in entries]
-    tracks = [row for row in rows if isinstance(row, _Track)]
-    failed = [row for row in rows if isinstance(row, FailedFile)]
+    rows = list(entries)
+    tracks = [track for track in map(_track, rows) if track is not None]
+    failed = [row.failure for row in rows if row.failure is not None]
     lead = f"{len(tracks)} tracks, {format_clock(sum(track.seconds for track in tracks))} of music"
     lead += f"; {len(failed)} files could not be read" if failed else ""
     charts = {"Genres": _genres(tracks), "Styles": _styles(tracks), "Scores": _scores(tracks)}
@@ -129,10 +115,10 @@ def library_page(entries: Iterable[LibraryRow], *, title: str) -> str:
     )
 
 
-def _split_row(entry: LibraryRow) -> _Track | FailedFile:
-    """Return a classified file or a failed one: each with the fields that it must have."""
+def _track(entry: LibraryRow) -> _Track | None:
+    """Return a classified file with the fields that it must have; None for one that failed."""
     if entry.genre is None or entry.score is None:
-        return FailedFile(entry.path, entry.error or "", entry.message or "", entry.hint or "")
+        return None
     return _Track(
         path=entry.path,
         genre=entry.genre,
@@ -148,6 +134,8 @@ def _split_row(entry: LibraryRow) -> _Track | FailedFile:
 def _genres(tracks: Sequence[_Track]) -> BarChart:
     """Return how many tracks have each genre."""
     counts = Counter(track.genre for track in tracks)
+    # Colors follow the sorted names, not the counts, so that a genre keeps its color from one report to the
+    # next as long as the genres are the same.
     colors = {name: series_variable(place % len(SERIES)) for place, name in enumerate(sorted(counts))}
     return _count_chart("genres", "Tracks per genre", counts.most_common(), colors)
 
@@ -161,6 +149,7 @@ def _styles(tracks: Sequence[_Track]) -> BarChart:
 
 def _scores(tracks: Sequence[_Track]) -> BarChart:
     """Return how the scores are distributed."""
+    # A score of exactly 1 belongs to the last bin; it has no bin of its own.
     bins = Counter(min(_BINS - 1, int(track.score * _BINS)) for track in tracks)
     counts = [(f"{10 * place} to {10 * place + 10} %", bins[place]) for place in reversed(range(_BINS))]
     return _count_chart("scores", "Tracks by the score of their genre", counts, {})
@@ -179,6 +168,8 @@ def _count_chart(
 
 def _uncertain_table(uncertain: Sequence[_Track]) -> Table:
     """Return the uncertain tracks, those with the lowest scores first."""
+    # A page with every uncertain track of a large library would be too large for a browser; the lowest
+    # scores are those that are worth a look. Ties by path make the report the same each time.
     chosen = sorted(uncertain, key=lambda track: (track.score, track.path))[:MAX_UNCERTAIN]
     rows = tuple(
         (
@@ -194,5 +185,5 @@ def _uncertain_table(uncertain: Sequence[_Track]) -> Table:
 
 def _failed_table(failed: Sequence[FailedFile]) -> Table:
     """Return the files that could not be read, with what to do about each."""
-    rows = tuple(tuple(file) for file in failed[:MAX_FAILED])
+    rows = tuple((file.path, file.code, file.message, file.hint) for file in failed[:MAX_FAILED])
     return Table("Not read", ("File", "Error", "What happened", "What to do"), rows)

@@ -65,6 +65,8 @@ def render_charts(template: str, charts: Sequence[Chart], **context: object) -> 
     str
         The page.
     """
+    # The hashes are of the text that stands in the page to the byte, so both are put together here and
+    # marked as safe; everything else that a template prints is escaped.
     style = style_sheet() + (TEMPLATES / "charts.css").read_text(encoding="utf8")
     script = f"{chart_script()}\ndrawPage(document);\n"
     policy = f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'"
@@ -98,7 +100,9 @@ def inline_svg(svg: str, alt: str) -> Markup:
     """
     element = svg[svg.index("<svg") :]
     element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)
+    # Ids of several figures in one page would be the same, and a reference would find the first.
     element = re.sub(r'<g id="[^"]*"', "<g", element)
+    # matplotlib writes fixed colors; as variables of the style sheet they follow the dark mode of the page.
     for color, variable in css_variables().items():
         element = element.replace(color, variable)
     head, rest = element.split(">", 1)

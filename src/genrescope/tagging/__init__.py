@@ -1,5 +1,6 @@
 """Genre tags of audio files: reading, writing and undoing them."""
 
+from genrescope.tagging.formats import require_mutagen
 from genrescope.tagging.vocabulary import LABELS, Answer, UncertainPolicy, Vocabulary
 from genrescope.tagging.writer import (
     TagChange,
@@ -23,6 +24,7 @@ __all__ = [
     "Vocabulary",
     "preview",
     "read_genres",
+    "require_mutagen",
     "undo",
     "write_genres",
 ]

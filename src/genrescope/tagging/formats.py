@@ -1,6 +1,7 @@
 """Where each format keeps its genres, and how several of them stand there.
 
-Everything else in a file's tags is left as it is. Reading and writing is mutagen's.
+mutagen recognizes files and reads their tags. Writing is done by edits of the bytes that hold the genre
+(`genrescope.tagging.edits`), because every other byte of the tags is to survive.
 """
 
 from __future__ import annotations
@@ -9,35 +10,61 @@ import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BufferedReader
+from functools import partial
+from importlib import import_module
+from io import BytesIO
 from pathlib import Path
-from typing import Any, Final
+from reprlib import repr as short
+from typing import Any, BinaryIO, Final
 
 from genrescope.errors import GenrescopeError, TagError, missing_extra, write_failed
+from genrescope.tagging import chunks, id3v2, mp4, ogg, vorbis
+from genrescope.tagging.edits import REPAIR, Edit, LayoutError, write_edited
 
 SUPPORTED: Final = "mp3, flac, ogg, opus, m4a, mp4, aiff, wav"
+CHOOSE_OTHERS: Final = (
+    "choose other words: none empty, none twice, no number alone, and in ID3v2.3 no semicolon"
+)
 
-# ID3v2.3 has no several values: one text, and the separator that Picard's guide recommends.
-ID3V23_SEPARATOR: Final = "; "
+# The classes of `mutagen.File`, by their modules.
+_KINDS = {
+    **{"aac": "AAC", "ac3": "AC3", "aiff": "AIFF", "apev2": "APEv2File", "asf": "ASF", "dsdiff": "DSDIFF"},
+    **{"dsf": "DSF", "flac": "FLAC", "id3": "ID3FileType", "monkeysaudio": "MonkeysAudio", "mp3": "MP3"},
+    **{"mp4": "MP4", "musepack": "Musepack", "oggflac": "OggFLAC", "oggopus": "OggOpus"},
+    **{"oggspeex": "OggSpeex", "oggtheora": "OggTheora", "oggvorbis": "OggVorbis"},
+    **{"optimfrog": "OptimFROG", "smf": "SMF", "tak": "TAK", "trueaudio": "TrueAudio", "wave": "WAVE"},
+    **{"wavpack": "WavPack"},
+}
 
-# Mp3tag and foobar2000 keep several genres of an MP4 file here (mutagen issue 551).
-_MP4_FREEFORM = "----:com.apple.iTunes:GENRE"
-_MP4_GENRE = "\xa9gen"
-_ID3V1_BYTES = 128
+
+@dataclass(frozen=True)
+class _Content:
+    """What is read of a file: genres as they stand there, length, and the version of ID3, 0 without it."""
+
+    genres: list[str]
+    seconds: float
+    id3_version: int = 0
 
 
 @dataclass(frozen=True)
 class _Container:
-    """How a family of formats is opened, read, changed and saved."""
+    """How a family of formats is read, and which edits change its genres."""
 
-    load: Callable[[type[Any], Path], Any]
-    get: Callable[[Any], list[str]]
-    put: Callable[[Any, tuple[str, ...]], None]
-    save: Callable[[Any, Path], None]
+    read: Callable[[type[Any], Path], _Content]
+    edits: Callable[[BinaryIO, tuple[str, ...]], list[Edit]]
 
 
 class TaggedFile:
-    """An audio file with its tags, opened with mutagen.
+    """An audio file with its tags.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    kind : type
+        mutagen's class for its format.
+    name : Path
+        How to call the file in messages.
 
     Attributes
     ----------
@@ -49,29 +76,41 @@ class TaggedFile:
 
     def __init__(self, path: Path, kind: type[Any], name: Path) -> None:
         self._path, self._name, self._container = path, name, _containers()[kind.__name__]
-        self._file = self._container.load(kind, path)
-        found = self._container.get(self._file)
+        content = self._container.read(kind, path)
         self.kind = kind
-        self.genres = tuple(dict.fromkeys(word for name in found if (word := name.strip(" \0"))))
-        self.seconds = float(self._file.info.length)
+        self.genres = _normalized(content.genres)
+        self.seconds = content.seconds
+        self._id3_version = content.id3_version
 
-    def save(self, genres: tuple[str, ...]) -> None:
-        """Write other genres into the file, in place.
+    def write_copy(self, genres: tuple[str, ...], target: Path) -> None:
+        """Write a copy of the file with other genres, in which every other byte of the tags is the same.
+
+        Parameters
+        ----------
+        genres : tuple of str
+            Empty: without a genre.
+        target : Path
+            The copy; an existing file is overwritten.
 
         Raises
         ------
         TagError
-            ``tags_corrupt``.
+            ``tags_not_representable``: the format would give other genres back. ``tags_corrupt``: the file
+            is damaged, or built in a way that does not allow the change.
         GenrescopeError
             ``write_failed``.
         """
         with _translated(self._name):
-            if self._file.tags is None:
-                if not genres:
-                    return
-                self._file.add_tags()
-            self._container.put(self._file, genres)
-            self._container.save(self._file, self._path)
+            found = _readable(genres, self._id3_version)
+            if found != genres:
+                raise TagError(
+                    "tags_not_representable",
+                    f"{self._name}: its format cannot hold the genres {short(genres)}: they would read "
+                    f"{short(found)}",
+                    CHOOSE_OTHERS,
+                )
+            with self._path.open("rb") as stream:
+                write_edited(stream, target, self._container.edits(stream, genres))
 
 
 def open_tagged(path: Path, *, kind: type[Any] | None = None, name: Path | None = None) -> TaggedFile:
@@ -80,6 +119,7 @@ def open_tagged(path: Path, *, kind: type[Any] | None = None, name: Path | None 
     Parameters
     ----------
     path : Path
+        The file.
     kind : type, optional
         Of a file opened before, for a copy of it under another name.
     name : Path, optional
@@ -98,184 +138,129 @@ def open_tagged(path: Path, *, kind: type[Any] | None = None, name: Path | None 
 
 
 def _kind(path: Path) -> type[Any]:
-    import mutagen
+    """Return mutagen's class for a file, chosen as `mutagen.File` does, but without reading its tags.
 
+    Reading them all fails where one is damaged, even one that is of no concern here.
+    """
     with path.open("rb") as stream:
-        large_wave = stream.read(4) == b"RF64"
-    file = None if large_wave else mutagen.File(path)
-    if type(file).__name__ not in _containers():
-        what = "this kind of file" if file is None else f"{type(file).__name__} files"
+        head = stream.read(128)
+        ranked = [(kind.score(str(path), stream, head), kind.__name__, kind) for kind in _known_kinds()]
+    score, name, best = max(ranked, key=lambda candidate: candidate[:2])
+    known = score > 0 and not head.startswith(b"RF64")
+    if not known or name not in _containers():
         raise TagError(
             "tags_unsupported",
-            f"{path}: genres are not written into {what}",
+            f"{path}: genres are not written into {f'{name} files' if known else 'this kind of file'}",
             f"formats that can have them: {SUPPORTED}",
         )
-    return type(file)
+    return best
+
+
+def _known_kinds() -> Iterator[type[Any]]:
+    """Yield the formats that mutagen tells apart, those included that are not supported here."""
+    for module, name in _KINDS.items():
+        yield getattr(import_module(f"mutagen.{module}"), name)
+
+
+def require_mutagen() -> None:
+    """Check that tags can be read, before the first of many files.
+
+    Raises
+    ------
+    MissingDependencyError
+        ``missing_dependency``: mutagen is not installed.
+    """
+    try:
+        import mutagen  # noqa: F401
+    except ModuleNotFoundError:
+        raise missing_extra("tags", "mutagen") from None
 
 
 @contextmanager
 def _translated(path: Path) -> Iterator[None]:
-    """Raise mutagen's errors, and those of the disk below them, as errors of this package."""
-    try:
-        import mutagen
-    except ModuleNotFoundError:
-        raise missing_extra("tags", "mutagen") from None
+    """Raise errors of parsers, of mutagen and of the disk below them as errors of this package."""
+    require_mutagen()
+    import mutagen
+
     try:
         yield
     except GenrescopeError:
         raise
     except OSError as reason:
         raise write_failed(path, reason) from None
+    except LayoutError as damage:
+        raise TagError("tags_corrupt", f"{path}: {damage.reason}", damage.hint) from None
     # Damaged files make mutagen raise undocumented errors: struct.error, AssertionError, MemoryError.
     except Exception as failure:
         below = next(iter(failure.args), None) if isinstance(failure, mutagen.MutagenError) else None
         # EINVAL is a seek to where a damaged file has no bytes.
         if isinstance(below, OSError) and below.errno not in (None, errno.EINVAL):
             raise write_failed(path, below) from None
-        raise TagError(
-            "tags_corrupt",
-            f"{path}: its tags cannot be read or written: {failure or type(failure).__name__}",
-            "repair the file with a tag editor, or copy it again; it was not changed",
-        ) from None
+        what = f"its tags cannot be read or written: {failure or type(failure).__name__}"
+        raise TagError("tags_corrupt", f"{path}: {what}", REPAIR) from None
 
 
 def _containers() -> dict[str, _Container]:
-    plain = _Container(lambda kind, path: kind(path), _comments, _put_comments, lambda file, _: file.save())
-    id3 = _Container(_load_id3, _id3_genres, _put_id3, _save_id3)
-    mp3 = _Container(_load_id3, _id3_genres, _put_id3, _save_mp3)
-    wave = _Container(_load_id3, _wave_genres, _put_id3, _save_id3)
-    mp4 = _Container(plain.load, _mp4_genres, _put_mp4, plain.save)
-    vorbis = dict.fromkeys(("FLAC", "OggVorbis", "OggOpus", "OggFLAC"), plain)
-    return {**vorbis, "MP3": mp3, "AIFF": id3, "WAVE": wave, "MP4": mp4}
+    return {
+        "MP3": _Container(_read_id3, id3v2.mp3_edits),
+        "WAVE": _Container(_read_wave, partial(chunks.chunk_edits, dialect=chunks.WAVE)),
+        "AIFF": _Container(_read_id3, partial(chunks.chunk_edits, dialect=chunks.AIFF)),
+        "FLAC": _Container(_read_flac, vorbis.flac_edits),
+        **{kind: _Container(_read_comments, partial(ogg.ogg_edits, kind=kind)) for kind in ogg.MARKS},
+        "MP4": _Container(_read_mp4, mp4.mp4_edits),
+    }
 
 
-def _comments(file: Any) -> list[str]:
-    return list((file.tags or {}).get("genre", []))
+def _read_comments(kind: type[Any], path: Path) -> _Content:
+    file = kind(path)
+    return _Content((file.tags or {}).get("genre", []), float(file.info.length))
 
 
-def _put_comments(file: Any, genres: tuple[str, ...]) -> None:
-    if "genre" in file.tags:
-        del file.tags["genre"]
-    if genres:
-        file.tags["GENRE"] = list(genres)
-
-
-def _load_id3(kind: type[Any], path: Path) -> Any:
-    """Open a file with ID3 tags so that saving keeps their version and all frames that are not ours."""
+def _read_id3(kind: type[Any], path: Path) -> _Content:
     file = kind(path, translate=False, load_v1=False)
     if file.tags is None:
-        # An ID3v1 tag alone: a 2.4 tag joins it, with all that it says.
-        file = kind(path)
-    elif file.tags.version < (2, 3, 0):
-        # Nothing writes 2.2 any more; 2.3 is the nearest.
-        file = kind(path, v2_version=3, load_v1=False)
-    return file
+        file = kind(path)  # an ID3v1 tag alone
+    version = 4 if file.tags is None or file.tags.version < (2,) else file.tags.version[1]
+    return _Content(_id3_genres(file.tags, version), float(file.info.length), version)
 
 
-def _id3_version(file: Any) -> int:
-    version: tuple[int, ...] = file.tags.version
-    return 3 if (2, 0, 0) <= version < (2, 4, 0) else 4
+def _read_wave(kind: type[Any], path: Path) -> _Content:
+    """Read the genres of the ID3 chunk, or else the one of the INFO list, which is read but not written."""
+    content = _read_id3(kind, path)
+    if not content.genres:
+        with path.open("rb") as stream:
+            content.genres.extend(chunks.info_genre(stream))
+    return content
 
 
-def _id3_genres(file: Any) -> list[str]:
-    if file.tags is None:
-        return []
-    names = [name for frame in file.tags.getall("TCON") for name in frame.genres]
-    if _id3_version(file) == 3:
-        return [word for name in names for word in name.split(ID3V23_SEPARATOR.strip())]
+def _read_flac(_: type[Any], path: Path) -> _Content:
+    with path.open("rb") as stream:
+        return _Content(*vorbis.read_flac(stream))
+
+
+def _read_mp4(_: type[Any], path: Path) -> _Content:
+    with path.open("rb") as stream:
+        return _Content(*mp4.read(stream))
+
+
+def _id3_genres(tags: Any, version: int) -> list[str]:
+    names = [] if tags is None else [name for frame in tags.getall("TCON") for name in frame.genres]
+    if version < 4:
+        return [word for name in names for word in name.split(id3v2.SEPARATOR.strip())]
     return names
 
 
-def _wave_genres(file: Any) -> list[str]:
-    """Return the genres of the ID3 chunk, or else the one of the INFO list, which is read but not written."""
-    return _id3_genres(file) or _info_genre(Path(file.filename))
+def _readable(genres: tuple[str, ...], id3_version: int) -> tuple[str, ...]:
+    """Return what would be read of genres in a file of this kind: in ID3, "17" means Rock."""
+    names = list(genres)
+    if id3_version:
+        from mutagen import id3
+
+        load: Callable[..., Any] = id3.ID3
+        tag = id3v2.with_genres(id3v2.empty_tag(id3_version), genres)
+        names = _id3_genres(load(BytesIO(tag), translate=False, load_v1=False), id3_version)
+    return _normalized(names)
 
 
-def _info_genre(path: Path) -> list[str]:
-    with path.open("rb") as stream:
-        for name, size in _riff_chunks(stream, 12, path.stat().st_size):
-            start = stream.tell()
-            if name == b"LIST" and stream.read(4) == b"INFO":
-                for entry, length in _riff_chunks(stream, start + 4, start + size):
-                    if entry == b"IGNR":
-                        return [stream.read(length).split(b"\0")[0].decode("utf8", "replace")]
-    return []
-
-
-def _riff_chunks(stream: BufferedReader, start: int, end: int) -> Iterator[tuple[bytes, int]]:
-    """Yield name and size of the chunks between two places, with the stream at the content of each."""
-    while start + 8 <= end:
-        stream.seek(start)
-        head = stream.read(8)
-        if len(head) < 8:
-            return
-        size = int.from_bytes(head[4:], "little")
-        yield head[:4], size
-        start += 8 + size + size % 2
-
-
-def _put_id3(file: Any, genres: tuple[str, ...]) -> None:
-    from mutagen import id3
-
-    file.tags.delall("TCON")
-    if not genres:
-        return
-    # An opening parenthesis starts a reference by number; doubled, it is itself.
-    texts = [f"({name}" if name.startswith("(") else name for name in genres]
-    encoding = id3.Encoding.UTF8
-    if _id3_version(file) == 3:
-        texts = [ID3V23_SEPARATOR.join(texts)]
-        encoding = id3.Encoding.LATIN1 if texts[0].isascii() else id3.Encoding.UTF16
-    frame: Callable[..., Any] = id3.TCON
-    file.tags.add(frame(encoding=encoding, text=texts))
-
-
-def _save_id3(file: Any, path: Path) -> None:
-    # None: other texts of several values keep them, where mutagen would join them with "/".
-    file.save(path, v2_version=_id3_version(file), v23_sep=None)
-
-
-def _save_mp3(file: Any, path: Path) -> None:
-    """Save ID3v2; of an ID3v1 tag change the genre only, where mutagen would write it anew."""
-    with path.open("rb") as stream:
-        stream.seek(max(0, path.stat().st_size - _ID3V1_BYTES))
-        tail = stream.read(_ID3V1_BYTES)
-    _save_id3(file, path)
-    if tail.startswith(b"TAG"):
-        with path.open("r+b") as stream:
-            stream.seek(-_ID3V1_BYTES, 2)
-            stream.write(tail[:-1] + bytes([_id3v1_number(_id3_genres(file))]))
-
-
-def _id3v1_number(genres: list[str]) -> int:
-    """Return the first genre's place in the list of ID3v1; 255, none, where it has no such genre."""
-    from mutagen.id3 import TCON
-
-    places = {normalize_name(name): place for place, name in reversed(list(enumerate(TCON.GENRES)))}
-    return places.get(normalize_name(genres[0]), 255) if genres else 255
-
-
-def normalize_name(name: str) -> str:
-    """Return what of a name counts when two are compared: "Hip-Hop" is "hip hop"."""
-    return "".join(filter(str.isalnum, name.casefold()))
-
-
-def _mp4_genres(file: Any) -> list[str]:
-    tags = file.tags or {}
-    names = list(tags.get(_MP4_GENRE, []))
-    # A freeform list beside it says what the one standard genre of other programs has no room for.
-    more = [bytes(value).decode("utf8", "replace") for value in tags.get(_MP4_FREEFORM, [])]
-    return names + [name for name in more if name not in names]
-
-
-def _put_mp4(file: Any, genres: tuple[str, ...]) -> None:
-    from mutagen import mp4
-
-    value: Callable[..., Any] = mp4.MP4FreeForm
-    freeform = _MP4_FREEFORM in file.tags
-    for key in (_MP4_GENRE, _MP4_FREEFORM):
-        file.tags.pop(key, None)
-    if genres:
-        file.tags[_MP4_GENRE] = list(genres)
-        if freeform:
-            file.tags[_MP4_FREEFORM] = [value(name.encode()) for name in genres]
+def _normalized(names: list[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(word for name in names if (word := name.strip(" \0"))))

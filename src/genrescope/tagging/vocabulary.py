@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, Final, Literal, Protocol, get_args
 from genrescope.errors import ConfigError
 from genrescope.labels import GTZAN_GENRES, STYLES
 from genrescope.types import STYLE_THRESHOLD
-from genrescope.utils import did_you_mean
+from genrescope.utils import did_you_mean, parse_toml
 
 Hierarchy = Literal["leaf", "path", "levels"]
 UncertainPolicy = Literal["nothing", "styles", "all"]
@@ -84,7 +83,7 @@ class Vocabulary:
         """
         path = Path(path)
         try:
-            content = tomllib.loads(path.read_text(encoding="utf8"))
+            content = parse_toml(path.read_text(encoding="utf8"))
         except OSError as reason:
             raise _bad(path, f"cannot be read: {reason.strerror}", "check the spelling") from None
         except ValueError as reason:

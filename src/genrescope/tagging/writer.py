@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import os
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -16,9 +15,11 @@ from pathlib import Path
 from reprlib import repr as short
 from typing import Any, Literal
 
-from genrescope.errors import AudioError, TagError
+from genrescope.errors import AudioError, GenrescopeError, TagError, write_failed
 from genrescope.tagging import delta, formats
-from genrescope.tagging.formats import TaggedFile, normalize_name
+from genrescope.tagging.edits import REPAIR
+from genrescope.tagging.formats import CHOOSE_OTHERS, TaggedFile
+from genrescope.tagging.id3v2 import normalize_name
 from genrescope.utils import replacing, sha256_file
 
 UndoStatus = Literal["restored", "reverted", "kept", "unchanged"]
@@ -147,7 +148,7 @@ def preview(path: StrPath, genres: Sequence[str], *, overwrite: bool = False) ->
     before, after = read_genres(path), tuple(genres)
     if not after or before == after or (before and not overwrite):
         return None
-    return TagChangePreview(os.fspath(path), before, after, Path(path).stat().st_nlink)
+    return TagChangePreview(os.fspath(path), before, after, _status(Path(path)).st_nlink)
 
 
 def write_genres(
@@ -182,12 +183,13 @@ def write_genres(
     try:
         "".join(after).encode()
     except UnicodeEncodeError:
-        raise _refused(path, after, "they are not Unicode") from None
-    kind, mtime = _opened(path).kind, path.stat().st_mtime_ns
+        raise TagError(
+            "tags_not_representable", f"{path}: the genres {short(after)} are not Unicode", CHOOSE_OTHERS
+        ) from None
+    kind, mtime = _opened(path).kind, _status(path).st_mtime_ns
     with replacing(path, mtime_ns=mtime if keep_mtime else None) as temporary:
-        shutil.copyfile(path, temporary)
-        tagged = formats.open_tagged(temporary, kind=kind, name=path)
-        tagged.save(after)
+        tagged = formats.open_tagged(path, kind=kind)
+        tagged.write_copy(after, temporary)
         _check(formats.open_tagged(temporary, kind=kind, name=path), tagged, after, path)
         change = TagChange(
             path=str(path.absolute()),
@@ -221,7 +223,10 @@ def undo(change: TagChange, *, keep_mtime: bool = False, path: StrPath | None = 
     """
     path = Path(change.path if path is None else path)
     tagged = _opened(path)
-    digest = sha256_file(path)
+    try:
+        digest = sha256_file(path)
+    except OSError as reason:
+        raise _unreadable(path, reason) from None
     if digest == change.patch.old:
         return UndoResult("unchanged", change.before)
     if digest == change.patch.new and change.patch.data is not None:
@@ -239,9 +244,7 @@ def undo(change: TagChange, *, keep_mtime: bool = False, path: StrPath | None = 
 
 def _opened(path: Path) -> TaggedFile:
     if not path.is_file():
-        raise AudioError(
-            "audio_missing", f"{path}: no such file", "check the spelling, and that the disk is mounted"
-        )
+        raise _missing(path)
     if not os.access(path, os.R_OK):
         raise AudioError(
             "audio_permission_denied", f"{path}: may not be read", "ask for the right to read it (chmod u+r)"
@@ -249,21 +252,36 @@ def _opened(path: Path) -> TaggedFile:
     return formats.open_tagged(path)
 
 
+def _status(path: Path) -> os.stat_result:
+    try:
+        return path.stat()
+    except OSError as reason:
+        raise _unreadable(path, reason) from None
+
+
+def _unreadable(path: Path, reason: OSError) -> GenrescopeError:
+    """Build the error for a file that was there a moment ago."""
+    return _missing(path) if isinstance(reason, FileNotFoundError) else write_failed(path, reason)
+
+
+def _missing(path: Path) -> AudioError:
+    return AudioError(
+        "audio_missing", f"{path}: no such file", "check the spelling, and that the disk is mounted"
+    )
+
+
 def _check(new: TaggedFile, old: TaggedFile, genres: tuple[str, ...], path: Path) -> None:
-    """Refuse a changed copy that does not say what was asked, or is no longer as long."""
+    """Refuse a changed copy from which other genres are read, or which is no longer as long."""
     if new.genres != genres:
-        raise _refused(path, genres, f"they would read {short(new.genres)}")
+        raise TagError(
+            "tags_corrupt",
+            f"{path}: its tags are damaged, or there are several that contradict each other: genres written "
+            f"into them would read {short(new.genres)}",
+            REPAIR,
+        )
     if abs(new.seconds - old.seconds) > _LENGTH_SECONDS:
         raise TagError(
             "tags_corrupt",
             f"{path}: it would be {new.seconds:.2f} s long with other tags, not {old.seconds:.2f} s",
             "its headers contradict each other: convert it or copy it again; it was not changed",
         )
-
-
-def _refused(path: Path, genres: tuple[str, ...], why: str) -> TagError:
-    return TagError(
-        "tags_not_representable",
-        f"{path}: its format cannot hold the genres {short(genres)}: {why}",
-        "choose other words: none empty, none twice, no number alone, and in ID3v2.3 no semicolon",
-    )

@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # these load torch or scikit-learn, which only the families t
     from genrescope.models import ClassicalPipeline, LinearHead, Network, PretrainedNetwork
 
 Curves = list[dict[str, float]]
+# Instead of 0, whose logarithm is infinite; it is still a normal number in float32.
 SMALLEST_PROBABILITY = 1e-30
 
 
@@ -66,8 +67,8 @@ class ModelBuilder(ABC):
         ------
         ConfigError
             ``invalid_config``: the settings name a backbone that does not exist.
-        EnvironmentFailure
-            ``missing_dependency``: the family's libraries are not installed. Told here, before hours of
+        MissingDependencyError
+            ``missing_dependency``: the family's libraries are not installed. Raised here, before hours of
             reading audio.
         """
 
@@ -161,10 +162,18 @@ class NetworkBuilder(ModelBuilder):
 
     @abstractmethod
     def create_network(self, task: Task) -> Network:
-        """Build the network to be trained, from the current random state of torch."""
+        """Build the network to be trained, from the current random state of torch.
+
+        Parameters
+        ----------
+        task : Task
+            Gives the size of the features and the number of classes.
+        """
 
     def fit(self, task: Task, folder: Path, *, progress_bar: bool = False) -> Curves:
         """Train the network by gradient descent; see `ModelBuilder.fit`."""
+        # Imported here, because it takes seconds to import torch and Lightning, which scikit-learn's families
+        # do not need.
         from genrescope.training import trainer
 
         trainer.configure_torch(self.config)
@@ -235,6 +244,7 @@ class PretrainedBuilder(NetworkBuilder):
     def load_backbone(self) -> models.Backbone:
         """Load the backbone; at a learning rate of 0 its weights are frozen."""
         weights = self.config.model.weights
+        # Frozen weights need no gradients, which saves the backward pass through the backbone.
         backbone = models.load_backbone(
             self.config.model.backbone, weights=Path(weights) if weights else None
         )
@@ -300,6 +310,7 @@ class FineTunedBuilder(FrozenBuilder):
 
         trainer.configure_torch(self.config)
         self.network = self.create_network(task)
+        # Batch statistics and dropout off: the embeddings that the head is fitted to are those of inference.
         self.network.eval()
         self._fit_linear_head(task)
         start = {name: value.clone() for name, value in self.network.state_dict().items()}
@@ -329,6 +340,11 @@ def create_builder(config: Config) -> ModelBuilder:
     config : Config
         Settings of the run.
 
+    Returns
+    -------
+    ModelBuilder
+        Not fitted yet.
+
     Raises
     ------
     ConfigError
@@ -349,6 +365,12 @@ def training_data(task: Task) -> tuple[FloatArray, IntArray]:
     ----------
     task : Task
         Features, targets and split.
+
+    Returns
+    -------
+    features : ndarray, float32
+        The first axis is that of the segments.
+    targets : ndarray of int, shape (segments,)
     """
     chosen = task.segments("train")
     return task.examples.take(chosen), task.targets[task.examples.track[chosen]]
@@ -361,6 +383,7 @@ def _interpolate_weights(network: Network, start: dict[str, Tensor], share: floa
     fine-tuning of zero-shot models", CVPR 2022).
     """
     blended = network.state_dict()
+    # Counters such as the number of batches that a normalization has met are integers, and stay as trained.
     for name, value in start.items():
         if value.is_floating_point():
             blended[name] = share * value + (1 - share) * blended[name]

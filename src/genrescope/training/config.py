@@ -7,13 +7,12 @@ them, with the ranges that pydantic checks.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from genrescope.errors import ConfigError, missing_extra
-from genrescope.utils import did_you_mean, package_data
+from genrescope.utils import did_you_mean, package_data, parse_toml
 
 try:
     from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -199,7 +198,13 @@ class CalibrationConfig(_Section):
 
 
 class Config(_Section):
-    """All settings of a run."""
+    """All settings of a run.
+
+    Attributes
+    ----------
+    data, split, model, augment, optimizer, train, calibration
+        Sections of the TOML file, whose keys are described where they are defined.
+    """
 
     data: DataConfig = DataConfig()
     split: SplitConfig = SplitConfig()
@@ -242,6 +247,7 @@ def load_config(source: str | Path | None = None, overrides: Iterable[str] = ())
         ``invalid_config``: no such file or name, malformed TOML, an unknown key, a value of the wrong type
         or out of its range.
     """
+    # The order decides: an override replaces what the file says, which replaces the default.
     values = {} if source is None else _parse(_text(source), str(source))
     for override in overrides:
         _put(values, override)
@@ -265,6 +271,7 @@ def config_from_json(values: Mapping[str, Any]) -> Config:
     try:
         config = Config.model_validate(values)
     except ValidationError as failure:
+        # One at a time, as everywhere in this package: most often the second error follows from the first.
         error = failure.errors(include_url=False)[0]
         raise _explain(error["type"], tuple(map(str, error["loc"])), error["input"]) from None
     _check_combinations(config)
@@ -314,8 +321,8 @@ def _text(source: str | Path) -> str:
 
 def _parse(text: str, source: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as reason:
+        return parse_toml(text)
+    except ValueError as reason:
         raise ConfigError(
             "invalid_config", f"{source}: not valid TOML: {reason}", "correct that line"
         ) from None
@@ -330,9 +337,10 @@ def _put(values: dict[str, Any], override: str) -> None:
             f"--set {override!r} is not section.key=value",
             "write for example --set train.epochs=20",
         )
+    # In a shell a text in quotes would need quotes around the quotes, so what is not valid TOML is a text.
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        value = parse_toml(f"value = {text}")["value"]
+    except ValueError:
         value = text.strip()
     table = values.setdefault(section, {})
     if not isinstance(table, dict):

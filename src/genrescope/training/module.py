@@ -63,6 +63,7 @@ class TrainingBatches:
         return -(-self._items() // self._config.train.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        # A generator for each epoch, not one for the run: a resumed run has no state to restore.
         generator = np.random.default_rng([self._config.train.seed, self.epoch])
         tracks, starts = self._epoch(generator)
         size = self._config.train.batch_size
@@ -95,6 +96,8 @@ class TrainingBatches:
             targets * (1 - self._config.train.label_smoothing)
             + self._config.train.label_smoothing / self._classes
         )
+        # From the recording to the network: equalizer and bandwidth change the sound, masks hide parts of the
+        # result, and mixing comes last, so that each of the mixed items has its own masks.
         if settings.random_eq_db > 0 and spec.kind == "log_mel":
             batch = augmentation.random_eq(batch, generator, decibels=settings.random_eq_db)
         if settings.lowpass_probability and spec.kind == "log_mel":
@@ -153,6 +156,7 @@ def fit_normalizer(network: Network, examples: SegmentDataset, chosen: IntArray,
     seed : int
         Of the sample.
     """
+    # The second number keeps these draws apart from those of the epochs, which have theirs in its place.
     generator = np.random.default_rng([seed, 0xF17])
     sample = generator.permutation(chosen)[:NORMALIZATION_SEGMENTS]
     network.fit(torch.from_numpy(np.ascontiguousarray(examples.take(sample))))
@@ -200,16 +204,18 @@ class GenreModule(lightning.LightningModule):
         torch.manual_seed(1_000_003 * self.config.train.seed + self.current_epoch)
 
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
-        """Return the loss of one batch."""
+        """Return the loss of one ``batch``: features, and targets of shape (items, classes)."""
         features, targets = batch
         logits = self.network(features)
+        # Targets are distributions: smoothed labels (Szegedy et al., CVPR 2016), perhaps mixed.
         loss = smoothed_cross_entropy(logits, targets)
         hits = (logits.argmax(1) == targets.argmax(1)).sum().item()
         self._accumulate("train", loss.item() * len(features), hits, len(features))
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
-        """Count losses and hits on validation segments."""
+        """Count losses and hits on a ``batch``: features, and indices of genres of shape (items,)."""
+        # Losses are summed in float32: bfloat16 keeps two or three digits.
         features, targets = batch
         logits = self.network(features).float()
         loss = torch.nn.functional.cross_entropy(logits, targets, reduction="sum").item()
@@ -241,17 +247,19 @@ class GenreModule(lightning.LightningModule):
         return float(optimizer.param_groups[0]["lr"])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Store the curves with the weights."""
+        """Store the curves with the weights, in ``checkpoint``."""
         checkpoint["curves"] = self.curves
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Continue the curves of the checkpoint."""
+        """Continue the curves of the ``checkpoint``."""
         self.curves = list(checkpoint["curves"])
 
     def configure_optimizers(self) -> Any:
         """Build optimizer and schedule from the settings."""
         settings = self.config.optimizer
         optimizer = _optimizer(self.network, self.config)
+        # Smith and Topin, "Super-Convergence", 2019: warm-up over a fifth of all steps, then a decay to near
+        # 0.
         if settings.schedule == "one-cycle":
             steps = len(self.batches) * self.config.train.epochs
             peaks = [group["lr"] for group in optimizer.param_groups]
@@ -285,6 +293,7 @@ def _parameter_groups(network: Network, settings: OptimizerConfig) -> list[dict[
     pretrained: list[Tensor] = []
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
+            # `PretrainedNetwork` holds its backbone under this name.
             (pretrained if name.startswith("backbone.") else own).append(parameter)
     groups: list[dict[str, Any]] = [{"params": own, "lr": settings.learning_rate}]
     if pretrained:

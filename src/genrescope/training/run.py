@@ -20,7 +20,7 @@ from genrescope import __version__, evaluation, models
 from genrescope.datasets import PROTOCOLS, Dataset, dataset_fingerprint, track_digest
 from genrescope.errors import ConfigError, DataError, write_failed
 from genrescope.evaluation import Evaluation, evaluate_scores, predict_segments, summary_metrics
-from genrescope.models import ExportedModel, Model, ModelInfo
+from genrescope.models import TRAINING_TRACKS, ExportedModel, Model, ModelInfo
 from genrescope.training.builders import Curves, ModelBuilder, create_builder
 from genrescope.training.config import Config, config_from_json
 from genrescope.training.task import Task, prepare_task
@@ -55,7 +55,7 @@ class TrainingRun:
 
 
 class Calibration(NamedTuple):
-    """A temperature for the logits, and the score below which a prediction is uncertain, if there is one."""
+    """A ``temperature`` for the logits, and the ``threshold`` below which a prediction is uncertain."""
 
     temperature: float
     threshold: float | None
@@ -86,14 +86,20 @@ def train(
     progress_bar : bool
         Whether to show the progress of each epoch on standard error.
 
+    Returns
+    -------
+    TrainingRun
+
     Raises
     ------
     ConfigError
         ``invalid_config``; also when ``folder`` holds a run with other data or settings, or a finished one.
     DataError
         ``dataset_too_small``: too few tracks, groups or genres for the protocol.
-    EnvironmentFailure
-        ``missing_dependency``; ``write_failed``.
+    MissingDependencyError
+        ``missing_dependency``.
+    WriteError
+        ``write_failed``.
     ModelError
         ``model_export_failed``.
     """
@@ -109,10 +115,12 @@ def train(
     except OSError as reason:  # checkpoints and export write many files
         raise write_failed(folder, reason) from None
     write_atomic(folder / "curves.json", json.dumps(curves, indent=1))
+    # The exported file is evaluated, not the network in memory: what is measured is what is shipped.
     logger.info("evaluating on the %s part", config.split.evaluate_on)
     result = evaluate_task(exported.model, task, config.split.evaluate_on)
     described = replace(exported.model.info, scores=summary_metrics(result))
     write_atomic(folder / "model.onnx", models.with_metadata(exported.graph, described))
+    # Last, because its presence says that the run is finished.
     write_atomic(folder / "evaluation.json", json.dumps(result.to_json(), indent=1))
     return TrainingRun(folder, folder / "model.onnx", result, curves)
 
@@ -128,6 +136,11 @@ def load_finished(folder: Path, dataset: Dataset, config: Config) -> TrainingRun
         The data that it must have been of.
     config : Config
         The settings that it must have been of.
+
+    Returns
+    -------
+    TrainingRun or None
+        None also where files of the run are absent or damaged.
     """
     try:
         saved = {name: json.loads((folder / f"{name}.json").read_text(encoding="utf8")) for name in _FILES}
@@ -200,6 +213,8 @@ def _calibrate(builder: ModelBuilder, task: Task) -> Calibration:
 
     Both are fitted to the scores of tracks, as that is what a prediction shows.
     """
+    # Never on the test part, whose scores and coverage would then be optimistic; nor on the training part,
+    # where a fitted model is nearly always right and certain.
     settings, chosen = task.config.calibration, task.segments("validation")
     temperature = settings.temperature if builder.has_temperature else 1.0
     if not len(chosen) or (temperature and settings.threshold):
@@ -239,8 +254,7 @@ def _describe(task: Task) -> ModelInfo:
             "genrescope": __version__,
             "commit": _commit(),
             "config": portable.to_json(),
-            # A key of the file format since schema 2: the tracks that training or selection has seen.
-            "heard": [track_digest(task.examples.tracks[track].id) for track in trained],
+            TRAINING_TRACKS: [track_digest(task.examples.tracks[track].id) for track in trained],
         },
     )
 

@@ -93,6 +93,7 @@ def prepare_task(dataset: Dataset, config: Config, spec: FeatureSpec, *, cache: 
         cache=cache,
         on_failure=lambda track, failure: logger.info("left out %s: %s", track.id, failure.message),
     )
+    # Genres of which no file could be read are left out: a network must not have a class without examples.
     classes = tuple(sorted({track.label for track in examples.tracks}))
     dataset = replace(dataset, tracks=examples.tracks, classes=classes)
     targets = np.array([classes.index(track.label) for track in dataset.tracks], np.int64)
@@ -117,6 +118,7 @@ def _split(dataset: Dataset, examples: SegmentDataset, config: Config) -> Split:
         dataset.tracks,
         options.protocol,
         seed=config.train.seed,
+        # Counted and not computed from lengths: tracks differ in length, and a limit may apply.
         segments_per_track=np.bincount(examples.track, minlength=len(dataset.tracks)),
         test_fraction=options.test_fraction,
         validation_fraction=options.validation_fraction,

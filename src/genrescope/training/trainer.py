@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+import signal
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 import lightning
@@ -44,6 +46,10 @@ def precision(config: Config) -> str:
     ----------
     config : Config
         ``train.precision``: ``auto``, ``float32`` or ``bfloat16``.
+
+    Returns
+    -------
+    {"32-true", "bf16-mixed"}
     """
     wanted = config.train.precision
     if wanted == "auto":
@@ -111,51 +117,132 @@ def train_network(
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     module = GenreModule(network, config, batches, lambda row: _report(row, config.train.epochs))
     best, callbacks = _callbacks(config, folder, bool(len(validation)))
-    trainer = _trainer(config, callbacks, progress_bar)
-    last = folder / "last.ckpt"
-    with warnings.catch_warnings():
-        # Lightning warns about settings of loaders and loggers that are intended here.
-        warnings.simplefilter("ignore")
-        trainer.fit(
-            module,
-            batches,
-            ValidationBatches(examples, targets, validation) if len(validation) else None,
-            ckpt_path=last if last.exists() else None,
-            weights_only=True,
-        )
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    trainer = create_trainer(
+        epochs=config.train.epochs,
+        precision=precision(config),
+        callbacks=callbacks,
+        progress_bar=progress_bar,
+    )
+    held_out = ValidationBatches(examples, targets, validation) if len(validation) else None
+    fit(trainer, module, folder / "last.ckpt", train=batches, validation=held_out)
     if config.train.checkpoint == "best" and len(validation):
         kept = torch.load(best.best_model_path, weights_only=True, map_location="cpu")
         module.load_state_dict(kept["state_dict"])
     return module.curves
 
 
-def _trainer(config: Config, callbacks: list[Callback], progress_bar: bool) -> lightning.Trainer:
-    """Set Lightning up to write nothing of its own: curves, messages and checkpoints are ours."""
+def create_trainer(
+    *,
+    epochs: int,
+    precision: str,
+    callbacks: list[Callback],
+    progress_bar: bool,
+    reload_each_epoch: bool = False,
+) -> lightning.Trainer:
+    """Set Lightning up to write nothing of its own: curves, messages and checkpoints are ours.
+
+    Parameters
+    ----------
+    epochs : int
+        Number of epochs, those before a resume included.
+    precision : str
+        Lightning's name for the arithmetic.
+    callbacks : list of Callback
+        Called in their order; checkpoints come last.
+    progress_bar : bool
+        Whether to show the progress of an epoch on standard error.
+    reload_each_epoch : bool
+        Whether to ask the data module for fresh batches in each epoch.
+    """
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda"):
         logging.getLogger(name).setLevel(logging.ERROR)
     if progress_bar:
         callbacks = [*callbacks, RichProgressBar(console_kwargs={"stderr": True})]
     return lightning.Trainer(
-        max_epochs=config.train.epochs,
-        precision=precision(config),  # type: ignore[arg-type]
+        max_epochs=epochs,
+        precision=precision,  # type: ignore[arg-type]
         callbacks=callbacks,
         logger=False,
         accelerator="auto",
         devices=1,
+        # Lightning's trial validation would be counted in the curves of the first epoch.
         num_sanity_val_steps=0,
         enable_progress_bar=progress_bar,
         enable_model_summary=False,
+        reload_dataloaders_every_n_epochs=int(reload_each_epoch),
+    )
+
+
+def fit(
+    trainer: lightning.Trainer,
+    module: lightning.LightningModule,
+    checkpoint: Path,
+    *,
+    train: Iterable[object] | None = None,
+    validation: Iterable[object] | None = None,
+    data: lightning.LightningDataModule | None = None,
+) -> None:
+    """Train a module in place, from ``checkpoint`` if that file exists.
+
+    Parameters
+    ----------
+    trainer : lightning.Trainer
+        Of `create_trainer`.
+    module : lightning.LightningModule
+        What is trained.
+    checkpoint : Path
+        The file of `last_checkpoint`.
+    train, validation : iterable, optional
+        Batches, one iteration per epoch.
+    data : lightning.LightningDataModule, optional
+        Gives the batches instead of ``train`` and ``validation``.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        The user interrupted it, which Lightning would take for a regular end.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    with warnings.catch_warnings():
+        # Lightning warns about settings of loaders and loggers that are intended here.
+        warnings.simplefilter("ignore")
+        try:
+            trainer.fit(
+                module,
+                train,
+                validation,
+                datamodule=data,
+                ckpt_path=checkpoint if checkpoint.exists() else None,
+                # A checkpoint is unpickled; limited to tensors and plain values it can run no code.
+                weights_only=True,
+            )
+        except SystemExit:
+            # Lightning ignores further interrupts from the first one on, and exits without a message.
+            if not trainer.interrupted:
+                raise
+            signal.signal(signal.SIGINT, handler or signal.default_int_handler)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+
+
+def last_checkpoint(folder: Path) -> ModelCheckpoint:
+    """Return the callback that writes ``last.ckpt`` into ``folder`` at the end of each epoch.
+
+    It is written after validation, so that a resumed run starts with the next epoch; its name carries no
+    version, so that the run finds it.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it does not exist.
+    """
+    return ModelCheckpoint(
+        folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False
     )
 
 
 def _callbacks(config: Config, folder: Path, validated: bool) -> tuple[ModelCheckpoint, list[Callback]]:
-    """Return the checkpoint of the best epoch, and all callbacks; without validation the best is the last.
-
-    Checkpoints are written at the end of the training epoch, after validation, so that a resumed run starts
-    with the next epoch; their names carry no version, so that it finds them.
-    """
+    """Return the checkpoint of the best epoch, and all callbacks; without validation the best is the last."""
     best = ModelCheckpoint(
         folder,
         filename="best",
@@ -164,10 +251,7 @@ def _callbacks(config: Config, folder: Path, validated: bool) -> tuple[ModelChec
         save_on_train_epoch_end=True,
         enable_version_counter=False,
     )
-    last = ModelCheckpoint(
-        folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False
-    )
-    callbacks: list[Callback] = [best, last]
+    callbacks: list[Callback] = [best, last_checkpoint(folder)]
     if config.train.early_stopping_patience and validated:
         callbacks.append(
             EarlyStopping(MONITORED_METRIC, mode="max", patience=config.train.early_stopping_patience)

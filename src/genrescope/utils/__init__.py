@@ -1,8 +1,15 @@
 """Files, folders, hashes, downloads and suggestions: what has nothing to do with audio."""
 
 from genrescope.utils.download import download_file
-from genrescope.utils.files import check_output, replacing, write_atomic
+from genrescope.utils.files import (
+    check_output,
+    remove_stale_copies,
+    replacing,
+    spreadsheet_cell,
+    write_atomic,
+)
 from genrescope.utils.hashing import sha256_bytes, sha256_file, sha256_stream, sha256_text
+from genrescope.utils.parsing import load_array, parse_json, parse_toml
 from genrescope.utils.paths import cache_folder, data_folder, package_data
 from genrescope.utils.suggest import did_you_mean
 
@@ -12,11 +19,16 @@ __all__ = [
     "data_folder",
     "did_you_mean",
     "download_file",
+    "load_array",
     "package_data",
+    "parse_json",
+    "parse_toml",
+    "remove_stale_copies",
     "replacing",
     "sha256_bytes",
     "sha256_file",
     "sha256_stream",
     "sha256_text",
+    "spreadsheet_cell",
     "write_atomic",
 ]

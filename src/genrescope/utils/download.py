@@ -144,6 +144,7 @@ def _retrieve(url: str, target: Path, sha256: str) -> None:
                 f"{url}: what was downloaded does not have the expected SHA-256 {sha256[:16]}...",
                 f"try again; if it stays so, {url} holds another file now",
             ) from None
+        # Twice as long after each attempt, so that an overloaded server is given time (exponential backoff).
         time.sleep(PAUSE_SECONDS * 2 ** (attempt - 1))
 
 

@@ -5,13 +5,26 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 import stat
+import time
+import unicodedata
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Final
 
 from genrescope.errors import ConfigError, WriteError, write_failed
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+_COPY_NAME: Final = re.compile(r"\.genrescope-[0-9a-f]{12}\.part")
+# Where a copy in use cannot be told by its lock: how old one is that no program writes any more.
+_STALE_SECONDS: Final = 3600
 
 
 def check_output(path: Path, *suffixes: str) -> None:
@@ -37,6 +50,28 @@ def check_output(path: Path, *suffixes: str) -> None:
         )
 
 
+def spreadsheet_cell(value: object) -> object:
+    """Return the value of a CSV cell so that no spreadsheet takes it for a formula.
+
+    Names of files and words of tags come from strangers. Text that begins with ``= + - @`` gets an apostrophe
+    before it, which spreadsheets do not show (OWASP, "CSV Injection"); control characters and line separators
+    are written as escapes. Numbers stay.
+
+    Parameters
+    ----------
+    value : object
+        Of a cell.
+    """
+    if not isinstance(value, str):
+        return value
+    text = "".join(
+        repr(one)[1:-1] if unicodedata.category(one) in ("Cc", "Zl", "Zp") else one for one in value
+    )
+    # Spreadsheets skip blanks before a formula, and read the full-width signs as well.
+    begins = unicodedata.normalize("NFKC", text.lstrip())[:1]
+    return f"'{text}" if begins in ("=", "+", "-", "@") else text
+
+
 def write_atomic(path: Path, content: bytes | str) -> None:
     """Write a file so that a reader, a kill or a full disk never meets half of it.
 
@@ -60,6 +95,8 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     if path.exists() and not path.is_file() and not path.is_dir():
         path.write_bytes(data)  # a pipe or a device is written to, not replaced
         return
+    # In the same folder, as a rename works within one file system only; the random part keeps two threads of
+    # one process apart.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,7 +116,7 @@ def replacing(path: Path, *, mtime_ns: int | None = None) -> Iterator[Path]:
 
     Symbolic links are followed, and stay. The new version has owner, permissions and extended attributes of
     the old one, and is on the disk before it takes its name. Other hard links keep the old version. A kill
-    leaves the old version, and perhaps a ``.genrescope-*.part`` beside it.
+    leaves the old version, and perhaps a ``.genrescope-*.part`` beside it: see `remove_stale_copies`.
 
     Parameters
     ----------
@@ -100,15 +137,15 @@ def replacing(path: Path, *, mtime_ns: int | None = None) -> Iterator[Path]:
         ``write_failed``: not a regular file, not ours to write, or the disk is full; ``file_changed``:
         another program has written it meanwhile. The old version is left as it was.
     """
-    temporary = None
+    temporary = lock = None
     try:
         target = path.resolve(strict=True)
         old = _writable(target)
-        # Short, because the name of a file is limited to 255 bytes, and hidden, so that players ignore it.
-        temporary = target.with_name(f".genrescope-{uuid.uuid4().hex[:12]}.part")
-        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        temporary, lock = _create_copy(target.parent)
         yield temporary
         _copy_attributes(temporary, target, old, mtime_ns)
+        # Between this comparison and the rename another program may still write: POSIX has no rename that
+        # depends on the content. The interval is as short as can be.
         if _identity(target.stat()) != _identity(old):
             raise WriteError(
                 "file_changed",
@@ -123,6 +160,77 @@ def replacing(path: Path, *, mtime_ns: int | None = None) -> Iterator[Path]:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def remove_stale_copies(folders: Iterable[Path]) -> list[Path]:
+    """Remove the copies that `replacing` left behind when it was killed; those in use stay.
+
+    Parameters
+    ----------
+    folders : iterable of Path
+        Where to look, sub-folders not included. What cannot be read or removed is left out.
+
+    Returns
+    -------
+    list of Path
+        The files that were removed.
+    """
+    removed = []
+    for folder in folders:
+        with contextlib.suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                path = Path(folder, entry.name)
+                if _COPY_NAME.fullmatch(entry.name) and _removed_if_stale(path):
+                    removed.append(path)
+    return removed
+
+
+def _create_copy(folder: Path) -> tuple[Path, int | None]:
+    """Create an empty file, and lock it where locks exist: they end with the process, however it ends."""
+    while True:
+        # Short, because the name of a file is limited to 255 bytes, and hidden, so that players ignore it.
+        path = folder / f".genrescope-{uuid.uuid4().hex[:12]}.part"
+        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        if fcntl is None:
+            os.close(handle)
+            return path, None
+        # Some network file systems have no locks.
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:
+            return path, handle
+        os.close(handle)  # Another program removed it as stale before it was locked.
+
+
+def _removed_if_stale(path: Path) -> bool:
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return False
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            if _is_in_use(handle):
+                return False
+        finally:
+            os.close(handle)  # Windows removes no file that is open.
+        path.unlink()
+    except OSError:
+        return False
+    return True
+
+
+def _is_in_use(handle: int) -> bool:
+    if fcntl is not None:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass  # no locks here: its age tells
+        else:
+            return False
+    return time.time() - os.fstat(handle).st_mtime < _STALE_SECONDS
 
 
 def _writable(target: Path) -> os.stat_result:

@@ -180,7 +180,20 @@ class Service:
             raise errors.retry_later("too_many_requests", message, hint, wait=wait)
 
     async def classify(self, request: Request, options: Annotated[ClassifyOptions, Query()]) -> Response:
-        """Classify the genres of the audio in the body, as `genrescope classify --format jsonl` does."""
+        """Classify the genres of the audio in the body, as `genrescope classify --format jsonl` does.
+
+        Parameters
+        ----------
+        request : Request
+            Its body is the file, or a form with it.
+        options : ClassifyOptions
+            From the query.
+
+        Raises
+        ------
+        ProblemError
+            ``model_not_found``, ``too_many_requests``; and as of `receive_upload` and the workers.
+        """
         start = time.monotonic()
         if options.model is not None and options.model not in self._models:
             raise _unknown_model(options.model, self.model_names)

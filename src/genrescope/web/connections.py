@@ -125,6 +125,11 @@ class ConnectionTable:
 class LimitedProtocol(H11Protocol):
     """uvicorn's HTTP/1.1 protocol with the limits of a `ConnectionTable`.
 
+    Parameters
+    ----------
+    config, server_state, app_state
+        As uvicorn gives them to `H11Protocol`.
+
     Attributes
     ----------
     table : ConnectionTable
@@ -145,7 +150,7 @@ class LimitedProtocol(H11Protocol):
         self._response_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Admit a connection, or answer why not and close it (called by asyncio)."""
+        """Admit the connection of ``transport``, or answer why not and close it (called by asyncio)."""
         super().connection_made(transport)
         # With 0, `pause_writing` is called whenever the client leaves bytes unread, however few.
         transport.set_write_buffer_limits(high=0)
@@ -156,14 +161,14 @@ class LimitedProtocol(H11Protocol):
         self._start_header_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection (called by asyncio)."""
+        """Forget the connection, whatever ``exc`` ended it (called by asyncio)."""
         self.table.remove(self)
         self._stop_header_timer()
         self._stop_response_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes of a request, whose header must be complete in time (called by asyncio)."""
+        """Take ``data`` of a request, whose header must be complete in time (called by asyncio)."""
         # Also bytes of a body that nobody waits for any more, since its request was answered early: a client
         # has as much time to end it as for a header.
         if self._header_timer is None and not self._is_answering:
@@ -200,7 +205,7 @@ class LimitedProtocol(H11Protocol):
             super().shutdown()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is not HTTP (called by uvicorn)."""
+        """Answer what is not HTTP, with ``msg`` (called by uvicorn)."""
         self._close_with(
             GenrescopeError("request_malformed", msg, "check the client: what it sends is not HTTP/1.1")
         )

@@ -71,6 +71,7 @@ def parse_authority(text: str) -> Authority | None:
     port = int(match[2]) if match[2] else None
     if port is not None and port > 65535:
         return None
+    # "localhost." and "localhost" are one name: the final dot says that it is complete.
     if not match[1].startswith("["):
         return Authority(_canonical(match[1].removesuffix(".")), port)
     try:
@@ -122,6 +123,7 @@ class HostPolicy:
         self._allowed = {authority.host for authority in parsed if authority is not None}
         self._bound = _canonical(bound.lower())
         address = _ip_address(self._bound)
+        # 0.0.0.0 and :: are no addresses that a client names: any address of this machine may be meant.
         self._any_address = address is not None and address.is_unspecified
 
     def allows_host(self, header: str) -> bool:

@@ -48,7 +48,7 @@ class ClassifyOptions(BaseModel):
 
 
 class UploadForm(BaseModel):
-    """A multipart form with one field, the file."""
+    """A multipart form with one field, ``file``."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -62,7 +62,7 @@ class _Answer(BaseModel):
 
 
 class TimelineSegment(_Answer):
-    """Scores of one segment of a track; start and end in seconds."""
+    """The ``scores`` of one segment of a track, from ``start`` to ``end``, in seconds."""
 
     start: Seconds
     end: Seconds
@@ -70,7 +70,11 @@ class TimelineSegment(_Answer):
 
 
 class Classification(_Answer):
-    """A row of `genrescope.Prediction.to_dict`, passed on as the worker sends it."""
+    """A row of `genrescope.Prediction.to_dict`, passed on as the worker sends it.
+
+    The genre with the highest ``score`` is ``genre``; ``seconds`` is the length of the audio, ``model`` the
+    name in the model file; ``flags`` says what is special about the audio or the answer.
+    """
 
     path: str = Field(description="What the client called the file.")
     genre: str
@@ -87,7 +91,7 @@ class Classification(_Answer):
 
 
 class ModelCard(_Answer):
-    """A served model."""
+    """A served model: ``classes`` and ``styles`` that it scores, ``segment_seconds``, ``license``."""
 
     name: str = Field(description="What the option model calls it.")
     model: str = Field(description="Name in the model file.")
@@ -103,14 +107,14 @@ class ModelCard(_Answer):
 
 
 class Limits(_Answer):
-    """Limits of one request."""
+    """Limits of one request: ``max_bytes`` of the body, ``max_seconds`` of audio."""
 
     max_bytes: int
     max_seconds: Seconds
 
 
 class ModelList(_Answer):
-    """The served models, and the limits of one request."""
+    """The served ``models``, and the ``limits`` of one request."""
 
     default: str = Field(description="Name of the model that is used where a request names none.")
     models: list[ModelCard]
@@ -118,13 +122,13 @@ class ModelList(_Answer):
 
 
 class Health(_Answer):
-    """Sign of life."""
+    """That the server answers: ``status``."""
 
     status: Literal["ok"] = "ok"
 
 
 class Problem(_Answer):
-    """A failure (RFC 9457), with an error code and a hint."""
+    """A failure (RFC 9457: ``type``, ``title``, ``status``), with an error ``code`` and a hint."""
 
     type: str = "about:blank"
     title: str

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from genrescope import audio
-from genrescope.errors import AudioError, GenrescopeError
+from genrescope.errors import AudioError, WorkerError
 from genrescope.inference import Classifier
 from genrescope.workers import WorkerPool, WorkerSpec
 
@@ -56,14 +56,14 @@ def create_handler(models: dict[str, str]) -> Callable[[dict[str, Any]], dict[st
     Parameters
     ----------
     models : dict
-        From name to what `Classifier.load` takes.
+        From name to what `Classifier.from_pretrained` takes.
 
     Returns
     -------
     callable
         Takes a `ClassifyJob` as a dict, returns the row of the prediction.
     """
-    classifiers = {name: Classifier.load(model) for name, model in models.items()}
+    classifiers = {name: Classifier.from_pretrained(model) for name, model in models.items()}
     # Loaded here, before the worker's memory limit is set for its first job, of which they are no part.
     audio.import_decoders()
 
@@ -103,7 +103,7 @@ class ClassifyWorkers:
     Parameters
     ----------
     models : dict
-        From name to what `Classifier.load` takes.
+        From name to what `Classifier.from_pretrained` takes.
     workers : int
         Number of worker processes.
     capacity : int
@@ -136,11 +136,11 @@ class ClassifyWorkers:
 
         Raises
         ------
-        GenrescopeError
+        WorkerError
             ``overloaded``: all slots are taken.
         """
         if self.in_flight >= self.capacity:
-            raise GenrescopeError(
+            raise WorkerError(
                 "overloaded", "all workers are busy and the queue is full", "try again in a moment"
             )
         self.in_flight += 1

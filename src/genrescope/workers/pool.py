@@ -39,15 +39,20 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import IO, Any
 
-from genrescope.errors import OUTCOMES, GenrescopeError
+from genrescope.errors import OUTCOMES, GenrescopeError, WorkerError
 
 # A job and its answer are JSON objects: their keys are a matter between the caller and its handler.
 Job = dict[str, Any]
 Handler = Callable[[Job], Job]
 _QueuedJob = tuple[Job, "Future[Job]"]
+# A start imports ONNX Runtime and loads a model: a second on an idle machine, far more on a busy one.
 _START_TIMEOUT_SECONDS = 120.0
 _EXIT_TIMEOUT_SECONDS = 5.0
+# A worker may be killed from outside just before it reads a job. Three times in a row is no coincidence: then
+# the job fails, instead of processes being started for ever.
 _MAX_HAND_OVERS = 3
+# Codes of `WorkerError`, which names them.
+_WORKER_CODES = frozenset({"worker_failed", "overloaded", "worker_crashed", "timeout", "memory_limit"})
 
 
 @dataclass(frozen=True)
@@ -113,6 +118,7 @@ class WorkerPool:
 
     def __init__(self, spec: WorkerSpec, workers: int, *, queue_length: int | None = None) -> None:
         self.workers = max(1, workers)
+        # Bounded, so that a caller with a million files holds no million jobs, and a server can refuse.
         self._queue: queue.Queue[_QueuedJob] = queue.Queue(queue_length or 2 * self.workers)
         self._closed = threading.Event()
         # Without it a job could enter the queue after close() has emptied it, and its future never end.
@@ -137,7 +143,7 @@ class WorkerPool:
         return sum(thread.active for thread in self._threads)
 
     def submit(self, job: Job) -> Future[Job]:
-        """Queue a job; the future holds its answer, or a `GenrescopeError`.
+        """Queue a job; the future holds its answer, or the error: a `WorkerError`, or that of the handler.
 
         Parameters
         ----------
@@ -146,7 +152,7 @@ class WorkerPool:
 
         Raises
         ------
-        GenrescopeError
+        WorkerError
             ``overloaded``: the queue is full, or the pool is closed.
         """
         with self._submit_lock, contextlib.suppress(queue.Full):
@@ -154,14 +160,14 @@ class WorkerPool:
                 done: Future[Job] = Future()
                 self._queue.put_nowait((job, done))
                 return done
-        raise GenrescopeError(
-            "overloaded", "all workers are busy and the queue is full", "try again in a moment"
-        )
+        raise WorkerError("overloaded", "all workers are busy and the queue is full", "try again in a moment")
 
     def close(self) -> None:
         """Kill the workers, also those at work on a job; jobs that wait are canceled."""
         with self._submit_lock:
             self._closed.set()
+        # First all are killed, then all are waited for: a thread that reads a pipe goes on only when its
+        # process has ended.
         for thread in self._threads:
             thread.terminate()
         for thread in self._threads:
@@ -196,11 +202,12 @@ class _WorkerThread(threading.Thread):
         self._prestart()
         while not self._closed.is_set():
             try:
+                # With a timeout, because closing the pool does not wake a thread that waits for a job.
                 queued = self._queue.get(timeout=0.2)
             except queue.Empty:
                 continue
             if not queued[1].set_running_or_notify_cancel():
-                continue
+                continue  # The caller canceled the job while it waited.
             self.active = True
             _settle(queued[1], self._run_job(queued[0]))
             self.active = False
@@ -234,6 +241,7 @@ class _WorkerThread(threading.Thread):
         try:
             return self._hand_over(job)
         except GenrescopeError as failure:
+            # After a crash or a timeout there is no usable process left; the next job starts a new one.
             self.terminate()
             return {"error": failure.to_dict()}
         except OSError as reason:  # no process, pipe or memory available for a worker
@@ -269,6 +277,7 @@ class _WorkerProcess:
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            # Not a pipe: nobody would read it, and a library that prints much would block when it is full.
             stderr=subprocess.DEVNULL,
             env=os.environ | threads,
         )
@@ -299,8 +308,10 @@ class _WorkerProcess:
             self._in.write(json.dumps(job).encode("ascii") + b"\n")
             self._in.flush()
             line = self._read_line()
+            # A worker answers a line that it cannot parse without "begun"; that is an answer too.
             begun = True
             return self._read_line() if "begun" in line else line
+        # A broken pipe is an OSError; the end of the stream, an empty or torn line, is no JSON: a ValueError.
         except (OSError, ValueError):
             if late.is_set():
                 raise _timed_out(seconds) from None
@@ -315,19 +326,22 @@ class _WorkerProcess:
         try:
             first = json.loads(self._out.readline())
         except ValueError:
-            raise _not_started(f"it ended with status {self._wait()}") from None
+            status = self._wait()
+            if status is not None and status < 0:  # Someone killed it: its successor may start.
+                raise _JobNotReadError(f"it was ended by signal {-status}") from None
+            raise _not_started(f"it ended with status {status}") from None
         finally:
             clock.cancel()
         if "error" in first:
-            raise GenrescopeError(**first["error"])
+            raise _received(first["error"])
         self._ready = True
 
     def _read_line(self) -> Job:
         line: Job = json.loads(self._out.readline())
         return line
 
-    def _crashed(self) -> GenrescopeError:
-        return GenrescopeError(
+    def _crashed(self) -> WorkerError:
+        return WorkerError(
             "worker_crashed",
             f"the worker process died on this file (exit status {self._wait()})",
             "the file is likely damaged: convert it (ffmpeg -i FILE out.flac), and please report it",
@@ -341,6 +355,7 @@ class _WorkerProcess:
     def kill(self) -> None:
         """End the process and close the pipes."""
         self._process.kill()
+        # Waited for, so that no zombie is left and `is_alive` is right from here on.
         self._wait()
         for pipe in (self._in, self._out):
             with contextlib.suppress(OSError):
@@ -359,26 +374,32 @@ def _settle(done: Future[Job], line: Job) -> None:
     if "error" not in line:
         done.set_result(line["answer"])
         return
-    error = line["error"]
+    done.set_exception(_received(line["error"]))
+
+
+def _received(error: dict[str, str]) -> GenrescopeError:
+    """Return the error of a worker's line; the class of an error of the handler's own is not known here."""
+    # The line came from a process that decoded a foreign file: an unknown code is not taken over.
     code = error["code"] if error["code"] in OUTCOMES else "worker_failed"
-    done.set_exception(GenrescopeError(code, error["message"], error["hint"]))
+    kind = WorkerError if code in _WORKER_CODES else GenrescopeError
+    return kind(code, error["message"], error["hint"])
 
 
-def _timed_out(seconds: float | None) -> GenrescopeError:
-    return GenrescopeError(
+def _timed_out(seconds: float | None) -> WorkerError:
+    return WorkerError(
         "timeout",
         f"took longer than the {seconds:g} s that a file may take",
         "give a shorter file, or allow more time",
     )
 
 
-def _not_started(why: str) -> GenrescopeError:
-    return GenrescopeError(
+def _not_started(why: str) -> WorkerError:
+    return WorkerError(
         "worker_failed",
         f"a worker process could not start: {why}",
         "try 'genrescope classify' on one file: it shows what is wrong; or use fewer workers",
     )
 
 
-def _stopped() -> GenrescopeError:
-    return GenrescopeError("overloaded", "the workers were stopped", "start the work again")
+def _stopped() -> WorkerError:
+    return WorkerError("overloaded", "the workers were stopped", "start the work again")

@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, BinaryIO, TextIO
 
-from genrescope.errors import GenrescopeError
+from genrescope.errors import GenrescopeError, WorkerError
 
 Job = dict[str, Any]
 Handler = Callable[[Job], Job]
@@ -41,6 +41,7 @@ def run(
     memory_limit_mb : int or None
         What jobs may allocate beyond what is in use when the handler is there.
     """
+    # A thread reads the pipe even while a job runs, because that is how the end of the parent is noticed.
     waiting: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_read_jobs, args=(jobs, waiting), daemon=True).start()
     handlers: list[Handler] = []
@@ -67,6 +68,7 @@ def _read_jobs(jobs: BinaryIO, waiting: queue.SimpleQueue[bytes]) -> None:
     """Queue jobs; when the parent is gone, its end of the pipe closes: exit, also in the middle of a job."""
     for line in jobs:
         waiting.put(line)
+    # Not sys.exit, which would end this thread only; nothing is to be cleaned up or flushed.
     os._exit(0)
 
 
@@ -82,16 +84,16 @@ def _guarded(work: Callable[[], Job]) -> Job:
         return {"error": _unforeseen(bug).to_dict()}
 
 
-def _too_large() -> GenrescopeError:
-    return GenrescopeError(
+def _too_large() -> WorkerError:
+    return WorkerError(
         "memory_limit",
         "needs more memory than one job may use",
         "give a shorter or smaller file, or allow more memory",
     )
 
 
-def _unforeseen(bug: Exception) -> GenrescopeError:
-    return GenrescopeError(
+def _unforeseen(bug: Exception) -> WorkerError:
+    return WorkerError(
         "worker_failed",
         f"an unforeseen failure: {type(bug).__name__}: {bug}",
         "please report it, with the file if you may share it",
@@ -109,6 +111,8 @@ def _limit_memory(megabytes: int) -> None:
         import resource
     except ImportError:  # Windows
         return
+    # Not the address space (RLIMIT_AS), which libraries reserve far beyond what they use, nor the resident
+    # memory (RLIMIT_RSS), a limit that Linux does not enforce. See getrlimit(2), proc(5).
     with contextlib.suppress(OSError, ValueError):
         used = _data_bytes() + megabytes * 2**20
         resource.setrlimit(resource.RLIMIT_DATA, (used, used))

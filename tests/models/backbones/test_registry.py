@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,13 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from genrescope import features
-from genrescope.errors import ConfigError, DownloadError, GenrescopeError, ModelError
+from genrescope.errors import ConfigError, GenrescopeError, ModelError
 from genrescope.models.backbones import registry as backbones
 from genrescope.models.backbones.efficientat import WIDTHS, EfficientAt, divisible
 from genrescope.types import FloatArray
-from genrescope.utils import package_data
+from genrescope.utils import package_data, sha256_file
 from helpers.weights import audioset_labels
 
+KNOWN = backbones.BACKBONES | backbones.ARCHITECTURES
 # In millions, as counted by others: mn01 in a public wrapper of it, the rest in the authors' README.
 MILLIONS = {
     "mn01": "0.123783",
@@ -73,7 +75,7 @@ def noise(*shape: int) -> Tensor:
 def unweighted(name: str) -> nn.Module:
     """Build a network of the catalog without memory for its weights."""
     with torch.device("meta"):
-        return backbones.BACKBONES[name].build()
+        return KNOWN[name].build()
 
 
 @pytest.fixture
@@ -139,7 +141,7 @@ def test_every_width_is_as_large_as_published(name: str) -> None:
 
 @pytest.mark.parametrize("name", WIDTHS)
 def test_every_width_has_the_output_that_its_info_states(name: str) -> None:
-    facts = backbones.BACKBONES[name].info
+    facts = KNOWN[name].info
     embedding, logits = unweighted(name)(torch.empty(2, 128, 100, device="meta"))
     assert embedding.shape == (2, facts.size)
     assert logits.shape == (2, facts.classes)
@@ -192,17 +194,24 @@ def test_weights_are_downloaded_into_the_cache(
 
     monkeypatch.setattr("genrescope.utils.download_file", fetch)
     monkeypatch.setenv("GENRESCOPE_CACHE", str(tmp_path))
-    info = backbones.BACKBONES["mn01"].info
-    with pytest.raises(DownloadError, match="whole SHA-256") as caught:
+    info = backbones.ARCHITECTURES["mn01"].info
+    with pytest.raises(ModelError, match="whole SHA-256") as caught:
         backbones.load_backbone("mn01")
+    assert (caught.value.code, asked) == ("model_not_found", [])
     assert info.source in caught.value.hint
-    known = backbones.BACKBONES["mn01"]._replace(info=replace(info, sha256="0" * 64))
-    monkeypatch.setitem(backbones.BACKBONES, "mn01", known)
+    known = backbones.ARCHITECTURES["mn01"]._replace(info=replace(info, sha256="0" * 64))
+    monkeypatch.setitem(backbones.ARCHITECTURES, "mn01", known)
     backbones.load_backbone("mn01")
     assert asked == [(info.source, tmp_path / "weights" / "mn01_as_mAP_298.pt", "0" * 64)]
 
 
-class Burglar:
+def test_every_entry_of_the_catalog_has_a_whole_checksum() -> None:
+    for name, entry in backbones.BACKBONES.items():
+        assert re.fullmatch("[0-9a-f]{64}", str(entry.info.sha256)), name
+    assert backbones.BACKBONES["student"].info.sha256 == sha256_file(package_data("models", "student.pt"))
+
+
+class FolderMaker:
     """An object that makes a folder when it is unpickled."""
 
     def __init__(self, folder: Path) -> None:
@@ -215,11 +224,11 @@ class Burglar:
 @pytest.mark.parametrize("save", [torch.save, lambda thing, path: path.write_bytes(pickle.dumps(thing))])
 def test_files_that_would_run_code_are_refused(save: object, tmp_path: Path) -> None:
     assert callable(save)
-    save({"weights": Burglar(tmp_path / "burgled")}, tmp_path / "bad.pt")
+    save({"weights": FolderMaker(tmp_path / "made")}, tmp_path / "bad.pt")
     with pytest.raises(ModelError) as caught:
         backbones.load_backbone("mn01", weights=tmp_path / "bad.pt")
     assert caught.value.code == "model_corrupt"
-    assert not (tmp_path / "burgled").exists()
+    assert not (tmp_path / "made").exists()
 
 
 def test_damaged_files_are_refused(mn01_file: Path, tmp_path: Path) -> None:

@@ -30,7 +30,21 @@ Activation = Callable[[], nn.Module]
 
 
 class Block(NamedTuple):
-    """An inverted residual block at width 1: a kernel, channels within and after it, whether it squeezes."""
+    """An inverted residual block at width 1, a row of the authors' table.
+
+    Attributes
+    ----------
+    kernel : int
+        Side of the depthwise filters.
+    expanded, out : int
+        Channels within the block and after it.
+    squeeze : bool
+        Whether channels are weighed by squeeze and excitation.
+    activation : type
+        Of torch.nn: ReLU or Hardswish.
+    stride : int
+        Along bands and frames.
+    """
 
     kernel: int
     expanded: int
@@ -100,18 +114,28 @@ class EfficientAt(nn.Module):
         )
 
     def embed(self, batch: Tensor) -> Tensor:
-        """Return the mean of the last maps over time and frequency, shape (segments, size)."""
+        """Return the mean of the last maps of ``batch`` over time and frequency, shape (segments, size)."""
         embedding: Tensor = self.features(batch.unsqueeze(1)).mean((2, 3))
         return embedding
 
     def forward(self, batch: Tensor) -> tuple[Tensor, Tensor]:
-        """Return embedding (segments, size) and logits (segments, classes); sigmoids make them scores."""
+        """Return embedding (segments, size) and logits (segments, classes) of ``batch``, log-mel."""
         maps = self.features(batch.unsqueeze(1))
         return maps.mean((2, 3)), self.classifier(maps)
 
 
 class InvertedResidual(nn.Module):
-    """Expand the channels, filter each of them, weigh them, project; add the input where shapes allow."""
+    """Expand the channels, filter each of them, weigh them, project; add the input where shapes allow.
+
+    Parameters
+    ----------
+    channels : int
+        Of the input.
+    block : Block
+        What the block is at width 1.
+    width : float
+        Factor of its channels.
+    """
 
     def __init__(self, channels: int, block: Block, width: float) -> None:
         super().__init__()
@@ -136,13 +160,19 @@ class InvertedResidual(nn.Module):
         self.residual = block.stride == 1 and channels == out
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Return maps (segments, out, bands / stride, frames / stride)."""
+        """Return maps (segments, out, bands / stride, frames / stride) for ``maps`` of the block before."""
         result: Tensor = self.block(maps)
         return result + maps if self.residual else result
 
 
 class SqueezeExcitation(nn.Module):
-    """Multiply every channel by a gate computed from the means of all (Hu et al., CVPR 2018)."""
+    """Multiply every channel by a gate computed from the means of all (Hu et al., CVPR 2018).
+
+    Parameters
+    ----------
+    channels : int
+        Of the maps.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -150,13 +180,19 @@ class SqueezeExcitation(nn.Module):
         self.conc_se_layers = nn.ModuleList([Gate(channels, divisible(channels // 4))])
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Return maps of the same shape."""
+        """Return the weighed ``maps``, of the same shape."""
         gates: Tensor = self.conc_se_layers[0](maps.mean((2, 3)))
         return maps * gates[:, :, None, None]
 
 
 class Gate(nn.Module):
-    """Means of channels -> factors between 0 and 1, both (segments, channels)."""
+    """Means of channels -> factors between 0 and 1, both (segments, channels).
+
+    Parameters
+    ----------
+    channels, squeezed : int
+        Channels, and units of the layer between.
+    """
 
     def __init__(self, channels: int, squeezed: int) -> None:
         super().__init__()
@@ -164,7 +200,7 @@ class Gate(nn.Module):
         self.fc2 = nn.Linear(squeezed, channels)
 
     def forward(self, means: Tensor) -> Tensor:
-        """Return one factor per channel."""
+        """Return one factor per channel for ``means`` over time and frequency."""
         factors: Tensor = self.fc2(self.fc1(means).relu()).sigmoid()
         return factors
 

@@ -29,6 +29,13 @@ class HubEncoder(nn.Module):
     Input (segments, n), mono, at ``sample_rate`` Hz. Where an encoder pads what it is fed to a fixed length
     (Whisper: 30 s), the padding is part of the mean; CLAP's extractor crops more than 10 s at random.
 
+    Parameters
+    ----------
+    encoder : transformers.PreTrainedModel
+        What computes the hidden states.
+    extractor : transformers feature extractor
+        What makes the encoder's input of samples.
+
     Attributes
     ----------
     sample_rate : int
@@ -45,7 +52,7 @@ class HubEncoder(nn.Module):
         self.size = self._probe()
 
     def embed(self, batch: Tensor) -> Tensor:
-        """Return the embedding, shape (segments, size)."""
+        """Return the embedding of ``batch``, samples (segments, n); shape (segments, size)."""
         clips = list(batch.detach().cpu().numpy())
         inputs = self.extractor(clips, sampling_rate=self.sample_rate, return_tensors="pt")
         hidden: Tensor = self.encoder(**inputs.to(batch.device))[0]
@@ -53,7 +60,7 @@ class HubEncoder(nn.Module):
         return hidden.mean(1) if hidden.ndim == 3 else hidden.mean((2, 3))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Return the embedding, shape (segments, size)."""
+        """Return the embedding of ``batch``; see `embed`."""
         return self.embed(batch)
 
     @torch.no_grad()

@@ -1,7 +1,8 @@
 """Pre-trained networks: their sources, licenses and features, and loading them.
 
-Names of the catalog, ``BACKBONES``, are loaded from a file or downloaded on demand; ``hub:NAME`` and
-``hub:FOLDER`` are any audio encoder of the Hugging Face hub. All have `Backbone.embed`.
+Names of the catalog, ``BACKBONES``, are loaded from a file or downloaded on demand, those of
+``ARCHITECTURES`` from a given file only; ``hub:NAME`` and ``hub:FOLDER`` are any audio encoder of the Hugging
+Face hub. All have `Backbone.embed`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from genrescope import utils
-from genrescope.errors import ConfigError, DownloadError, ModelError
+from genrescope.errors import ConfigError, ModelError
 from genrescope.features import EFFICIENTAT, PAPER_LOG_MEL, SPECTROGRAM_LOG_MEL, FeatureSpec
 from genrescope.labels import STYLE_INDICES, STYLES
 from genrescope.models.backbones import hub, torchvision
@@ -41,8 +42,8 @@ class BackboneInfo:
     license : str
         Of the weights.
     sha256 : str, optional
-        Of the weight file, in hexadecimal: all of it, or the first digits where no more was published. Only a
-        file whose whole SHA-256 is known is downloaded.
+        Of the weight file, 64 hexadecimal digits; None where it is not known, so that only a given file is
+        loaded, and for encoders of the hub.
     sample_rate : int
         In Hz.
     spec : FeatureSpec, optional
@@ -90,17 +91,17 @@ class Backbone(nn.Module):
         self.network = network
 
     def embed(self, batch: Tensor) -> Tensor:
-        """Return embeddings, shape (segments, size), of features as ``info.spec`` says."""
+        """Return embeddings, shape (segments, size), of ``batch``, features as ``info.spec`` says."""
         embedding: Tensor = self.network.embed(batch)  # type: ignore[operator]
         return embedding
 
     def embed_with_styles(self, batch: Tensor) -> tuple[Tensor, Tensor]:
-        """Return embeddings and the logits of ``labels.STYLES``; for backbones with ``info.styles``."""
+        """Return embeddings of ``batch`` and logits of ``labels.STYLES``; for those with ``info.styles``."""
         embedding, logits = self.network(batch)
         return embedding, logits[:, list(self.info.styles)]
 
     def forward(self, batch: Tensor) -> Any:
-        """Return what the network returns: EfficientAT embedding and logits, others the embedding."""
+        """Return what the network makes of ``batch``: an embedding, EfficientAT logits too."""
         return self.network(batch)
 
 
@@ -144,7 +145,9 @@ def _efficientat(name: str, precision: int, sha256: str | None = None) -> Backbo
 _VGG16_SHA256 = "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"
 
 
-def _torchvision(name: str, file: str, sha256: str, network: type[torchvision.ImageNetwork]) -> BackboneEntry:
+def _torchvision(
+    name: str, file: str, sha256: str | None, network: type[torchvision.ImageNetwork]
+) -> BackboneEntry:
     info = BackboneInfo(
         name,
         f"https://download.pytorch.org/models/{file}",
@@ -162,7 +165,7 @@ def _student() -> BackboneEntry:
         STUDENT,
         STUDENT_FILE,
         "MIT; after EfficientAT mn04, MIT, (c) 2022 Florian Schmid",
-        None,
+        "e70ce9869a2f02a095794b206a81b82d94e86545e47f82dc672414772b5727f6",
         SPECTROGRAM_LOG_MEL.sample_rate,
         SPECTROGRAM_LOG_MEL,
         embedding_size(STUDENT_WIDTH),
@@ -172,21 +175,33 @@ def _student() -> BackboneEntry:
     return BackboneEntry(info, lambda: Student(len(STYLES)))
 
 
+# The catalog: weights that are downloaded, or in the package, and verified by their whole SHA-256.
 BACKBONES: dict[str, BackboneEntry] = {
     entry.info.name: entry
     for entry in (
-        _efficientat("mn01", 298),
-        _efficientat("mn02", 378),
         _efficientat("mn04", 432, "899a8c6217063f6941793102a2780b3dd788ab11fce468d9cf5f0577c453321c"),
-        _efficientat("mn05", 443),
-        _efficientat("mn10", 471),
-        _efficientat("mn20", 478),
-        _efficientat("mn30", 482),
-        _efficientat("mn40", 484),
-        # torchvision publishes the first eight digits of the checksum, in the file's name.
         _student(),
         _torchvision("vgg16", "vgg16-397923af.pth", _VGG16_SHA256, torchvision.Vgg16),
-        _torchvision("inception-v3", "inception_v3_google-0cc3c7bd.pth", "0cc3c7bd", torchvision.InceptionV3),
+    )
+}
+# Networks whose weights no one has published a whole SHA-256 of: they are never downloaded, only loaded from
+# a file that is given. torchvision publishes the first eight digits of Inception's, in the file's name.
+ARCHITECTURES: dict[str, BackboneEntry] = {
+    entry.info.name: entry
+    for entry in (
+        *(
+            _efficientat(name, precision)
+            for name, precision in {
+                "mn01": 298,
+                "mn02": 378,
+                "mn05": 443,
+                "mn10": 471,
+                "mn20": 478,
+                "mn30": 482,
+                "mn40": 484,
+            }.items()
+        ),
+        _torchvision("inception-v3", "inception_v3_google-0cc3c7bd.pth", None, torchvision.InceptionV3),
     )
 }
 
@@ -197,7 +212,8 @@ def load_backbone(name: str, *, weights: Path | None = None, cache: Path | None 
     Parameters
     ----------
     name : str
-        A key of ``BACKBONES``, or ``hub:`` and the name or folder of an encoder of the Hugging Face hub.
+        A key of ``BACKBONES`` or ``ARCHITECTURES``, or ``hub:`` and the name or folder of an encoder of the
+        Hugging Face hub.
     weights : Path, optional
         A file of weights to load instead of the published ones; no checksum is verified.
     cache : Path, optional
@@ -216,27 +232,29 @@ def load_backbone(name: str, *, weights: Path | None = None, cache: Path | None 
     """
     if name.startswith(HUB):
         return _from_hub(name, weights, cache)
-    if name not in BACKBONES:
+    known = BACKBONES | ARCHITECTURES
+    if name not in known:
         raise ConfigError(
             "invalid_config",
             f"no backbone is named {name!r}",
-            f"choose one of: {', '.join(BACKBONES)}; or {HUB}NAME for an encoder of the Hugging Face hub",
+            f"choose one of: {', '.join(known)}; or {HUB}NAME for an encoder of the Hugging Face hub",
         )
-    info, build, translate = BACKBONES[name]
+    info, build, translate = known[name]
     # On the meta device no weights are allocated or drawn: the file has them all, and the random state of
     # the run stays untouched.
     with torch.device("meta"):
         network = build()
+    if weights is None and info.sha256 is None:
+        raise ModelError(
+            "model_not_found",
+            f"{name}: its weights are not downloaded, because their whole SHA-256 was not published",
+            f"download {info.source} yourself, and give the file as the weights",
+        )
     if weights is None and name == STUDENT:
         weights = package_data("models", info.file)
     elif weights is None:
+        assert info.sha256 is not None  # refused above
         target = (cache or cache_folder("weights")) / info.file
-        if info.sha256 is None or len(info.sha256) < 64:
-            raise DownloadError(
-                "download_failed",
-                f"{name}: not downloaded, because its whole SHA-256 was not published",
-                f"download {info.source} yourself, and give the file as the weights",
-            )
         weights = utils.download_file(info.source, target, sha256=info.sha256)
     _load_state(network, translate(read_weights(weights)), f"{weights}: not the weights of {name}")
     return Backbone(info, network).eval()
@@ -248,19 +266,20 @@ def backbone_spec(name: str) -> FeatureSpec:
     Parameters
     ----------
     name : str
-        A key of ``BACKBONES``.
+        A key of ``BACKBONES`` or ``ARCHITECTURES``.
 
     Raises
     ------
     ConfigError
         ``invalid_config``: no such backbone, or one that takes samples.
     """
-    info = BACKBONES[name].info if name in BACKBONES else None
+    known = BACKBONES | ARCHITECTURES
+    info = known[name].info if name in known else None
     if info is None or info.spec is None:
         raise ConfigError(
             "invalid_config",
             f"no backbone for model files is named {name!r}",
-            f"choose one of: {', '.join(BACKBONES)}",
+            f"choose one of: {', '.join(known)}",
         )
     return info.spec
 

@@ -52,12 +52,12 @@ class ImageNetwork(nn.Module):
         self.trunk = trunk
 
     def embed(self, batch: Tensor) -> Tensor:
-        """Return the mean of the last maps over the image, shape (segments, size)."""
+        """Return the mean of the last maps of ``batch`` over the image, shape (segments, size)."""
         embedding: Tensor = self.trunk(to_images(batch, self.side))
         return embedding
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Return the embedding, shape (segments, size)."""
+        """Return the embedding of ``batch``; see `embed`."""
         return self.embed(batch)
 
 

@@ -1,9 +1,9 @@
-"""Music and a teacher into a student: lessons, the course, and weights that ``transfer`` can stand on."""
+"""From music and a teacher to a student: shards, training, and weights that ``train`` can start from."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +17,10 @@ from genrescope.types import Track
 from genrescope.utils import write_atomic
 
 TEACHER = "mn04"
-HELD_FILES = 2
-BAND_LIMITED = 0.4
+VALIDATION_SHARDS = 2
+# Share of the examples that the student gets without their highest bands. Much music that is classified later
+# was stored at a low sample rate or bit rate, which the student must not take for a property of the genre.
+LOWPASS_PROBABILITY = 0.4
 
 
 @dataclass(frozen=True)
@@ -29,34 +31,45 @@ class DistillConfig:
     ----------
     weights : Path or None
         Of the teacher, EfficientAT mn04; None: the published ones.
-    files, lessons : int
-        How many files of lessons, and how many each holds.
-    epochs, workers, seed : int
+    shards : int
+        Number of shards to train on; two more are made for validation.
+    epochs : int
+        How often each shard is used.
+    workers : int
+        Processes that make shards.
+    seed : int
+        Of all random choices.
+    examples_per_shard : int
+        Number of examples in each shard.
     """
 
     weights: Path | None = None
-    files: int = 160
+    shards: int = 160
     epochs: int = 2
     workers: int = 1
     seed: int = 0
-    lessons: int = 256
+    examples_per_shard: int = 256
 
 
 def distill(
-    tracks: Sequence[Track],
-    settings: DistillConfig,
-    folder: Path,
-    *,
-    say: Callable[[str], None] = lambda _: None,
+    tracks: Sequence[Track], config: DistillConfig, folder: Path, *, progress_bar: bool = False
 ) -> Path:
-    """Make a student of mn04's answers to distorted music, or take up a killed run.
+    """Train a student on mn04's outputs for distorted music, or resume an interrupted run.
+
+    Progress, a line per shard and per chunk of the training, is logged at level INFO below the logger
+    ``genrescope.training``. The processes that make shards are spawned: a script that calls this needs
+    ``if __name__ == "__main__":``.
 
     Parameters
     ----------
     tracks : sequence of Track
-        Audio to hear; see `tracks_to_hear`.
+        Audio to train on; see `select_tracks`. Labels only decide how often each track is drawn.
+    config : DistillConfig
+        How the student is made.
     folder : Path
-        Of lessons, checkpoint and result.
+        Of shards, checkpoint and result. The same call with the same folder resumes.
+    progress_bar : bool
+        Whether to show the progress of a chunk on standard error.
 
     Returns
     -------
@@ -66,25 +79,44 @@ def distill(
     Raises
     ------
     ConfigError
-        ``invalid_config``: ``folder`` holds another course.
-    DataError, ModelError, DownloadError, WriteError, GenrescopeError
-        As `lessons.prepare_lessons`, `backbones.load` and `distil.distil`.
+        ``invalid_config``: ``folder`` holds a run with other settings.
+    DataError
+        ``dataset_empty``: no track can be read; ``dataset_not_found``, ``dataset_invalid``: a shard is
+        missing or damaged.
+    DownloadError, ModelError
+        The teacher's weights cannot be downloaded or loaded; nothing was begun then.
+    GenrescopeError
+        ``training_failed``: the loss is not finite.
+    WorkerError
+        ``worker_failed``: a process that makes shards died.
+    WriteError
+        ``write_failed``.
     """
-    plan = targets.ShardSpec(
-        TEACHER, settings.weights, features.SPECTROGRAM_LOG_MEL, examples=settings.lessons, seed=settings.seed
+    spec = targets.ShardSpec(
+        TEACHER,
+        config.weights,
+        features.SPECTROGRAM_LOG_MEL,
+        examples=config.examples_per_shard,
+        seed=config.seed,
     )
-    numbers = range(settings.files + HELD_FILES)
-    targets.build_shards(tracks, plan, folder / "lessons", numbers=numbers, workers=settings.workers, say=say)
-    course = DistillSchedule(
-        folder / "lessons",
-        numbers[: settings.files],
-        numbers[settings.files :],
-        epochs=settings.epochs,
-        band_limited=BAND_LIMITED,
-        seed=settings.seed,
+    numbers, shards = range(config.shards + VALIDATION_SHARDS), _shards_folder(folder)
+    targets.build_shards(tracks, spec, shards, numbers=numbers, workers=config.workers)
+    schedule = DistillSchedule(
+        shards,
+        numbers[: config.shards],
+        numbers[config.shards :],
+        epochs=config.epochs,
+        lowpass_probability=LOWPASS_PROBABILITY,
+        seed=config.seed,
     )
-    taught = train_student(_init_student(tracks, plan), course, folder, say=say)
-    return write_student(taught, folder / models.STUDENT_FILE)
+    student = train_student(_init_student(tracks, spec), schedule, folder, progress_bar=progress_bar)
+    return write_student(student, folder / models.STUDENT_FILE)
+
+
+def _shards_folder(folder: Path) -> Path:
+    # The name in version 0.1: the shards of a run that it began are used for one release more.
+    old = folder / "lessons"
+    return old if old.is_dir() else folder / "shards"
 
 
 def select_tracks(
@@ -92,15 +124,26 @@ def select_tracks(
 ) -> list[Track]:
     """Return the tracks of data sets; of the first without the test part of a protocol.
 
+    Parameters
+    ----------
+    first : Path
+        A data set, as for ``datasets.load_dataset``.
+    others : sequence of Path
+        More data sets, of which all tracks are returned.
+    protocol : str, optional
+        Name of the protocol; None: all tracks of the first data set too.
+    seed : int
+        Of the split.
+
     Raises
     ------
     ConfigError, DataError
-        As ``datasets.read`` and ``splits.split``.
+        As ``datasets.load_dataset`` and ``datasets.split_dataset``.
     """
     tracks = datasets.load_dataset(first, kind="audio").tracks
     if protocol is not None:
         parts = split_dataset(tracks, protocol, seed=seed)
-        tracks = tuple(tracks[place] for place in sorted([*parts.train, *parts.validation]))
+        tracks = tuple(tracks[index] for index in sorted([*parts.train, *parts.validation]))
     return [
         *tracks,
         *(track for path in others for track in datasets.load_dataset(path, kind="audio").tracks),
@@ -108,7 +151,25 @@ def select_tracks(
 
 
 def write_student(student: Student, path: Path) -> Path:
-    """Write a student's weights, in half precision: what is lost is far below what training moves."""
+    """Write a student's weights, in half precision: what is lost is far below what training moves.
+
+    Parameters
+    ----------
+    student : Student
+        Whose weights are written.
+    path : Path
+        The file.
+
+    Returns
+    -------
+    Path
+        ``path``.
+
+    Raises
+    ------
+    WriteError
+        ``write_failed``.
+    """
     import torch
 
     stream = io.BytesIO()
@@ -121,9 +182,10 @@ def write_student(student: Student, path: Path) -> Path:
     return path
 
 
-def _init_student(tracks: Sequence[Track], plan: targets.ShardSpec) -> Student:
-    teacher = models.load_backbone(plan.teacher, weights=plan.weights).network
+def _init_student(tracks: Sequence[Track], spec: targets.ShardSpec) -> Student:
+    """Return a student with its teacher's weights, and a fitted map of its mel bands to the teacher's."""
+    teacher = models.load_backbone(spec.teacher, weights=spec.weights).network
     assert isinstance(teacher, EfficientAt)  # TEACHER names one
     student = init_from_teacher(teacher, list(STYLE_INDICES.values()))
-    fit_mel_projection(student, *targets.paired_features(tracks, plan))
+    fit_mel_projection(student, *targets.paired_features(tracks, spec))
     return student

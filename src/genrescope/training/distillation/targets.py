@@ -1,16 +1,19 @@
-"""What a teacher says of distorted sound: the lessons of a student that hears less of it.
+"""Training examples of the distillation: what the student gets as input, and what the teacher returns for it.
 
-The teacher listens to exactly the sound that the student sees, so there are as many lessons as one cares to
-make (Schmid et al., ICASSP 2023, who mix and distort for their students too). Lessons lie in numbered files,
-each drawn from (seed, number): a killed run carries on, and several processes share the work.
+Teacher and student get the same distorted audio, so any number of examples can be made from one collection
+(Schmid et al., ICASSP 2023, arXiv 2211.04772, mix and distort for their students too). Examples are stored in
+numbered files, the shards. Each is drawn from (seed, number) alone: an interrupted command continues with the
+first shard that is missing, and several processes share the work without changing its result.
 """
 
 from __future__ import annotations
 
 import io
+import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
@@ -23,27 +26,35 @@ import soxr
 
 from genrescope import audio, augmentation, features, models
 from genrescope.datasets import decode_db, encode_db
-from genrescope.errors import AudioError, DataError
+from genrescope.errors import AudioError, DataError, WorkerError
 from genrescope.features import FeatureSpec
 from genrescope.types import Float64Array, FloatArray, IntArray, Track, UInt8Array
 from genrescope.utils import write_atomic
 
-MIXED = 0.35
-STRENGTHS = (0.0, 0.5, 1.0, 1.5)
-# The loudest mel band of a typical recording at full scale. The student sees levels relative to it, so the
-# teacher hears every excerpt at this one.
-LOUDEST_DB = 32.0
+# Share of the examples that are two recordings at once.
+MIX_PROBABILITY = 0.35
+# Strengths of the random effects, each as likely as the others.
+EFFECT_STRENGTHS = (0.0, 0.5, 1.0, 1.5)
+# The loudest mel band of a typical recording at full scale. The student's levels are relative to the loudest
+# band, so the teacher gets every excerpt at this one level: otherwise the targets would depend on a gain that
+# the student cannot know.
+PEAK_LEVEL_DB = 32.0
+TEACHER_BATCH_SIZE = 16
+logger = logging.getLogger(__name__)
 
 
 class TeacherTargets(NamedTuple):
-    """What the student sees and what the teacher said, row by row.
+    """Inputs of the student and outputs of the teacher, row by row.
 
     Attributes
     ----------
-    pictures : ndarray, shape (lessons, mels, frames), uint8
-        As GTZAN's pictures, but band 0 first: 0 is -80 dB or less, 255 the loudest band of the excerpt.
-    embeddings : ndarray, shape (lessons, size), float16
-    logits : ndarray, shape (lessons, classes), float16
+    spectrograms : ndarray, shape (examples, mels, frames), uint8
+        As GTZAN's spectrogram pictures, but band 0 first: 0 is -80 dB or less, 255 the loudest band of the
+        excerpt.
+    embeddings : ndarray, shape (examples, size), float16
+        The teacher's embeddings.
+    logits : ndarray, shape (examples, classes), float16
+        The teacher's logits of all its classes.
     """
 
     spectrograms: UInt8Array
@@ -51,27 +62,34 @@ class TeacherTargets(NamedTuple):
     logits: npt.NDArray[np.float16]
 
     def log_mel(self, chosen: IntArray) -> FloatArray:
-        """Return the chosen pictures in dB below their loudest band."""
+        """Return spectrograms in dB below their loudest band, shape (chosen, mels, frames).
+
+        Parameters
+        ----------
+        chosen : ndarray of int
+            Indices of the examples.
+        """
         return decode_db(self.spectrograms[chosen])
 
 
 @dataclass(frozen=True)
 class ShardSpec:
-    """How lessons are made.
+    """How shards are made.
 
     Attributes
     ----------
     teacher : str
-        A name of ``backbones``.
+        A name of ``models.BACKBONES``.
     weights : Path or None
-        Its weights; None: the published ones.
+        The teacher's weights; None: the published ones.
     student : FeatureSpec
-        What the student sees.
+        The student's features.
     seconds : float
         Length of an excerpt.
-    lessons : int
-        How many a file holds.
+    examples : int
+        Number of examples in a shard.
     seed : int
+        Of all random choices.
     """
 
     teacher: str
@@ -83,21 +101,24 @@ class ShardSpec:
 
 
 def build_shards(
-    tracks: Sequence[Track],
-    plan: ShardSpec,
-    folder: Path,
-    *,
-    numbers: range,
-    workers: int = 1,
-    say: Callable[[str], None] = lambda _: None,
+    tracks: Sequence[Track], spec: ShardSpec, folder: Path, *, numbers: range, workers: int = 1
 ) -> None:
-    """Write the files ``numbers`` of lessons into ``folder``; those that are there are kept.
+    """Write shards into a folder; those that are there already are kept.
+
+    Progress, a line per shard, and tracks that cannot be read and are left out are logged at level INFO.
+    The processes are spawned: a script that calls this needs ``if __name__ == "__main__":``.
 
     Parameters
     ----------
     tracks : sequence of Track
-        Audio; their labels only decide how often each is heard: all genres alike, as far as the square root
-        of their counts. A track that cannot be read is left out, and said.
+        Audio to draw excerpts from. Their labels only decide how often each is drawn: a genre in proportion
+        to the square root of its number of tracks.
+    spec : ShardSpec
+        How shards are made.
+    folder : Path
+        Where they are written to.
+    numbers : range
+        Numbers of the shards.
     workers : int
         Processes, of one thread each.
 
@@ -105,176 +126,238 @@ def build_shards(
     ------
     DataError
         ``dataset_empty``: no track can be read.
-    ModelError, WriteError
-        The teacher cannot be loaded, or a file not be written.
+    DownloadError, ModelError
+        The teacher's weights cannot be downloaded or loaded; no process was started then.
+    WorkerError
+        ``worker_failed``: a process died.
+    WriteError
+        ``write_failed``: a shard cannot be written.
     """
-    missing = [number for number in numbers if not _file(folder, number).exists()]
+    missing = [number for number in numbers if not _shard_path(folder, number).exists()]
     if not missing:
         return
-    # A teacher that cannot be loaded is reported from here: in a worker's initializer the error would only
-    # break the pool, and its cause would be lost.
-    models.load_backbone(plan.teacher, weights=plan.weights)
-    context = get_context("spawn")  # forked processes would share torch's threads, and hang
-    with ProcessPoolExecutor(workers, context, _init_worker, (tuple(tracks), plan)) as pool:
-        for number, failures in zip(missing, pool.map(partial(_write, folder), missing), strict=True):
-            for failure in failures:
-                say(f"left out {failure}")
-            say(f"lessons {number + 1} of {numbers.stop}")
+    # Weights that cannot be loaded are found here, once, before any process starts; this call also downloads
+    # them, so that the processes find them in the cache.
+    models.load_backbone(spec.teacher, weights=spec.weights)
+    # Forked processes would inherit the locks of torch's thread pool without its threads, and hang.
+    context = get_context("spawn")
+    try:
+        with ProcessPoolExecutor(workers, context, _init_worker, (tuple(tracks), spec)) as pool:
+            for number, failures in zip(
+                missing, pool.map(partial(_write_shard, folder), missing), strict=True
+            ):
+                for failure in failures:
+                    logger.info("left out %s", failure)
+                logger.info("shard %d of %d", number + 1, numbers.stop)
+    except BrokenProcessPool:
+        raise WorkerError(
+            "worker_failed",
+            "a process that prepares training examples died, possibly because memory ran out",
+            "use fewer workers; the same command keeps the shards that are finished",
+        ) from None
 
 
 def load_shards(folder: Path, numbers: Sequence[int]) -> TeacherTargets:
-    """Read files of lessons, joined.
+    """Read shards, joined.
+
+    Parameters
+    ----------
+    folder : Path
+        Of `build_shards`.
+    numbers : sequence of int
+        Numbers of the shards.
 
     Raises
     ------
     DataError
-        ``dataset_not_found``, ``dataset_invalid``.
+        ``dataset_not_found``, ``dataset_invalid``: a shard is missing or damaged.
     """
-    parts = [_read(_file(folder, number)) for number in numbers]
+    parts = [_read_shard(_shard_path(folder, number)) for number in numbers]
     return TeacherTargets(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def _file(folder: Path, number: int) -> Path:
-    return folder / f"lessons-{number:05}.npz"
+def _shard_path(folder: Path, number: int) -> Path:
+    path = folder / f"shard-{number:05}.npz"
+    # The name in version 0.1: its shards are used for one release more.
+    old = folder / f"lessons-{number:05}.npz"
+    return old if old.exists() and not path.exists() else path
 
 
-def _read(path: Path) -> TeacherTargets:
+def _read_shard(path: Path) -> TeacherTargets:
     try:
-        with np.load(path, allow_pickle=False) as kept:
-            return TeacherTargets(*(kept[name] for name in TeacherTargets._fields))
+        with np.load(path, allow_pickle=False) as stored:
+            # Version 0.1 named the spectrograms "pictures".
+            spectrograms = stored["spectrograms" if "spectrograms" in stored else "pictures"]
+            return TeacherTargets(spectrograms, stored["embeddings"], stored["logits"])
     except FileNotFoundError:
-        raise DataError("dataset_not_found", f"{path}: no such lessons", "prepare them first") from None
+        raise DataError(
+            "dataset_not_found", f"{path}: no such shard", "build it: repeat the command"
+        ) from None
     except (OSError, ValueError, KeyError, EOFError) as reason:
         raise DataError(
-            "dataset_invalid", f"{path}: not a file of lessons: {reason}", "delete it and repeat the command"
+            "dataset_invalid", f"{path}: not a shard: {reason}", "delete it and repeat the command"
         ) from None
 
 
 def paired_features(
-    tracks: Sequence[Track], plan: ShardSpec, *, excerpts: int = 128
+    tracks: Sequence[Track], spec: ShardSpec, *, excerpts: int = 128
 ) -> tuple[FloatArray, FloatArray]:
-    """Return what student and teacher make of the same undistorted sound.
+    """Return the features of student and teacher for the same undistorted audio.
+
+    Parameters
+    ----------
+    tracks : sequence of Track
+        Audio to draw excerpts from, as in `build_shards`.
+    spec : ShardSpec
+        Teacher, features of the student, length of an excerpt and seed.
+    excerpts : int
+        How many to draw.
 
     Returns
     -------
-    seen, heard : ndarray, shape (excerpts, mels, frames), float32
+    student_mel, teacher_mel : ndarray, shape (excerpts, mels, frames), float32
         The student's features, and the teacher's at the times of the student's frames.
+
+    Raises
+    ------
+    DataError
+        ``dataset_empty``: no track can be read.
+    DownloadError, ModelError
+        The teacher's weights cannot be downloaded or loaded.
     """
-    school, generator = _ShardWriter(tuple(tracks), plan), np.random.default_rng([plan.seed, 0xEA7])
-    spec, rate = plan.student, school.rate
-    pairs = [school.pair(school.excerpt(generator, 0.0)) for _ in range(excerpts)]
-    seen, heard = (np.stack(column) for column in zip(*pairs, strict=True))
-    times = np.arange(seen.shape[2]) * spec.hop_length / spec.sample_rate
-    assert school.teacher.info.spec is not None
-    frames = np.rint(times * rate / school.teacher.info.spec.hop_length).astype(int)
-    return seen, heard[:, :, np.minimum(frames, heard.shape[2] - 1)]
+    writer, generator = _ShardWriter(tuple(tracks), spec), np.random.default_rng([spec.seed, 0xEA7])
+    pairs = [writer.feature_pair(writer.excerpt(generator, 0.0)) for _ in range(excerpts)]
+    student_mel, teacher_mel = (np.stack(column) for column in zip(*pairs, strict=True))
+    times = np.arange(student_mel.shape[2]) * spec.student.hop_length / spec.student.sample_rate
+    frames = np.rint(times * writer.rate / writer.teacher_spec.hop_length).astype(int)
+    return student_mel, teacher_mel[:, :, np.minimum(frames, teacher_mel.shape[2] - 1)]
 
 
 class _ShardWriter:
-    """One process: recordings in memory, and a teacher."""
+    """What one process holds: the teacher, and the recordings that it has decoded so far."""
 
-    def __init__(self, tracks: tuple[Track, ...], plan: ShardSpec) -> None:
-        self.plan = plan
-        self.teacher = models.load_backbone(plan.teacher, weights=plan.weights)
+    def __init__(self, tracks: tuple[Track, ...], spec: ShardSpec) -> None:
+        self.spec = spec
+        self.teacher = models.load_backbone(spec.teacher, weights=spec.weights)
+        assert self.teacher.info.spec is not None  # backbones that take samples are no teachers
+        self.teacher_spec: FeatureSpec = self.teacher.info.spec
         self.rate = self.teacher.info.sample_rate
         self.tracks = tracks
-        self.chances = _chances([track.label for track in tracks])
+        self.probabilities = _track_probabilities([track.label for track in tracks])
         self.failures: list[str] = []
-        self._heard: dict[int, npt.NDArray[np.int16] | None] = {}
+        # 16 bit integers, half the memory of float32: whole collections have to fit, as excerpts are
+        # drawn from any track at any time. None marks a track that cannot be read.
+        self._recordings: dict[int, npt.NDArray[np.int16] | None] = {}
 
     def examples(self, number: int) -> TeacherTargets:
-        generator = np.random.default_rng([self.plan.seed, number])
-        rows = [self._example(generator) for _ in range(self.plan.examples)]
-        pictures, seen = zip(*rows, strict=True)
-        embeddings, logits = zip(*(self._teach(part) for part in _batches(seen, 16)), strict=True)
-        return TeacherTargets(np.stack(pictures), np.concatenate(embeddings), np.concatenate(logits))
+        """Return the examples of a shard, drawn from (seed, number) alone."""
+        generator = np.random.default_rng([self.spec.seed, number])
+        rows = [self._example(generator) for _ in range(self.spec.examples)]
+        spectrograms, teacher_mel = zip(*rows, strict=True)
+        outputs = [self._teacher_outputs(batch) for batch in _batches(teacher_mel, TEACHER_BATCH_SIZE)]
+        embeddings, logits = zip(*outputs, strict=True)
+        return TeacherTargets(np.stack(spectrograms), np.concatenate(embeddings), np.concatenate(logits))
 
     def _example(self, generator: np.random.Generator) -> tuple[UInt8Array, FloatArray]:
-        """Return what the student sees, and what the teacher hears, as its features."""
-        samples = self.excerpt(generator, float(generator.choice(STRENGTHS)))
-        if generator.random() < MIXED:
-            other = self.excerpt(generator, float(generator.choice(STRENGTHS)))
+        """Return the student's spectrogram and the teacher's features of one distorted excerpt."""
+        samples = self.excerpt(generator, float(generator.choice(EFFECT_STRENGTHS)))
+        if generator.random() < MIX_PROBABILITY:
+            other = self.excerpt(generator, float(generator.choice(EFFECT_STRENGTHS)))
             samples = augmentation.limit(augmentation.mix(samples, other, generator.uniform(-6, 6)))
-        picture, heard = self.pair(samples)
-        return encode_db(picture - picture.max()), heard
+        student_mel, teacher_mel = self.feature_pair(samples)
+        return encode_db(student_mel - student_mel.max()), teacher_mel
 
-    def pair(self, samples: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return the features of the student and of the teacher, who hears the sound at one level."""
-        spec = self.plan.student
+    def feature_pair(self, samples: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the features of student and teacher; the teacher's at the level `PEAK_LEVEL_DB`."""
+        spec = self.spec.student
         resampled = soxr.resample(samples, self.rate, spec.sample_rate, quality="HQ")
-        picture = features.extract(resampled[None], spec.sample_rate, spec)[0]
-        samples = augmentation.gain(samples, LOUDEST_DB - float(picture.max()))
-        assert self.teacher.info.spec is not None  # samples would need no student
-        return picture, features.extract(samples[None], self.rate, self.teacher.info.spec)[0]
+        student_mel = features.extract(resampled[None], spec.sample_rate, spec)[0]
+        samples = augmentation.gain(samples, PEAK_LEVEL_DB - float(student_mel.max()))
+        return student_mel, features.extract(samples[None], self.rate, self.teacher_spec)[0]
 
     def excerpt(self, generator: np.random.Generator, strength: float) -> FloatArray:
         """Draw a recording, and from it an excerpt, distorted."""
         while True:
-            recording = self._recording(int(generator.choice(len(self.tracks), p=self.chances)))
+            recording = self._recording(int(generator.choice(len(self.tracks), p=self.probabilities)))
             excerpt = augmentation.apply_random_effects(
-                recording, self.rate, generator, strength=strength, seconds=self.plan.seconds
+                recording, self.rate, generator, strength=strength, seconds=self.spec.seconds
             )
-            if np.abs(excerpt).max() > 1e-3:  # a fade-out says nothing
+            # Near silence, such as the end of a fade-out, the teacher's outputs do not depend on the music.
+            if np.abs(excerpt).max() > 1e-3:
                 return excerpt
 
-    def _recording(self, place: int) -> FloatArray:
-        if place not in self._heard:
-            self._heard[place] = self._load(place)
-        kept = self._heard[place]
-        if kept is not None:
-            return kept.astype(np.float32) / np.float32(32768)
-        self.chances[place] = 0
-        if not self.chances.any():
+    def _recording(self, index: int) -> FloatArray:
+        """Return a track's samples, or those of another if it cannot be read; it is not drawn again then."""
+        if index not in self._recordings:
+            self._recordings[index] = self._load(index)
+        recording = self._recordings[index]
+        if recording is not None:
+            return recording.astype(np.float32) / np.float32(32768)
+        self.probabilities[index] = 0
+        if not self.probabilities.any():
             raise DataError("dataset_empty", "no track can be read", "check them: genrescope classify FOLDER")
-        self.chances /= self.chances.sum()
-        return self._recording(int(np.argmax(self.chances)))
+        self.probabilities /= self.probabilities.sum()
+        return self._recording(int(np.argmax(self.probabilities)))
 
-    def _load(self, place: int) -> npt.NDArray[np.int16] | None:
+    def _load(self, index: int) -> npt.NDArray[np.int16] | None:
         try:
-            samples = audio.load_audio(self.tracks[place].path, sample_rate=self.rate).samples
+            samples = audio.load_audio(self.tracks[index].path, sample_rate=self.rate).samples
         except AudioError as failure:
-            self.failures.append(f"{self.tracks[place].id}: {failure.message}")
+            self.failures.append(f"{self.tracks[index].id}: {failure.message}")
             return None
         return np.round(augmentation.limit(samples) * 32767).astype(np.int16)
 
-    def _teach(self, seen: Sequence[FloatArray]) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.float16]]:
+    def _teacher_outputs(
+        self, batch: Sequence[FloatArray]
+    ) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.float16]]:
         import torch
 
         with torch.inference_mode():
-            embeddings, logits = self.teacher(torch.from_numpy(np.stack(seen)))
+            embeddings, logits = self.teacher(torch.from_numpy(np.stack(batch)))
         return embeddings.numpy().astype(np.float16), logits.numpy().astype(np.float16)
 
 
-def _chances(labels: Sequence[str]) -> Float64Array:
-    """Return how likely each track is heard: a genre as the square root of its count."""
-    _, places, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    chances = 1 / np.sqrt(counts[places])
-    normalized: Float64Array = chances / chances.sum()
-    return normalized
+def _track_probabilities(labels: Sequence[str]) -> Float64Array:
+    """Return how likely each track is drawn: a genre in proportion to the square root of its count."""
+    _, genres, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    weights = 1 / np.sqrt(counts[genres])
+    probabilities: Float64Array = weights / weights.sum()
+    return probabilities
 
 
 def _batches(rows: Sequence[FloatArray], size: int) -> Iterator[Sequence[FloatArray]]:
     return (rows[first : first + size] for first in range(0, len(rows), size))
 
 
-_school: _ShardWriter | None = None
+class _WorkerState:
+    """State of a worker process: what it was given, and its writer from the first shard on."""
+
+    tracks: tuple[Track, ...]
+    spec: ShardSpec
+    writer: _ShardWriter | None = None
 
 
-def _init_worker(tracks: tuple[Track, ...], plan: ShardSpec) -> None:
-    """Open school in a fresh process."""
+def _init_worker(tracks: tuple[Track, ...], spec: ShardSpec) -> None:
+    """Set a fresh process up.
+
+    The writer is made by the first `_write_shard`: an error raised in here would break the pool and be lost,
+    one raised there reaches the caller.
+    """
     import torch
 
-    global _school
     torch.set_num_threads(1)
     if hasattr(os, "nice"):
         os.nice(5)
-    _school = _ShardWriter(tracks, plan)
+    _WorkerState.tracks, _WorkerState.spec = tracks, spec
 
 
-def _write(folder: Path, number: int) -> list[str]:
-    assert _school is not None  # _enter ran before
+def _write_shard(folder: Path, number: int) -> list[str]:
+    """Write one shard; return a message for each track that could not be read."""
+    if _WorkerState.writer is None:
+        _WorkerState.writer = _ShardWriter(_WorkerState.tracks, _WorkerState.spec)
+    writer = _WorkerState.writer
     stream = io.BytesIO()
-    np.savez(stream, **_school.examples(number)._asdict())
-    write_atomic(_file(folder, number), stream.getvalue())
-    failures, _school.failures = _school.failures, []
+    np.savez(stream, **writer.examples(number)._asdict())
+    write_atomic(_shard_path(folder, number), stream.getvalue())
+    failures, writer.failures = writer.failures, []
     return failures

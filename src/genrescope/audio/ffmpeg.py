@@ -1,0 +1,313 @@
+"""FFmpeg, through PyAV: every compressed format, and whatever libsndfile cannot open.
+
+FFmpeg knows packets and time stamps, no sample positions. `FFmpegDecoder` gets from one to the other in a
+chain of generators, each of which does one thing and holds a few frames at most::
+
+    _frames             packets to frames; a packet that cannot be decoded is left out
+    _with_positions     seeks, and gives each frame its position in samples
+    _trim               drops what lies before the start of an excerpt, and compares the end with the header
+    iter_blocks         collects frames to blocks of the size asked for, one array per channel
+
+A consumer that stops early closes the chain; the next call begins a new one on the same open container.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from genrescope.audio.files import DecoderFile
+from genrescope.audio.header import HeaderInfo
+from genrescope.audio.mixing import Planes
+from genrescope.types import FloatArray
+
+# Two MPEG frames: encoders disagree about whether the frame that states the length counts itself.
+TOLERANCE_FRAMES = 2304
+# Containers round their length to packets, and count the encoder's delay, which a decoder drops.
+_TOLERANCE_SECONDS = 0.5
+# The header of these counts samples or frames, so that less than half a second is missed, too.
+_COUNTED = frozenset({"flac", "mp3"})
+# What a lossy decoder must have decoded before an excerpt for its output to be that of a continuous decoding:
+# the transforms of neighboring frames overlap, and MP3 frames borrow bits from earlier ones. A few packets
+# are enough (RFC 7845, section 4.6, asks for 80 ms of Opus), but for WMA, whose packets may hold a second.
+_PREROLL_SECONDS = 0.25
+_LONG_PREROLL = {"asf": 1.0}
+
+# FFmpeg may open nothing else: playlists and the like would make it fetch further files or addresses.
+_CONTAINERS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,asf,aac,mp3,ac3,eac3,dts,wav,w64,aiff,au,caf,flac,ogg,"
+    "wv,ape,tta,tak,mpc,mpc8,amr,mpegts,mpeg,avi,flv,dsf,iff,rm,voc,loas,latm,shn,ircam,nistsphere"
+)
+# Containers with real time stamps. For the others FFmpeg estimates times from the bit rate.
+_TIMED = frozenset({"mov", "matroska", "asf", "wav", "w64", "aiff", "au", "caf", "flac", "ogg", "wv", "ape"})
+
+# FFmpeg's sample formats.
+_DTYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
+
+
+class FFmpegDecoder:
+    """Decode with FFmpeg; see `Decoder`.
+
+    Parameters
+    ----------
+    file : binary file, seekable
+    header : HeaderInfo
+        Of this file.
+
+    Raises
+    ------
+    Exception
+        FFmpeg does not know the format, or the file has no audio stream. PyAV passes on errors of many types
+        from damaged files, so that no list of them is complete.
+    """
+
+    def __init__(self, file: BinaryIO, header: HeaderInfo) -> None:
+        import av
+
+        self._file = DecoderFile(file, header.patches)
+        options = {"format_whitelist": _CONTAINERS}
+        if header.ignores_edits:
+            options["ignore_editlist"] = "1"
+        self._container: Any = av.open(self._file, mode="r", options=options, metadata_errors="ignore")
+        try:
+            self._open_stream(header)
+        except BaseException:
+            self._container.close()
+            raise
+        self._packer = av.AudioResampler(format="flt")
+        self._converters: dict[tuple[str, str, int], Any] = {}
+        # Time stamps count from the stream's first one, which need not be 0; known once a frame was decoded.
+        self._begun = False
+        self._origin: int | None = None
+        self.truncated = False
+        self.header_mismatch = False
+        self._is_joined = self.format == "mp3" and header.header_mismatch
+
+    def _open_stream(self, header: HeaderInfo) -> None:
+        self._stream: Any = _main_stream(self._container)
+        self.format = str(self._container.format.name).split(",")[0]
+        self.codec = str(self._stream.codec_context.codec.canonical_name)
+        self.sample_rate = int(self._stream.codec_context.sample_rate)
+        self.channels = int(self._stream.codec_context.channels)
+        counted = self.format == "mp3" and header.counts_mp3_frames and header.is_regular
+        self.seconds = self._stated_seconds(counted)
+        # FFmpeg finds the frames of an MP3 file by counting, which is exact as long as there are no gaps.
+        self.seekable = self.format in _TIMED or counted
+        self._tolerance = (
+            TOLERANCE_FRAMES / self.sample_rate
+            if self.format in _COUNTED and self.sample_rate > 0
+            else _TOLERANCE_SECONDS
+        )
+
+    def _stated_seconds(self, counted: bool) -> float | None:
+        if self.format not in _TIMED and not counted:
+            return None
+        if self._stream.duration:
+            ticks = self._stream.duration
+            # FFmpeg counts Ogg from time 0, also where the sound starts later, as in recordings of streams.
+            if self.format == "ogg" and 0 < (self._stream.start_time or 0) < ticks:
+                ticks -= self._stream.start_time
+            seconds: float = float(ticks * self._stream.time_base)
+            return seconds
+        # The container's length is the longest stream's, which need not be this one's.
+        is_only_stream = len(self._container.streams) == 1
+        if not is_only_stream or not self._container.duration:
+            return None
+        # It ends when the sound ends, and sound that starts late is shorter than that.
+        late = max(0, self._stream.start_time or 0) * self._stream.time_base
+        left: float = self._container.duration / 1e6 - float(late)
+        return max(0.0, left)
+
+    def limit_reading(self, *, limited: bool) -> None:
+        """Limit the reading of excerpts where ``limited``; see `Decoder`."""
+        # FFmpeg finds the frames of an MP3 file by reading all before them, which costs little.
+        self._file.limit_reading(limited=limited and self.format != "mp3")
+
+    @property
+    def failure(self) -> OSError | None:
+        """See `Decoder`."""
+        return self._file.failure
+
+    def iter_blocks(self, start: int, size: int) -> Iterator[Planes]:
+        """Yield the channels from ``start`` on, at least ``size`` samples at a time; see `Decoder`."""
+        gathered: list[Any] = []
+        held = skipped = 0
+        kind = None
+        for frame, before in self._trim(start):
+            former, kind = kind, (frame.format.name, frame.layout.nb_channels)
+            # Frames are converted many at a time: a conversion per frame costs more than decoding it. Only
+            # frames of one sample format and number of channels can be joined; both may change within a file.
+            if gathered and (held >= size or kind != former):
+                yield [plane[skipped:] for plane in self._planes(gathered)]
+                gathered, held = [], 0
+            if not gathered:
+                skipped = before
+            gathered.append(frame)
+            held += frame.samples - before
+        if gathered:
+            yield [plane[skipped:] for plane in self._planes(gathered)]
+
+    def _trim(self, start: int) -> Iterator[tuple[Any, int]]:
+        """Yield the frames from ``start`` on, each with how many of its samples lie before it.
+
+        Only an iteration that is not given up reaches the end of the file, and can compare it with the length
+        that the container states.
+        """
+        end = 0
+        for position, frame in self._with_positions(start):
+            end = position + frame.samples
+            if end > start:
+                yield frame, max(0, start - position)
+        if end and self.seconds is not None:
+            found = end / self.sample_rate
+            self.truncated |= found < self.seconds - self._tolerance
+            self.header_mismatch |= found > self.seconds + _TOLERANCE_SECONDS
+
+    def _with_positions(self, start: int) -> Iterator[tuple[int, Any]]:
+        """Yield the decoded frames with their positions in samples, from some way before ``start`` on.
+
+        There are three ways to the first frame: a container that was not read yet is read on from where it is
+        opened; one that was read is rewound; and one with reliable time stamps is sought in, to a little
+        before ``start``. Only then does the time stamp of the first frame tell its position. In all other
+        cases positions are counted from 0, because time stamps are rounded, and counting is exact.
+        """
+        fresh, frames = not self._begun, self._frames()
+        if fresh:
+            first = next(frames, None)
+            if first is None:
+                return
+            # The first frame is decoded before any seek, since only it tells where time stamps begin.
+            self._begun, self._origin = True, first.pts
+            frames = chain([first], frames)
+        preroll_start = start / self.sample_rate - _LONG_PREROLL.get(self.format, _PREROLL_SECONDS)
+        jumps = preroll_start > 0 and self.seekable and self._origin is not None
+        if jumps or not fresh:
+            ticks = int(preroll_start / self._stream.time_base) if jumps else 0
+            if not self._seek((self._origin or 0) + ticks):
+                return
+            frames = self._frames()
+        position = None if jumps else 0
+        for frame in frames:
+            stamped = self._stamped_position(frame)
+            if position is None:
+                if stamped is None:  # after a seek, a frame without time stamp may come from anywhere
+                    return
+                position = stamped
+            elif self.format == "flac" and stamped is not None:
+                # The frames of FLAC are numbered: a gap in the numbers is sound that is missing.
+                self.truncated |= stamped > position + TOLERANCE_FRAMES
+            yield position, frame
+            position += frame.samples
+
+    def _seek(self, ticks: int) -> bool:
+        try:
+            self._container.seek(ticks, stream=self._stream)
+        except Exception:
+            # A seek that fails says nothing about the sound, which may well be whole.
+            return False
+        return True
+
+    def _stamped_position(self, frame: Any) -> int | None:
+        if frame.pts is None or self._origin is None:
+            return None
+        return round(float((frame.pts - self._origin) * frame.time_base) * self.sample_rate)
+
+    def _frames(self) -> Iterator[Any]:
+        """Decode packet by packet: a damaged one costs itself, not the rest of the track."""
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                break
+            except Exception:
+                # PyAV passes on errors of many types from damaged files.
+                self.truncated = True
+                break
+            yield from self._decode_packet(packet)
+        # The end of what may be read is not the end of the file.
+        self.truncated |= self._file.exhausted
+
+    def _decode_packet(self, packet: Any) -> list[Any]:
+        try:
+            frames = packet.decode()
+            return [converted for frame in frames for converted in self._at_stated_rate(frame)]
+        except Exception:
+            # Behind a joint, MP3 frames refer to data of frames that are not there.
+            self.truncated |= not self._is_joined
+            return []
+
+    def _at_stated_rate(self, frame: Any) -> list[Any]:
+        """Return a frame, converted where its rate is not that of the header, as in joined files."""
+        if frame.sample_rate == self.sample_rate:
+            return [frame]
+        import av
+
+        self.header_mismatch = True
+        kind = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if kind not in self._converters:
+            self._converters[kind] = av.AudioResampler("fltp", frame.layout, self.sample_rate)
+        # The converter keeps the time stamps that it is given, and these may jump between joined files.
+        frame.pts = None
+        return list(self._converters[kind].resample(frame))
+
+    def _planes(self, frames: list[Any]) -> list[FloatArray]:
+        """Join frames of one kind; return one array per channel."""
+        planar, channels = frames[0].format.is_planar, frames[0].layout.nb_channels
+        if planar and channels >= 8:
+            # PyAV reads past the last of so many planes.
+            try:
+                frames = [packed for frame in frames for packed in self._packer.resample(frame)]
+            except ValueError:  # other channels than before
+                self.truncated = True
+                return [np.zeros(0, np.float32)]
+            planar = False
+        dtype = np.dtype(_DTYPES[frames[0].format.packed.name])
+        columns = 1 if planar else channels
+        planes = [
+            np.concatenate(
+                [np.frombuffer(frame.planes[place], dtype, frame.samples * columns) for frame in frames]
+            )
+            for place in range(channels // columns)
+        ]
+        return [_scaled(column) for plane in planes for column in plane.reshape(-1, columns).T]
+
+    def close(self) -> None:
+        """Close FFmpeg's handles."""
+        self._container.close()
+
+
+def _main_stream(container: Any) -> Any:
+    """Return the audio stream that a player takes: the default one, else FFmpeg's choice.
+
+    Raises
+    ------
+    ValueError
+        There is none.
+    """
+    # FFmpeg has no decoder for a stream that has no context.
+    able = [stream for stream in container.streams.audio if stream.codec_context is not None]
+    if not able:
+        raise ValueError("no audio stream")
+    best = container.streams.best("audio")
+    marked = [stream for stream in able if stream.disposition & type(stream.disposition).default]
+    if marked:
+        return marked[0]
+    return next((stream for stream in able if best is not None and stream.index == best.index), able[0])
+
+
+def _scaled(samples: npt.NDArray[Any]) -> FloatArray:
+    """Return samples as float32, integers scaled to [-1, 1]."""
+    if samples.dtype.kind == "f":
+        # Doubles beyond the range of float32 become infinite; that is for the caller to find and report.
+        with np.errstate(over="ignore"):
+            floats: FloatArray = samples.astype(np.float32, copy=False)
+        return floats
+    full_scale = 2.0 ** (8 * samples.dtype.itemsize - 1)
+    center = full_scale if samples.dtype.kind == "u" else 0.0
+    scaled: FloatArray = ((samples.astype(np.float64) - center) / full_scale).astype(np.float32)
+    return scaled

@@ -1,0 +1,270 @@
+"""No header is believed about length: all sound is decoded, and a disagreement is flagged."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from genrescope import audio
+from genrescope.errors import AudioError
+from helpers.sounds import LOSSLESS, LOSSY, MP3, measure_tone, noise, tone
+
+FORMATS = LOSSLESS | LOSSY
+
+
+def written(folder: Path, name: str, seconds: float = 4, rate: int = 48_000, hertz: float = 440) -> bytes:
+    """Return a file of a tone with noise, so that no frames are alike."""
+    sound = tone(seconds, rate, hertz=hertz, channels=2) + 0.1 * noise(seconds, rate, channels=2)
+    FORMATS[name](folder / name, sound, rate)
+    return (folder / name).read_bytes()
+
+
+@pytest.mark.parametrize("name", ["mp3", "mp3-ffmpeg", "mp3-vbr", "flac-16", "flac-24", "aac", "ogg", "opus"])
+@pytest.mark.parametrize("count", [2, 3])
+def test_joined_files_are_decoded_to_the_end(tmp_path: Path, name: str, count: int) -> None:
+    data = written(tmp_path, name)
+    clip = audio.load_audio(data * count, strict=True)
+    assert clip.seconds == pytest.approx(4 * count, abs=0.1 * count)
+    # AAC has no header, and every stream of Ogg a length of its own.
+    assert clip.flags == (() if name in ("aac", "ogg", "opus") else ("header_mismatch",))
+    assert measure_tone(clip.samples, 48_000)[0] == pytest.approx(440, abs=1)
+
+
+@pytest.mark.parametrize("name", ["mp3-ffmpeg", "flac-16"])
+def test_a_short_file_behind_a_long_one_counts(tmp_path: Path, name: str) -> None:
+    clip = audio.load_audio(written(tmp_path, name, 6) + written(tmp_path, name, 2))
+    assert clip.seconds == pytest.approx(8, abs=0.2)
+    assert clip.flags == ("header_mismatch",)
+
+
+def test_a_frame_count_that_is_too_small(tmp_path: Path) -> None:
+    data = bytearray(written(tmp_path, "mp3-ffmpeg"))
+    at = data.index(b"Xing") if b"Xing" in data else data.index(b"Info")
+    data[at + 8 : at + 12] = (87).to_bytes(4, "big")
+    clip = audio.load_audio(bytes(data), strict=True)
+    assert clip.seconds == pytest.approx(4, abs=0.1)
+    assert clip.flags == ("header_mismatch",)
+
+
+def test_a_frame_count_of_zero_is_none(tmp_path: Path) -> None:
+    data = bytearray(written(tmp_path, "mp3-ffmpeg"))
+    at = data.index(b"Xing") if b"Xing" in data else data.index(b"Info")
+    data[at + 8 : at + 12] = bytes(4)
+    clip = audio.load_audio(bytes(data), strict=True)
+    assert (clip.seconds, clip.flags) == (pytest.approx(4, abs=0.1), ())
+
+
+def test_a_flac_total_that_is_too_small(tmp_path: Path) -> None:
+    data = bytearray(written(tmp_path, "flac-16"))
+    data[22:26] = (96_000).to_bytes(4, "big")
+    clip = audio.load_audio(bytes(data), strict=True)
+    assert (clip.seconds, clip.flags) == (4.0, ("header_mismatch",))
+
+
+@pytest.mark.parametrize("seconds", [4, 0.09])
+def test_a_flac_that_ends_between_two_frames_keeps_its_last_block(tmp_path: Path, seconds: float) -> None:
+    data = bytearray(written(tmp_path, "flac-16", 4 + seconds))
+    whole = audio.load_audio(bytes(data)).samples
+    from genrescope.audio.flac import _SYNC, _frame_span
+
+    spans = {m.start(): _frame_span(bytes(data), m.start(), 4096) for m in _SYNC.finditer(bytes(data))}
+    places = [place for place, span in spans.items() if span]
+    clip = audio.load_audio(bytes(data[: places[20]]))
+    assert clip.flags == ("truncated",)
+    np.testing.assert_array_equal(clip.samples, whole[: 20 * 4096])
+
+
+def shrunk(data: bytes, name: str) -> bytes:
+    """Return a file whose header states a quarter of the sound."""
+    changed = bytearray(data)
+    label = b"SSND" if name.startswith("aiff") else b"data"
+    at = data.find(label) + (16 if name == "w64" else 4)
+    width, order = {"aiff": (4, "big"), "caf": (8, "big"), "w64": (8, "little")}.get(name, (4, "little"))
+    if name == "au":
+        at, order = 8, "big"
+    if name == "rf64":
+        at, width = 28, 8
+    size = int.from_bytes(changed[at : at + width], order) // 16 * 4
+    changed[at : at + width] = size.to_bytes(width, order)
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("name", ["wav-16", "wav-24", "wav-float", "aiff", "au", "caf", "w64", "rf64"])
+def test_a_size_that_is_too_small(tmp_path: Path, name: str) -> None:
+    data = written(tmp_path, name)
+    clip = audio.load_audio(shrunk(data, name), strict=True)
+    assert clip.seconds == pytest.approx(4, abs=0.01)
+    assert clip.flags == ("header_mismatch",)
+    np.testing.assert_array_equal(clip.samples[:190_000], audio.load_audio(data).samples[:190_000])
+
+
+@pytest.mark.parametrize("tail", [b"LIST\x04\x20\0\0" + bytes(8196), b"TAG" + bytes(125), bytes(100)])
+def test_chunks_and_tags_behind_the_sound_are_none(tmp_path: Path, tail: bytes) -> None:
+    clip = audio.load_audio(written(tmp_path, "wav-16") + tail)
+    assert (clip.seconds, clip.flags) == (4.0, ())
+
+
+def remux(
+    data: Path, target: Path, container: str, *, delay: float = 0, options: dict[str, str] | None = None
+) -> None:
+    """Copy the packets of an audio file to another container, ``delay`` seconds later."""
+    with (
+        av.open(str(data)) as source,
+        av.open(str(target), "w", format=container, options=options or {}) as file,
+    ):
+        stream = file.add_stream_from_template(source.streams.audio[0])
+        for packet in source.demux(source.streams.audio[0]):
+            if packet.dts is not None:
+                ticks = int(delay / packet.time_base)
+                packet.pts, packet.dts, packet.stream = packet.pts + ticks, packet.dts + ticks, stream
+                file.mux(packet)
+
+
+@pytest.mark.parametrize(
+    ("source", "container", "delay"),
+    [
+        ("mp3-ffmpeg", "wav", 0),
+        ("opus", "webm", 30),
+        ("m4a", "matroska", 30),
+        ("opus", "ogg", 30),
+        ("m4a", "mp4", 5),
+        ("flac-16", "matroska", 7),
+    ],
+)
+def test_sound_that_starts_late_is_whole(tmp_path: Path, source: str, container: str, delay: float) -> None:
+    written(tmp_path, source)
+    remux(tmp_path / source, tmp_path / "late", container, delay=delay)
+    clip = audio.load_audio(tmp_path / "late", strict=True)
+    assert clip.flags == ()
+    assert clip.seconds == pytest.approx(4, abs=0.1)
+
+
+@pytest.mark.parametrize("container", ["matroska", "webm"])
+def test_a_live_recording_is_whole(tmp_path: Path, container: str) -> None:
+    written(tmp_path, "opus")
+    remux(tmp_path / "opus", tmp_path / "live", container, options={"live": "1"})
+    clip = audio.load_audio(tmp_path / "live", strict=True)
+    assert (clip.seconds, clip.flags) == (pytest.approx(4, abs=0.1), ())
+
+
+def test_an_edit_list_that_leaves_out_sound(tmp_path: Path) -> None:
+    data = bytearray(written(tmp_path, "m4a", 8))
+    at = data.index(b"elst")
+    scale_at = data.index(b"mvhd") + 16
+    scale = int.from_bytes(data[scale_at : scale_at + 4], "big")
+    data[at + 12 : at + 16] = (2 * scale).to_bytes(4, "big")
+    clip = audio.load_audio(bytes(data), strict=True)
+    assert clip.seconds == pytest.approx(8, abs=0.1)
+    assert clip.flags == ("header_mismatch",)
+
+
+@pytest.mark.parametrize("chosen", [0, 1])
+def test_the_default_stream_is_taken(tmp_path: Path, chosen: int) -> None:
+    with av.open(str(tmp_path / "two.mka"), "w", format="matroska") as file:
+        streams = [file.add_stream("flac", rate=48_000, layout="mono") for _ in range(2)]
+        for number, stream in enumerate(streams):
+            stream.disposition = (
+                av.stream.Disposition.default if number == chosen else av.stream.Disposition(0)
+            )
+        for number, stream in enumerate(streams):
+            samples = (2**15 * tone(4, 48_000, hertz=300 * (number + 1))).astype(np.int16).T
+            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), format="s16", layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = 48_000, 0, Fraction(1, 48_000)
+            shaper = av.AudioResampler("s16", "mono", 48_000, frame_size=4096)
+            for part in [*shaper.resample(frame), *shaper.resample(None), None]:
+                file.mux(stream.encode(part))
+    clip = audio.load_audio(tmp_path / "two.mka")
+    assert measure_tone(clip.samples, 48_000)[0] == pytest.approx(300 * (chosen + 1), abs=1)
+
+
+EINVAL_W64 = bytes.fromhex(
+    "726966662e91cf11a5d628db04c10000000002000000000077617665f3acd3118cd100c04f8edb8a"
+    "000000000000000000000000000000000000000000000012"
+)
+
+
+@pytest.mark.parametrize("as_file", [True, False])
+def test_whatever_a_decoder_raises_is_the_error_of_the_file(tmp_path: Path, as_file: bool) -> None:
+    (tmp_path / "einval.w64").write_bytes(EINVAL_W64)
+    with pytest.raises(AudioError) as caught:
+        audio.load_audio(tmp_path / "einval.w64" if as_file else EINVAL_W64)
+    assert caught.value.code == "audio_unreadable"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (OSError(22, "Invalid argument"), "audio_unreadable"),
+        (ValueError("x"), "audio_unreadable"),
+        (UnicodeDecodeError("utf8", b"", 0, 1, "x"), "audio_unreadable"),
+        (OverflowError("x"), "audio_unreadable"),
+        (MemoryError(), "memory_limit"),
+    ],
+)
+@pytest.mark.parametrize("name", ["wav-16", "opus"])
+def test_errors_of_decoders_are_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, code: str, name: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    data = written(tmp_path, name)
+    decoder = "SoundFileDecoder" if name == "wav-16" else "FFmpegDecoder"
+    monkeypatch.setattr(f"genrescope.audio.decoders.{decoder}.iter_blocks", fail)
+    with pytest.raises(AudioError) as caught:
+        audio.load_audio(data)
+    assert caught.value.code == code
+
+
+def low_rate(folder: Path) -> None:
+    MP3(folder / "a", tone(10, 22_050) + noise(10, 22_050), 22_050)
+
+
+def cut(folder: Path) -> None:
+    (folder / "a").write_bytes(written(folder, "mp3-ffmpeg")[:50_000])
+
+
+def joined(folder: Path) -> None:
+    (folder / "a").write_bytes(3 * written(folder, "mp3-ffmpeg"))
+
+
+def damaged_m4a(folder: Path) -> None:
+    data = bytearray(written(folder, "m4a"))
+    data[20_000:23_000] = bytes(3000)
+    (folder / "a").write_bytes(data)
+
+
+@pytest.mark.parametrize("build", [low_rate, cut, joined, damaged_m4a])
+def test_decoders_write_nothing_to_stderr(tmp_path: Path, build: Callable[[Path], None]) -> None:
+    build(tmp_path)
+    code = "import sys; from genrescope import audio; audio.load_audio(sys.argv[1])"
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "a"], capture_output=True, check=True)
+    assert done.stderr == b""
+
+
+def test_an_excerpt_reads_a_bounded_share_of_a_file_with_a_hole(tmp_path: Path) -> None:
+    data = bytearray(written(tmp_path, "flac-16", 120))
+    data[int(0.3 * len(data)) : int(0.95 * len(data))] = bytes(int(0.95 * len(data)) - int(0.3 * len(data)))
+    (tmp_path / "hole").write_bytes(data)
+    read = 0
+    with audio.AudioFile(tmp_path / "hole") as file:
+        callbacks = file._decoder._callbacks  # type: ignore[attr-defined]
+        plain = callbacks.read
+
+        def counted(count: int = -1) -> bytes:
+            nonlocal read
+            got = plain(count)
+            read += len(got)
+            return got
+
+        callbacks.read = counted
+        with pytest.raises(AudioError):
+            file.excerpt(start=60.0, duration=3.0)
+    assert read < 0.25 * len(data) + 2**22 + 2**18
