@@ -241,12 +241,28 @@ def damaged_m4a(folder: Path) -> None:
     (folder / "a").write_bytes(data)
 
 
-@pytest.mark.parametrize("build", [low_rate, cut, joined, damaged_m4a])
+def odd_tag(folder: Path) -> None:
+    text = b"TIT2" + (6).to_bytes(4) + b"\0\0" + b"\x09title"  # there is no text encoding 9
+    tag = b"ID3\x04\0\0" + len(text).to_bytes(4) + text
+    (folder / "a").write_bytes(tag + written(folder, "mp3"))
+
+
+@pytest.mark.parametrize("build", [low_rate, cut, joined, damaged_m4a, odd_tag])
 def test_decoders_write_nothing_to_stderr(tmp_path: Path, build: Callable[[Path], None]) -> None:
     build(tmp_path)
     code = "import sys; from genrescope import audio; audio.load_audio(sys.argv[1])"
     done = subprocess.run([sys.executable, "-c", code, tmp_path / "a"], capture_output=True, check=True)
     assert done.stderr == b""
+
+
+def test_samples_are_the_same_with_and_without_an_id3_tag(tmp_path: Path) -> None:
+    plain = written(tmp_path, "mp3")
+    odd_tag(tmp_path)
+    whole = audio.load_audio(plain).samples
+    for source in (tmp_path / "a", (tmp_path / "a").read_bytes()):
+        assert np.array_equal(audio.load_audio(source).samples, whole)
+        part = audio.load_audio(source, start=1.0, duration=1.0).samples
+        assert len(part) == 48_000
 
 
 def test_an_excerpt_reads_a_bounded_share_of_a_file_with_a_hole(tmp_path: Path) -> None:

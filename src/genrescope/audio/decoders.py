@@ -216,9 +216,10 @@ class SoundFileDecoder:
 
         # Bytes that libsndfile reads itself cannot be counted, and a search in a damaged FLAC file may read
         # all of it at every step.
-        self._callbacks = DecoderFile(file, header.patches)
+        self._callbacks = DecoderFile(file, header.patches, start=header.start)
         is_direct = not header.patches and not header.is_flac
-        self._file = soundfile.SoundFile((_descriptor(file) if is_direct else None) or self._callbacks)
+        descriptor = _descriptor(file, header.start) if is_direct else None
+        self._file = soundfile.SoundFile(descriptor or self._callbacks)
         self.format = str(self._file.format).lower()
         self.codec = str(self._file.subtype).lower()
         self.sample_rate = int(self._file.samplerate)
@@ -280,10 +281,15 @@ class SoundFileDecoder:
         self._file.close()
 
 
-def _descriptor(file: BinaryIO) -> int | None:
+def _descriptor(file: BinaryIO, start: int) -> int | None:
     """Open a file on disk once more, for libsndfile to read without a call to Python each time."""
     name = getattr(file, "name", None)
-    return os.open(name, os.O_RDONLY) if isinstance(name, str) and os.name == "posix" else None
+    if not isinstance(name, str) or os.name != "posix":
+        return None
+    descriptor = os.open(name, os.O_RDONLY)
+    # libsndfile takes the position of a descriptor for the start of the file.
+    os.lseek(descriptor, start, os.SEEK_SET)
+    return descriptor
 
 
 def _reason(error: Exception) -> str:

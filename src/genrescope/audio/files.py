@@ -19,6 +19,8 @@ class DecoderFile:
     file : binary file, seekable
     patches : sequence of tuple of int and bytes, optional
         Positions, and the bytes to be read there instead of the file's own.
+    start : int, optional
+        Where the file begins for the decoder, in bytes.
 
     Attributes
     ----------
@@ -30,11 +32,14 @@ class DecoderFile:
         Whether reading was stopped by the limit.
     """
 
-    def __init__(self, file: BinaryIO, patches: tuple[tuple[int, bytes], ...] = ()) -> None:
+    def __init__(
+        self, file: BinaryIO, patches: tuple[tuple[int, bytes], ...] = (), *, start: int = 0
+    ) -> None:
         self._file = file
         self._patches = patches
         self._size = file.seek(0, SEEK_END)
-        file.seek(0)
+        self._start = start
+        file.seek(start)
         name = getattr(file, "name", None)
         self.name = name if isinstance(name, str) else "<none>"
         self.failure: OSError | None = None
@@ -92,15 +97,17 @@ class DecoderFile:
         whence : int
             As of ``io.IOBase.seek``.
         """
-        base = self.tell() if whence == SEEK_CUR else self._size if whence == SEEK_END else 0
+        base = self._file.tell() if whence == SEEK_CUR else self._size if whence == SEEK_END else self._start
+        if base + offset < self._start:
+            return -1
         try:
-            return self._file.seek(base + offset)
+            return self._file.seek(base + offset) - self._start
         except (OSError, ValueError, OverflowError):
             return -1
 
     def tell(self) -> int:
         """Return the position in bytes."""
-        return self._file.tell()
+        return self._file.tell() - self._start
 
 
 def _patched(data: bytes, at: int, patch: bytes) -> bytes:

@@ -62,6 +62,9 @@ class HeaderInfo:
         The edit list of an MP4 file leaves out sound.
     is_flac : bool
         A FLAC file.
+    start : int
+        Where an MP3 file begins behind its ID3 tags, in bytes: what libmpg123 does not understand of these,
+        it writes to the standard error stream.
     corrects_length : bool
         With ``patches``, the header states the right length.
     patches : tuple of tuple of int and bytes
@@ -76,6 +79,7 @@ class HeaderInfo:
     is_regular: bool = True
     ignores_edits: bool = False
     is_flac: bool = False
+    start: int = 0
     corrects_length: bool = False
     patches: tuple[tuple[int, bytes], ...] = ()
 
@@ -184,6 +188,7 @@ def _inspect_mp3(file: BinaryIO) -> HeaderInfo:
         header_mismatch=surplus > _TOLERANCE_SECONDS,
         needs_ffmpeg=not is_whole,
         is_regular=found.regular,
+        start=found.start,
         patches=found.size_patch,
     )
 

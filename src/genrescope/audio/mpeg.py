@@ -48,6 +48,8 @@ class Mp3Frames:
     size_patch : tuple of tuple of int and bytes
         Where the first frame states the size of the sound in bytes, and what it should say. libmpg123 warns
         on the standard error stream of any difference.
+    start : int
+        Where the ID3 tags at the start of the file end, in bytes.
     """
 
     samples: int
@@ -55,6 +57,7 @@ class Mp3Frames:
     stated_frames: int | None
     regular: bool
     size_patch: tuple[tuple[int, bytes], ...] = ()
+    start: int = 0
 
     @property
     def frames(self) -> int:
@@ -119,7 +122,7 @@ def find_mp3_frames(file: BinaryIO) -> Mp3Frames | None:
     samples = count * (1152 if version == 3 else 576)
     frame = head[first : first + _MAX_FRAME_BYTES]
     patch = _size_patch(frame, start + first, size)
-    return Mp3Frames(samples, rate, stated, regular and first == 0, patch)
+    return Mp3Frames(samples, rate, stated, regular and first == 0, patch, start)
 
 
 def _end_of_tags(file: BinaryIO, size: int) -> int:
