@@ -405,6 +405,7 @@ def test_openapi_document_describes_the_api(client: TestClient) -> None:
     assert set(operation["requestBody"]["content"]) == {"multipart/form-data", "application/octet-stream"}
     options = {one["name"]: one["schema"] for one in operation["parameters"]}
     assert options["model"]["enum"] == ["default", "model"]
+    assert operation["description"].endswith("as `genrescope classify --format jsonl` does.")
     page = client.get("/docs").text
     assert all(name in page for name in (*options, "audio_too_long", "timeline"))
     assert json.dumps(spec) == json.dumps(client.get("/openapi.json").json())

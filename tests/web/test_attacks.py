@@ -246,7 +246,7 @@ def test_a_client_that_leaves_in_mid_upload_frees_its_place(patient: str) -> Non
 
 def test_a_length_that_the_header_states_is_enough_to_refuse(patient: str) -> None:
     content = bytearray(flac(2.0))
-    # STREAMINFO: the low 36 of these 8 bytes are the number of samples (RFC 9639, section 8.2).
+    # STREAMINFO: the low 36 bits of these 8 bytes are the number of samples (RFC 9639, section 8.2).
     fields = int.from_bytes(content[18:26], "big")
     content[18:26] = ((fields >> 36 << 36) | 24 * 3600 * RATE).to_bytes(8, "big")
     response = httpx2.post(f"{patient}{CLASSIFY}?name=day.flac", content=bytes(content), timeout=WAIT)

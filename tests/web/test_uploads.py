@@ -18,6 +18,7 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 from genrescope.errors import GenrescopeError
+from genrescope.web import uploads
 from genrescope.web.app import Service
 from genrescope.web.schemas import ClassifyOptions
 from genrescope.web.settings import Settings
@@ -67,6 +68,31 @@ def test_a_declared_length_over_the_limit_is_not_read() -> None:
 def test_an_upload_that_does_not_arrive() -> None:
     request = arriving(lambda: None)
     assert asyncio.run(refusal(request, Settings(upload_timeout=0.05))) == "upload_timeout"
+
+
+async def timed_out(chunks: list[bytes | None], settings: Settings) -> str:
+    """Return the message with which an upload that stops after these chunks is refused."""
+    request = arriving(lambda: chunks.pop(0))
+    with pytest.raises(GenrescopeError) as caught:
+        async with receive_upload(request, settings):
+            pass
+    assert caught.value.code == "upload_timeout"
+    return caught.value.message
+
+
+def test_an_upload_slower_than_the_least_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "_UPLOAD_GRACE_SECONDS", 0.05)
+    slow = Settings(upload_timeout=600, min_upload_rate=4)
+    assert "slower than 4 KiB a second" in asyncio.run(timed_out([b"x", None], slow))
+    assert "longer than 0.05 s" in asyncio.run(timed_out([b"x", None], Settings(upload_timeout=0.05)))
+    unlimited = Settings(upload_timeout=0.1, min_upload_rate=0)
+    assert "longer than 0.1 s" in asyncio.run(timed_out([b"x", None], unlimited))
+
+
+def test_each_byte_gives_an_upload_more_time() -> None:
+    settings = Settings(upload_timeout=60, min_upload_rate=4)
+    deadlines = [uploads._deadline(100, size, settings) for size in (0, 2**12, 2**14, 2**30)]
+    assert deadlines == [105, 106, 109, 160]
 
 
 def test_a_full_disk() -> None:

@@ -316,6 +316,8 @@ def _add_api(app: FastAPI, service: Service) -> None:
         "/v1/classify",
         service.classify,
         methods=["POST"],
+        # Not the docstring, whose sections on parameters and errors are for readers of the code.
+        description=(service.classify.__doc__ or "").split("\n", 1)[0],
         dependencies=[*authenticated, Depends(service.check_rate)],
         response_model=schemas.Classification,
         responses=schemas.problem_responses(schemas.ALL_PROBLEMS),
