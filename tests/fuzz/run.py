@@ -59,6 +59,9 @@ class Share:
 
     def is_done(self) -> bool:
         """Return whether all files are checked; replace a worker that crashed or hangs."""
+        # Asked again while other workers are busy: the outcomes are in already.
+        if not self.left:
+            return True
         hangs = time.time() - self.log.stat().st_mtime > PATIENCE_SECONDS
         if self.process.is_alive() and not hangs:
             return False
@@ -101,7 +104,10 @@ def run(options: argparse.Namespace) -> list[Outcome]:
         ]
         while sum(not share.is_done() for share in shares):
             time.sleep(0.5)
-        return [outcome for share in shares for outcome in share.outcomes]
+    outcomes = [outcome for share in shares for outcome in share.outcomes]
+    if sorted(outcome.number for outcome in outcomes) != numbers:
+        raise SystemExit(f"{len(outcomes)} outcomes of {len(numbers)} files: an error of this program")
+    return outcomes
 
 
 def main() -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from pathlib import Path
 
 import pytest
 
 from fuzz.harness import BandModel, Outcome, broken, check, damaged_file
+from fuzz.run import Share
 from fuzz.seeds import seeds
 from genrescope import Classifier
 from genrescope.errors import OUTCOMES
@@ -47,6 +49,25 @@ def test_damaged_files_are_answered_or_refused(part: int, tmp_path: Path) -> Non
 def test_a_file_is_determined_by_seed_and_number() -> None:
     assert damaged_file(files(), 3, 17) == damaged_file(files(), 3, 17)
     assert damaged_file(files(), 3, 17) != damaged_file(files(), 4, 17)
+
+
+def test_every_file_is_counted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Ended:
+        def is_alive(self) -> bool:
+            return False
+
+        kill = join = lambda self: None
+
+    def start(share: Share) -> Ended:
+        rows = [row for number in (4, 6) for row in ({"begun": number}, Outcome(number, "wav").to_dict())]
+        share.log.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return Ended()
+
+    monkeypatch.setattr(Share, "_start", start)
+    share = Share(tmp_path / "log", "bands", 0, [4, 6])
+    # It is asked again and again until the other workers have ended too.
+    assert all(share.is_done() for _ in range(3))
+    assert [outcome.number for outcome in share.outcomes] == [4, 6]
 
 
 def test_excerpts_are_slow_relative_to_the_whole_file() -> None:
