@@ -1,7 +1,7 @@
 """Two decoders, libsndfile and FFmpeg, behind one protocol: blocks of samples at the file's own rate.
 
-libsndfile (through soundfile) comes first. FFmpeg (through PyAV) takes what libsndfile cannot open, and the
-files whose length libsndfile would have to guess, because it stops reading at its guess.
+libsndfile (through soundfile) comes first. FFmpeg (through PyAV) takes what libsndfile cannot open, MP3, and
+the files whose length libsndfile would have to guess, because it stops reading at its guess.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def open_decoder(file: BinaryIO, name: str, header: HeaderInfo | None = None) ->
 
 def _first_able(file: BinaryIO, name: str, header: HeaderInfo) -> Decoder:
     file.seek(0)
-    by_libsndfile = None if header.needs_ffmpeg else _open_with_libsndfile(file, header)
+    by_libsndfile = None if header.needs_ffmpeg or header.is_mpeg else _open_with_libsndfile(file, header)
     # In Ogg, libsndfile takes half as long again as FFmpeg for Vorbis, and four times as long for Opus.
     if by_libsndfile is not None and by_libsndfile.knows_length and by_libsndfile.format != "ogg":
         return by_libsndfile
@@ -139,7 +139,8 @@ def _first_able(file: BinaryIO, name: str, header: HeaderInfo) -> Decoder:
     # PyAV passes on errors of many types from damaged files, so that no list of them is complete.
     except Exception as error:
         file.seek(0)
-        by_libsndfile = by_libsndfile or _open_with_libsndfile(file, header)
+        if by_libsndfile is None and not header.is_mpeg:
+            by_libsndfile = _open_with_libsndfile(file, header)
         if by_libsndfile is not None:
             return by_libsndfile
         raise _unreadable(name, _reason(error)) from error
@@ -202,7 +203,7 @@ def _open_with_libsndfile(file: BinaryIO, header: HeaderInfo) -> SoundFileDecode
 
 
 class SoundFileDecoder:
-    """libsndfile: wav, flac, ogg, opus, mp3, aiff, au and their relatives.
+    """libsndfile: wav, flac, ogg, opus, aiff, au and their relatives.
 
     Parameters
     ----------
@@ -216,9 +217,9 @@ class SoundFileDecoder:
 
         # Bytes that libsndfile reads itself cannot be counted, and a search in a damaged FLAC file may read
         # all of it at every step.
-        self._callbacks = DecoderFile(file, header.patches, start=header.start)
+        self._callbacks = DecoderFile(file, header.patches)
         is_direct = not header.patches and not header.is_flac
-        descriptor = _descriptor(file, header.start) if is_direct else None
+        descriptor = _descriptor(file) if is_direct else None
         self._file = soundfile.SoundFile(descriptor or self._callbacks)
         self.format = str(self._file.format).lower()
         self.codec = str(self._file.subtype).lower()
@@ -229,9 +230,8 @@ class SoundFileDecoder:
         self.header_mismatch = False
         self.seekable = True
         self.truncated = log_reports_truncation(self._file.extra_info)
-        # libsndfile gives 2**63 - 1 frames where the file does not say; of an MP3 file without a count of its
-        # frames it gives what the first frames let it guess.
-        self.knows_length = 0 < self._frames < 2**62 and (self.format != "mp3" or header.counts_mp3_frames)
+        # libsndfile gives 2**63 - 1 frames where the file does not say.
+        self.knows_length = 0 < self._frames < 2**62
         self.seconds = self._frames / self.sample_rate if self.knows_length else None
 
     def iter_blocks(self, start: int, size: int) -> Iterator[Planes]:
@@ -281,15 +281,12 @@ class SoundFileDecoder:
         self._file.close()
 
 
-def _descriptor(file: BinaryIO, start: int) -> int | None:
+def _descriptor(file: BinaryIO) -> int | None:
     """Open a file on disk once more, for libsndfile to read without a call to Python each time."""
     name = getattr(file, "name", None)
     if not isinstance(name, str) or os.name != "posix":
         return None
-    descriptor = os.open(name, os.O_RDONLY)
-    # libsndfile takes the position of a descriptor for the start of the file.
-    os.lseek(descriptor, start, os.SEEK_SET)
-    return descriptor
+    return os.open(name, os.O_RDONLY)
 
 
 def _reason(error: Exception) -> str:

@@ -23,6 +23,7 @@ import numpy.typing as npt
 from genrescope.audio.files import DecoderFile
 from genrescope.audio.header import HeaderInfo
 from genrescope.audio.mixing import Planes
+from genrescope.audio.mpeg import is_frame_header
 from genrescope.types import FloatArray
 
 # Two MPEG frames: encoders disagree about whether the frame that states the length counts itself.
@@ -86,6 +87,7 @@ class FFmpegDecoder:
         self.truncated = False
         self.header_mismatch = False
         self._is_joined = self.format == "mp3" and header.header_mismatch
+        self._has_all_frames = self.format == "mp3" and header.has_all_frames
 
     def _open_stream(self, header: HeaderInfo) -> None:
         self._stream: Any = _main_stream(self._container)
@@ -191,13 +193,14 @@ class FFmpegDecoder:
                 return
             frames = self._frames()
         position = None if jumps else 0
+        is_numbered = self.format == "flac"
         for frame in frames:
-            stamped = self._stamped_position(frame)
+            # Computed where it is needed only: arithmetic of fractions takes as long as decoding a frame.
             if position is None:
-                if stamped is None:  # after a seek, a frame without time stamp may come from anywhere
+                position = self._stamped_position(frame)
+                if position is None:  # after a seek, a frame without time stamp may come from anywhere
                     return
-                position = stamped
-            elif self.format == "flac" and stamped is not None:
+            elif is_numbered and (stamped := self._stamped_position(frame)) is not None:
                 # The frames of FLAC are numbered: a gap in the numbers is sound that is missing.
                 self.truncated |= stamped > position + TOLERANCE_FRAMES
             yield position, frame
@@ -237,8 +240,10 @@ class FFmpegDecoder:
             frames = packet.decode()
             return [converted for frame in frames for converted in self._at_stated_rate(frame)]
         except Exception:
-            # Behind a joint, MP3 frames refer to data of frames that are not there.
-            self.truncated |= not self._is_joined
+            # Behind a joint, MP3 frames refer to data of frames that are not there. FFmpeg takes tags and
+            # padding at the end for packets, too.
+            is_no_sound = self._has_all_frames and not is_frame_header(bytes(packet)[:4])
+            self.truncated |= not (self._is_joined or is_no_sound)
             return []
 
     def _at_stated_rate(self, frame: Any) -> list[Any]:

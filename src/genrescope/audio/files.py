@@ -19,8 +19,6 @@ class DecoderFile:
     file : binary file, seekable
     patches : sequence of tuple of int and bytes, optional
         Positions, and the bytes to be read there instead of the file's own.
-    start : int, optional
-        Where the file begins for the decoder, in bytes.
 
     Attributes
     ----------
@@ -32,14 +30,11 @@ class DecoderFile:
         Whether reading was stopped by the limit.
     """
 
-    def __init__(
-        self, file: BinaryIO, patches: tuple[tuple[int, bytes], ...] = (), *, start: int = 0
-    ) -> None:
+    def __init__(self, file: BinaryIO, patches: tuple[tuple[int, bytes], ...] = ()) -> None:
         self._file = file
         self._patches = patches
         self._size = file.seek(0, SEEK_END)
-        self._start = start
-        file.seek(start)
+        file.seek(0)
         name = getattr(file, "name", None)
         self.name = name if isinstance(name, str) else "<none>"
         self.failure: OSError | None = None
@@ -97,17 +92,17 @@ class DecoderFile:
         whence : int
             As of ``io.IOBase.seek``.
         """
-        base = self._file.tell() if whence == SEEK_CUR else self._size if whence == SEEK_END else self._start
-        if base + offset < self._start:
+        base = self._file.tell() if whence == SEEK_CUR else self._size if whence == SEEK_END else 0
+        if base + offset < 0:
             return -1
         try:
-            return self._file.seek(base + offset) - self._start
+            return self._file.seek(base + offset)
         except (OSError, ValueError, OverflowError):
             return -1
 
     def tell(self) -> int:
         """Return the position in bytes."""
-        return self._file.tell() - self._start
+        return self._file.tell()
 
 
 def _patched(data: bytes, at: int, patch: bytes) -> bytes:

@@ -16,7 +16,7 @@ from typing import BinaryIO
 from genrescope.audio.chunks import correct_sizes
 from genrescope.audio.flac import find_flac_end, is_joined
 from genrescope.audio.mp4 import leaves_out_sound
-from genrescope.audio.mpeg import find_mp3_frames
+from genrescope.audio.mpeg import begins_like_mpeg, find_mp3_frames
 
 # Size fields are off by a pad byte or a small header often enough in files that are whole.
 _TOLERANCE_BYTES = 64
@@ -54,17 +54,18 @@ class HeaderInfo:
     header_mismatch : bool
         There is more sound than the header states.
     needs_ffmpeg : bool
-        libsndfile would stop early, or libmpg123, which it uses for MP3, would write to the standard error
-        stream.
+        libsndfile would stop early.
+    is_mpeg : bool
+        The file begins as libsndfile expects it of MPEG audio. It leaves this to libmpg123, which writes to
+        the standard error stream about most kinds of damage, and cannot be told not to.
     is_regular : bool
         False for an MP3 file with gaps, in which frames cannot be counted.
+    has_all_frames : bool
+        Of an MP3 file: what else is in it is no lost sound.
     ignores_edits : bool
         The edit list of an MP4 file leaves out sound.
     is_flac : bool
         A FLAC file.
-    start : int
-        Where an MP3 file begins behind its ID3 tags, in bytes: what libmpg123 does not understand of these,
-        it writes to the standard error stream.
     corrects_length : bool
         With ``patches``, the header states the right length.
     patches : tuple of tuple of int and bytes
@@ -76,10 +77,11 @@ class HeaderInfo:
     counts_mp3_frames: bool = False
     header_mismatch: bool = False
     needs_ffmpeg: bool = False
+    is_mpeg: bool = False
     is_regular: bool = True
+    has_all_frames: bool = False
     ignores_edits: bool = False
     is_flac: bool = False
-    start: int = 0
     corrects_length: bool = False
     patches: tuple[tuple[int, bytes], ...] = ()
 
@@ -127,7 +129,7 @@ def _inspect(file: BinaryIO, head: bytes, size: int) -> HeaderInfo:
     # Other formats begin with a name of their own, and ADTS with a header like that of MP3, but of layer 0.
     is_adts = head[:1] == b"\xff" and head[1:2] != b"" and head[1] & 0xF6 == 0xF0
     if head.startswith(_OTHER_MAGIC) or is_adts:
-        return HeaderInfo()
+        return HeaderInfo(is_mpeg=is_adts)
     return _inspect_mp3(file)
 
 
@@ -177,19 +179,16 @@ def _inspect_flac(file: BinaryIO, head: bytes) -> HeaderInfo:
 def _inspect_mp3(file: BinaryIO) -> HeaderInfo:
     found = find_mp3_frames(file)
     if found is None:
-        return HeaderInfo()
+        return HeaderInfo(is_mpeg=begins_like_mpeg(file))
     stated = found.stated_frames
     surplus = (found.frames - stated) * found.samples_per_frame / found.sample_rate if stated else 0.0
-    # libmpg123 reports granules of frames at the lower rates as damaged that are not.
-    is_whole = surplus <= _TOLERANCE_SECONDS and found.sample_rate >= 32_000
     return HeaderInfo(
         truncated=surplus < -_TOLERANCE_SECONDS,
         counts_mp3_frames=stated is not None,
         header_mismatch=surplus > _TOLERANCE_SECONDS,
-        needs_ffmpeg=not is_whole,
-        is_regular=found.regular,
-        start=found.start,
-        patches=found.size_patch,
+        is_mpeg=True,
+        is_regular=found.is_regular,
+        has_all_frames=found.is_complete,
     )
 
 

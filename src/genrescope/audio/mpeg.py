@@ -12,10 +12,6 @@ from dataclasses import dataclass
 from io import SEEK_END
 from typing import BinaryIO
 
-import numpy as np
-
-from genrescope.types import IntArray
-
 _CHUNK_BYTES = 2**22
 # The longest frame: 320 kbit/s at 32 kHz, or 160 kbit/s at 8 kHz, and a byte of padding.
 _MAX_FRAME_BYTES = 1441
@@ -27,6 +23,9 @@ _KBITS = {
     True: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
     False: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
+# What may follow the last frame, or lie between joined files.
+_TAGS = (b"TAG", b"APETAGEX", b"LYRICSBEGIN", b"ID3", b"3DI")
+_MAX_PADDING_BYTES = 65536
 _XING = re.compile(rb"(?:Xing|Info)\x00\x00\x00(.)(....)", re.DOTALL)
 
 
@@ -42,22 +41,18 @@ class Mp3Frames:
         In Hz, of the first frame.
     stated_frames : int or None
         The count in the first frame; None where there is none, or 0.
-    regular : bool
-        One frame follows the other up to the end or its tags, all of one rate, and none of them claims more
-        bits than there are.
-    size_patch : tuple of tuple of int and bytes
-        Where the first frame states the size of the sound in bytes, and what it should say. libmpg123 warns
-        on the standard error stream of any difference.
-    start : int
-        Where the ID3 tags at the start of the file end, in bytes.
+    is_regular : bool
+        One frame follows the other up to the last one, all of one rate.
+    is_complete : bool
+        There are as many frames as the file states; or it states none, is regular, and nothing that may be
+        lost sound follows.
     """
 
     samples: int
     sample_rate: int
     stated_frames: int | None
-    regular: bool
-    size_patch: tuple[tuple[int, bytes], ...] = ()
-    start: int = 0
+    is_regular: bool
+    is_complete: bool
 
     @property
     def frames(self) -> int:
@@ -118,11 +113,28 @@ def find_mp3_frames(file: BinaryIO) -> Mp3Frames | None:
     begin = first + _length_at(head, first) if holds_count else first
     key = (head[first + 1] & 0x18, head[first + 2] & 0x0C)
     version, rate = (key[0] >> 3), _RATES[key[0] >> 3][key[1] >> 2]
-    count, regular = _follow(file, start + begin, size, key)
+    count, regular, ends_well = _follow(file, start + begin, size, key)
     samples = count * (1152 if version == 3 else 576)
-    frame = head[first : first + _MAX_FRAME_BYTES]
-    patch = _size_patch(frame, start + first, size)
-    return Mp3Frames(samples, rate, stated, regular and first == 0, patch, start)
+    is_complete = count >= stated if stated is not None else regular and ends_well
+    return Mp3Frames(samples, rate, stated, regular and first == 0, is_complete)
+
+
+def is_frame_header(data: bytes) -> bool:
+    """Return whether ``data`` begins with the header of a frame of MPEG audio, layer III."""
+    return _length_at(data, 0) > 0
+
+
+def begins_like_mpeg(file: BinaryIO) -> bool:
+    """Return whether a file begins with the sync bits of MPEG audio, behind ID3 tags.
+
+    Parameters
+    ----------
+    file : binary file, seekable
+        Its position changes.
+    """
+    file.seek(_end_of_tags(file, file.seek(0, SEEK_END)))
+    head = file.read(2)
+    return len(head) == 2 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0
 
 
 def _end_of_tags(file: BinaryIO, size: int) -> int:
@@ -167,53 +179,43 @@ def _stated_count(frame: bytes) -> tuple[int | None, bool]:
     return None, False
 
 
-def _size_patch(frame: bytes, at: int, size: int) -> tuple[tuple[int, bytes], ...]:
-    """Return the correction of the size in bytes that the frame at ``at`` states; none where it is right."""
-    xing = _XING.search(frame)
-    if xing is None or not xing[1][0] & 2:
-        return ()
-    place = xing.start() + 8 + 4 * (xing[1][0] & 1)
-    stated, found = int.from_bytes(frame[place : place + 4], "big"), size - at
-    # libmpg123 accepts one percent, and tags at the end belong to no frame.
-    if found >= 2**32 or abs(stated - found) < found // 200:
-        return ()
-    return ((at + place, found.to_bytes(4, "big")),)
+def _follow(file: BinaryIO, start: int, size: int, key: tuple[int, int]) -> tuple[int, bool, bool]:
+    """Count frames from ``start`` on, and describe what is between them and behind the last one.
 
-
-def _follow(file: BinaryIO, start: int, size: int, key: tuple[int, int]) -> tuple[int, bool]:
-    """Count frames from ``start`` on; stop where none follows. Return also whether all is regular."""
+    Returns
+    -------
+    tuple of int, bool and bool
+        The number of frames; whether one follows the other, all of the rate in ``key``; whether what is
+        behind the last one is no lost sound.
+    """
     count, regular = 0, True
     while start < size:
         file.seek(start)
         data = file.read(_CHUNK_BYTES)
-        places, at = _follow_chunk(data, is_last=start + len(data) >= size)
+        is_last = start + len(data) >= size
+        places, at = _follow_chunk(data, is_last=is_last)
         count += len(places)
-        if places:
-            regular &= _all_fit(data, places, key)
+        regular &= all((data[place + 1] & 0x18, data[place + 2] & 0x0C) == key for place in places)
         if start + at + 4 > size:
             break
         if not _length_at(data, at):
+            rest, again = data[at:], _first_frame(data[at + 1 :])
+            if again is None and (is_last or rest.startswith(_TAGS)):
+                return count, regular, _is_no_sound(rest)
             # Joined files: the tag of the next one, or what is left of one, lies between two frames.
-            if _is_tag(data[at:]) and _first_frame(data[at:]) is None:
-                break
             regular = False
-            again = _first_frame(data[at + 1 :])
-            if again is None:
-                if len(data) < _CHUNK_BYTES:
-                    break
-                at = max(at + 1, len(data) - _MAX_FRAME_BYTES)
-            else:
-                at += 1 + again
+            at = max(at + 1, len(data) - _MAX_FRAME_BYTES) if again is None else at + 1 + again
         elif not places:
             # A frame that is cut off by the end of the file.
             break
         start += at
-    return count, regular
+    return count, regular, True
 
 
-def _is_tag(rest: bytes) -> bool:
-    """Return whether ``rest`` is a tag as it may follow the last frame, or padding."""
-    return rest.startswith((b"TAG", b"APETAGEX", b"LYRICSBEGIN", b"ID3", b"3DI")) or not rest.strip(b"\0")
+def _is_no_sound(rest: bytes) -> bool:
+    """Return whether the end of a file is a tag, padding, or no longer than two frames."""
+    is_padding = len(rest) <= _MAX_PADDING_BYTES and not rest.strip(b"\0")
+    return is_padding or rest.startswith(_TAGS) or len(rest) <= 2 * _MAX_FRAME_BYTES
 
 
 def _follow_chunk(data: bytes, *, is_last: bool) -> tuple[list[int], int]:
@@ -233,42 +235,3 @@ def _follow_chunk(data: bytes, *, is_last: bool) -> tuple[list[int], int]:
     except IndexError:
         pass
     return places, at
-
-
-def _all_fit(data: bytes, places: list[int], key: tuple[int, int]) -> bool:
-    """Return whether all frames are of one kind and claim no more bits than they can have.
-
-    The side information of a frame gives the length of each granule's data, which may begin in earlier
-    frames, ``main_data_begin`` bytes back (ISO 11172-3, 2.4.1.7; 13818-3, 2.4.1.7).
-    """
-    raw: IntArray = np.frombuffer(data + bytes(64), np.uint8).astype(np.int64)
-    at: IntArray = np.array(places, np.int64)
-    second, third, fourth = raw[at + 1], raw[at + 2], raw[at + 3]
-    if not ((second & 0x18 == key[0]) & (third & 0x0C == key[1])).all():
-        return False
-    mono = fourth >> 6 == 3
-    side = at + 4 + 2 * (second & 1 == 0)
-    if (mono != mono[0]).any():
-        return False
-    first_version = key[0] == 0x18
-    channels = 1 if mono[0] else 2
-    side_bytes = {(True, 1): 17, (True, 2): 32, (False, 1): 9, (False, 2): 17}[first_version, channels]
-
-    def field(bit: int, width: int) -> IntArray:
-        place = side + bit // 8
-        window = raw[place] << 24 | raw[place + 1] << 16 | raw[place + 2] << 8 | raw[place + 3]
-        bits: IntArray = window >> (32 - bit % 8 - width) & ((1 << width) - 1)
-        return bits
-
-    if first_version:
-        begin, header, granule = field(0, 9), (20 if channels == 2 else 18), 59
-    else:
-        begin, header, granule = field(0, 8), (10 if channels == 2 else 9), 63
-    units = channels * (2 if first_version else 1)
-    claimed = sum((field(header + unit * granule, 12) for unit in range(units)), np.zeros(len(at), np.int64))
-    big = np.max([field(header + unit * granule + 12, 9) for unit in range(units)], axis=0)
-    lengths = np.array([_length_at(data, place) for place in places], np.int64)
-    own = lengths - (side - at) - side_bytes
-    # Whether earlier frames really hold that much is not followed.
-    fits = (claimed <= 8 * (own + begin)) & (big <= 288)
-    return bool(fits.all())
