@@ -116,6 +116,22 @@ def test_detected_damage_is_flagged(name: str, swells: dict[str, Path]) -> None:
     assert audio.load_audio(bytes(data)).flags == ("truncated",)
 
 
+@pytest.mark.parametrize("name", ["flac-16", "flac-24"])
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
+def test_a_hole_in_flac_costs_the_frames_in_it(name: str, share: float, swells: dict[str, Path]) -> None:
+    data = bytearray(swells[name].read_bytes())
+    whole = audio.load_audio(bytes(data)).samples
+    at = int(share * len(data))
+    data[at : at + 4096] = bytes(4096)
+    clip = audio.load_audio(bytes(data))
+    assert clip.flags == ("truncated",)
+    lost = len(whole) - len(clip.samples)
+    assert lost in (4096, 8192)
+    before = int(np.argmax(clip.samples != whole[: len(clip.samples)]))
+    assert before > 0.8 * share * len(whole)
+    np.testing.assert_array_equal(clip.samples[before:], whole[before + lost :])
+
+
 def damaged(data: bytes, generator: np.random.Generator) -> bytes:
     """Damage the header, or all of it, or remove bytes in the middle."""
     limit = int(generator.choice([300, len(data)]))

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import BinaryIO, Protocol
+from contextlib import closing
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
@@ -213,14 +214,12 @@ class SoundFileDecoder:
     """
 
     def __init__(self, file: BinaryIO, header: HeaderInfo) -> None:
-        import soundfile
-
-        # Bytes that libsndfile reads itself cannot be counted, and a search in a damaged FLAC file may read
-        # all of it at every step.
+        self._source, self._header = file, header
         self._callbacks = DecoderFile(file, header.patches)
-        is_direct = not header.patches and not header.is_flac
-        descriptor = _descriptor(file) if is_direct else None
-        self._file = soundfile.SoundFile(descriptor or self._callbacks)
+        self._is_limited = False
+        descriptor = None if header.patches else _descriptor(file)
+        self._is_direct = descriptor is not None
+        self._file = _open_sound_file(descriptor or self._callbacks)
         self.format = str(self._file.format).lower()
         self.codec = str(self._file.subtype).lower()
         self.sample_rate = int(self._file.samplerate)
@@ -236,15 +235,38 @@ class SoundFileDecoder:
 
     def iter_blocks(self, start: int, size: int) -> Iterator[Planes]:
         """Yield blocks of samples from ``start`` on, ``size`` at a time; see `Decoder`."""
+        # A search in a damaged FLAC file may read all of it at every step, and what libsndfile reads without
+        # callbacks cannot be counted.
+        if self._is_limited and self._is_direct and self.format == "flac":
+            self._file.close()
+            self._callbacks.seek(0)
+            self._file, self._is_direct, self._moved = _open_sound_file(self._callbacks), False, False
         position = self._seek(start)
         while position is not None and position < self._frames:
             buffer = np.empty((size, self.channels), dtype=np.float32)
             found = self._read(buffer, position)
             if not found:
-                self.truncated |= position < self._frames - _TOLERANCE_FRAMES
+                is_short = position < self._frames - _TOLERANCE_FRAMES
+                self.truncated |= is_short
+                # libsndfile ends at the first damaged frame of FLAC.
+                if is_short and self.format == "flac" and not self._is_limited:
+                    yield from self._continue_with_ffmpeg(position, size)
                 return
             position += found
             yield buffer[:found].T
+
+    def _continue_with_ffmpeg(self, position: int, size: int) -> Iterator[Planes]:
+        """Yield what follows damage: FFmpeg leaves out a damaged frame, and goes on with the next one."""
+        try:
+            decoder = FFmpegDecoder(self._source, self._header)
+        except MemoryError:
+            raise
+        except Exception:
+            return
+        # Seeks may fail in a damaged file, or search all of it.
+        decoder.seekable = False
+        with closing(decoder):
+            yield from decoder.iter_blocks(position, size)
 
     def _seek(self, start: int) -> int | None:
         """Go to a sample; None where the file cannot be read from there."""
@@ -274,11 +296,21 @@ class SoundFileDecoder:
 
     def limit_reading(self, *, limited: bool) -> None:
         """Limit the reading of excerpts where ``limited``; see `Decoder`."""
+        self._is_limited = limited
         self._callbacks.limit_reading(limited=limited)
 
     def close(self) -> None:
         """Close libsndfile's handle."""
         self._file.close()
+
+
+def _open_sound_file(source: int | DecoderFile) -> Any:
+    import soundfile
+
+    file = soundfile.SoundFile(source)
+    # Where it can, soundfile seeks after each read to where the file is already, which costs time.
+    file.seekable = lambda: False
+    return file
 
 
 def _descriptor(file: BinaryIO) -> int | None:

@@ -200,9 +200,9 @@ class FFmpegDecoder:
                 position = self._stamped_position(frame)
                 if position is None:  # after a seek, a frame without time stamp may come from anywhere
                     return
-            elif is_numbered and (stamped := self._stamped_position(frame)) is not None:
+            elif is_numbered and (self._stamped_position(frame) or 0) > position + TOLERANCE_FRAMES:
                 # The frames of FLAC are numbered: a gap in the numbers is sound that is missing.
-                self.truncated |= stamped > position + TOLERANCE_FRAMES
+                self.truncated, position = True, self._stamped_position(frame) or position
             yield position, frame
             position += frame.samples
 

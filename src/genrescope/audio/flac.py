@@ -102,10 +102,18 @@ def _coded_number(header: bytes) -> tuple[int | None, int]:
     return number, 4 + length
 
 
+def _crc8_table() -> bytes:
+    table = bytearray(range(256))
+    for _ in range(8):
+        table = bytearray((value << 1 ^ 0x07 if value & 0x80 else value << 1) & 0xFF for value in table)
+    return bytes(table)
+
+
+_CRC8_TABLE = _crc8_table()
+
+
 def _crc8(data: bytes) -> int:
     value = 0
     for byte in data:
-        value ^= byte
-        for _ in range(8):
-            value = (value << 1 ^ 0x07 if value & 0x80 else value << 1) & 0xFF
+        value = _CRC8_TABLE[value ^ byte]
     return value
