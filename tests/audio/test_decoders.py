@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +132,72 @@ def test_a_hole_in_flac_costs_the_frames_in_it(name: str, share: float, swells: 
     before = int(np.argmax(clip.samples != whole[: len(clip.samples)]))
     assert before > 0.8 * share * len(whole)
     np.testing.assert_array_equal(clip.samples[before:], whole[before + lost :])
+
+
+def wavpack(folder: Path) -> tuple[bytearray, list[int]]:
+    """Return a WavPack file of 16 s, and where its blocks, of 0.5 s each, begin."""
+    LOSSLESS["wavpack"](folder / "a.wv", np.concatenate([swell()] * 4), 48_000)
+    data = (folder / "a.wv").read_bytes()
+    return bytearray(data), [at for at in range(len(data)) if data[at : at + 4] == b"wvpk"]
+
+
+def zero_header(data: bytearray, at: int) -> None:
+    data[at - 2000 : at + 2096] = bytes(4096)
+
+
+def change_length(data: bytearray, at: int) -> None:
+    data[at + 5] ^= 0x55
+
+
+def change_rate(data: bytearray, at: int) -> None:
+    data[at + 27] ^= 3
+
+
+def delete_header(data: bytearray, at: int) -> None:
+    del data[at - 100 : at + 50]
+
+
+def insert_few(data: bytearray, at: int) -> None:
+    data[at:at] = b"x" * 7
+
+
+def insert_many(data: bytearray, at: int) -> None:
+    data[at:at] = b"x" * 2_500_000
+
+
+@pytest.mark.parametrize(
+    "change", [zero_header, change_length, change_rate, delete_header, insert_few, insert_many]
+)
+def test_damage_in_wavpack_costs_two_blocks_at_most(
+    tmp_path: Path, change: Callable[[bytearray, int], None]
+) -> None:
+    data, blocks = wavpack(tmp_path)
+    whole = audio.load_audio(bytes(data)).samples
+    change(data, blocks[10])
+    clip = audio.load_audio(bytes(data))
+    assert clip.flags == ("truncated",)
+    assert len(clip.samples) in {len(whole) - count * 24_000 for count in range(3)}
+    np.testing.assert_array_equal(clip.samples[-200_000:], whole[-200_000:])
+
+
+def test_a_tag_behind_wavpack_is_no_damage(tmp_path: Path) -> None:
+    data, _ = wavpack(tmp_path)
+    clip = audio.load_audio(bytes(data) + b"TAG" + bytes(125))
+    assert (clip.seconds, clip.flags) == (16.0, ())
+
+
+def test_a_seek_that_ends_far_before_an_excerpt_shows_that_seeks_are_no_gain(tmp_path: Path) -> None:
+    """The first block of a WavPack file states a wrong position, from which all others are counted."""
+    data, _ = wavpack(tmp_path)
+    with audio.AudioFile(bytes(data)) as file:
+        file.excerpt(start=9.0, duration=1.0)
+        assert file.suits_excerpts
+    data[16:20] = b"\0\0\0\xff"
+    with audio.AudioFile(bytes(data)) as file:
+        assert file.suits_excerpts
+        with suppress(AudioError):
+            file.excerpt(start=9.0, duration=1.0)
+        assert not file.suits_excerpts
 
 
 def damaged(data: bytes, generator: np.random.Generator) -> bytes:

@@ -13,6 +13,7 @@ A consumer that stops early closes the chain; the next call begins a new one on 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any, BinaryIO
@@ -37,6 +38,8 @@ _COUNTED = frozenset({"flac", "mp3"})
 # are enough (RFC 7845, section 4.6, asks for 80 ms of Opus), but for WMA, whose packets may hold a second.
 _PREROLL_SECONDS = 0.25
 _LONG_PREROLL = {"asf": 1.0}
+# Wrong time stamps, or none, make a seek end far before an excerpt. Packets of Monkey's Audio may have 27 s.
+_MAX_PREROLL_SECONDS, _MAX_PREROLL_SHARE = 30.0, 0.25
 
 # FFmpeg may open nothing else: playlists and the like would make it fetch further files or addresses.
 _CONTAINERS = (
@@ -200,11 +203,17 @@ class FFmpegDecoder:
                 position = self._stamped_position(frame)
                 if position is None:  # after a seek, a frame without time stamp may come from anywhere
                     return
+                self.seekable = start - position <= self._max_preroll_frames()
             elif is_numbered and (self._stamped_position(frame) or 0) > position + TOLERANCE_FRAMES:
                 # The frames of FLAC are numbered: a gap in the numbers is sound that is missing.
                 self.truncated, position = True, self._stamped_position(frame) or position
             yield position, frame
             position += frame.samples
+
+    def _max_preroll_frames(self) -> float:
+        """Return how far before an excerpt a seek may end: from farther away, seeks gain nothing."""
+        share = _MAX_PREROLL_SHARE * (self.seconds or math.inf)
+        return min(_MAX_PREROLL_SECONDS, max(2.0, share)) * self.sample_rate
 
     def _seek(self, ticks: int) -> bool:
         try:

@@ -17,6 +17,7 @@ from genrescope.audio.chunks import correct_sizes
 from genrescope.audio.flac import find_flac_end, is_joined
 from genrescope.audio.mp4 import leaves_out_sound
 from genrescope.audio.mpeg import begins_like_mpeg, find_mp3_frames
+from genrescope.audio.wavpack import replace_damaged_blocks
 
 # Size fields are off by a pad byte or a small header often enough in files that are whole.
 _TOLERANCE_BYTES = 64
@@ -27,9 +28,9 @@ _CHUNK_BYTES = 2**20
 _OGG_PAGE = re.compile(rb"OggS\x00([\x00-\x07])", re.DOTALL)
 # Encoders disagree about whether the frame that holds the count counts itself.
 _TOLERANCE_SECONDS = 0.5
-# Wave, Core Audio, Wave64, AIFF, Sun, Matroska, Monkey's Audio, WavPack, ASF.
+# Wave, Core Audio, Wave64, AIFF, Sun, Matroska, Monkey's Audio, ASF.
 _OTHER_MAGIC = (
-    *(b"RIFF", b"RIFX", b"RF64", b"caff", b"riff", b"FORM", b".snd", b"MAC ", b"wvpk", b"\x0bw"),
+    *(b"RIFF", b"RIFX", b"RF64", b"caff", b"riff", b"FORM", b".snd", b"MAC ", b"\x0bw"),
     *(b"\x1a\x45\xdf\xa3", b"\x30\x26\xb2\x75"),
 )
 
@@ -69,7 +70,7 @@ class HeaderInfo:
     corrects_length : bool
         With ``patches``, the header states the right length.
     patches : tuple of tuple of int and bytes
-        Positions in the file, and the sizes that should be there.
+        Positions in the file, and the sizes or headers that should be there.
     """
 
     truncated: bool = False
@@ -120,6 +121,9 @@ def _inspect(file: BinaryIO, head: bytes, size: int) -> HeaderInfo:
         return _inspect_ogg(file, head, size)
     if head.startswith(b"fLaC"):
         return _inspect_flac(file, head)
+    if head.startswith(b"wvpk"):
+        lost = replace_damaged_blocks(file, size)
+        return HeaderInfo(truncated=bool(lost), patches=lost)
     if head[4:8] == b"ftyp":
         return HeaderInfo(ignores_edits=(cut := leaves_out_sound(file, size)), header_mismatch=cut)
     if patches := correct_sizes(file, head):

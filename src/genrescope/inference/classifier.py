@@ -227,6 +227,8 @@ class Classifier:
         try:
             for chosen in excerpts.excerpt_batches(count):
                 batch, found = self._decode_excerpts(file, [number * length for number in chosen])
+                if batch is None:
+                    return None
                 flags |= dict.fromkeys(found)
                 scored += chosen
                 outputs.append(self._predict_batch(batch))
@@ -253,8 +255,8 @@ class Classifier:
 
     def _decode_excerpts(
         self, file: audio.AudioFile, starts: list[float]
-    ) -> tuple[Segments, tuple[str, ...]]:
-        """Return the excerpts from ``starts``, in seconds, and the flags of all of them."""
+    ) -> tuple[Segments | None, tuple[str, ...]]:
+        """Return the excerpts from ``starts``, in seconds, and their flags; None if excerpts are no gain."""
         info = self.model.info
         length, rate = info.segment_seconds, info.features.sample_rate
         size = round(length * rate)
@@ -262,6 +264,8 @@ class Classifier:
         flags: dict[str, None] = {}
         for start in starts:
             excerpt = file.excerpt(start=start, duration=length, sample_rate=rate)
+            if not file.suits_excerpts:
+                return None, ()
             samples = excerpt.samples
             flags |= dict.fromkeys(excerpt.flags)
             # A resampler may give a sample more or less than was asked for.
