@@ -87,6 +87,7 @@ class FFmpegDecoder:
         # Time stamps count from the stream's first one, which need not be 0; known once a frame was decoded.
         self._begun = False
         self._origin: int | None = None
+        self._demuxer_failed = False
         self.truncated = False
         self.header_mismatch = False
         self._is_joined = self.format == "mp3" and header.header_mismatch
@@ -162,11 +163,14 @@ class FFmpegDecoder:
         Only an iteration that is not given up reaches the end of the file, and can compare it with the length
         that the container states.
         """
-        end = 0
+        end, self._demuxer_failed = 0, False
         for position, frame in self._with_positions(start):
             end = position + frame.samples
             if end > start:
                 yield frame, max(0, start - position)
+        # Behind all sound that the file states, a failure tells of a tag or of padding.
+        stated = math.inf if self.seconds is None else self.seconds * self.sample_rate
+        self.truncated |= self._demuxer_failed and end < max(1.0, stated - TOLERANCE_FRAMES)
         if end and self.seconds is not None:
             found = end / self.sample_rate
             self.truncated |= found < self.seconds - self._tolerance
@@ -238,7 +242,7 @@ class FFmpegDecoder:
                 break
             except Exception:
                 # PyAV passes on errors of many types from damaged files.
-                self.truncated = True
+                self._demuxer_failed = True
                 break
             yield from self._decode_packet(packet)
         # The end of what may be read is not the end of the file.
