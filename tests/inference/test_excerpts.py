@@ -90,6 +90,27 @@ def test_a_truncated_file_is_flagged_though_classified_by_excerpts(
     assert answer.seconds < 290
 
 
+@pytest.mark.parametrize("kind", ["m4a", "mka"])
+def test_sound_behind_the_stated_end_is_classified_in_full(
+    classifier: Classifier, tmp_path: Path, kind: str
+) -> None:
+    """The header states all of the first part, 300 s, and nothing of the second."""
+    file = tmp_path / f"long.{kind}"
+    WRITERS[kind](file, np.tile(drone(30.0, 3), 10)[:, None], RATE)
+    data = bytearray(file.read_bytes())
+    if kind == "mka":
+        data *= 2
+    else:
+        at = data.index(b"mdhd")
+        scale = int.from_bytes(data[at + 16 : at + 20], "big")
+        data[at + 20 : at + 24] = (200 * scale).to_bytes(4, "big")
+    file.write_bytes(data)
+    answer = classifier.predict(file, excerpts=True)
+    assert answer.flags == ("header_mismatch",)
+    assert answer.seconds == pytest.approx(600 if kind == "mka" else 300, abs=1)
+    assert answer == classifier.predict(file) == classifier.predict(file, strict=True)
+
+
 def test_a_track_of_two_genres_needs_more_excerpts(classifier: Classifier, tmp_path: Path) -> None:
     song = tmp_path / "two genres.wav"
     soundfile.write(song, np.concatenate([drone(300.0, 1), hiss(330.0, 1)]), RATE)

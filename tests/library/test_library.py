@@ -249,6 +249,37 @@ def test_a_decoder_crash_fails_its_file_only(
     assert row.path.endswith("1 crash.wav")
 
 
+FAILING_DISK = """
+from errno import EIO
+from genrescope.audio import loading
+plain = loading._open
+class BadFile:
+    def __init__(self, file): self.file = file
+    def __getattr__(self, name): return getattr(self.file, name)
+    def read(self, count=-1):
+        raise OSError(EIO, "Input/output error")
+def open_file(source):
+    file, name = plain(source)
+    return (BadFile(file) if name.endswith("1 bad.wav") else file), name
+loading._open = open_file
+"""
+
+
+def test_a_file_that_the_system_cannot_read_is_a_row_and_tried_again(
+    library: Library, music: Path, plan: ScanOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(FAILING_DISK)
+    shutil.copy(music / "0.wav", music / "1 bad.wav")
+    with monkeypatch.context() as patched:
+        patched.setenv("PYTHONPATH", str(tmp_path / "site"))
+        assert outcomes(library, music, plan) == {"classified": 4, "failed": 1}
+    (row,) = library.entries(failed=True)
+    assert (Path(row.path).name, row.error) == ("1 bad.wav", "audio_read_failed")
+    assert outcomes(library, music, plan)["unchanged"] == 4
+    assert list(library.entries(failed=True)) == []
+
+
 SCAN = "import sys; from genrescope.cli import run; sys.argv = ['genrescope', 'library', 'scan', *{}]; run()"
 
 

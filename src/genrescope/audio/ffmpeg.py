@@ -255,8 +255,10 @@ class FFmpegDecoder:
         except Exception:
             # Behind a joint, MP3 frames refer to data of frames that are not there. FFmpeg takes tags and
             # padding at the end for packets, too.
-            is_no_sound = self._has_all_frames and not is_frame_header(bytes(packet)[:4])
-            self.truncated |= not (self._is_joined or is_no_sound)
+            is_tag = self._has_all_frames and not is_frame_header(bytes(packet)[:4])
+            # Bytes 20 to 23 of a block of WavPack are the number of its samples.
+            is_empty = self.format == "wv" and bytes(packet)[20:24] == bytes(4)
+            self.truncated |= not (self._is_joined or is_tag or is_empty)
             return []
 
     def _at_stated_rate(self, frame: Any) -> list[Any]:

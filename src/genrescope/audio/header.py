@@ -13,10 +13,10 @@ from errno import EINVAL
 from io import SEEK_END
 from typing import BinaryIO
 
-from genrescope.audio.chunks import correct_sizes
 from genrescope.audio.flac import find_flac_end, is_joined
 from genrescope.audio.mp4 import leaves_out_sound
 from genrescope.audio.mpeg import begins_like_mpeg, find_mp3_frames
+from genrescope.audio.riff import correct_sizes
 from genrescope.audio.wavpack import replace_damaged_blocks
 
 # Size fields are off by a pad byte or a small header often enough in files that are whole.
@@ -122,8 +122,8 @@ def _inspect(file: BinaryIO, head: bytes, size: int) -> HeaderInfo:
     if head.startswith(b"fLaC"):
         return _inspect_flac(file, head)
     if head.startswith(b"wvpk"):
-        lost = replace_damaged_blocks(file, size)
-        return HeaderInfo(truncated=bool(lost), patches=lost)
+        patches, is_damaged = replace_damaged_blocks(file, size)
+        return HeaderInfo(truncated=is_damaged, patches=patches)
     if head[4:8] == b"ftyp":
         return HeaderInfo(ignores_edits=(cut := leaves_out_sound(file, size)), header_mismatch=cut)
     if patches := correct_sizes(file, head):

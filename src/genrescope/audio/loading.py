@@ -24,8 +24,8 @@ import numpy as np
 
 from genrescope.audio.decoders import Decoder, decode, open_decoder
 from genrescope.audio.header import inspect_header
-from genrescope.audio.levels import MAX_MAGNITUDE, SPIKE_MAGNITUDE, remove_spikes
 from genrescope.audio.mixing import Mixer, Planes
+from genrescope.audio.outliers import MAX_MAGNITUDE, SPIKE_MAGNITUDE, remove_spikes
 from genrescope.errors import AudioError, ConfigError
 from genrescope.types import Audio, AudioInfo, FloatArray
 

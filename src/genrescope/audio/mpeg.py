@@ -115,7 +115,8 @@ def find_mp3_frames(file: BinaryIO) -> Mp3Frames | None:
     version, rate = (key[0] >> 3), _RATES[key[0] >> 3][key[1] >> 2]
     count, regular, ends_well = _follow(file, start + begin, size, key)
     samples = count * (1152 if version == 3 else 576)
-    is_complete = count >= stated if stated is not None else regular and ends_well
+    # Encoders disagree about whether the frame that holds the count counts itself.
+    is_complete = count + 1 >= stated if stated is not None else regular and ends_well
     return Mp3Frames(samples, rate, stated, regular and first == 0, is_complete)
 
 

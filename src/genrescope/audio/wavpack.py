@@ -13,6 +13,7 @@ _MAX_BLOCK_BYTES = 2**20  # FFmpeg refuses longer ones
 _MAX_BLOCKS = 200_000
 _MAX_PATCHES = 1000
 _CHUNK_BYTES = 2**18
+_TAGS = (b"TAG", b"APETAGEX", b"ID3")
 # Bits of the flags: size of a sample, rate; mono, which may differ between the blocks of more than two
 # channels; first and last block of these channels.
 _FIXED_FLAGS = 0x07800003
@@ -20,7 +21,7 @@ _MONO_FLAG = 0x4
 _FIRST_AND_LAST = 0x1800
 
 
-def replace_damaged_blocks(file: BinaryIO, size: int) -> tuple[tuple[int, bytes], ...]:
+def replace_damaged_blocks(file: BinaryIO, size: int) -> tuple[tuple[tuple[int, bytes], ...], bool]:
     """Find the places where no block begins, and what to read there instead.
 
     Parameters
@@ -32,13 +33,15 @@ def replace_damaged_blocks(file: BinaryIO, size: int) -> tuple[tuple[int, bytes]
 
     Returns
     -------
-    tuple of tuple of int and bytes
+    patches : tuple of tuple of int and bytes
         Positions in the file, and the bytes that should be there: headers of empty blocks, or the length of a
         block; empty where nothing is damaged, or nothing follows the damage.
+    is_damaged : bool
+        Whether any of these places is other than a tag, which is between two joined files.
     """
     flags = _flags(_read(file, 0, _HEADER_BYTES))
     patches: list[tuple[int, bytes]] = []
-    at = before = 0
+    at, before, is_damaged = 0, 0, False
     for _ in range(_MAX_BLOCKS):
         if at >= size or len(patches) >= _MAX_PATCHES:
             break
@@ -48,13 +51,14 @@ def replace_damaged_blocks(file: BinaryIO, size: int) -> tuple[tuple[int, bytes]
         following = _find_block(file, before + _HEADER_BYTES, flags)
         if following is None:
             break
+        is_damaged |= not _read(file, at, 8).startswith(_TAGS)
         if following < at + _HEADER_BYTES:
             # The length of the block before is wrong, or a few bytes follow it, too few for an empty block.
             patches.append((before + 4, (following - before - 8).to_bytes(4, "little")))
         else:
             patches += _empty_blocks(at, following, flags)
         before = at = following
-    return tuple(patches)
+    return tuple(patches), is_damaged
 
 
 def _read(file: BinaryIO, at: int, count: int) -> bytes:

@@ -39,7 +39,10 @@ def classify(
         Path | None, typer.Option(help="Also write an HTML page with all results and charts to this file.")
     ] = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Refuse truncated files instead of flagging them.")
+        bool,
+        typer.Option(
+            "--strict", help="Refuse truncated files instead of flagging them; other flags stay flags."
+        ),
     ] = False,
     excerpts: Annotated[
         bool,

@@ -1,4 +1,4 @@
-"""Samples beyond any sane level: single ones are removed, more of them are an error.
+"""Outliers, samples far outside the range of audio: single ones are removed, more of them are an error.
 
 A flipped bit in a file of floats gives a sample of 1e30 or more, or one that is hardly larger than its
 neighbors; damaged bytes give any number. The level alone is no criterion: floats of +40 dBFS exist, and
@@ -24,8 +24,8 @@ _SPIKE_SHARE = 0.01
 def remove_spikes(planes: Planes) -> int:
     """Set single samples of an impossible level to zero, in place.
 
-    Zero, and not the largest sane level, because audio swings around zero: any other value is a louder click.
-    It is done before mixing and resampling, since the filter of a resampler rings around a spike.
+    Zero, and not the nearest plausible value, because audio swings around zero: any other value is a louder
+    click. It is done before mixing and resampling, since the filter of a resampler rings around a spike.
 
     Parameters
     ----------
