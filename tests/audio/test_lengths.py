@@ -268,7 +268,10 @@ def test_what_follows_the_last_frame_of_an_mp3_is_no_lost_sound(
     data = written(tmp_path, name)
     clip = audio.load_audio(data + tail)
     assert clip.flags == ()
-    assert np.array_equal(clip.samples, audio.load_audio(data).samples)
+    whole = audio.load_audio(data).samples
+    assert np.array_equal(clip.samples[: len(whole)], whole)
+    # FFmpeg keeps the encoder's padding where a long tail makes the size in the header wrong.
+    assert len(clip.samples) - len(whole) < 1152
 
 
 def test_an_mp3_without_a_count_whose_end_is_zeros_is_truncated(tmp_path: Path) -> None:

@@ -31,6 +31,8 @@ from genrescope.types import FloatArray
 TOLERANCE_FRAMES = 2304
 # Containers round their length to packets, and count the encoder's delay, which a decoder drops.
 _TOLERANCE_SECONDS = 0.5
+# What the decoder of MP3 leaves out at the start for most encoders, and what it may leave out at both ends.
+_MP3_DELAY_FRAMES, _MAX_MP3_DELAY_SECONDS = 1105, 0.2
 # The header of these counts samples or frames, so that less than half a second is missed, too.
 _COUNTED = frozenset({"flac", "mp3"})
 # What a lossy decoder must have decoded before an excerpt for its output to be that of a continuous decoding:
@@ -101,6 +103,9 @@ class FFmpegDecoder:
         self.channels = int(self._stream.codec_context.channels)
         counted = self.format == "mp3" and header.counts_mp3_frames and header.is_regular
         self.seconds = self._stated_seconds(counted)
+        if counted and abs((self.seconds or 0.0) - header.mp3_seconds) > _MAX_MP3_DELAY_SECONDS:
+            # FFmpeg takes a long tag behind the last frame for a second file, and guesses by the bit rate.
+            self.seconds = header.mp3_seconds - _MP3_DELAY_FRAMES / self.sample_rate
         # FFmpeg finds the frames of an MP3 file by counting, which is exact as long as there are no gaps.
         self.seekable = self.format in _TIMED or counted
         self._tolerance = (

@@ -59,6 +59,8 @@ class HeaderInfo:
     is_mpeg : bool
         The file begins as libsndfile expects it of MPEG audio. It leaves this to libmpg123, which writes to
         the standard error stream about most kinds of damage, and cannot be told not to.
+    mp3_seconds : float
+        Length of all frames of an MP3 file.
     is_regular : bool
         False for an MP3 file with gaps, in which frames cannot be counted.
     has_all_frames : bool
@@ -79,6 +81,7 @@ class HeaderInfo:
     header_mismatch: bool = False
     needs_ffmpeg: bool = False
     is_mpeg: bool = False
+    mp3_seconds: float = 0.0
     is_regular: bool = True
     has_all_frames: bool = False
     ignores_edits: bool = False
@@ -191,6 +194,7 @@ def _inspect_mp3(file: BinaryIO) -> HeaderInfo:
         counts_mp3_frames=stated is not None,
         header_mismatch=surplus > _TOLERANCE_SECONDS,
         is_mpeg=True,
+        mp3_seconds=found.samples / found.sample_rate,
         is_regular=found.is_regular,
         has_all_frames=found.is_complete,
     )
