@@ -1,7 +1,7 @@
 """Put a trained model into the package: set its name and license, and add it to the catalog.
 
 Run: python scripts/add_bundled_model.py model RUN NAME FILE SUMMARY      a whole model file
-     python scripts/add_bundled_model.py head RUN NAME SUMMARY            the head of a frozen model, no backbone
+     python scripts/add_bundled_model.py head RUN NAME SUMMARY        the head of a frozen model, no backbone
      python scripts/add_bundled_model.py student RUN                      the weights of a student
 """
 

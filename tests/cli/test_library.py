@@ -140,3 +140,14 @@ def test_old_spellings_work_with_a_notice(scanned: tuple[Path, Path], tmp_path: 
     shown = runner.invoke(app, ["library", "--help"]).stdout
     assert " list" in shown
     assert " show" not in shown
+
+
+def test_relocation_to_a_place_that_does_not_exist_is_refused(
+    scanned: tuple[Path, Path], tmp_path: Path
+) -> None:
+    database, music = scanned
+    words = ["library", "relocate", str(music), str(tmp_path / "absent"), "--db", str(database)]
+    done = runner.invoke(app, words)
+    assert done.exit_code == 2
+    assert "absent: no such file or folder" in done.stderr
+    assert str(music) in ask(database, "list")

@@ -88,7 +88,9 @@ def seeds() -> dict[str, tuple[str, bytes]]:
     with tempfile.TemporaryDirectory() as folder:
         forms = {form: tagged_files.write(Path(folder), form) for form in tagged_files.FORMS}
         plain = {form: (path.suffix, path.read_bytes()) for form, path in forms.items()}
-    made = {name: (plain[form][0], make(plain[form][1])) for name, (form, make) in unusual_tags.recipes().items()}
+    made = {
+        name: (plain[form][0], make(plain[form][1])) for name, (form, make) in unusual_tags.recipes().items()
+    }
     return plain | made
 
 

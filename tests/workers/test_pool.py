@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 import genrescope
-
 from genrescope.errors import GenrescopeError, WorkerError
 from genrescope.workers import WorkerPool, WorkerSpec
 from helpers.worker_handlers import (

@@ -120,7 +120,7 @@ def render_table(results: Iterable[Prediction | LibraryEntry | FailedFile], cons
 
 
 def _result_table(results: Sequence[Prediction | LibraryEntry], console: Console) -> Table:
-    """Return the table, on a terminal with one line for each file: narrow ones get fewer columns, then names."""
+    """Return the table; a terminal gets one line for each file, with fewer columns where it is narrow."""
     rows = list(_result_rows(results, console.width))
     if not console.is_terminal:
         return _table([(_escape(name + flags), *cells) for name, flags, cells in rows], MAX_COLUMNS)
@@ -172,7 +172,7 @@ def _result_rows(
 
 
 def _elided(name: str, flags: str, width: int) -> str:
-    """Return a name and its flags in at most ``width`` cells of a terminal, the middle of the name left out."""
+    """Return a name and its flags in at most ``width`` cells, the middle of the name left out."""
     if cell_len(name + flags) <= width:
         return name + flags
     room = width - cell_len(flags)

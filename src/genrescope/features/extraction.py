@@ -106,7 +106,9 @@ def _check_levels(samples: FloatArray) -> None:
     """Refuse samples whose features would not be finite; a decoder has checked those of a file."""
     peak = np.abs(samples).max(initial=0)
     if not np.isfinite(peak):
-        raise AudioError("audio_not_finite", "the samples are not all finite", "give samples without NaN or infinity")
+        raise AudioError(
+            "audio_not_finite", "the samples are not all finite", "give samples without NaN or infinity"
+        )
     if peak > audio.MAX_MAGNITUDE:
         message = f"samples of {peak:.0e}, where 1 is full scale"
         raise AudioError("audio_out_of_range", message, "give samples between -1 and 1")

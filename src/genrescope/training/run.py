@@ -171,7 +171,11 @@ def evaluate_task(model: Model, task: Task, part: str = "test") -> Evaluation:
     """
     chosen = task.segments(part)
     if len(chosen) == 0:
-        raise DataError("dataset_empty", f"the {part} part is empty", "choose another split.protocol, or another split.validation_fraction")
+        raise DataError(
+            "dataset_empty",
+            f"the {part} part is empty",
+            "choose another split.protocol, or another split.validation_fraction",
+        )
     examples, protocol = task.examples, PROTOCOLS[task.split.protocol]
     notes = (
         [f"evaluated on the {part} part, which was also used to choose settings: optimistic"]

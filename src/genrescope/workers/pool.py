@@ -275,15 +275,19 @@ class _WorkerProcess:
         # One thread each, whatever NumPy or ONNX Runtime would take: the pool itself runs in parallel.
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         self._start_output = tempfile.TemporaryFile()  # noqa: SIM115  # closed when the worker is ready, or killed
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            # Not a pipe: nobody would read it, and a library that prints much would block when it is full.
-            # Once it is ready, a worker prints to nowhere.
-            stderr=self._start_output,
-            env=os.environ | threads,
-        )
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                # Not a pipe: nobody would read it, and a library that prints much would block when it is full.
+                # Once it is ready, a worker prints to nowhere.
+                stderr=self._start_output,
+                env=os.environ | threads,
+            )
+        except BaseException:
+            self._start_output.close()
+            raise
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._in: IO[bytes] = self._process.stdin

@@ -208,7 +208,9 @@ def _read_shard(path: Path) -> TeacherTargets:
     # Damage makes zipfile and the parser of headers raise errors of many kinds.
     except Exception as reason:
         raise DataError(
-            "dataset_invalid", f"{path}: not a shard: {str(reason)[:200] or type(reason).__name__}", "delete it and repeat the command"
+            "dataset_invalid",
+            f"{path}: not a shard: {str(reason)[:200] or type(reason).__name__}",
+            "delete it and repeat the command",
         ) from None
 
 
