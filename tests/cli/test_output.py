@@ -8,30 +8,28 @@ import pytest
 from rich.console import Console
 
 from genrescope.cli import output
-from genrescope.types import FailedFile, Prediction
+from genrescope.types import Prediction
 
-NAMES = [
-    f"A folder of some length/{number:02} - 名前 A title that is long [live].flac" for number in range(3)
-]
+NAMES = [f"A folder of some length/{number:02} - 名前 A long title of [live].flac" for number in range(3)]
 
 
 def printed(width: int, *, terminal: bool, names: list[str] = NAMES) -> list[str]:
     stream = io.StringIO()
     scores = {"classical": 0.6, "country": 0.3, "jazz": 0.1}
-    results: list[Prediction | FailedFile] = [
+    results: list[Prediction] = [
         Prediction(
             path=name,
             scores=scores,
             styles={"progressive house": 0.9},
             seconds=200.0,
             model="m",
-            is_uncertain=True,
+            threshold=0.9,
             flags=("audio_truncated",),
         )
         for name in names
     ]
     console = Console(file=stream, width=width, force_terminal=terminal, color_system=None)
-    output.render_table([*results], console)  # type: ignore[list-item]
+    output.render_table(results, console)
     return stream.getvalue().splitlines()
 
 

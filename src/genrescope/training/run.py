@@ -28,7 +28,8 @@ from genrescope.utils import write_atomic
 
 # Segments of the training part on which the exported graph must agree with the fitted model.
 CHECKED_SEGMENTS = 64
-_FILES = ("config", "curves", "evaluation")
+# And what their JSON is.
+_FILES = {"config": dict, "curves": list, "evaluation": dict}
 logger = logging.getLogger(__name__)
 
 
@@ -143,7 +144,7 @@ def load_finished(folder: Path, dataset: Dataset, config: Config) -> TrainingRun
         None also where files of the run are absent or damaged.
     """
     try:
-        saved = {name: _read_json(folder / f"{name}.json") for name in _FILES}
+        saved = {name: _read_json(folder / f"{name}.json", kind) for name, kind in _FILES.items()}
         if not _is_same_run(saved["config"], dataset, config):
             return None
         result = Evaluation.from_json(saved["evaluation"])
@@ -174,7 +175,7 @@ def evaluate_task(model: Model, task: Task, part: str = "test") -> Evaluation:
         raise DataError(
             "dataset_empty",
             f"the {part} part is empty",
-            "choose another split.protocol, or another split.validation_fraction",
+            "choose another split.protocol or split.validation_fraction",
         )
     examples, protocol = task.examples, PROTOCOLS[task.split.protocol]
     notes = (
@@ -275,14 +276,14 @@ def _commit() -> str:
         return ""
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    """Read an object; ValueError whatever is wrong. Losses in it may be NaN, which `parse_json` refuses."""
+def _read_json(path: Path, kind: type) -> Any:
+    """Read an object or array (``kind``: dict, list); ValueError whatever is wrong. Losses in it may be NaN, which `parse_json` refuses."""
     try:
         value = json.loads(path.read_text(encoding="utf8"))
     except RecursionError:
         raise ValueError("nested too deep") from None
-    if not isinstance(value, dict):
-        raise ValueError("not an object")
+    if not isinstance(value, kind):
+        raise ValueError(f"it holds no {'object' if kind is dict else 'array'}")
     return value
 
 
@@ -305,7 +306,7 @@ def _check_folder(folder: Path, dataset: Dataset, config: Config) -> None:
         )
     saved = folder / "config.json"
     try:
-        differs = saved.exists() and not _is_same_run(_read_json(saved), dataset, config)
+        differs = saved.exists() and not _is_same_run(_read_json(saved, dict), dataset, config)
     except (OSError, ValueError, ConfigError) as reason:
         raise ConfigError(
             "invalid_config",

@@ -27,7 +27,7 @@ from genrescope.web.errors import problem_response, retry_later
 from genrescope.web.headers import HEADERS
 from genrescope.web.rate_limit import client_key
 
-# uvicorn writes a warning for each request that is not HTTP, which a client could fill a disk with. Errors pass.
+# uvicorn warns of each request that is not HTTP: a client could fill a disk with that. Errors pass.
 _logger = logging.getLogger("uvicorn.error.requests")
 _logger.setLevel(logging.ERROR)
 

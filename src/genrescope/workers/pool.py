@@ -280,8 +280,8 @@ class _WorkerProcess:
                 command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                # Not a pipe: nobody would read it, and a library that prints much would block when it is full.
-                # Once it is ready, a worker prints to nowhere.
+                # Not a pipe: nobody would read it, and a library that prints much would block when it is
+                # full. Once it is ready, a worker prints to nowhere.
                 stderr=self._start_output,
                 env=os.environ | threads,
             )

@@ -207,9 +207,10 @@ def _read_shard(path: Path) -> TeacherTargets:
         ) from None
     # Damage makes zipfile and the parser of headers raise errors of many kinds.
     except Exception as reason:
+        why = str(reason)[:200] or type(reason).__name__
         raise DataError(
             "dataset_invalid",
-            f"{path}: not a shard: {str(reason)[:200] or type(reason).__name__}",
+            f"{path}: not a shard: {why}",
             "delete it and repeat the command",
         ) from None
 
@@ -217,7 +218,8 @@ def _read_shard(path: Path) -> TeacherTargets:
 def _check_targets(targets: TeacherTargets) -> None:
     """Raise ValueError where arrays of a shard are of other kinds or shapes than `TeacherTargets` has."""
     kinds = {"spectrograms": (3, "u1"), "embeddings": (2, "f2"), "logits": (2, "f2")}
-    for (name, (dimensions, kind)), array in zip(kinds.items(), targets, strict=True):
+    for name, (dimensions, kind) in kinds.items():
+        array = getattr(targets, name)
         if array.ndim != dimensions or array.dtype != np.dtype(kind):
             raise ValueError(f"{name} of shape {array.shape}, {array.dtype}")
     if len({len(array) for array in targets}) > 1:
