@@ -10,6 +10,7 @@ import soundfile
 from typer.testing import CliRunner
 
 from genrescope.cli import app
+from genrescope.errors import ConfigError
 from helpers.small_data import RATE, drone, hiss
 
 runner = CliRunner()
@@ -148,6 +149,8 @@ def test_relocation_to_a_place_that_does_not_exist_is_refused(
     database, music = scanned
     words = ["library", "relocate", str(music), str(tmp_path / "absent"), "--db", str(database)]
     done = runner.invoke(app, words)
-    assert done.exit_code == 2
-    assert "absent: no such file or folder" in done.stderr
+    # The main program ends with status 2 for this code, as for other invalid arguments.
+    assert isinstance(done.exception, ConfigError)
+    assert done.exception.code == "invalid_argument"
+    assert "absent: no such file or folder" in done.exception.message
     assert str(music) in ask(database, "list")

@@ -160,7 +160,7 @@ def test_a_shard_of_other_content_is_a_typed_error(tmp_path: Path) -> None:
     content = path.read_bytes()
     contents = [content[:size] for size in (0, 10, 200, len(content) - 30)]
     # The header of an array states 10**12 rows; the spaces behind it make room.
-    contents.append(content.replace(b"(2, 5), }           ", b"(1000000000000, 5), }", 1)[: len(content)])
+    contents.append(content.replace(b"(2, 5), }            ", b"(1000000000000, 5), }", 1))
     for stored in (
         good._replace(logits=half[:1]),
         good._replace(embeddings=half[0]),

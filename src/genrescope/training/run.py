@@ -277,7 +277,10 @@ def _commit() -> str:
 
 
 def _read_json(path: Path, kind: type) -> Any:
-    """Read an object or array (``kind``: dict, list); ValueError whatever is wrong. Losses in it may be NaN, which `parse_json` refuses."""
+    """Read an object or array (``kind``: dict, list); ValueError whatever is wrong.
+
+    Not by `parse_json`, which refuses NaN: losses may be that.
+    """
     try:
         value = json.loads(path.read_text(encoding="utf8"))
     except RecursionError:

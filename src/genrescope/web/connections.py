@@ -29,7 +29,6 @@ from genrescope.web.rate_limit import client_key
 
 # uvicorn warns of each request that is not HTTP: a client could fill a disk with that. Errors pass.
 _logger = logging.getLogger("uvicorn.error.requests")
-_logger.setLevel(logging.ERROR)
 
 
 class ConnectionTable:
@@ -151,6 +150,8 @@ class LimitedProtocol(H11Protocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        # Here, because uvicorn resets the levels of loggers below its own when it starts.
+        _logger.setLevel(logging.ERROR)
         self.logger = _logger
         self._is_half_closed = False
         self._header_timer: asyncio.TimerHandle | None = None
