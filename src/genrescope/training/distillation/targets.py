@@ -192,7 +192,8 @@ def _shard_path(folder: Path, number: int) -> Path:
 
 def _read_shard(path: Path) -> TeacherTargets:
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        # Opened here, because NumPy leaves a damaged file open.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             # Version 0.1 named the spectrograms "pictures".
             name = "spectrograms" if "spectrograms" in stored else "pictures"
             # Shards are written without compression: members larger than the file are not of `build_shards`.
