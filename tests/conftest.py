@@ -61,10 +61,10 @@ def little_model(little_music: Path, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture(scope="session")
 def forms(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Return a piece of music in every format that can have genres; files to copy, not to change."""
-    from helpers import tagged
+    from helpers import tagged_files
 
     folder = tmp_path_factory.mktemp("forms")
-    return {form: tagged.write(folder, form) for form in tagged.FORMS}
+    return {form: tagged_files.write(folder, form) for form in tagged_files.FORMS}
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from genrescope.tagging import writer as tags
 from genrescope.tagging.vocabulary import Vocabulary
 from genrescope.types import Prediction
-from helpers import sounds, tagged
+from helpers import sounds, tagged_files
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
@@ -67,7 +67,7 @@ def test_the_script_with_a_journal_and_undo(music: Path, capsys: pytest.CaptureF
 
 def test_every_tested_format_is_on_the_page() -> None:
     page = (DOCS / "tagging.md").read_text(encoding="utf8").casefold()
-    for _, suffix, _ in tagged.FORMS.values():
+    for _, suffix, _ in tagged_files.FORMS.values():
         named = {".oga": "ogg", ".aif": "aiff"}.get(suffix, suffix.lstrip("."))
         assert named in page
 

@@ -10,6 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import confuse
@@ -24,7 +25,7 @@ except ModuleNotFoundError:  # as in older versions
     from beets.ui import UserError  # type: ignore[attr-defined]
 
 from genrescope.errors import GenrescopeError
-from genrescope.tagging import Vocabulary
+from genrescope.tagging import Vocabulary, preview, write_genres
 
 if TYPE_CHECKING:
     import optparse
@@ -117,7 +118,7 @@ class GenrescopePlugin(BeetsPlugin):
                 continue
             self._set(item, genres)
             if genres and ui.should_write(options.write):
-                item.try_write()
+                self._write(item, genres)
             item.store()
             if genres and item.album_id and (album := item.get_album()):
                 albums[item.album_id] = album
@@ -208,6 +209,23 @@ class GenrescopePlugin(BeetsPlugin):
     def _set(self, model: Item | Album, genres: list[str]) -> None:
         if genres:
             model[FIELD] = genres if MANY else self.config["separator"].as_str().join(genres)
+
+    def _write(self, item: Item, genres: list[str]) -> None:
+        """Write the genres into an item's file, and nothing else.
+
+        Not by ``item.try_write``: mediafile, which beets writes with, saves all tags anew and loses some: ID3
+        frames that share a key, comments that are not UTF-8.
+        """
+        path = Path(os.fsdecode(item.path))
+        tags = genres if MANY else [str(item[FIELD])]
+        try:
+            if preview(path, tags, overwrite=True) is not None:
+                write_genres(path, tags)
+        except GenrescopeError as failure:
+            self._log.error("{}; {}", failure.message, failure.hint)
+            return
+        # Otherwise ``beet update`` would take the file for one that another program has changed.
+        item.mtime = item.current_mtime()
 
     def _put_album(self, album: Album, force: bool) -> None:
         """Give an album the genres that half of its tracks have."""

@@ -66,7 +66,7 @@ OUTCOMES: dict[str, Outcome] = {
     "model_corrupt": Outcome(2, 422),
     "model_export_failed": Outcome(1, 500),
     "model_output_invalid": Outcome(1, 500),
-    # The surroundings.
+    # Libraries, disk, network, training, workers and server.
     "missing_dependency": Outcome(2, 501),
     "write_failed": Outcome(1, 507),
     "download_failed": Outcome(1, 502),

@@ -10,6 +10,7 @@ import soundfile
 from typer.testing import CliRunner
 
 from genrescope.cli import app
+from genrescope.errors import ConfigError
 from helpers.small_data import RATE, drone, hiss
 
 runner = CliRunner()
@@ -140,3 +141,16 @@ def test_old_spellings_work_with_a_notice(scanned: tuple[Path, Path], tmp_path: 
     shown = runner.invoke(app, ["library", "--help"]).stdout
     assert " list" in shown
     assert " show" not in shown
+
+
+def test_relocation_to_a_place_that_does_not_exist_is_refused(
+    scanned: tuple[Path, Path], tmp_path: Path
+) -> None:
+    database, music = scanned
+    words = ["library", "relocate", str(music), str(tmp_path / "absent"), "--db", str(database)]
+    done = runner.invoke(app, words)
+    # The main program ends with status 2 for this code, as for other invalid arguments.
+    assert isinstance(done.exception, ConfigError)
+    assert done.exception.code == "invalid_argument"
+    assert "absent: no such file or folder" in done.exception.message
+    assert str(music) in ask(database, "list")

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from genrescope import extract_features, load_audio
-from genrescope.errors import ConfigError
+from genrescope.errors import AudioError, ConfigError
 from genrescope.features import PAPER_LOG_MEL, PAPER_SEQUENCE
 from helpers.small_data import drone
 
@@ -34,3 +34,16 @@ def test_samples_need_a_rate_and_one_dimension(shape: tuple[int, ...], rate: int
     with pytest.raises(ConfigError) as caught:
         extract_features(np.zeros(shape, np.float32), sample_rate=rate)
     assert caught.value.code == "invalid_argument"
+
+
+@pytest.mark.parametrize(
+    ("level", "code"),
+    [(1e30, "audio_out_of_range"), (np.nan, "audio_not_finite"), (np.inf, "audio_not_finite")],
+)
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_samples_of_an_impossible_level_are_refused(level: float, code: str, kind: type) -> None:
+    samples = np.zeros(22_050, kind)
+    samples[100] = level
+    with pytest.raises(AudioError) as caught:
+        extract_features(samples, sample_rate=22_050)
+    assert caught.value.code == code

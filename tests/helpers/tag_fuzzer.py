@@ -17,7 +17,7 @@ from random import Random
 
 from genrescope.errors import GenrescopeError
 from genrescope.tagging import read_genres, undo, write_genres
-from helpers import crafted, raw_tags, tagged
+from helpers import raw_tags, tagged_files, unusual_tags
 
 REFUSALS = {"tags_corrupt", "tags_unsupported"}
 LONG = ["long" * 400]
@@ -86,9 +86,11 @@ def check(path: Path, content: bytes, genres: list[str]) -> str:
 def seeds() -> dict[str, tuple[str, bytes]]:
     """Return suffix and content of sound files in all formats, by name."""
     with tempfile.TemporaryDirectory() as folder:
-        forms = {form: tagged.write(Path(folder), form) for form in tagged.FORMS}
+        forms = {form: tagged_files.write(Path(folder), form) for form in tagged_files.FORMS}
         plain = {form: (path.suffix, path.read_bytes()) for form, path in forms.items()}
-    made = {name: (plain[form][0], make(plain[form][1])) for name, (form, make) in crafted.recipes().items()}
+    made = {
+        name: (plain[form][0], make(plain[form][1])) for name, (form, make) in unusual_tags.recipes().items()
+    }
     return plain | made
 
 

@@ -88,6 +88,7 @@ def test_a_foreign_graph_is_refused(tmp_path: Path) -> None:
     ("change", "said"),
     [
         (lambda values: values.update(schema=0), "schema 0"),
+        (lambda values: values.update(schema=1), "schema 1, this version of genrescope reads"),
         (lambda values: values.update(schema=99), "schema 99"),
         (lambda values: values.pop("schema"), "schema None"),
         (lambda values: values.pop("classes"), "classes"),

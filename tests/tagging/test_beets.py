@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import wave
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from mediafile import MediaFile
 
 from beetsplug.genrescope import FIELD, MANY
 from genrescope.tagging import writer as tags
+from helpers import raw_tags
 
 # Older versions of beets have one genre, a text.
 AMBIENT = ("Ambient", "Drone") if MANY else ("Ambient; Drone",)
@@ -139,3 +141,29 @@ def test_bad_settings_are_one_clear_line(beets: Beets) -> None:
     done = beets.run("genrescope")
     assert done.returncode == 1
     assert "did you mean 'drone'?" in done.stderr
+
+
+def test_writing_keeps_frames_that_share_a_key(beets: Beets) -> None:
+    song = next((beets.folder / "new").rglob("hiss 1.wav"))
+    lyrics = b"USLT" + (20).to_bytes(4) + b"\0\0\0eng\0text number one"
+    frames = (
+        lyrics + lyrics.replace(b"one", b"two") + b"COMM" + (10).to_bytes(4) + b"\0\0\3eng\0\xff\xfe\xfd\xfca"
+    )
+    # The plugin's writer keeps them; mediafile would save one of the two, and no such comment.
+    size = len(frames)
+    tag = b"ID3\3\0\0" + bytes(size >> 7 * place & 127 for place in (3, 2, 1, 0)) + frames
+    with wave.open(str(song)) as sounds:
+        parameters, samples = sounds.getparams(), sounds.readframes(sounds.getnframes())
+    with wave.open(str(song), "wb") as sounds:
+        sounds.setparams(parameters)
+        sounds.writeframes(samples)
+    content = song.read_bytes() + b"id3 " + len(tag).to_bytes(4, "little") + tag + bytes(len(tag) % 2)
+    song.write_bytes(content[:4] + (len(content) - 8).to_bytes(4, "little") + content[8:])
+    beets.configure(auto=False)
+    beets.lines("import", "-q", "-A", beets.folder / "new")
+    others = raw_tags.entries(song.read_bytes())
+    beets.lines("genrescope", "--write")
+    assert tags.read_genres(song) == ("Hiss",)
+    assert raw_tags.entries(song.read_bytes()) == others
+    assert b"text number one" in song.read_bytes()
+    assert b"text number two" in song.read_bytes()

@@ -10,10 +10,10 @@ import pytest
 
 from genrescope.errors import GenrescopeError
 from genrescope.tagging import writer as tags
-from helpers import crafted, raw_tags, sounds, tag_fuzzer, tagged
+from helpers import raw_tags, sounds, tag_fuzzer, tagged_files, unusual_tags
 
 GENRES = ["Rock", "Hip Hop", "Æthérisch (leise)"]
-RECIPES = crafted.recipes()
+RECIPES = unusual_tags.recipes()
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def song(request: pytest.FixtureRequest, forms: dict[str, Path], tmp_path: Path)
 def decoded(path: Path) -> str:
     """Return a digest of the decoded samples; FFmpeg refuses some blocks that are allowed."""
     try:
-        return tagged.sound(path)
+        return tagged_files.sound(path)
     except av.error.InvalidDataError:
         return "refused"
 
@@ -112,12 +112,12 @@ def test_damaged_pages_of_comments_are_refused(forms: dict[str, Path], tmp_path:
 def test_fragments_of_an_mp4_file_move_with_their_offsets(tmp_path: Path) -> None:
     song = tmp_path / "a.m4a"
     options = {"movflags": "frag_keyframe+empty_moov", "frag_duration": "200000"}
-    samples = sounds.tone(1.0, tagged.RATE, channels=2)
-    sounds.encode(song, samples, tagged.RATE, codec="aac", container="ipod", muxer=options)
-    content, sound = song.read_bytes(), tagged.sound(song)
+    samples = sounds.tone(1.0, tagged_files.RATE, channels=2)
+    sounds.encode(song, samples, tagged_files.RATE, codec="aac", container="ipod", muxer=options)
+    content, sound = song.read_bytes(), tagged_files.sound(song)
     assert content.count(b"tfhd") > 2
     change = tags.write_genres(song, GENRES)
     assert raw_tags.entries(song.read_bytes()) == raw_tags.entries(content)
-    assert tagged.sound(song) == sound
+    assert tagged_files.sound(song) == sound
     assert tags.undo(change).status == "restored"
     assert song.read_bytes() == content

@@ -21,25 +21,25 @@ from mutagen import apev2, id3, mp4
 from genrescope.errors import GenrescopeError
 from genrescope.tagging import delta as patch
 from genrescope.tagging import writer as tags
-from helpers import sounds, tagged
+from helpers import sounds, tagged_files
 
 GENRES = ["Rock", "Hip Hop", "Æthérisch (leise)"]
 ONE_TEXT = "Rock; Hip Hop; Æthérisch (leise)"
 
 
-@pytest.fixture(params=tagged.FORMS)
+@pytest.fixture(params=tagged_files.FORMS)
 def song(request: pytest.FixtureRequest, forms: dict[str, Path], tmp_path: Path) -> Path:
     return Path(shutil.copy2(forms[request.param], tmp_path))
 
 
 def test_genres_are_written_and_nothing_else_changes(song: Path) -> None:
-    sound, others = tagged.sound(song), tagged.other_tags(song)
+    sound, others = tagged_files.sound(song), tagged_files.other_tags(song)
     assert tags.read_genres(song) == ()
     change = tags.write_genres(song, GENRES)
     assert tags.read_genres(song) == tuple(GENRES)
     assert (change.before, change.after) == ((), tuple(GENRES))
-    assert tagged.sound(song) == sound
-    assert tagged.other_tags(song).items() >= others.items()
+    assert tagged_files.sound(song) == sound
+    assert tagged_files.other_tags(song).items() >= others.items()
 
 
 def test_other_programs_read_them(song: Path) -> None:
@@ -51,7 +51,7 @@ def test_other_programs_read_them(song: Path) -> None:
     else:
         assert file.tags["\xa9gen" if isinstance(file, mp4.MP4) else "genre"] == GENRES
     # FFmpeg joins comments with ";", and takes the first of several values elsewhere.
-    assert tagged.genre_seen_by_ffmpeg(song) in ("Rock", ";".join(GENRES), ONE_TEXT)
+    assert tagged_files.genre_seen_by_ffmpeg(song) in ("Rock", ";".join(GENRES), ONE_TEXT)
 
 
 def test_undo_restores_the_old_bytes(song: Path) -> None:
@@ -78,7 +78,7 @@ def test_undo_after_another_edit_restores_the_genres(song: Path) -> None:
     edit_title(song)
     assert tags.undo(change) == tags.UndoResult("reverted", ("Jazz",))
     assert tags.read_genres(song) == ("Jazz",)
-    assert "Another" in str(tagged.other_tags(song))
+    assert "Another" in str(tagged_files.other_tags(song))
 
 
 def edit_title(path: Path) -> None:

@@ -152,6 +152,31 @@ def test_a_damaged_or_missing_shard_is_named(tmp_path: Path) -> None:
         assert caught.value.code == code
 
 
+def test_a_shard_of_other_content_is_a_typed_error(tmp_path: Path) -> None:
+    path = tmp_path / "shard-00000.npz"
+    spectrograms, half = np.zeros((2, 3, 4), np.uint8), np.zeros((2, 5), np.float16)
+    good = TeacherTargets(spectrograms, half, half)
+    write_shard(path, good)
+    content = path.read_bytes()
+    contents = [content[:size] for size in (0, 10, 200, len(content) - 30)]
+    # The header of an array states 10**12 rows; the spaces behind it make room.
+    contents.append(content.replace(b"(2, 5), }            ", b"(1000000000000, 5), }", 1))
+    for stored in (
+        good._replace(logits=half[:1]),
+        good._replace(embeddings=half[0]),
+        good._replace(spectrograms=spectrograms.astype(np.float64)),
+    ):
+        write_shard(path, stored)
+        contents.append(path.read_bytes())
+    np.savez_compressed(path, **good._replace(spectrograms=np.zeros((2, 3000, 400), np.uint8))._asdict())
+    contents.append(path.read_bytes())
+    for damaged in contents:
+        path.write_bytes(damaged)
+        with pytest.raises(DataError) as caught:
+            targets.load_shards(tmp_path, [0])
+        assert caught.value.code == "dataset_invalid"
+
+
 def test_teacher_and_student_get_the_same_audio(tracks: list[Track], spec: ShardSpec) -> None:
     made = targets._ShardWriter(tuple(tracks), spec).examples(0)
     again = targets._ShardWriter(tuple(tracks), spec).examples(0)

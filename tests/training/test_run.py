@@ -146,7 +146,7 @@ def test_a_kill_before_the_first_checkpoint_or_after_the_last_changes_nothing(
     ]
 
 
-@pytest.mark.parametrize("sample", [np.nan, np.inf])
+@pytest.mark.parametrize("sample", [np.nan, np.inf, 1e30])
 def test_a_file_of_samples_that_are_not_finite_is_named(
     sample: float, little_music: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -154,7 +154,8 @@ def test_a_file_of_samples_that_are_not_finite_is_named(
     shutil.copytree(little_music, music)
     damaged = next((music / "hiss").rglob("*.wav"))
     sound, rate = soundfile.read(damaged, dtype="float32")
-    sound[1000] = sample
+    # A single sample of 1e30 is a spike, which is removed.
+    sound[1000 : 1000 + len(sound) // 2] = sample
     soundfile.write(damaged, sound, rate, subtype="FLOAT")
     caplog.set_level(logging.INFO, "genrescope")
     run = training.train(datasets.load_dataset(music), settings("cnn"), tmp_path / "run")
@@ -179,6 +180,20 @@ def test_a_finished_run_is_found_only_for_its_own_settings(little_music: Path, t
     assert found is not None
     assert found.evaluation == run.evaluation
     assert training.load_finished(tmp_path / "run", dataset, settings("svm", "train.seed=5")) is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["[" * 100_000, "[]", "{", '{"config": 3}', '{"config": {"train": []}, "data_sha256": []}', "\xff"],
+)
+def test_damaged_settings_of_a_run_are_a_typed_error(
+    content: str, little_music: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_bytes(content.encode("latin-1"))
+    dataset, chosen = datasets.load_dataset(little_music), settings("logistic-regression")
+    with pytest.raises(ConfigError, match=r"config\.json|holds a run with other"):
+        training.train(dataset, chosen, tmp_path)
+    assert training.load_finished(tmp_path, dataset, chosen) is None
 
 
 def test_plateau_without_validation_is_refused() -> None:

@@ -23,12 +23,12 @@ from genrescope.errors import GenrescopeError
 from genrescope.tagging import delta as patch
 from genrescope.tagging import writer as tags
 from genrescope.utils import files
-from helpers import tagged
+from helpers import tagged_files
 
 GENRES = ["Rock", "Hip Hop", "Æthérisch (leise)"]
 
 
-@pytest.fixture(params=tagged.FORMS)
+@pytest.fixture(params=tagged_files.FORMS)
 def song(request: pytest.FixtureRequest, forms: dict[str, Path], tmp_path: Path) -> Path:
     return Path(shutil.copy2(forms[request.param], tmp_path))
 
@@ -199,7 +199,7 @@ for genres in cycle([["Rock", "Pop" * 2000], ["Jazz"], []]):
 
 def test_a_kill_at_any_moment_leaves_complete_files(forms: dict[str, Path], tmp_path: Path) -> None:
     songs = [Path(shutil.copy2(forms[form], tmp_path)) for form in ("mp3-id3v2.3", "flac", "ogg", "m4a")]
-    sound = {song: tagged.sound(song) for song in songs}
+    sound = {song: tagged_files.sound(song) for song in songs}
     states = {("Rock", "Pop" * 2000), ("Jazz",), ()}
     random = Random(1)
     leftovers = tries = 0
@@ -213,7 +213,7 @@ def test_a_kill_at_any_moment_leaves_complete_files(forms: dict[str, Path], tmp_
             process.kill()
         for song in songs:
             assert tags.read_genres(song) in states
-            assert tagged.sound(song) == sound[song]
+            assert tagged_files.sound(song) == sound[song]
         others = set(tmp_path.iterdir()) - set(songs)
         assert all(other.name.startswith(".genrescope-") and other.suffix == ".part" for other in others)
         leftovers += len(others)

@@ -175,3 +175,27 @@ def test_old_option_names_are_taken_with_a_notice(monkeypatch: pytest.MonkeyPatc
     assert not any(
         option in CliRunner().invoke(app, ["serve", "--help"]).output for option in ("--queue", "--rate ")
     )
+
+
+def test_a_client_that_shuts_its_sending_side_gets_the_response() -> None:
+    content = sound()
+    with serving() as (address, _):
+        host, port = address.removeprefix("http://").split(":")
+        head = f"POST {CLASSIFY} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n\r\n"
+        with socket.create_connection((host, int(port)), timeout=60) as client:
+            client.sendall(head.encode() + content)
+            client.shutdown(socket.SHUT_WR)
+            with client.makefile("rb") as answer:
+                assert answer.read().startswith(b"HTTP/1.1 200 OK")  # read to the end: the server closes
+
+
+def test_malformed_requests_leave_no_line_in_the_log() -> None:
+    with serving() as (address, process):
+        host, port = address.removeprefix("http://").split(":")
+        for _ in range(3):
+            with socket.create_connection((host, int(port)), timeout=60) as client:
+                client.sendall(b"this is not HTTP\r\n\r\n")
+                assert client.recv(12) == b"HTTP/1.1 400"
+        process.terminate()
+        assert process.stderr is not None
+        assert "Invalid HTTP" not in process.stderr.read()

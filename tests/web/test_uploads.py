@@ -100,7 +100,9 @@ def test_a_full_disk() -> None:
     code = f"import signal, asyncio, test_uploads; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); {limit}\n"
     code += "request = test_uploads.arriving(lambda: bytes(2**16))\n"
     code += "print(asyncio.run(test_uploads.refusal(request, test_uploads.Settings())))"
-    variables = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    variables = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), str(Path(uploads.__file__).parents[2])])
+    }
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=variables)
     assert done.stdout.strip() == "write_failed", done.stderr
 

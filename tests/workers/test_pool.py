@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
+import genrescope
 from genrescope.errors import GenrescopeError, WorkerError
 from genrescope.workers import WorkerPool, WorkerSpec
-from helpers.handlers import (
+from helpers.worker_handlers import (
     Handler,
     create_exiting_handler,
     create_failing_handler,
@@ -39,8 +40,22 @@ def do(pool: WorkerPool, jobs: Iterable[Job]) -> list[tuple[Job, Future[Job]]]:
 
 @pytest.fixture(autouse=True)
 def importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let workers import the handlers."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    """Let workers import the handlers, and the package that is tested."""
+    # Without the latter, workers import what is installed: possibly another checkout, which is being changed.
+    folders = [Path(__file__).parents[1], Path(genrescope.__file__).parents[1]]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, folders)))
+
+
+def test_a_process_that_cannot_start_is_reported_with_its_last_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "genrescope"
+    package.mkdir()
+    (package / "__init__.py").write_text("half = (\n")  # as while a checkout is being changed
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with WorkerPool(WorkerSpec(create_test_handler), 1) as pool, pytest.raises(WorkerError) as caught:
+        pool.submit({}).result()
+    assert "ended with status 1: SyntaxError" in caught.value.message
 
 
 def alive(pid: int) -> bool:

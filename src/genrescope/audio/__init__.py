@@ -2,6 +2,7 @@
 
 from genrescope.audio.discovery import FoundFile, audio_files, discover, find_audio
 from genrescope.audio.header import HeaderInfo, inspect_header
+from genrescope.audio.levels import MAX_MAGNITUDE
 from genrescope.audio.loading import (
     AudioFile,
     AudioStream,
@@ -15,6 +16,7 @@ from genrescope.audio.loading import (
 from genrescope.audio.segmentation import segment_grid, split, split_stream
 
 __all__ = [
+    "MAX_MAGNITUDE",
     "AudioFile",
     "AudioStream",
     "FoundFile",

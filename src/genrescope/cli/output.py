@@ -11,8 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from genrescope.reporting import format_clock
@@ -29,6 +31,11 @@ MAX_STYLES = 2
 ERROR_COLUMNS = ("error", "message", "hint")
 # Consoles of fewer columns than this get one runner-up and one style, so that file names stay readable.
 _WIDE = 100
+# With and without runners-up and styles.
+MAX_COLUMNS, MIN_COLUMNS = 6, 4
+# Cells for a name before columns are left out, and for a name before its flags are cut.
+_MIN_NAME, _MIN_ELIDED = 24, 9
+_UNBOUNDED = 100_000
 
 _Item = TypeVar("_Item")
 
@@ -89,7 +96,8 @@ def render_table(results: Iterable[Prediction | LibraryEntry | FailedFile], cons
         One for each file; all of them are read before the table is printed. Where a prediction has a
         timeline, the spans of time follow in which one genre has the highest score.
     console : rich.console.Console
-        What is printed to; its width decides how many runners-up and styles there are.
+        What is printed to; its width decides how many runners-up and styles there are. On a terminal each
+        file has one line: long names are cut in the middle, and narrow terminals get fewer columns.
     """
     classified: list[Prediction | LibraryEntry] = []
     failures: list[FailedFile] = []
@@ -102,38 +110,79 @@ def render_table(results: Iterable[Prediction | LibraryEntry | FailedFile], cons
             failures.append(result.failure)
     # Failures come last, where the eye ends up on a terminal, however long the table is.
     if classified:
-        console.print(_result_table(classified, console.width))
+        table = _result_table(classified, console)
+        # Cut nowhere: a program that reads the table from a pipe gets whole names.
+        width = None if console.is_terminal else _UNBOUNDED
+        console.print(table, width=width, crop=console.is_terminal)
     for failure in failures:
         message, hint = _escape(failure.message), _escape(failure.hint)
         console.print(f"[red]failed[/red] {message}\n       {hint}")
 
 
-def _result_table(results: Sequence[Prediction | LibraryEntry], width: int) -> Table:
+def _result_table(results: Sequence[Prediction | LibraryEntry], console: Console) -> Table:
+    """Return the table; a terminal gets one line for each file, with fewer columns where it is narrow."""
+    rows = list(_result_rows(results, console.width))
+    if not console.is_terminal:
+        return _table([(_escape(name + flags), *cells) for name, flags, cells in rows], MAX_COLUMNS)
+    longest = max(cell_len(name + flags) for name, flags, _ in rows)
+    for columns in range(MAX_COLUMNS, MIN_COLUMNS - 1, -1):
+        others = _table([("", *cells) for _, _, cells in rows], columns)
+        options = console.options.update(max_width=_UNBOUNDED)
+        room = console.width - Measurement.get(console, options, others).maximum + cell_len("file")
+        if room >= min(longest, _MIN_NAME):
+            break
+    return _table([(_escape(_elided(name, flags, room)), *cells) for name, flags, cells in rows], columns)
+
+
+def _table(rows: Iterable[Sequence[str]], columns: int) -> Table:
+    """Return a table of the first ``columns`` of the cells of each row, and of the last."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("file", overflow="fold", min_width=min(32, width // 5))
+    table.add_column("file", no_wrap=True)
     table.add_column("genre", style="cyan", no_wrap=True)
     table.add_column("score", justify="right", no_wrap=True, min_width=5)
-    table.add_column("then", style="dim")
-    table.add_column("styles")
+    for name, style in (("then", "dim"), ("styles", ""))[: columns - MIN_COLUMNS]:
+        table.add_column(name, style=style, no_wrap=True)
     table.add_column("length", justify="right", no_wrap=True, min_width=6)
+    for row in rows:
+        table.add_row(*row[: columns - 1], *row[-1:])
+    return table
+
+
+def _result_rows(
+    results: Sequence[Prediction | LibraryEntry], width: int
+) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """Yield for each line of the table its name, the flags behind it, and the cells of all other columns."""
     max_runners_up, max_styles = (MAX_RUNNERS_UP, MAX_STYLES) if width >= _WIDE else (1, 1)
     for result, file in zip(results, _relative_paths([one.path for one in results]), strict=True):
         flags = f" [{', '.join(result.flags)}]" if result.flags else ""
         # Scores are sorted: the first is the genre itself, the next ones are its runners-up.
         (genre, score), *others = result.scores.items()
         styles = result.probable_styles if isinstance(result, Prediction) else result.styles
-        table.add_row(
-            _escape(file + flags),
+        cells = (
             _escape(genre) + (" [yellow]unsure[/yellow]" if result.is_uncertain else ""),
             f"{score:.0%}",
             _percentages(others[:max_runners_up]),
             _percentages(list(styles.items())[:max_styles]),
             format_clock(result.seconds or 0.0),
         )
+        yield printable(file), flags, cells
         if isinstance(result, Prediction) and result.timeline is not None:
-            for line in _span_lines(result.timeline):
-                table.add_row(*line)
-    return table
+            for times, leading, peak in _span_lines(result.timeline):
+                yield times, "", (leading, peak, "", "", "")
+
+
+def _elided(name: str, flags: str, width: int) -> str:
+    """Return a name and its flags in at most ``width`` cells, the middle of the name left out."""
+    if cell_len(name + flags) <= width:
+        return name + flags
+    room = width - cell_len(flags)
+    if room < _MIN_ELIDED:  # The flags alone are too long.
+        name, flags, room = name + flags, "", width
+    half = max(0, room - 1) // 2
+    start = set_cell_size(name, half)
+    # Reversed, because rich cuts at the end only.
+    end = set_cell_size(name[::-1], max(0, room - 1 - half))[::-1]
+    return f"{start}…{end}{flags}"
 
 
 def _percentages(scores: Iterable[tuple[str, float]]) -> str:
@@ -335,10 +384,12 @@ def render_evaluation(evaluation: Evaluation, console: Console | None = None) ->
     console : rich.console.Console, optional
         What is printed to; standard output by default.
     """
+    from genrescope.evaluation import LEAKY
+
     console = console or Console()
-    console.print(
-        f"[bold]{_escape(evaluation.title)}[/bold]: {_escape(evaluation.protocol_note)}", highlight=False
-    )
+    # The title of a leaky protocol says so already.
+    description = evaluation.protocol_note.removeprefix(f"{LEAKY}: ")
+    console.print(f"[bold]{_escape(evaluation.title)}[/bold]: {_escape(description)}", highlight=False)
     for level in evaluation.levels:
         baseline = (
             "" if level.majority_baseline is None else f", majority baseline {level.majority_baseline:.1%}"

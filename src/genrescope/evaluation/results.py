@@ -34,6 +34,7 @@ from genrescope.evaluation.metrics import (
     weighted_means,
 )
 from genrescope.types import Float64Array, IntArray
+from genrescope.utils import check_types
 
 __all__ = [
     "ClassMetrics",
@@ -206,7 +207,7 @@ class Evaluation:
             fields = {name: value for name, value in row.items() if name != "title"}
             for unit in ("segments", "tracks"):
                 fields[unit] = None if row[unit] is None else LevelResult.from_json(row[unit])
-            return cls(
+            result = cls(
                 **fields
                 | {
                     "classes": tuple(row["classes"]),
@@ -214,7 +215,9 @@ class Evaluation:
                     "repeats": tuple(row.get("repeats", ())),
                 }
             )
-        except (KeyError, TypeError) as reason:
+            check_types(result, cls)
+            return result
+        except (KeyError, TypeError, ValueError, AttributeError) as reason:
             raise malformed(f"this is not an evaluation: {reason}") from reason
 
 

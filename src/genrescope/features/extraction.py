@@ -58,7 +58,9 @@ def extract_features(
     Raises
     ------
     AudioError
-        A file that cannot be used, as of `load_audio`; ``audio_no_samples`` for an empty array.
+        A file that cannot be used, as of `load_audio`; ``audio_no_samples`` for an empty array;
+        ``audio_not_finite``
+        and ``audio_out_of_range`` for samples that are not finite, or of a magnitude beyond 2**32.
     ConfigError
         ``invalid_argument``: an array without a sample rate or not one-dimensional, a sample rate beside a
         file, or segments that make no sense.
@@ -86,6 +88,7 @@ def _decoded(source: audio.Source | Audio | FloatArray, rate: int, source_rate: 
                 f"samples of shape {source.shape} at {source_rate} Hz",
                 "give mono samples of shape (n,), and their sample_rate in Hz",
             )
+        _check_levels(source)  # before float32, which is infinite where float64 is large
         source = Audio(source.astype(np.float32, copy=False), source_rate)
     elif source_rate is not None:
         raise ConfigError(
@@ -94,8 +97,21 @@ def _decoded(source: audio.Source | Audio | FloatArray, rate: int, source_rate: 
             "leave it out: it is for samples in an array",
         )
     if isinstance(source, Audio):
+        _check_levels(source.samples)
         return audio.resample(source, rate)
     return audio.load_audio(source, sample_rate=rate)
+
+
+def _check_levels(samples: FloatArray) -> None:
+    """Refuse samples whose features would not be finite; a decoder has checked those of a file."""
+    peak = np.abs(samples).max(initial=0)
+    if not np.isfinite(peak):
+        raise AudioError(
+            "audio_not_finite", "the samples are not all finite", "give samples without NaN or infinity"
+        )
+    if peak > audio.MAX_MAGNITUDE:
+        message = f"samples of {peak:.0e}, where 1 is full scale"
+        raise AudioError("audio_out_of_range", message, "give samples between -1 and 1")
 
 
 def extract(samples: FloatArray, sample_rate: int, spec: FeatureSpec) -> FloatArray:

@@ -320,8 +320,16 @@ class Library:
         ------
         DataError
             ``dataset_not_found``: the library knows nothing in ``old``.
+        ConfigError
+            ``invalid_argument``: there is nothing at ``new``.
         """
         before, after = (os.path.abspath(os.path.expanduser(path)) for path in (old, new))  # noqa: PTH100, PTH111
+        if not os.path.lexists(after):
+            raise ConfigError(
+                "invalid_argument",
+                f"{after}: no such file or folder",
+                "give the place where the files are now; check the spelling, and that the disk is mounted",
+            )
         known = {*self.database.paths(missing=None), *(entry.path for entry in self.database.changes())}
         paths = {
             path: after + path[len(before) :]

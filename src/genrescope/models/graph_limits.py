@@ -1,4 +1,4 @@
-"""How much memory and work a graph takes, told from its shapes without running it.
+"""How much memory and work a graph takes, computed from its shapes without running it.
 
 The operations that the exporters of this package write are computed on shapes alone, for one number of
 segments: the shapes of tensors, and the elements of the few small ones (sizes, axes, indices) that decide

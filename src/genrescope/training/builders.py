@@ -209,7 +209,7 @@ class ScratchNetworkBuilder(NetworkBuilder):
 
     def feature_spec(self) -> FeatureSpec:
         """Return the paper's sequence of features for the LSTM, log-mel for the others."""
-        with _missing_libraries_told():
+        with _naming_missing_libraries():
             family = models.NETWORK_FAMILIES[self.config.model.name]
         base = features.PAPER_SEQUENCE if family.input == "sequence" else features.PAPER_LOG_MEL
         return replace(base, hop_length=self.config.data.hop_length)
@@ -238,7 +238,7 @@ class PretrainedBuilder(NetworkBuilder):
 
     def feature_spec(self) -> FeatureSpec:
         """Return the features that the backbone was trained on, at its own hop."""
-        with _missing_libraries_told():
+        with _naming_missing_libraries():
             return models.backbone_spec(self.config.model.backbone)
 
     def load_backbone(self) -> models.Backbone:
@@ -383,7 +383,7 @@ def _interpolate_weights(network: Network, start: dict[str, Tensor], share: floa
     fine-tuning of zero-shot models", CVPR 2022).
     """
     blended = network.state_dict()
-    # Counters such as the number of batches that a normalization has met are integers, and stay as trained.
+    # Integers, such as the number of batches that a normalization layer was trained on, stay as trained.
     for name, value in start.items():
         if value.is_floating_point():
             blended[name] = share * value + (1 - share) * blended[name]
@@ -391,7 +391,7 @@ def _interpolate_weights(network: Network, start: dict[str, Tensor], share: floa
 
 
 @contextmanager
-def _missing_libraries_told() -> Iterator[None]:
+def _naming_missing_libraries() -> Iterator[None]:
     """Turn the failed import of a training library into an error that says what to install."""
     try:
         yield

@@ -18,7 +18,7 @@ from scipy.special import softmax
 
 from genrescope import __version__, evaluation, models
 from genrescope.datasets import PROTOCOLS, Dataset, dataset_fingerprint, track_digest
-from genrescope.errors import ConfigError, DataError, write_failed
+from genrescope.errors import ConfigError, DataError, GenrescopeError, write_failed
 from genrescope.evaluation import Evaluation, evaluate_scores, predict_segments, summary_metrics
 from genrescope.models import TRAINING_TRACKS, ExportedModel, Model, ModelInfo
 from genrescope.training.builders import Curves, ModelBuilder, create_builder
@@ -28,7 +28,8 @@ from genrescope.utils import write_atomic
 
 # Segments of the training part on which the exported graph must agree with the fitted model.
 CHECKED_SEGMENTS = 64
-_FILES = ("config", "curves", "evaluation")
+# And what their JSON is.
+_FILES = {"config": dict, "curves": list, "evaluation": dict}
 logger = logging.getLogger(__name__)
 
 
@@ -143,12 +144,12 @@ def load_finished(folder: Path, dataset: Dataset, config: Config) -> TrainingRun
         None also where files of the run are absent or damaged.
     """
     try:
-        saved = {name: json.loads((folder / f"{name}.json").read_text(encoding="utf8")) for name in _FILES}
-    except (OSError, ValueError):
+        saved = {name: _read_json(folder / f"{name}.json", kind) for name, kind in _FILES.items()}
+        if not _is_same_run(saved["config"], dataset, config):
+            return None
+        result = Evaluation.from_json(saved["evaluation"])
+    except (OSError, ValueError, GenrescopeError):
         return None
-    if not _is_same_run(saved["config"], dataset, config):
-        return None
-    result = Evaluation.from_json(saved["evaluation"])
     return TrainingRun(folder, folder / "model.onnx", result, saved["curves"])
 
 
@@ -171,7 +172,11 @@ def evaluate_task(model: Model, task: Task, part: str = "test") -> Evaluation:
     """
     chosen = task.segments(part)
     if len(chosen) == 0:
-        raise DataError("dataset_empty", f"the {part} part is empty", "choose another protocol or fraction")
+        raise DataError(
+            "dataset_empty",
+            f"the {part} part is empty",
+            "choose another split.protocol or split.validation_fraction",
+        )
     examples, protocol = task.examples, PROTOCOLS[task.split.protocol]
     notes = (
         [f"evaluated on the {part} part, which was also used to choose settings: optimistic"]
@@ -271,11 +276,29 @@ def _commit() -> str:
         return ""
 
 
+def _read_json(path: Path, kind: type) -> Any:
+    """Read an object or array (``kind``: dict, list); ValueError whatever is wrong.
+
+    Not by `parse_json`, which refuses NaN: losses may be that.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf8"))
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    if not isinstance(value, kind):
+        raise ValueError(f"it holds no {'object' if kind is dict else 'array'}")
+    return value
+
+
 def _is_same_run(saved: dict[str, Any], dataset: Dataset, config: Config) -> bool:
-    """Whether a run was of this data and these settings; settings added since then are at their defaults."""
-    return (
-        saved["data_sha256"] == dataset_fingerprint(dataset) and config_from_json(saved["config"]) == config
-    )
+    """Whether a run was of this data and these settings; settings added since then are at their defaults.
+
+    Raises ValueError or ConfigError where ``saved`` is not what `train` wrote.
+    """
+    if not isinstance(saved.get("config"), dict):
+        raise ValueError("it has no settings")
+    same_config = config_from_json(saved["config"]) == config
+    return same_config and bool(saved.get("data_sha256") == dataset_fingerprint(dataset))
 
 
 def _check_folder(folder: Path, dataset: Dataset, config: Config) -> None:
@@ -285,7 +308,15 @@ def _check_folder(folder: Path, dataset: Dataset, config: Config) -> None:
             "invalid_config", f"{folder}: this run is finished", "choose another folder with --run-dir"
         )
     saved = folder / "config.json"
-    if saved.exists() and not _is_same_run(json.loads(saved.read_text(encoding="utf8")), dataset, config):
+    try:
+        differs = saved.exists() and not _is_same_run(_read_json(saved, dict), dataset, config)
+    except (OSError, ValueError, ConfigError) as reason:
+        raise ConfigError(
+            "invalid_config",
+            f"{saved}: cannot be read as the settings of a run: {reason}",
+            "choose another folder with --run-dir, or delete this one to begin again",
+        ) from None
+    if differs:
         raise ConfigError(
             "invalid_config",
             f"{folder}: holds a run with other data or settings",

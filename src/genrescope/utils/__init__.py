@@ -9,13 +9,14 @@ from genrescope.utils.files import (
     write_atomic,
 )
 from genrescope.utils.hashing import sha256_bytes, sha256_file, sha256_stream, sha256_text
-from genrescope.utils.parsing import load_array, parse_json, parse_toml
+from genrescope.utils.parsing import check_types, load_array, parse_json, parse_toml
 from genrescope.utils.paths import cache_folder, data_folder, package_data
 from genrescope.utils.suggest import did_you_mean
 
 __all__ = [
     "cache_folder",
     "check_output",
+    "check_types",
     "data_folder",
     "did_you_mean",
     "download_file",

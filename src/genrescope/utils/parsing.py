@@ -6,10 +6,13 @@ a header states. Every function here raises ValueError instead, whatever is wron
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import re
 import tomllib
+import types
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +71,66 @@ def parse_toml(text: str) -> dict[str, Any]:
         raise ValueError(f"nested more than {MAX_DEPTH} levels deep") from None
     _check_depth(value)
     return value
+
+
+def check_types(value: object, expected: Any, name: str = "value") -> None:
+    """Check that a value built from parsed JSON has the types that its annotations state, in every part.
+
+    Parameters
+    ----------
+    value : object
+        Such as an instance of a dataclass.
+    expected : type or type expression
+        A dataclass or named tuple, tuple, union, Literal or scalar type; int is accepted for float.
+    name : str
+        What the error calls the value.
+
+    Raises
+    ------
+    TypeError
+        A part is of another type; the error names it.
+    """
+    origin, arguments = typing.get_origin(expected), typing.get_args(expected)
+    if origin in {typing.Union, types.UnionType}:
+        _check_union(value, arguments, name)
+    elif origin is typing.Literal:
+        _require(value in arguments, value, expected, name)
+    elif origin is tuple:
+        parts = typing.cast("tuple[object, ...]", value)
+        _require(isinstance(value, tuple), value, expected, name)
+        if arguments[-1:] == (...,):
+            arguments = arguments[:1] * len(parts)
+        _require(len(parts) == len(arguments), value, expected, name)
+        for number, (part, kind) in enumerate(zip(parts, arguments, strict=True)):
+            check_types(part, kind, f"{name}[{number}]")
+    elif dataclasses.is_dataclass(expected) or hasattr(expected, "_fields"):
+        _require(isinstance(value, typing.cast("type", expected)), value, expected, name)
+        for field, kind in typing.get_type_hints(expected).items():
+            check_types(getattr(value, field), kind, f"{name}.{field}")
+    else:
+        kinds = (int, float) if expected is float else expected
+        # A bool is an int to Python.
+        fits = isinstance(value, kinds) and (expected is bool or not isinstance(value, bool))
+        _require(fits, value, expected, name)
+
+
+def _check_union(value: object, kinds: tuple[Any, ...], name: str) -> None:
+    reasons = []
+    for kind in kinds:
+        try:
+            check_types(value, kind, name)
+        except TypeError as reason:
+            reasons.append(reason)
+        else:
+            return
+    # That of the first kind is the most telling: the others are None or less common forms.
+    raise reasons[0]
+
+
+def _require(fits: bool, value: object, expected: Any, name: str) -> None:
+    if not fits:
+        kind = getattr(expected, "__name__", expected)
+        raise TypeError(f"{name} is {type(value).__name__}, not {kind}")
 
 
 def load_array(path: Path, *, max_bytes: int) -> npt.NDArray[Any]:

@@ -13,6 +13,7 @@ uvicorn bounds none of these. `limited_protocol` makes a subclass of its h11 pro
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter, OrderedDict
 
 import h11
@@ -25,6 +26,9 @@ from genrescope.errors import GenrescopeError
 from genrescope.web.errors import problem_response, retry_later
 from genrescope.web.headers import HEADERS
 from genrescope.web.rate_limit import client_key
+
+# uvicorn warns of each request that is not HTTP: a client could fill a disk with that. Errors pass.
+_logger = logging.getLogger("uvicorn.error.requests")
 
 
 class ConnectionTable:
@@ -146,6 +150,10 @@ class LimitedProtocol(H11Protocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        # Here, because uvicorn resets the levels of loggers below its own when it starts.
+        _logger.setLevel(logging.ERROR)
+        self.logger = _logger
+        self._is_half_closed = False
         self._header_timer: asyncio.TimerHandle | None = None
         self._response_timer: asyncio.TimerHandle | None = None
 
@@ -175,6 +183,14 @@ class LimitedProtocol(H11Protocol):
             self._start_header_timer()
         super().data_received(data)
 
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Keep the connection until the response is sent, if the request was complete (called by asyncio).
+
+        A client that has closed the connection altogether looks the same until something is sent to it.
+        """
+        self._is_half_closed = self._is_answering and self.conn.their_state in {h11.DONE, h11.MUST_CLOSE}
+        return self._is_half_closed
+
     def handle_events(self) -> None:
         """Begin to answer the next request if its header is complete (called by uvicorn)."""
         previous = self.cycle
@@ -187,6 +203,8 @@ class LimitedProtocol(H11Protocol):
         """Wait for the next request (called by uvicorn)."""
         self.table.set_waiting(self, True)
         super().on_response_complete()
+        if self._is_half_closed and not self._is_answering:
+            self.transport.close()  # No further request can come.
 
     def pause_writing(self) -> None:
         """Give the client its time to read what was sent (called by asyncio)."""

@@ -32,6 +32,7 @@ import os
 import queue
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -273,14 +274,20 @@ class _WorkerProcess:
         command = [sys.executable, "-P", "-m", "genrescope.workers.process", spec.address, settings]
         # One thread each, whatever NumPy or ONNX Runtime would take: the pool itself runs in parallel.
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            # Not a pipe: nobody would read it, and a library that prints much would block when it is full.
-            stderr=subprocess.DEVNULL,
-            env=os.environ | threads,
-        )
+        self._start_output = tempfile.TemporaryFile()  # noqa: SIM115  # closed when the worker is ready, or killed
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                # Not a pipe: nobody would read it, and a library that prints much would block when it is
+                # full. Once it is ready, a worker prints to nowhere.
+                stderr=self._start_output,
+                env=os.environ | threads,
+            )
+        except BaseException:
+            self._start_output.close()
+            raise
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._in: IO[bytes] = self._process.stdin
@@ -329,12 +336,21 @@ class _WorkerProcess:
             status = self._wait()
             if status is not None and status < 0:  # Someone killed it: its successor may start.
                 raise _JobNotReadError(f"it was ended by signal {-status}") from None
-            raise _not_started(f"it ended with status {status}") from None
+            raise _not_started(f"it ended with status {status}{self._last_line()}") from None
         finally:
             clock.cancel()
         if "error" in first:
             raise _received(first["error"])
         self._ready = True
+        self._start_output.close()
+
+    def _last_line(self) -> str:
+        """Return the last line that the process printed while it started: of a traceback, the error."""
+        size = self._start_output.seek(0, os.SEEK_END)
+        self._start_output.seek(max(0, size - 4096))
+        lines = self._start_output.read().decode("utf8", "replace").split("\n")
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return f": {last[:300]}" if last else ""
 
     def _read_line(self) -> Job:
         line: Job = json.loads(self._out.readline())
@@ -357,7 +373,7 @@ class _WorkerProcess:
         self._process.kill()
         # Waited for, so that no zombie is left and `is_alive` is right from here on.
         self._wait()
-        for pipe in (self._in, self._out):
+        for pipe in (self._in, self._out, self._start_output):
             with contextlib.suppress(OSError):
                 pipe.close()
 

@@ -143,6 +143,11 @@ def main() -> None:
 
     def create_handler() -> Handler:
         handler: Handler = getattr(importlib.import_module(module), function)(**settings["kwargs"])
+        # Until here the pool keeps what is printed, to say why a start failed; jobs may print without end.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (1, 2):
+            os.dup2(nowhere, stream)
+        os.close(nowhere)
         return handler
 
     run(create_handler, sys.stdin.buffer, answers, memory_limit_mb=settings["memory_limit_mb"])

@@ -173,7 +173,14 @@ def load_shards(folder: Path, numbers: Sequence[int]) -> TeacherTargets:
         ``dataset_not_found``, ``dataset_invalid``: a shard is missing or damaged.
     """
     parts = [_read_shard(_shard_path(folder, number)) for number in numbers]
-    return TeacherTargets(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    try:
+        return TeacherTargets(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    except ValueError as reason:
+        raise DataError(
+            "dataset_invalid",
+            f"{folder}: its shards do not fit together: {reason}",
+            "delete them and repeat the command",
+        ) from None
 
 
 def _shard_path(folder: Path, number: int) -> Path:
@@ -185,18 +192,39 @@ def _shard_path(folder: Path, number: int) -> Path:
 
 def _read_shard(path: Path) -> TeacherTargets:
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        # Opened here, because NumPy leaves a damaged file open.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             # Version 0.1 named the spectrograms "pictures".
-            spectrograms = stored["spectrograms" if "spectrograms" in stored else "pictures"]
-            return TeacherTargets(spectrograms, stored["embeddings"], stored["logits"])
+            name = "spectrograms" if "spectrograms" in stored else "pictures"
+            # Shards are written without compression: members larger than the file are not of `build_shards`.
+            if sum(member.file_size for member in stored.zip.infolist()) > path.stat().st_size:
+                raise ValueError("compressed")
+            targets = TeacherTargets(stored[name], stored["embeddings"], stored["logits"])
+            _check_targets(targets)
+            return targets
     except FileNotFoundError:
         raise DataError(
             "dataset_not_found", f"{path}: no such shard", "build it: repeat the command"
         ) from None
-    except (OSError, ValueError, KeyError, EOFError) as reason:
+    # Damage makes zipfile and the parser of headers raise errors of many kinds.
+    except Exception as reason:
+        why = str(reason)[:200] or type(reason).__name__
         raise DataError(
-            "dataset_invalid", f"{path}: not a shard: {reason}", "delete it and repeat the command"
+            "dataset_invalid",
+            f"{path}: not a shard: {why}",
+            "delete it and repeat the command",
         ) from None
+
+
+def _check_targets(targets: TeacherTargets) -> None:
+    """Raise ValueError where arrays of a shard are of other kinds or shapes than `TeacherTargets` has."""
+    kinds = {"spectrograms": (3, "u1"), "embeddings": (2, "f2"), "logits": (2, "f2")}
+    for name, (dimensions, kind) in kinds.items():
+        array = getattr(targets, name)
+        if array.ndim != dimensions or array.dtype != np.dtype(kind):
+            raise ValueError(f"{name} of shape {array.shape}, {array.dtype}")
+    if len({len(array) for array in targets}) > 1:
+        raise ValueError(f"arrays of {', '.join(str(len(array)) for array in targets)} rows")
 
 
 def paired_features(

@@ -6,7 +6,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 
-# A function that makes the file from a plain one of a form of `helpers.tagged`.
+# A function that makes the file from a plain one of a form of `helpers.tagged_files`.
 Recipe = tuple[str, Callable[[bytes], bytes]]
 
 IMAGE = b"\x89PNG\r\n\x1a\n\xff\xe0\xff\x00\xff" + bytes(range(256)) * 4

@@ -1,8 +1,8 @@
 """Put a trained model into the package: set its name and license, and add it to the catalog.
 
-Run: python scripts/ship_model.py model RUN NAME FILE SUMMARY      a whole model file
-     python scripts/ship_model.py head RUN NAME SUMMARY            the head of a frozen model, no backbone
-     python scripts/ship_model.py student RUN                      the weights of a student
+Run: python scripts/add_bundled_model.py model RUN NAME FILE SUMMARY      a whole model file
+     python scripts/add_bundled_model.py head RUN NAME SUMMARY        the head of a frozen model, no backbone
+     python scripts/add_bundled_model.py student RUN                      the weights of a student
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from genrescope.utils import package_data, sha256_bytes, write_atomic
 LICENSE = "MIT for the weights; trained on GTZAN, research data whose recordings have no copyright clearance"
 
 
-def ship_model(run: Path, name: str, file: str, summary: str) -> None:
+def add_model(run: Path, name: str, file: str, summary: str) -> None:
     """Write the model and its entry in the catalog."""
     trained = run / "model.onnx"
     info = replace(Model.read(trained).info, name=Path(file).stem, license=LICENSE)
@@ -65,7 +65,7 @@ def add_to_catalog(entry: dict[str, str]) -> None:
 if __name__ == "__main__":
     match sys.argv[1:]:
         case ["model", run, name, file, summary]:
-            ship_model(Path(run), name, file, summary)
+            add_model(Path(run), name, file, summary)
         case ["head", run, name, summary]:
             ship_head(Path(run), name, summary)
         case ["student", run]:
