@@ -2,7 +2,7 @@
 
 from genrescope.audio.discovery import FoundFile, audio_files, discover, find_audio
 from genrescope.audio.header import HeaderInfo, inspect_header
-from genrescope.audio.levels import MAX_MAGNITUDE
+from genrescope.audio.outliers import MAX_MAGNITUDE
 from genrescope.audio.loading import (
     AudioFile,
     AudioStream,
