@@ -2,7 +2,6 @@
 
 from genrescope.audio.discovery import FoundFile, audio_files, discover, find_audio
 from genrescope.audio.header import HeaderInfo, inspect_header
-from genrescope.audio.outliers import MAX_MAGNITUDE
 from genrescope.audio.loading import (
     AudioFile,
     AudioStream,
@@ -13,6 +12,7 @@ from genrescope.audio.loading import (
     open_stream,
     resample,
 )
+from genrescope.audio.outliers import MAX_MAGNITUDE
 from genrescope.audio.segmentation import segment_grid, split, split_stream
 
 __all__ = [
