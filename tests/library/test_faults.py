@@ -309,23 +309,31 @@ def test_relocate_moves_rows_and_journals(
         library.relocate(music, elsewhere)
 
 
-def test_relocate_into_a_folder_within(library: Library) -> None:
+def test_relocate_into_a_folder_within(library: Library, tmp_path: Path) -> None:
+    base = str(tmp_path)
+    (tmp_path / "m/m").mkdir(parents=True)
     for path in ("/m/a", "/m/m/a", "/m/m/m/a", "/mm/a"):
-        library.database.upsert(replace(ENTRY, path=path, model_name=path))
-    assert library.relocate("/m", "/m/m").files == 3
+        library.database.upsert(replace(ENTRY, path=base + path, model_name=path))
+    assert library.relocate(f"{base}/m", f"{base}/m/m").files == 3
     assert [(entry.path, entry.model_name) for entry in library.entries(missing=None)] == [
-        ("/m/m/a", "/m/a"),
-        ("/m/m/m/a", "/m/m/a"),
-        ("/m/m/m/m/a", "/m/m/m/a"),
-        ("/mm/a", "/mm/a"),
+        (f"{base}/m/m/a", "/m/a"),
+        (f"{base}/m/m/m/a", "/m/m/a"),
+        (f"{base}/m/m/m/m/a", "/m/m/m/a"),
+        (f"{base}/mm/a", "/mm/a"),
     ]
 
 
-def test_relocate_keeps_the_row_of_a_file_that_was_scanned_at_its_new_place(library: Library) -> None:
+def test_relocate_keeps_the_row_of_a_file_that_was_scanned_at_its_new_place(
+    library: Library, tmp_path: Path
+) -> None:
+    new = tmp_path / "new"
+    new.mkdir()
     library.database.upsert(replace(ENTRY, path="/old/a", model_name="before"))
-    library.database.upsert(replace(ENTRY, path="/new/a", model_name="after"))
-    library.relocate("/old", "/new")
-    assert [(one.path, one.model_name) for one in library.entries(missing=None)] == [("/new/a", "after")]
+    library.database.upsert(replace(ENTRY, path=str(new / "a"), model_name="after"))
+    library.relocate("/old", new)
+    assert [(one.path, one.model_name) for one in library.entries(missing=None)] == [
+        (str(new / "a"), "after")
+    ]
 
 
 def test_prune_removes_what_a_scan_missed(library: Library, music: Path, options: ScanOptions) -> None:
