@@ -56,6 +56,11 @@ class PriorRegression(nn.Module):
         Of each genre, the AudioSet classes and the tags that name it; the likeliest of them counts.
     """
 
+    mean: Tensor
+    scale: Tensor
+    centers: Tensor
+    weights: Tensor
+
     def __init__(self, genres: int, audioset: Sequence[Sequence[int]], tags: Sequence[Sequence[int]]) -> None:
         super().__init__()
         size = TwoTeacherStudent().student.size + MUSICNN_SIZE
