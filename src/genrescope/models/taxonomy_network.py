@@ -72,7 +72,7 @@ class PriorRegression(nn.Module):
         self.sources = (tuple(map(tuple, audioset)), tuple(map(tuple, tags)))
 
     def forward(self, outputs: TeacherOutputs) -> Tensor:
-        """Return logits, shape (segments, genres)."""
+        """Return logits of the ``outputs`` of a student, shape (segments, genres)."""
         joined = torch.cat([outputs.embedding, outputs.musicnn], 1)
         logits: Tensor = self.regression((joined - self.mean) / self.scale)
         for index, values in enumerate((outputs.logits, outputs.tags)):
@@ -117,7 +117,7 @@ class DistilledHead(nn.Module):
         self.register_buffer("scale", torch.ones(size))
 
     def forward(self, outputs: TeacherOutputs) -> Tensor:
-        """Return logits, shape (segments, genres)."""
+        """Return logits of the ``outputs`` of a student, shape (segments, genres)."""
         joined = torch.cat(
             [
                 outputs.embedding,
@@ -140,7 +140,7 @@ class MusicHead(nn.Module):
         self.regression = nn.Linear(TwoTeacherStudent().student.size + 2, 1)
 
     def forward(self, outputs: TeacherOutputs) -> Tensor:
-        """Return logits, shape (segments, 1)."""
+        """Return logits of the ``outputs`` of a student, shape (segments, 1)."""
         classes = outputs.logits[:, [SPEECH, MUSIC]] * _LOGIT_SCALE
         logits: Tensor = self.regression(torch.cat([outputs.embedding, classes], 1))
         return logits
