@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby, pairwise
+from itertools import accumulate, groupby, pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -245,10 +245,19 @@ class Prediction:
         Probabilities by style; they do not exclude each other, and there may be none.
     threshold : float or None
         The score below which the genre is uncertain; None: it is never called uncertain.
+    music : float or None
+        Probability that the track is music, against speech, noise, tones and effects; None where the model
+        does not tell.
+    music_threshold : float or None
+        The probability below which the track is not music.
+    set_level : float or None
+        The sum of scores that `genre_set` reaches; None: the model gives no sets.
     flags : tuple of str
         What is to be known of the result: ``excerpts``, and the flags of `Audio`.
     timeline : Timeline or None
         The scores of every segment, where they were asked for.
+    embedding : ndarray, shape (size,), float32, or None
+        Of the track, where it was asked for.
     audio : AudioInfo or None
         What the file says about itself.
 
@@ -264,8 +273,12 @@ class Prediction:
     model: str
     styles: dict[str, float] = field(default_factory=dict)
     threshold: float | None = None
+    music: float | None = None
+    music_threshold: float | None = None
+    set_level: float | None = None
     flags: tuple[str, ...] = ()
     timeline: Timeline | None = field(default=None, repr=False, compare=False)
+    embedding: FloatArray | None = field(default=None, repr=False, compare=False)
     audio: AudioInfo | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -284,8 +297,33 @@ class Prediction:
 
     @property
     def is_uncertain(self) -> bool:
-        """Whether the highest score is too low to be relied on."""
-        return self.threshold is not None and self.confidence < self.threshold
+        """Whether the genre is not to be relied on: its score is too low, or the track is not music."""
+        return not self.is_music or (self.threshold is not None and self.confidence < self.threshold)
+
+    @property
+    def is_music(self) -> bool:
+        """Whether the track is music; True where the model does not tell."""
+        return self.music is None or self.music_threshold is None or self.music >= self.music_threshold
+
+    @property
+    def genre_set(self) -> tuple[str, ...]:
+        """The genres that the track may be of, by falling score.
+
+        Split conformal prediction chose how far the set goes, so that it holds the right genre for nine of
+        ten tracks of a collection that the model does not know (Angelopoulos and Bates, arXiv 2107.07511).
+        One genre where it is sure; none where the track is not music or the model gives no sets.
+        """
+        if self.set_level is None or not self.is_music:
+            return ()
+        if self.threshold is not None and not self.is_uncertain:
+            return (self.genre,)
+        # Of every genre, the sum of the scores of those before it; the last sum, of all, is before none.
+        before = accumulate(self.scores.values(), initial=0.0)
+        return tuple(
+            genre
+            for genre, sum_before in zip(self.scores, before, strict=False)
+            if sum_before < self.set_level
+        )
 
     @property
     def probable_styles(self) -> dict[str, float]:
@@ -302,6 +340,9 @@ class Prediction:
             "genre": self.genre,
             "score": self.confidence,
             "unsure": self.is_uncertain,
+            "music": self.music,
+            "not_music": not self.is_music,
+            "set": list(self.genre_set),
             "scores": self.scores,
             "styles": self.probable_styles,
             "seconds": round(self.seconds, 3),

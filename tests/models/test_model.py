@@ -92,7 +92,7 @@ def test_a_foreign_graph_is_refused(tmp_path: Path) -> None:
         (lambda values: values.update(schema=99), "schema 99"),
         (lambda values: values.pop("schema"), "schema None"),
         (lambda values: values.pop("classes"), "classes"),
-        (lambda values: values.update(classes=["a", "b", "c"]), "2 classes"),
+        (lambda values: values.update(classes=["a", "b", "c"]), "scores has 2 columns"),
         (lambda values: values["features"].update(n_mfcc="many"), "n_mfcc"),
         (lambda values: values["features"].update(features=["rms"]), "for vector"),
         (lambda values: values.update(segment_seconds="5"), "segment_seconds"),
