@@ -42,9 +42,9 @@ def test_joined_files_are_decoded_to_the_end(tmp_path: Path, name: str, count: i
 @pytest.mark.parametrize("name", sorted(FORMATS))
 @pytest.mark.parametrize("silent", [0.03, 0.5, 3.0])
 def test_a_file_that_ends_in_silence_is_whole(tmp_path: Path, name: str, silent: float) -> None:
-    # Frames of silence are the shortest that there are: a FLAC of 16 bits ends with 13 bytes.
-    silence = np.zeros((round(silent * 48_000), 2), np.float32)
-    FORMATS[name](tmp_path / name, np.concatenate([tone(2, 48_000, channels=2), silence]), 48_000)
+    # Frames of silence are the shortest that there are: a mono FLAC of 16 bits ends with one of 13 bytes.
+    silence = np.zeros((round(silent * 48_000), 1), np.float32)
+    FORMATS[name](tmp_path / name, np.concatenate([tone(2, 48_000).reshape(-1, 1), silence]), 48_000)
     clip = audio.load_audio(tmp_path / name, strict=True)
     assert clip.flags == ()
     assert clip.seconds == pytest.approx(2 + silent, abs=0.15)
