@@ -26,6 +26,7 @@ except ModuleNotFoundError:  # as in older versions
 
 from genrescope.errors import GenrescopeError
 from genrescope.tagging import Vocabulary, preview, write_genres
+from genrescope.types import NOT_MUSIC
 
 if TYPE_CHECKING:
     import optparse
@@ -199,7 +200,7 @@ class GenrescopePlugin(BeetsPlugin):
             except GenrescopeError as failure:
                 self._log.warning("{}; {}", failure.message, failure.hint)
                 continue
-            item["genrescope_genre"] = prediction.genre
+            item["genrescope_genre"] = prediction.genre if prediction.is_music else NOT_MUSIC
             item["genrescope_score"] = prediction.confidence
             item["genrescope_styles"] = "; ".join(prediction.to_dict()["styles"])
             genres = self._vocabulary.genres_for(prediction, **self._choice)

@@ -20,6 +20,9 @@ BoolArray = npt.NDArray[np.bool_]
 # The probability from which on a style is part of a row.
 STYLE_THRESHOLD = 0.1
 
+# What is shown in place of a genre for speech, noise, tones and effects.
+NOT_MUSIC = "not music"
+
 TrackKind = Literal["audio", "spectrogram", "table"]
 
 # What is looked for in folders. A file that is named itself is opened whatever its name is: FFmpeg recognizes

@@ -22,6 +22,7 @@ from genrescope.library.records import LibraryEntry
 from genrescope.library.scanner import Scanner, ScanOptions, ScanResult, is_missing
 from genrescope.library.tagging import TagResult, UntagResult
 from genrescope.tagging import LABELS, UncertainPolicy, Vocabulary, require_mutagen
+from genrescope.types import NOT_MUSIC
 
 Labels = str | Sequence[str]
 
@@ -159,6 +160,7 @@ class Library:
         uncertain: bool | None = None,
         failed: bool | None = None,
         missing: bool | None = False,
+        not_music: bool | None = None,
     ) -> Iterator[LibraryEntry]:
         """Yield entries, sorted by path; without arguments those of all files that are still there.
 
@@ -176,6 +178,8 @@ class Library:
             True: only files that could not be analyzed; False: only the others.
         missing : bool or None
             True: only files that are no longer there; None: these and the others.
+        not_music : bool, optional
+            True: only files that are not music; False: only the others.
 
         Raises
         ------
@@ -186,7 +190,7 @@ class Library:
         self._check_labels((*genres, *styles))
         place = None if folder is None else Path(folder)
         return self.database.entries(
-            Filter(genres, styles, min_score, max_score, place, uncertain, failed, missing)
+            Filter(genres, styles, min_score, max_score, place, uncertain, failed, missing, not_music)
         )
 
     def _check_labels(self, names: Sequence[str]) -> None:
@@ -395,18 +399,23 @@ def _labels(names: Labels) -> tuple[str, ...]:
 
 
 def count_by(entries: Iterable[LibraryEntry]) -> dict[str, Counter[str]]:
-    """Count entries by ``genre``, ``style``, ``error`` and ``format``.
+    """Count entries by ``genre``, ``style``, ``error`` and ``format``, and by how certain the ``result`` is.
 
     Parameters
     ----------
     entries : iterable of LibraryEntry
     """
-    counts: dict[str, Counter[str]] = {name: Counter() for name in ("genre", "style", "error", "format")}
+    kinds = ("genre", "result", "style", "error", "format")
+    counts: dict[str, Counter[str]] = {name: Counter() for name in kinds}
     for entry in entries:
         if entry.error is not None:
             counts["error"][entry.error] += 1
             continue
-        counts["genre"][str(entry.genre)] += 1
         counts["format"][str(entry.format)] += 1
+        if entry.not_music:
+            counts["result"][NOT_MUSIC] += 1
+            continue
+        counts["result"]["unsure" if entry.is_uncertain else "sure"] += 1
+        counts["genre"][str(entry.genre)] += 1
         counts["style"].update(list(entry.styles))
     return counts

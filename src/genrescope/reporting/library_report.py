@@ -11,7 +11,7 @@ from genrescope.reporting.charts import Bar, BarChart
 from genrescope.reporting.formatting import format_clock, format_percent
 from genrescope.reporting.pages import render_charts
 from genrescope.reporting.theme import MUTED_VARIABLE, SERIES, series_variable
-from genrescope.types import FailedFile
+from genrescope.types import NOT_MUSIC, FailedFile
 
 MAX_UNCERTAIN = 200
 MAX_FAILED = 200
@@ -45,6 +45,10 @@ class LibraryRow(Protocol):
     @property
     def is_uncertain(self) -> bool:
         """Whether the score is below the threshold."""
+
+    @property
+    def is_music(self) -> bool:
+        """Whether the track is music."""
 
     @property
     def scores(self) -> Mapping[str, float]:
@@ -106,7 +110,7 @@ def library_page(entries: Iterable[LibraryRow], *, title: str) -> str:
         charts_by_title=charts,
         notes={
             "Scores": f"{len(uncertain)} of {len(tracks)} tracks are uncertain: their score is below the"
-            " model's threshold."
+            " model's threshold, or they are not music."
         },
         tables=[
             (_uncertain_table(uncertain), len(uncertain)),
@@ -121,7 +125,7 @@ def _track(entry: LibraryRow) -> _Track | None:
         return None
     return _Track(
         path=entry.path,
-        genre=entry.genre,
+        genre=entry.genre if entry.is_music else NOT_MUSIC,
         score=entry.score,
         is_uncertain=entry.is_uncertain,
         scores=entry.scores,

@@ -39,6 +39,10 @@ class Answer(Protocol):
         """Whether the highest score is below the model's threshold."""
 
     @property
+    def is_music(self) -> bool:
+        """Whether the track is music."""
+
+    @property
     def scores(self) -> Mapping[str, float]:
         """Score by genre."""
 
@@ -116,7 +120,7 @@ class Vocabulary:
         Parameters
         ----------
         answer : Prediction or LibraryEntry
-            An entry with an error has no genres.
+            An entry with an error has no genres, nor has one that is not music.
         genre_threshold : float, optional
             Every genre with this score or more; None: the best one only.
         style_threshold : float, optional
@@ -132,7 +136,7 @@ class Vocabulary:
         list of str
             Genres in the words of this vocabulary, each once.
         """
-        if answer.genre is None or (answer.is_uncertain and uncertain == "nothing"):
+        if answer.genre is None or not answer.is_music or (answer.is_uncertain and uncertain == "nothing"):
             return []
         labels: list[str] = []
         if not answer.is_uncertain or uncertain == "all":

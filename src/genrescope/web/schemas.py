@@ -79,7 +79,17 @@ class Classification(_Answer):
     path: str = Field(description="What the client called the file.")
     genre: str
     score: Share
-    unsure: bool = Field(description="Whether the score is below the threshold.")
+    unsure: bool = Field(
+        description="Whether the genre is not to be relied on: the score is below the threshold, or not_music."
+    )
+    music: Share | None = Field(
+        description="Probability that it is music; null where the model does not tell."
+    )
+    not_music: bool = Field(description="Whether it is speech, noise, tones or effects instead of music.")
+    set: list[str] = Field(
+        description="Genres that it may be of, the right one among them for nine of ten tracks;"
+        " one where it is sure, none where it is not music or the model gives no sets."
+    )
     scores: dict[str, Share] = Field(description="Of every genre, by falling score; they sum to 1.")
     styles: dict[str, Share] = Field(description="Further genres, each with a probability of its own.")
     seconds: Seconds

@@ -40,13 +40,19 @@ async function run() {
   }
 }
 
+/** The result in a few words. */
+function summary(row) {
+  if (row.not_music) return "not music";
+  return `${row.genre} ${percent(row.score)}${row.unsure ? ", unsure" : ""}`;
+}
+
 /** Classify one file and show its answer or failure. */
 async function analyze(entry) {
   update(entry, { state: "analyzing", problem: null });
   try {
     const row = await sendWithRetries(entry);
     update(entry, { state: "done", row });
-    announce(`${entry.name}: ${row.genre}, ${percent(row.score)}${row.unsure ? ", unsure" : ""}`);
+    announce(`${entry.name}: ${summary(row)}`);
   } catch (problem) {
     if (!(problem instanceof Problem)) throw problem;
     if (problem.status === 401) askForToken();
@@ -117,8 +123,7 @@ function draw() {
   byId("save").hidden = !entries.some((entry) => entry.row);
   entries.forEach((entry) => {
     entry.button ??= listButton(entry);
-    entry.button.lastChild.textContent = entry.row ? `${entry.row.genre} ${percent(entry.row.score)}` : entry.state;
-    if (entry.row?.unsure) entry.button.lastChild.textContent += ", unsure";
+    entry.button.lastChild.textContent = entry.row ? summary(entry.row) : entry.state;
     entry.button.className = entry.state === "failed" ? "failed" : "";
     entry.button.setAttribute("aria-current", String(entry === shown));
   });
