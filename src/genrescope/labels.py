@@ -1,13 +1,13 @@
 """The names of genres and styles: the taxonomy of the default model, and the labels of older ones.
 
-The taxonomy has two levels, genres and styles; ``data/taxonomy.toml`` lists them with what they are taken from.
-Older models have the ten genres of GTZAN and 45 styles, the music genres among AudioSet's classes.
+The taxonomy has two levels, genres and styles; ``data/taxonomy.toml`` lists them, with what they are taken
+from. Older models have the ten genres of GTZAN and 45 styles, the music genres among AudioSet's classes.
 """
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import resources
@@ -17,6 +17,9 @@ from typing import Final, Literal
 GTZAN_GENRES: Final = (
     "blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock",
 )  # fmt: skip
+
+# The probability from which on a style is the answer in place of the genre above it.
+SURE_STYLE: Final = 0.5
 
 # Where the label's own letters do not make the words that people write.
 _SPELLINGS = {
@@ -182,6 +185,20 @@ class Taxonomy:
         """
         return genre in self._genres_above.get(style, ())
 
+    def sure_style(self, genre: str, styles: Mapping[str, float]) -> str | None:
+        """Return the likeliest style below a genre, if its probability is at least `SURE_STYLE`.
+
+        Parameters
+        ----------
+        genre : str
+        styles : mapping of str to float
+            Probability by style.
+        """
+        below = [
+            style for style, chance in styles.items() if chance >= SURE_STYLE and self.is_below(style, genre)
+        ]
+        return max(below, key=styles.__getitem__, default=None)
+
     @cached_property
     def _genres_above(self) -> dict[str, frozenset[str]]:
         return {
@@ -224,7 +241,7 @@ def load_taxonomy() -> Taxonomy:
 
 @cache
 def known_labels() -> tuple[str, ...]:
-    """Return the genres and styles that the models of this package have: of the taxonomy, and the older ones."""
+    """Return the genres and styles of this package's models: those of the taxonomy, and the older ones."""
     taxonomy = load_taxonomy()
     names = (*(genre.name for genre in taxonomy.genres), *(style.name for style in taxonomy.styles))
     return tuple(dict.fromkeys((*names, *GTZAN_GENRES, *STYLES)))
@@ -250,7 +267,18 @@ def matching_labels(text: str, labels: Iterable[str] = ()) -> frozenset[str]:
 
 
 def display_name(label: str) -> str:
-    """Return a label as people write it: ``disco_funk`` is "Disco & Funk", ``hip hop`` is "Hip Hop".
+    """Return a label as it stands in lists, tables and pages: ``disco_funk`` is "disco & funk".
+
+    Parameters
+    ----------
+    label : str
+        A genre or style, of this package's models or of one's own.
+    """
+    return _titles()[label].lower() if label in _titles() else label
+
+
+def title_case(label: str) -> str:
+    """Return a label as tags have it: ``disco_funk`` is "Disco & Funk", ``hip hop`` is "Hip Hop".
 
     Parameters
     ----------

@@ -248,6 +248,14 @@ class Prediction:
         Probabilities by style; they do not exclude each other, and there may be none.
     threshold : float or None
         The score below which the genre is uncertain; None: it is never called uncertain.
+    flags : tuple of str
+        What is to be known of the result: ``excerpts``, and the flags of `Audio`.
+    timeline : Timeline or None
+        The scores of every segment, where they were asked for.
+    audio : AudioInfo or None
+        What the file says about itself.
+    style : str or None
+        The style below the genre that the model is sure of, if there is one.
     music : float or None
         Probability that the track is music, against speech, noise, tones and effects; None where the model
         does not tell.
@@ -255,14 +263,8 @@ class Prediction:
         The probability below which the track is not music.
     set_level : float or None
         The sum of scores that `genre_set` reaches; None: the model gives no sets.
-    flags : tuple of str
-        What is to be known of the result: ``excerpts``, and the flags of `Audio`.
-    timeline : Timeline or None
-        The scores of every segment, where they were asked for.
     embedding : ndarray, shape (size,), float32, or None
         Of the track, where it was asked for.
-    audio : AudioInfo or None
-        What the file says about itself.
 
     Raises
     ------
@@ -276,13 +278,14 @@ class Prediction:
     model: str
     styles: dict[str, float] = field(default_factory=dict)
     threshold: float | None = None
+    flags: tuple[str, ...] = ()
+    timeline: Timeline | None = field(default=None, repr=False, compare=False)
+    audio: AudioInfo | None = field(default=None, repr=False, compare=False)
+    style: str | None = None
     music: float | None = None
     music_threshold: float | None = None
     set_level: float | None = None
-    flags: tuple[str, ...] = ()
-    timeline: Timeline | None = field(default=None, repr=False, compare=False)
     embedding: FloatArray | None = field(default=None, repr=False, compare=False)
-    audio: AudioInfo | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.scores:
@@ -302,6 +305,11 @@ class Prediction:
     def is_uncertain(self) -> bool:
         """Whether the genre is not to be relied on: its score is too low, or the track is not music."""
         return not self.is_music or (self.threshold is not None and self.confidence < self.threshold)
+
+    @property
+    def answer(self) -> str | None:
+        """The narrowest label that the model is sure of: a style, its genre, or None where it is unsure."""
+        return None if self.is_uncertain else self.style or self.genre
 
     @property
     def is_music(self) -> bool:
@@ -342,6 +350,7 @@ class Prediction:
             "path": self.path,
             "genre": self.genre,
             "score": self.confidence,
+            "answer": self.answer,
             "unsure": self.is_uncertain,
             "music": self.music,
             "not_music": not self.is_music,

@@ -50,6 +50,7 @@ def test_rows_as_json_lines(album: Path, little_model: Path) -> None:
         "path",
         "genre",
         "score",
+        "answer",
         "unsure",
         "music",
         "not_music",

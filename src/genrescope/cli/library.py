@@ -284,7 +284,11 @@ def tag(
         bool, typer.Option("--overwrite", help="Also change files that have a genre already.")
     ] = False,
     vocabulary: Annotated[
-        Path | None, typer.Option(help="Your own words for genres: a .toml file, see docs/tagging.md.")
+        str | None,
+        typer.Option(
+            help="Words for genres: beets, discogs, id3v1, musicbrainz, or your own .toml file, see"
+            " docs/tagging.md."
+        ),
     ] = None,
     genre_threshold: Annotated[
         float | None,

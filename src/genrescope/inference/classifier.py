@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from genrescope import audio, features, models
+from genrescope import audio, features, labels, models
 from genrescope.errors import AudioError, ConfigError, GenrescopeError
 from genrescope.inference import excerpts
 from genrescope.models import Model, ModelOutput
@@ -152,12 +152,15 @@ class Classifier:
         music = outputs.music[:, 0] if info.music_threshold is not None else None
         # What is said or announced before the music is no part of it, and does not decide its genre.
         weights = scored.weights if music is None else scored.weights * np.maximum(music, _LEAST_MUSIC)
+        scores = _ranked(info.classes, _weighted_mean(outputs.scores, weights))
+        styles = _ranked(info.styles, _weighted_mean(outputs.styles, weights))
         return Prediction(
             path=file.source,
-            scores=_ranked(info.classes, _weighted_mean(outputs.scores, weights)),
+            scores=scores,
             seconds=scored.seconds,
             model=self.model.name,
-            styles=_ranked(info.styles, _weighted_mean(outputs.styles, weights)),
+            styles=styles,
+            style=labels.load_taxonomy().sure_style(next(iter(scores)), styles),
             threshold=self.threshold,
             music=None if music is None else round(float(_weighted_mean(music, scored.weights)), 6),
             music_threshold=info.music_threshold,

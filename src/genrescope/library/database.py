@@ -62,7 +62,8 @@ CREATE INDEX files_by_genre ON files (genre)
     """
 ALTER TABLE files ADD COLUMN music REAL;
 ALTER TABLE files ADD COLUMN not_music INTEGER;
-ALTER TABLE files ADD COLUMN genre_set TEXT
+ALTER TABLE files ADD COLUMN genre_set TEXT;
+ALTER TABLE files ADD COLUMN answer TEXT
 """,
 )
 _VERSION = len(_MIGRATIONS)

@@ -22,6 +22,7 @@ COLUMNS = (
     "path", "genre", "score", "unsure", "scores", "styles", "seconds", "format", "codec", "sample_rate",
     "channels", "size", "mtime_ns", "hash", "model_name", "model", "excerpts", "flags", "timeline", "error",
     "message", "hint", "scanned", "missing", "music", "not_music", "genre_set",
+    "answer",
 )  # fmt: skip
 _NESTED = ("scores", "styles", "flags", "timeline", "genre_set")
 

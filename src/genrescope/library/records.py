@@ -74,6 +74,8 @@ class LibraryEntry:
         Probability that the track is music; None where the model does not tell.
     not_music : bool
         Whether that probability is below the model's threshold for music.
+    answer : str or None
+        The narrowest label that the model is sure of: a style, its genre, or None.
     genre_set : tuple of str
         The genres that the track may be of (`genrescope.types.Prediction.genre_set`).
     scores, styles : dict of str to float
@@ -105,6 +107,7 @@ class LibraryEntry:
     is_uncertain: bool = False
     music: float | None = None
     not_music: bool = False
+    answer: str | None = None
     genre_set: tuple[str, ...] = ()
     scores: dict[str, float] = field(default_factory=dict)
     styles: dict[str, float] = field(default_factory=dict)
@@ -169,6 +172,7 @@ class LibraryEntry:
             is_uncertain=prediction.is_uncertain,
             music=prediction.music,
             not_music=not prediction.is_music,
+            answer=prediction.answer,
             genre_set=prediction.genre_set,
             scores=prediction.scores,
             styles=prediction.probable_styles,
@@ -248,6 +252,7 @@ class LibraryEntry:
             "path": self.path,
             "genre": self.genre,
             "score": self.score,
+            "answer": self.answer,
             "unsure": self.is_uncertain,
             "music": self.music,
             "not_music": self.not_music,

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from genrescope.labels import Genre, Style
 from genrescope.models.backbones.efficientat import AUDIOSET_CLASSES
 from genrescope.models.student import MUSICNN_SIZE, MUSICNN_TAGS, TeacherOutputs, TwoTeacherStudent
 
@@ -70,6 +71,20 @@ class PriorRegression(nn.Module):
         self.register_buffer("centers", torch.zeros(2, genres))
         self.register_buffer("weights", torch.ones(2))
         self.sources = (tuple(map(tuple, audioset)), tuple(map(tuple, tags)))
+
+    @classmethod
+    def for_genres(cls, genres: Sequence[Genre]) -> PriorRegression:
+        """Return one for genres of the taxonomy, with their source classes.
+
+        Parameters
+        ----------
+        genres : sequence of Genre
+        """
+        audioset, tags = (
+            [[source.index for source in genre.sources if source.network == network] for genre in genres]
+            for network in ("audioset", "lastfm")
+        )
+        return cls(len(genres), audioset, tags)
 
     def forward(self, outputs: TeacherOutputs) -> Tensor:
         """Return logits of the ``outputs`` of a student, shape (segments, genres)."""
@@ -146,6 +161,25 @@ class MusicHead(nn.Module):
         return logits
 
 
+def style_weights(styles: Sequence[Style]) -> Tensor:
+    """Return how styles are computed from the teachers' classes: the geometric mean of their sources.
+
+    Parameters
+    ----------
+    styles : sequence of Style
+
+    Returns
+    -------
+    Tensor, shape (styles, 577)
+        Columns of AudioSet's classes, then of musicnn's tags; rows sum to one.
+    """
+    weights = torch.zeros(len(styles), AUDIOSET_CLASSES + MUSICNN_TAGS)
+    first = {"audioset": 0, "lastfm": AUDIOSET_CLASSES}
+    for row, style in zip(weights, styles, strict=True):
+        row[[first[source.network] + source.index for source in style.sources]] = 1 / len(style.sources)
+    return weights
+
+
 class TaxonomyNetwork(nn.Module):
     """Log-mel in dB -> the outputs of the default model.
 
@@ -156,8 +190,7 @@ class TaxonomyNetwork(nn.Module):
     distilled : DistilledHead
     music : MusicHead
     style_weights : Tensor, shape (styles, 577)
-        How a style is computed from the logarithms of the probabilities of AudioSet's 527 classes and
-        musicnn's 50 tags: rows sum to one, so a style of several classes is their geometric mean.
+        As of `style_weights`.
     temperature : float
         What the mean of the two heads' log probabilities is divided by.
     """

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
+from genrescope.labels import display_name
 from genrescope.reporting.charts import MAX_BARS, AreaChart, Bar, BarChart, area_chart, genre_colors
 from genrescope.reporting.formatting import format_clock, format_count, format_percent
 from genrescope.reporting.pages import Chart, render_charts
@@ -22,6 +24,7 @@ class _Card(NamedTuple):
     path: str
     length: str
     genre: str
+    style: str | None
     score: str
     is_uncertain: bool
     possible: tuple[str, ...]
@@ -54,7 +57,7 @@ def classification_page(results: Sequence[Prediction | FailedFile], *, title: st
     str
         The page.
     """
-    predictions = [result for result in results if isinstance(result, Prediction)]
+    predictions = [_readable(result) for result in results if isinstance(result, Prediction)]
     failures = [result for result in results if isinstance(result, FailedFile)]
     colors = genre_colors([one.scores for one in predictions])
     summary = _count_genres(predictions, colors)
@@ -75,6 +78,18 @@ def classification_page(results: Sequence[Prediction | FailedFile], *, title: st
             (one.path, _shown_genre(one), format_percent(_shown_score(one)))
             for one in predictions[MAX_CARDS:]
         ],
+    )
+
+
+def _readable(prediction: Prediction) -> Prediction:
+    """Return a prediction with the names of genres and styles that people read in place of labels."""
+    timeline = prediction.timeline
+    return replace(
+        prediction,
+        scores={display_name(label): score for label, score in prediction.scores.items()},
+        styles={display_name(label): chance for label, chance in prediction.styles.items()},
+        style=None if prediction.style is None else display_name(prediction.style),
+        timeline=timeline and replace(timeline, classes=tuple(map(display_name, timeline.classes))),
     )
 
 
@@ -109,6 +124,7 @@ def _card(place: int, prediction: Prediction, colors: Mapping[str, str]) -> _Car
         path=path,
         length=format_clock(prediction.seconds),
         genre=_shown_genre(prediction),
+        style=prediction.style if prediction.answer == prediction.style else None,
         score=format_percent(_shown_score(prediction)),
         is_uncertain=prediction.is_uncertain and prediction.is_music,
         possible=prediction.genre_set if prediction.is_uncertain else (),

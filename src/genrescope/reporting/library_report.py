@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from genrescope.labels import display_name
 from genrescope.reporting.blocks import Table
 from genrescope.reporting.charts import Bar, BarChart
 from genrescope.reporting.formatting import format_clock, format_percent
@@ -125,11 +126,11 @@ def _track(entry: LibraryRow) -> _Track | None:
         return None
     return _Track(
         path=entry.path,
-        genre=entry.genre if entry.is_music else NOT_MUSIC,
+        genre=display_name(entry.genre) if entry.is_music else NOT_MUSIC,
         score=entry.score,
         is_uncertain=entry.is_uncertain,
-        scores=entry.scores,
-        styles=entry.styles,
+        scores={display_name(label): score for label, score in entry.scores.items()},
+        styles={display_name(label): chance for label, chance in entry.styles.items()},
         seconds=entry.seconds or 0.0,
         model=entry.model_name,
     )

@@ -79,8 +79,11 @@ class Classification(_Answer):
     path: str = Field(description="What the client called the file.")
     genre: str
     score: Share
+    answer: str | None = Field(
+        description="The style below the genre, if the model is sure of one, else the genre; null if unsure."
+    )
     unsure: bool = Field(
-        description="Whether the genre is not to be relied on: the score is below the threshold, or not_music."
+        description="Whether the genre is not to be relied on: score below the threshold, or not_music."
     )
     music: Share | None = Field(
         description="Probability that it is music; null where the model does not tell."
@@ -107,6 +110,7 @@ class ModelCard(_Answer):
     model: str = Field(description="Name in the model file.")
     classes: list[str]
     styles: list[str]
+    names: dict[str, str] = Field(description="Of classes and styles, the names that people read.")
     threshold: Share | None = Field(description="Below this score an answer is marked as uncertain.")
     min_score: Share | None = Field(
         deprecated=True,

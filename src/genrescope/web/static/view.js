@@ -52,10 +52,10 @@ export class View {
   }
 
   showRow(row, entry) {
-    const shades = charts.colors(Object.keys(row.scores));
+    const shades = charts.colors(row.scores);
     const verdict = row.not_music
       ? ["not music", charts.make("span", { className: "share" }, charts.percent(1 - row.music))]
-      : [row.genre, charts.make("span", { className: "share" }, charts.percent(row.score))];
+      : [row.answer && row.answer !== row.genre ? `${row.genre}: ${row.answer}` : row.genre, charts.make("span", { className: "share" }, charts.percent(row.score))];
     if (row.unsure && !row.not_music) {
       const title = "The score is below the threshold of this model";
       verdict.push(charts.make("span", { className: "flag", title }, "unsure"));
