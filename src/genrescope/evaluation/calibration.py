@@ -31,6 +31,10 @@ BOUNDS = (0.05, 20.0)
 # The standard error of an accuracy of 0.9 over 20 answers is 0.07; over fewer it says too little to choose
 # by.
 MIN_ANSWERS = 20
+# MINIMUM COMMENT
+MIN_CALIBRATION_TRACKS = 100
+# TEMPERATURE COMMENT
+TEMPERATURE_RANGE = (0.25, 4.0)
 
 # Each temperature of the grid is about a tenth larger than the one before.
 _GRID = 61

@@ -17,6 +17,7 @@ import numpy as np
 
 from genrescope.errors import ModelError
 from genrescope.features import FeatureSpec, feature_dimension, segment_frames
+from genrescope.models.exposure import UNLABELED_EXPOSURE, UnlabeledExposure, exposures_from_json
 from genrescope.models.graph import Graph, GraphError, read_graph
 from genrescope.models.graph_limits import check_graph
 from genrescope.types import FloatArray
@@ -27,8 +28,14 @@ SCHEMA = 4
 _ADDED_IN_SCHEMA_4 = ("taxonomy", "music_threshold", "set_level", "embedding_size")
 # What schema 2, of version 0.1, called fields that are otherwise the same.
 _NAMES_IN_SCHEMA_2 = {"threshold": "min_score", "license": "licence"}
-# In the provenance: digests of the tracks that training or selection was given; and what schema 2 called it.
-TRAINING_TRACKS, _TRAINING_TRACKS_IN_SCHEMA_2 = "training_tracks", "heard"
+# In the provenance: digests of the tracks that training or selection was given, by id, by content of their
+# files and by artist; and what schema 2 called the first. Files of before 0.2.0 have no others.
+TRAINING_TRACKS, TRAINING_CONTENT, TRAINING_ARTISTS = (
+    "training_tracks",
+    "training_content",
+    "training_artists",
+)
+_TRAINING_TRACKS_IN_SCHEMA_2 = "heard"
 METADATA_KEY = "genrescope"
 INPUT, OUTPUT, STYLES_OUTPUT, MUSIC_OUTPUT, EMBEDDING_OUTPUT = (
     "features", "scores", "styles", "music", "embedding",
@@ -71,8 +78,10 @@ class ModelInfo:
         The score below which the top genre of a track is uncertain; None where none was chosen.
     provenance : dict
         Data name and hash, split protocol, seed, package version, commit, temperature; under
-        ``training_tracks``, the hashed ids of the tracks that the model was trained on or selected by; under
-        ``unlabeled_exposure``, what its network was exposed to without labels.
+        ``training_tracks``, ``training_content`` and ``training_artists``, digests of the ids, files and
+        known artists of the tracks that the model was trained on or selected by, see
+        `genrescope.datasets.content_digests`; under ``unlabeled_exposure``, what its network was exposed to
+        without labels.
     scores : dict
         Measured accuracies with their intervals and protocol.
     license : str
@@ -103,6 +112,21 @@ class ModelInfo:
     music_threshold: float | None = None
     set_level: float | None = None
     embedding_size: int = 0
+
+    @property
+    def unlabeled_exposure(self) -> tuple[UnlabeledExposure, ...]:
+        """What the network was exposed to without labels; empty also where the file does not say."""
+        return exposures_from_json(self.provenance.get(UNLABELED_EXPOSURE, []))
+
+    def training_digests(self, kind: str) -> frozenset[str]:
+        """Return digests of the tracks that the model was trained on or selected by.
+
+        Parameters
+        ----------
+        kind : {"training_tracks", "training_content", "training_artists"}
+            Of their ids, files or artists; empty also where the file does not list them.
+        """
+        return frozenset(self.provenance.get(kind, ()))
 
     def to_json(self) -> dict[str, Any]:
         """Return the description as plain values, schema version first."""
@@ -364,10 +388,20 @@ def _table_faults(known: dict[str, Any]) -> Iterator[str]:
     for name, kind in (("provenance", dict), ("scores", dict), ("license", str), ("taxonomy", str)):
         if not isinstance(known[name], kind):
             yield f"its {name} is no {'table' if kind is dict else 'text'}"
-    provenance = known["provenance"]
-    tracks = provenance.get(TRAINING_TRACKS, []) if isinstance(provenance, dict) else []
-    if not isinstance(tracks, list) or not all(isinstance(digest, str) for digest in tracks):
-        yield f"its provenance does not list tracks under {TRAINING_TRACKS!r}"
+    if isinstance(known["provenance"], dict):
+        yield from _provenance_faults(known["provenance"])
+
+
+def _provenance_faults(provenance: dict[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with the parts of a provenance that are read and not only shown."""
+    for key in (TRAINING_TRACKS, TRAINING_CONTENT, TRAINING_ARTISTS):
+        digests = provenance.get(key, [])
+        if not isinstance(digests, list) or not all(isinstance(digest, str) for digest in digests):
+            yield f"its provenance does not list tracks under {key!r}"
+    try:
+        exposures_from_json(provenance.get(UNLABELED_EXPOSURE, []))
+    except ValueError as reason:
+        yield f"its provenance has no valid {UNLABELED_EXPOSURE!r}: {reason}"
 
 
 def _read_spec(settings: object, source: str) -> FeatureSpec:
