@@ -31,9 +31,14 @@ BOUNDS = (0.05, 20.0)
 # The standard error of an accuracy of 0.9 over 20 answers is 0.07; over fewer it says too little to choose
 # by.
 MIN_ANSWERS = 20
-# MINIMUM COMMENT
+# Fewest validation tracks from which temperature and threshold are estimated. Of 300 simulated sets of
+# calibrated scores (ten classes, normal logits, 87 % right) the true temperature is 1; 95 % of the estimates
+# lie within 0.26 to 1.59 for 21 tracks, 0.50 to 1.46 for 50, 0.69 to 1.25 for 100, 0.75 to 1.25 for 200. From
+# 100 on the estimate is thus within a factor of 1.5; below, it may do more harm than no temperature.
 MIN_CALIBRATION_TRACKS = 100
-# TEMPERATURE COMMENT
+# Estimates beyond these are bounded. None of those simulated from 100 tracks is beyond them, so that one is
+# a sign of a fault in the data, such as validation tracks that were trained on. What it can do is bounded:
+# at 0.25 a score of 0.6 against 0.4 becomes 0.84, at 0.11, which 21 tracks once gave, 0.98.
 TEMPERATURE_RANGE = (0.25, 4.0)
 
 # Each temperature of the grid is about a tenth larger than the one before.

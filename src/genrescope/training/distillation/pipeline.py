@@ -13,9 +13,9 @@ from genrescope.datasets import split_dataset
 from genrescope.errors import GenrescopeError
 from genrescope.labels import STYLE_INDICES
 from genrescope.models import (
+    MAX_EXPOSURE_NAME,
     EfficientAt,
     Student,
-    MAX_EXPOSURE_NAME,
     UnlabeledExposure,
     fit_mel_projection,
     init_from_teacher,
