@@ -500,7 +500,13 @@ def _album_verdicts(library: Library, paths: Iterable[Path]) -> str:
     folders = {path.expanduser().absolute() for path in paths}
     folders = {path if path.is_dir() else path.parent for path in folders}
     outer = [folder for folder in folders if not any(other in folder.parents for other in folders)]
-    verdicts = Counter(album.verdict for folder in outer for album in library.albums(folder=folder))
+    # The discs of an album may be folders that were named one by one.
+    albums = {
+        (album.path, album.title, album.artist): album.verdict
+        for folder in outer
+        for album in library.albums(folder=folder)
+    }
+    verdicts = Counter(albums.values())
     others = [f"{verdicts[verdict]} {words}" for verdict, words in _VERDICTS.items() if verdicts[verdict]]
     if not verdicts:
         return ""
@@ -516,7 +522,7 @@ def _left_as_they_are(library: Library, folder: Path | None) -> str:
         f"{verdicts[verdict]} albums {words}" for verdict, words in _VERDICTS.items() if verdicts[verdict]
     ]
     paths = {entry.path for album in albums for entry in album.entries}
-    loose = sum(entry.path not in paths for entry in library.entries(folder=folder))
+    loose = sum(path not in paths for path in library.database.paths(folder))
     found += [f"{loose} files are of no album"] if loose else []
     return f"{', '.join(found)}; their tracks are left as they are" if found else ""
 

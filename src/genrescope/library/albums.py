@@ -290,8 +290,8 @@ def _artist(entries: Sequence[LibraryEntry]) -> str | None:
     named = Counter(entry.album_artist for entry in entries if entry.album_artist)
     if named:
         return named.most_common(1)[0][0]
-    artists = {_key(entry.artist): entry.artist for entry in entries if entry.artist}
-    return next(iter(artists.values()), None) if len(artists) <= 1 else VARIOUS
+    artists = [entry.artist for entry in entries if entry.artist]
+    return next(iter(artists), None) if len(set(map(_key, artists))) <= 1 else VARIOUS
 
 
 def _means(music: Sequence[LibraryEntry], values: Sequence[dict[str, float]]) -> dict[str, float]:

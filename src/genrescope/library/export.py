@@ -26,8 +26,8 @@ COLUMNS = (
     "answer", "album", "album_artist", "artist",
 )  # fmt: skip
 ALBUM_COLUMNS = (
-    "path", "album", "artist", "verdict", "genre", "score", "answer", "agreement", "set", "tracks", "answered",
-    "uncertain", "not_music", "failed", "genres", "answers", "scores", "styles",
+    "path", "album", "artist", "verdict", "genre", "score", "answer", "agreement", "set", "tracks",
+    "answered", "uncertain", "not_music", "failed", "genres", "answers", "scores", "styles",
 )  # fmt: skip
 _NESTED = ("scores", "styles", "flags", "timeline", "genre_set", "set", "genres", "answers")
 

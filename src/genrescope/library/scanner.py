@@ -162,8 +162,8 @@ class Scanner:
         settled = entry.error is None or (
             entry.error not in _TRANSIENT_ERRORS and not self._options.retry_failed
         )
-        # Without mutagen, and by version 0.1, tags of albums were not read: the file is read again for its tags
-        # and its hash, and not decoded.
+        # Without mutagen, and by version 0.1, tags of albums were not read: the file is read again for its
+        # tags and its hash, and not decoded.
         complete = entry.error is not None or entry.album is not None or not self._reads_tags
         return same_file and same_question and settled and complete
 
