@@ -272,8 +272,8 @@ def matching_class(label: str, classes: Sequence[str]) -> str | None:
     Parameters
     ----------
     label : str
-        Of a track: the class itself, another spelling (``Hip-Hop``), an older name (``disco``), or a genre that
-        is scored as one of the classes (``punk``).
+        Of a track: the class itself, another spelling (``Hip-Hop``), an older name (``disco``), or a genre
+        that is scored as one of the classes (``punk``).
     classes : sequence of str
         Of the model.
     """

@@ -55,9 +55,7 @@ def test_the_highest_score_of_speech_is_no_genre(library: Library) -> None:
     counts = count_by(library.entries())
     assert counts["genre"] == {"rnb_soul": 1, "disco": 1}
     assert counts["result"]["not music"] == 1
-    written = write_playlists(
-        library.entries(), Path(library.database.path).parent / "lists", by="genre"
-    )
+    written = write_playlists(library.entries(), Path(library.database.path).parent / "lists", by="genre")
     assert [path.name for path in written.paths] == ["disco.m3u8", "rnb_soul.m3u8"]
 
 
