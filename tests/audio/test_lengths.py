@@ -98,6 +98,47 @@ def test_joined_files_of_other_containers_are_decoded_to_the_end(
     assert measure_tone(clip.samples, 48_000)[0] == pytest.approx(440, abs=1)
 
 
+@pytest.mark.parametrize("name", ["wma", "m4a", "m4a-index-first", "alac"])
+@pytest.mark.parametrize("seconds", [(4, 4), (6, 2), (2, 3, 4)])
+def test_joined_files_of_asf_and_mp4_are_decoded_to_the_end(
+    tmp_path: Path, name: str, seconds: tuple[float, ...]
+) -> None:
+    parts = [written(tmp_path, name, each) for each in seconds]
+    (tmp_path / "joined").write_bytes(b"".join(parts))
+    for source in (tmp_path / "joined", b"".join(parts)):
+        clip = audio.load_audio(source, strict=True)
+        assert clip.flags == ("header_mismatch",)
+        alone = [audio.load_audio(part).samples for part in parts]
+        assert np.array_equal(clip.samples, np.concatenate(alone))
+        late = audio.load_audio(source, start=seconds[0] + 0.5, duration=1.0).samples
+        first = round(48_000 * (seconds[0] + 0.5))
+        assert np.array_equal(late, clip.samples[first : first + 48_000])
+
+
+def test_an_asf_file_behind_one_that_was_cut_off_counts_and_the_cut_is_flagged(tmp_path: Path) -> None:
+    data = written(tmp_path, "wma")
+    clip = audio.load_audio(data[:-5000] + data)
+    assert clip.flags == ("truncated", "header_mismatch")
+    assert clip.seconds == pytest.approx(7.8, abs=0.3)
+    assert audio.load_audio(data + data[:-5000]).flags == ("truncated", "header_mismatch")
+
+
+def test_a_joined_file_of_another_rate_and_channels_is_converted(tmp_path: Path) -> None:
+    first = written(tmp_path, "wma")
+    LOSSY["wma"](tmp_path / "other", tone(4, 44_100), 44_100)
+    clip = audio.load_audio(first + (tmp_path / "other").read_bytes(), strict=True)
+    assert (clip.sample_rate, clip.flags) == (48_000, ("header_mismatch",))
+    assert clip.seconds == pytest.approx(8, abs=0.1)
+    assert measure_tone(clip.samples[-96_000:], 48_000)[0] == pytest.approx(440, abs=1)
+
+
+def test_an_appended_file_that_cannot_be_decoded_is_truncated_sound(tmp_path: Path) -> None:
+    data = written(tmp_path, "wma")
+    clip = audio.load_audio(data + data[:30] + bytes(5000))
+    assert clip.flags == ("truncated", "header_mismatch")
+    assert len(clip.samples) == len(audio.load_audio(data).samples)
+
+
 def test_a_media_header_of_mp4_that_states_too_little(tmp_path: Path) -> None:
     data = bytearray(written(tmp_path, "m4a", 8))
     at = data.index(b"mdhd")
