@@ -39,6 +39,17 @@ def test_joined_files_are_decoded_to_the_end(tmp_path: Path, name: str, count: i
     assert measure_tone(clip.samples, 48_000)[0] == pytest.approx(440, abs=1)
 
 
+@pytest.mark.parametrize("name", sorted(FORMATS))
+@pytest.mark.parametrize("silent", [0.03, 0.5, 3.0])
+def test_a_file_that_ends_in_silence_is_whole(tmp_path: Path, name: str, silent: float) -> None:
+    # Frames of silence are the shortest that there are: a mono FLAC of 16 bits ends with one of 13 bytes.
+    silence = np.zeros((round(silent * 48_000), 1), np.float32)
+    FORMATS[name](tmp_path / name, np.concatenate([tone(2, 48_000).reshape(-1, 1), silence]), 48_000)
+    clip = audio.load_audio(tmp_path / name, strict=True)
+    assert clip.flags == ()
+    assert clip.seconds == pytest.approx(2 + silent, abs=0.15)
+
+
 @pytest.mark.parametrize("name", ["mp3-ffmpeg", "flac-16"])
 def test_a_short_file_behind_a_long_one_counts(tmp_path: Path, name: str) -> None:
     clip = audio.load_audio(written(tmp_path, name, 6) + written(tmp_path, name, 2))
