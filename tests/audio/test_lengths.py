@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from fractions import Fraction
 from pathlib import Path
 from random import Random
@@ -15,8 +16,10 @@ import numpy as np
 import pytest
 
 from genrescope import audio
+from genrescope.audio.decoders import open_decoder
+from genrescope.audio.ffmpeg import FFmpegDecoder
 from genrescope.errors import AudioError
-from helpers.sounds import LOSSLESS, LOSSY, MP3, measure_tone, noise, tone
+from helpers.sounds import LOSSLESS, LOSSY, MP3, encode, measure_tone, noise, tone
 
 FORMATS = LOSSLESS | LOSSY
 
@@ -223,6 +226,22 @@ def test_sound_that_starts_late_is_whole(tmp_path: Path, source: str, container:
     clip = audio.load_audio(tmp_path / "late", strict=True)
     assert clip.flags == ()
     assert clip.seconds == pytest.approx(4, abs=0.1)
+
+
+def test_mpeg_audio_in_wav_is_whole_whatever_its_first_frame_suggests(tmp_path: Path) -> None:
+    """Without a frame that counts the others, libsndfile derives a length that is half a percent too long."""
+    encode(
+        tmp_path / "sound.wav", tone(24, 44_100), 44_100, container="wav", codec="libmp3lame", bit_rate=64_000
+    )
+    data = (tmp_path / "sound.wav").read_bytes()
+    late_format = data[:12] + b"JUNK" + (4).to_bytes(4, "little") + bytes(4) + data[12:]
+    for content in (data, data[:4] + (len(late_format) - 8).to_bytes(4, "little") + late_format[8:]):
+        with closing(open_decoder(io.BytesIO(content), "sound.wav")) as decoder:
+            assert isinstance(decoder, FFmpegDecoder)
+        clip = audio.load_audio(content, strict=True)
+        assert (clip.seconds, clip.flags) == (pytest.approx(24, abs=0.1), ())
+    cut = audio.load_audio(data[: len(data) // 2])
+    assert cut.flags == ("truncated",)
 
 
 @pytest.mark.parametrize("container", ["matroska", "webm"])

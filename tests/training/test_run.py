@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,7 @@ def test_the_model_file_has_its_provenance(little_music: Path, tmp_path: Path) -
 
 KILLED = """
 import logging, os, signal, sys
+from collections.abc import Callable
 from pathlib import Path
 from genrescope import datasets, training
 chosen = training.load_config("cnn", sys.argv[3:])
@@ -206,8 +208,8 @@ DAMAGED_RESULTS: dict[str, Callable[[str], str]] = {
     "levels of a wrong type": lambda whole: json.dumps(json.loads(whole) | {"segment": 3, "track": [1]}),
     "all texts": lambda whole: json.dumps(dict.fromkeys(json.loads(whole), "x")),
     "all numbers": lambda whole: json.dumps(dict.fromkeys(json.loads(whole), 3)),
-    "all lists": lambda whole: json.dumps(dict.fromkeys(json.loads(whole), [])),
-    "all objects": lambda whole: json.dumps(dict.fromkeys(json.loads(whole), {})),
+    "all lists": lambda whole: json.dumps({key: [] for key in json.loads(whole)}),
+    "all objects": lambda whole: json.dumps({key: {} for key in json.loads(whole)}),
     "no text": lambda whole: "\udcff",
 }
 

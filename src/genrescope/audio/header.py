@@ -17,7 +17,7 @@ from genrescope.audio.flac import find_flac_end, is_joined
 from genrescope.audio.mp4 import leaves_out_sound
 from genrescope.audio.mpeg import begins_like_mpeg, find_mp3_frames
 from genrescope.audio.parts import ASF_HEADER, find_asf_parts, find_mp4_parts
-from genrescope.audio.riff import correct_sizes
+from genrescope.audio.riff import correct_sizes, holds_mpeg
 from genrescope.audio.wavpack import replace_damaged_blocks
 
 # Size fields are off by a pad byte or a small header often enough in files that are whole.
@@ -58,8 +58,9 @@ class HeaderInfo:
     needs_ffmpeg : bool
         libsndfile would stop early.
     is_mpeg : bool
-        The file begins as libsndfile expects it of MPEG audio. It leaves this to libmpg123, which writes to
-        the standard error stream about most kinds of damage, and cannot be told not to.
+        The file begins as libsndfile expects it of MPEG audio, or is a WAV file with such sound. libsndfile
+        leaves this to libmpg123, which writes to the standard error stream about most kinds of damage, and
+        cannot be told not to. Where no frame counts the others, it overestimates the length.
     mp3_seconds : float
         Length of all frames of an MP3 file.
     is_regular : bool
@@ -136,14 +137,15 @@ def _inspect(file: BinaryIO, head: bytes, size: int) -> HeaderInfo:
         return HeaderInfo(ignores_edits=cut, header_mismatch=cut or bool(parts), parts=parts)
     if head.startswith(ASF_HEADER):
         return _inspect_asf(file, head, size)
+    is_mpeg = holds_mpeg(file, head)
     if patches := correct_sizes(file, head):
-        return HeaderInfo(header_mismatch=True, patches=patches, corrects_length=True)
+        return HeaderInfo(header_mismatch=True, patches=patches, corrects_length=True, is_mpeg=is_mpeg)
     if _declared_size(head) > size + _TOLERANCE_BYTES:
-        return HeaderInfo(truncated=True)
+        return HeaderInfo(truncated=True, is_mpeg=is_mpeg)
     # Other formats begin with a name of their own, and ADTS with a header like that of MP3, but of layer 0.
     is_adts = head[:1] == b"\xff" and head[1:2] != b"" and head[1] & 0xF6 == 0xF0
     if head.startswith(_OTHER_MAGIC) or is_adts:
-        return HeaderInfo(is_mpeg=is_adts)
+        return HeaderInfo(is_mpeg=is_adts or is_mpeg)
     return _inspect_mp3(file)
 
 
