@@ -74,6 +74,10 @@ Uncertain = Annotated[
         "--uncertain/--certain", help="Only results below the model's threshold, or only the others."
     ),
 ]
+NotMusic = Annotated[
+    bool | None,
+    typer.Option("--not-music/--music", help="Only files that are speech, noise or effects, or only music."),
+]
 
 
 @app.command()
@@ -136,6 +140,7 @@ def list_entries(
     max_score: MaxScore = None,
     folder: Folder = None,
     uncertain: Uncertain = None,
+    not_music: NotMusic = None,
     failed: Annotated[
         bool, typer.Option("--failed", help="Only files that could not be classified.")
     ] = False,
@@ -163,6 +168,7 @@ def list_entries(
             uncertain=uncertain,
             failed=failed or None,
             missing=missing,
+            not_music=not_music,
         )
         entries = islice(found, limit)
         if (
@@ -207,6 +213,7 @@ def export(
     max_score: MaxScore = None,
     folder: Folder = None,
     uncertain: Uncertain = None,
+    not_music: NotMusic = None,
 ) -> None:
     """Export results as tables or playlists."""
     import io
@@ -230,6 +237,7 @@ def export(
             max_score=max_score,
             folder=folder,
             uncertain=uncertain,
+            not_music=not_music,
         )
         if format is ExportFormat.m3u8 and output is not None:
             playlists = collection.write_playlists(entries, output, by=by.value)
@@ -276,7 +284,11 @@ def tag(
         bool, typer.Option("--overwrite", help="Also change files that have a genre already.")
     ] = False,
     vocabulary: Annotated[
-        Path | None, typer.Option(help="Your own words for genres: a .toml file, see docs/tagging.md.")
+        str | None,
+        typer.Option(
+            help="Words for genres: beets, discogs, id3v1, musicbrainz, or your own .toml file, see"
+            " docs/tagging.md."
+        ),
     ] = None,
     genre_threshold: Annotated[
         float | None,

@@ -17,8 +17,9 @@ from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 
+from genrescope.labels import display_name
 from genrescope.reporting import format_clock
-from genrescope.types import FailedFile, Prediction, Timeline
+from genrescope.types import NOT_MUSIC, FailedFile, Prediction, Timeline
 from genrescope.utils import spreadsheet_cell
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 MAX_RUNNERS_UP = 2
 MAX_STYLES = 2
 ERROR_COLUMNS = ("error", "message", "hint")
+# Added after the first release: the last ones, so that the others keep their places.
+MUSIC_COLUMNS = ("music", "not_music", "set", "answer")
 # Consoles of fewer columns than this get one runner-up and one style, so that file names stay readable.
 _WIDE = 100
 # With and without runners-up and styles.
@@ -71,7 +74,7 @@ def render_csv(results: Iterable[Prediction | FailedFile], classes: Sequence[str
     """
     writer = csv.writer(stream, lineterminator="\n")
     header = ["path", "genre", "score", "unsure", *classes, "styles", "seconds", "model", "flags"]
-    writer.writerow([*header, *ERROR_COLUMNS])
+    writer.writerow([*header, *ERROR_COLUMNS, *MUSIC_COLUMNS])
     for result in results:
         writer.writerow([spreadsheet_cell(cell) for cell in _csv_cells(result, classes)])
         stream.flush()
@@ -80,11 +83,13 @@ def render_csv(results: Iterable[Prediction | FailedFile], classes: Sequence[str
 def _csv_cells(result: Prediction | FailedFile, classes: Sequence[str]) -> list[object]:
     if isinstance(result, FailedFile):
         blanks = [""] * (len(classes) + 7)
-        return [result.path, *blanks, result.code, result.message, result.hint]
+        return [result.path, *blanks, result.code, result.message, result.hint, *[""] * len(MUSIC_COLUMNS)]
     scores = [result.scores[name] for name in classes]
     styles = "; ".join(f"{name} {probability:.2f}" for name, probability in result.probable_styles.items())
     cells = [result.path, result.genre, result.confidence, int(result.is_uncertain), *scores, styles]
-    return [*cells, round(result.seconds, 3), result.model, " ".join(result.flags), "", "", ""]
+    cells += [round(result.seconds, 3), result.model, " ".join(result.flags), "", "", ""]
+    music = "" if result.music is None else result.music
+    return [*cells, music, int(not result.is_music), "; ".join(result.genre_set), result.answer or ""]
 
 
 def render_table(results: Iterable[Prediction | LibraryEntry | FailedFile], console: Console) -> None:
@@ -111,9 +116,15 @@ def render_table(results: Iterable[Prediction | LibraryEntry | FailedFile], cons
     # Failures come last, where the eye ends up on a terminal, however long the table is.
     if classified:
         table = _result_table(classified, console)
-        # Cut nowhere: a program that reads the table from a pipe gets whole names.
-        width = None if console.is_terminal else _UNBOUNDED
-        console.print(table, width=width, crop=console.is_terminal)
+        if console.is_terminal:
+            console.print(table)
+        else:
+            # Cut nowhere: a program that reads the table from a pipe gets whole cells.
+            lines = console.render_lines(
+                table, console.options.update(max_width=_UNBOUNDED, width=_UNBOUNDED)
+            )
+            for line in lines:
+                console.out("".join(segment.text for segment in line).rstrip(), highlight=False)
     for failure in failures:
         message, hint = _escape(failure.message), _escape(failure.hint)
         console.print(f"[red]failed[/red] {message}\n       {hint}")
@@ -159,16 +170,23 @@ def _result_rows(
         (genre, score), *others = result.scores.items()
         styles = result.probable_styles if isinstance(result, Prediction) else result.styles
         cells = (
-            _escape(genre) + (" [yellow]unsure[/yellow]" if result.is_uncertain else ""),
-            f"{score:.0%}",
-            _percentages(others[:max_runners_up]),
-            _percentages(list(styles.items())[:max_styles]),
+            _verdict(result, genre),
+            f"{score:.0%}" if result.is_music else f"{1 - (result.music or 0.0):.0%}",
+            _percentages(others[:max_runners_up] if result.is_music else ()),
+            _percentages(list(styles.items())[:max_styles] if result.is_music else ()),
             format_clock(result.seconds or 0.0),
         )
         yield printable(file), flags, cells
         if isinstance(result, Prediction) and result.timeline is not None:
             for times, leading, peak in _span_lines(result.timeline):
                 yield times, "", (leading, peak, "", "", "")
+
+
+def _verdict(result: Prediction | LibraryEntry, genre: str) -> str:
+    """Return the cell of the genre: not music, the genre, or the genre marked as unsure."""
+    if not result.is_music:
+        return f"[yellow]{NOT_MUSIC}[/yellow]"
+    return _escape(display_name(genre)) + (" [yellow]unsure[/yellow]" if result.is_uncertain else "")
 
 
 def _elided(name: str, flags: str, width: int) -> str:
@@ -186,7 +204,7 @@ def _elided(name: str, flags: str, width: int) -> str:
 
 
 def _percentages(scores: Iterable[tuple[str, float]]) -> str:
-    return _escape(", ".join(f"{name} {score:.0%}" for name, score in scores))
+    return _escape(", ".join(f"{display_name(name)} {score:.0%}" for name, score in scores))
 
 
 def _relative_paths(paths: Sequence[str]) -> list[str]:
@@ -202,7 +220,7 @@ def _span_lines(timeline: Timeline) -> Iterator[tuple[str, str, str]]:
     """Yield lines of the table: from when to when which genre leads, and its highest score there."""
     for span in timeline.leading_spans(overlapping=False):
         times = f"  {format_clock(span.start)} to {format_clock(span.end)}"
-        yield times, f"  {_escape(span.genre)}", f"{span.peak:.0%}"
+        yield times, f"  {_escape(display_name(span.genre))}", f"{span.peak:.0%}"
 
 
 def _escape(text: str) -> str:
@@ -315,7 +333,9 @@ def render_counts(counts: Mapping[str, Counter[str]], console: Console) -> None:
         most = max(counter.values())
         for name, number in counter.most_common():
             bar = "█" * max(1, round(width * number / most))
-            console.print(f"  {_escape(name):20} {number:7}  [cyan]{bar}[/cyan]", highlight=False)
+            console.print(
+                f"  {_escape(display_name(name)):20} {number:7}  [cyan]{bar}[/cyan]", highlight=False
+            )
 
 
 def render_tagged(found: Iterable[TagResult], console: Console) -> tuple[int, int]:

@@ -21,9 +21,10 @@ GroupBy = Literal["genre", "style"]
 COLUMNS = (
     "path", "genre", "score", "unsure", "scores", "styles", "seconds", "format", "codec", "sample_rate",
     "channels", "size", "mtime_ns", "hash", "model_name", "model", "excerpts", "flags", "timeline", "error",
-    "message", "hint", "scanned", "missing",
+    "message", "hint", "scanned", "missing", "music", "not_music", "genre_set",
+    "answer",
 )  # fmt: skip
-_NESTED = ("scores", "styles", "flags", "timeline")
+_NESTED = ("scores", "styles", "flags", "timeline", "genre_set")
 
 
 def write_jsonl(entries: Iterable[LibraryEntry], stream: TextIO) -> None:
@@ -81,6 +82,7 @@ def write_parquet(entries: Iterable[LibraryEntry], path: Path) -> None:
     span = pyarrow.struct([("start", number), ("end", number), ("genre", text), ("score", number)])
     kinds = {
         "score": number, "seconds": number, "scanned": number, "unsure": pyarrow.bool_(),
+        "music": number, "not_music": pyarrow.bool_(), "genre_set": pyarrow.list_(text),
         "excerpts": pyarrow.bool_(), "missing": pyarrow.bool_(), "sample_rate": pyarrow.int32(),
         "channels": pyarrow.int32(), "size": pyarrow.int64(), "mtime_ns": pyarrow.int64(),
         "scores": pyarrow.map_(text, number), "styles": pyarrow.map_(text, number),
@@ -116,7 +118,7 @@ def write_playlists(
 ) -> PlaylistExport:
     """Write one M3U8 playlist for each genre, or for each style, of which a track may have several.
 
-    Paths are absolute. Files without an answer are left out.
+    Paths are absolute. Files without an answer, or that are not music, are left out.
 
     Parameters
     ----------
@@ -150,6 +152,8 @@ def write_playlists(
 
 
 def _labels(entry: LibraryEntry, by: GroupBy) -> Sequence[str]:
+    if not entry.is_music:
+        return []
     if by == "genre":
         return [] if entry.genre is None else [entry.genre]
     return [name for name, probability in entry.styles.items() if probability >= STYLE_THRESHOLD]

@@ -14,14 +14,15 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 
-from genrescope import utils
+from genrescope import labels, utils
 from genrescope.errors import ConfigError, DataError
 from genrescope.library import tagging
 from genrescope.library.database import Database, Filter
 from genrescope.library.records import LibraryEntry
 from genrescope.library.scanner import Scanner, ScanOptions, ScanResult, is_missing
 from genrescope.library.tagging import TagResult, UntagResult
-from genrescope.tagging import LABELS, UncertainPolicy, Vocabulary, require_mutagen
+from genrescope.tagging import UncertainPolicy, Vocabulary, require_mutagen
+from genrescope.types import NOT_MUSIC
 
 Labels = str | Sequence[str]
 
@@ -32,13 +33,13 @@ class TagOptions:
 
     Attributes
     ----------
-    vocabulary : Path or None
-        A TOML file for `genrescope.Vocabulary.load`; None: labels in title case.
+    vocabulary : str, Path or None
+        A name or a TOML file for `genrescope.Vocabulary.load`; None: the names of this package.
     genre_threshold, style_threshold, max_genres, uncertain
         As of `genrescope.Vocabulary.genres_for`.
     """
 
-    vocabulary: Path | None = None
+    vocabulary: str | Path | None = None
     genre_threshold: float | None = None
     style_threshold: float | None = None
     max_genres: int | None = None
@@ -50,7 +51,7 @@ class TagOptions:
         Parameters
         ----------
         labels : iterable of str
-            What the vocabulary may name.
+            What the vocabulary may name besides the labels of this package.
         """
         known = Vocabulary() if self.vocabulary is None else Vocabulary.load(self.vocabulary, labels=labels)
         return partial(
@@ -159,6 +160,7 @@ class Library:
         uncertain: bool | None = None,
         failed: bool | None = None,
         missing: bool | None = False,
+        not_music: bool | None = None,
     ) -> Iterator[LibraryEntry]:
         """Yield entries, sorted by path; without arguments those of all files that are still there.
 
@@ -176,26 +178,34 @@ class Library:
             True: only files that could not be analyzed; False: only the others.
         missing : bool or None
             True: only files that are no longer there; None: these and the others.
+        not_music : bool, optional
+            True: only files that are not music; False: only the others.
 
         Raises
         ------
         ConfigError
             ``invalid_argument``: no model of this library has such a genre, or such a style.
         """
-        genres, styles = _labels(genre), _labels(style)
-        self._check_labels((*genres, *styles))
+        genres, styles = self._matching_labels(genre), self._matching_labels(style)
         place = None if folder is None else Path(folder)
         return self.database.entries(
-            Filter(genres, styles, min_score, max_score, place, uncertain, failed, missing)
+            Filter(genres, styles, min_score, max_score, place, uncertain, failed, missing, not_music)
         )
 
-    def _check_labels(self, names: Sequence[str]) -> None:
-        # Listing the labels reads every row: only where a label is to be checked.
-        known = {*LABELS, *self.database.labels()} if names else set()
-        for name in names:
-            if name not in known:
+    def _matching_labels(self, names: Labels) -> tuple[str, ...]:
+        """Return the labels that the names mean, however they are spelled, in this library's models too."""
+        wanted = _labels(names)
+        # Listing the labels reads every row: only where a label is to be found.
+        stored = self.database.labels() if wanted else frozenset()
+        found: set[str] = set()
+        for name in wanted:
+            meant = labels.matching_labels(name, stored)
+            if not meant:
+                known = {*labels.known_labels(), *stored}
                 hint = utils.did_you_mean(name.casefold(), known, otherwise="see: genrescope library stats")
                 raise ConfigError("invalid_argument", f"no genre or style is named {name!r}", hint)
+            found |= meant
+        return tuple(sorted(found))
 
     def plan_tags(
         self,
@@ -274,7 +284,7 @@ class Library:
         style: Labels,
         folder: str | os.PathLike[str] | None,
     ) -> Iterator[tuple[LibraryEntry, list[str]]]:
-        choose = (options or TagOptions()).chooser({*LABELS, *self.database.labels()})
+        choose = (options or TagOptions()).chooser(self.database.labels())
         # A list: rows that change while a query over them runs could come up twice.
         entries = list(self.entries(genre=genre, style=style, folder=folder, failed=False))
         return ((entry, choose(entry)) for entry in entries)
@@ -395,18 +405,23 @@ def _labels(names: Labels) -> tuple[str, ...]:
 
 
 def count_by(entries: Iterable[LibraryEntry]) -> dict[str, Counter[str]]:
-    """Count entries by ``genre``, ``style``, ``error`` and ``format``.
+    """Count entries by ``genre``, ``style``, ``error`` and ``format``, and by how certain the ``result`` is.
 
     Parameters
     ----------
     entries : iterable of LibraryEntry
     """
-    counts: dict[str, Counter[str]] = {name: Counter() for name in ("genre", "style", "error", "format")}
+    kinds = ("genre", "result", "style", "error", "format")
+    counts: dict[str, Counter[str]] = {name: Counter() for name in kinds}
     for entry in entries:
         if entry.error is not None:
             counts["error"][entry.error] += 1
             continue
-        counts["genre"][str(entry.genre)] += 1
         counts["format"][str(entry.format)] += 1
+        if entry.not_music:
+            counts["result"][NOT_MUSIC] += 1
+            continue
+        counts["result"]["unsure" if entry.is_uncertain else "sure"] += 1
+        counts["genre"][str(entry.genre)] += 1
         counts["style"].update(list(entry.styles))
     return counts

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from genrescope.labels import display_name
 from genrescope.reporting.blocks import Table
 from genrescope.reporting.charts import Bar, BarChart
 from genrescope.reporting.formatting import format_clock, format_percent
 from genrescope.reporting.pages import render_charts
 from genrescope.reporting.theme import MUTED_VARIABLE, SERIES, series_variable
-from genrescope.types import FailedFile
+from genrescope.types import NOT_MUSIC, FailedFile
 
 MAX_UNCERTAIN = 200
 MAX_FAILED = 200
@@ -45,6 +46,10 @@ class LibraryRow(Protocol):
     @property
     def is_uncertain(self) -> bool:
         """Whether the score is below the threshold."""
+
+    @property
+    def is_music(self) -> bool:
+        """Whether the track is music."""
 
     @property
     def scores(self) -> Mapping[str, float]:
@@ -106,7 +111,7 @@ def library_page(entries: Iterable[LibraryRow], *, title: str) -> str:
         charts_by_title=charts,
         notes={
             "Scores": f"{len(uncertain)} of {len(tracks)} tracks are uncertain: their score is below the"
-            " model's threshold."
+            " model's threshold, or they are not music."
         },
         tables=[
             (_uncertain_table(uncertain), len(uncertain)),
@@ -121,11 +126,11 @@ def _track(entry: LibraryRow) -> _Track | None:
         return None
     return _Track(
         path=entry.path,
-        genre=entry.genre,
+        genre=display_name(entry.genre) if entry.is_music else NOT_MUSIC,
         score=entry.score,
         is_uncertain=entry.is_uncertain,
-        scores=entry.scores,
-        styles=entry.styles,
+        scores={display_name(label): score for label, score in entry.scores.items()},
+        styles={display_name(label): chance for label, chance in entry.styles.items()},
         seconds=entry.seconds or 0.0,
         model=entry.model_name,
     )

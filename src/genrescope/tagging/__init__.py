@@ -1,7 +1,7 @@
 """Genre tags of audio files: reading, writing and undoing them."""
 
 from genrescope.tagging.formats import require_mutagen
-from genrescope.tagging.vocabulary import LABELS, Answer, UncertainPolicy, Vocabulary
+from genrescope.tagging.vocabulary import SHIPPED, Answer, UncertainPolicy, Vocabulary
 from genrescope.tagging.writer import (
     TagChange,
     TagChangePreview,
@@ -14,7 +14,7 @@ from genrescope.tagging.writer import (
 )
 
 __all__ = [
-    "LABELS",
+    "SHIPPED",
     "Answer",
     "TagChange",
     "TagChangePreview",

@@ -19,6 +19,7 @@ from starlette.requests import ClientDisconnect
 
 from genrescope import __version__, models
 from genrescope.errors import FILE_CODES, ConfigError, GenrescopeError, ModelError
+from genrescope.labels import display_name
 from genrescope.reporting import chart_script, style_sheet
 from genrescope.utils import did_you_mean
 from genrescope.web import errors, metrics, schemas
@@ -394,6 +395,7 @@ def _model_card(name: str, path: str) -> schemas.ModelCard:
         model=model.name,
         classes=list(model.info.classes),
         styles=list(model.info.styles),
+        names={label: display_name(label) for label in (*model.info.classes, *model.info.styles)},
         threshold=model.info.threshold,
         min_score=model.info.threshold,
         segment_seconds=model.info.segment_seconds,
