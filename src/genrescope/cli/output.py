@@ -118,9 +118,15 @@ def render_table(results: Iterable[Prediction | LibraryEntry | FailedFile], cons
     # Failures come last, where the eye ends up on a terminal, however long the table is.
     if classified:
         table = _result_table(classified, console)
-        # Cut nowhere: a program that reads the table from a pipe gets whole names.
-        width = None if console.is_terminal else _UNBOUNDED
-        console.print(table, width=width, crop=console.is_terminal)
+        if console.is_terminal:
+            console.print(table)
+        else:
+            # Cut nowhere: a program that reads the table from a pipe gets whole cells.
+            lines = console.render_lines(
+                table, console.options.update(max_width=_UNBOUNDED, width=_UNBOUNDED)
+            )
+            for line in lines:
+                console.out("".join(segment.text for segment in line).rstrip(), highlight=False)
     for failure in failures:
         message, hint = _escape(failure.message), _escape(failure.hint)
         console.print(f"[red]failed[/red] {message}\n       {hint}")
