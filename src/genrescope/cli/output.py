@@ -118,15 +118,7 @@ def render_table(results: Iterable[Prediction | LibraryEntry | FailedFile], cons
     # Failures come last, where the eye ends up on a terminal, however long the table is.
     if classified:
         table = _result_table(classified, console)
-        if console.is_terminal:
-            console.print(table)
-        else:
-            # Cut nowhere: a program that reads the table from a pipe gets whole cells.
-            lines = console.render_lines(
-                table, console.options.update(max_width=_UNBOUNDED, width=_UNBOUNDED)
-            )
-            for line in lines:
-                console.out("".join(segment.text for segment in line).rstrip(), highlight=False)
+        _print_table(table, console)
     for failure in failures:
         message, hint = _escape(failure.message), _escape(failure.hint)
         console.print(f"[red]failed[/red] {message}\n       {hint}")
@@ -221,8 +213,17 @@ def render_albums(albums: Iterable[AlbumResult], console: Console) -> None:
             _escape(", ".join(_other_answers(album))),
         )
     if table.row_count:
-        width = None if console.is_terminal else _UNBOUNDED
-        console.print(table, width=width, crop=console.is_terminal)
+        _print_table(table, console)
+
+
+def _print_table(table: Table, console: Console) -> None:
+    """Print a table; in a pipe its cells are whole, because a program that reads them needs all of them."""
+    if console.is_terminal:
+        console.print(table)
+        return
+    options = console.options.update(max_width=_UNBOUNDED, width=_UNBOUNDED)
+    for line in console.render_lines(table, options):
+        console.out("".join(segment.text for segment in line).rstrip(), highlight=False)
 
 
 def _other_answers(album: AlbumResult) -> Iterator[str]:
