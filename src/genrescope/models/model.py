@@ -46,6 +46,8 @@ SUM_TOLERANCE = 1e-3
 # What a description may state; far beyond what any model of this package has. onnxruntime and NumPy allocate
 # what they are asked for, so a file that asks for too much is refused before anything is computed.
 MAX_FILE_BYTES = 300_000_000
+# Objects of Python take up to 30 times the space of their JSON: 500 MB. 100,000 tracks of training are 2 MB.
+MAX_DESCRIPTION_LENGTH = 16 << 20
 MAX_NAMES, MAX_NAME_LENGTH = 10_000, 200
 MAX_EMBEDDING_SIZE = 1 << 16
 MIN_SEGMENT_SECONDS, MAX_SEGMENT_SECONDS = 0.01, 3600.0
@@ -474,6 +476,10 @@ def _read_info(graph: Graph, source: str) -> ModelInfo:
     text = graph.metadata.get(METADATA_KEY)
     if text is None:
         raise _incompatible(source, "it carries no genrescope description")
+    if len(text) > MAX_DESCRIPTION_LENGTH:
+        raise _incompatible(
+            source, f"its genrescope description is larger than {MAX_DESCRIPTION_LENGTH >> 20} MB"
+        )
     try:
         values = parse_json(text)
     except ValueError as reason:

@@ -174,7 +174,7 @@ def _student() -> BackboneEntry:
         STUDENT,
         STUDENT_FILE,
         "MIT; after EfficientAT mn04, MIT, (c) 2022 Florian Schmid",
-        "e70ce9869a2f02a095794b206a81b82d94e86545e47f82dc672414772b5727f6",
+        "4dcd776bb8fd7b386e87e0685170883f773a206eeeb75b291460150e1b328668",
         SPECTROGRAM_LOG_MEL.sample_rate,
         SPECTROGRAM_LOG_MEL,
         embedding_size(STUDENT_WIDTH),
@@ -337,7 +337,7 @@ def backbone_exposures(name: str, *, weights: Path | None = None) -> tuple[Unlab
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read a state dict; a file that would run code on loading is refused.
+    """Read a state dict; a file that would run code on loading is refused, and one with values not finite.
 
     Parameters
     ----------
@@ -363,6 +363,14 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise ModelError(
             "model_incompatible", f"{path}: holds something else than a state dict", "save that alone"
         )
+    for name, value in loaded.items():
+        # Also of half precision, in which a large variance becomes infinite.
+        if value.is_floating_point() and not value.isfinite().all():
+            raise ModelError(
+                "model_corrupt",
+                f"{path}: {str(name)[:100]} holds values that are not finite",
+                "store the statistics of normalization in float32",
+            )
     return loaded
 
 
