@@ -5,7 +5,7 @@ Temperature and threshold are fitted on validation data, and evaluated on the te
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -351,7 +351,7 @@ def select_threshold(
     return _point(curve, int(reached[-1])) if reached.size else None
 
 
-def coverage_at(scores: npt.ArrayLike, truth: Labels, score: float) -> Threshold:
+def coverage_at(scores: npt.ArrayLike, truth: Labels, score: float | Sequence[float]) -> Threshold:
     """Return coverage and accuracy at a given threshold, such as one that was chosen on other data.
 
     Parameters
@@ -360,8 +360,8 @@ def coverage_at(scores: npt.ArrayLike, truth: Labels, score: float) -> Threshold
         Of tracks or segments.
     truth : array_like of int, shape (n,)
         Indices of classes.
-    score : float
-        The threshold.
+    score : float or sequence of float, shape (classes,)
+        The threshold, or that of each class; of these the most frequent one stands in the result.
 
     Raises
     ------
@@ -369,13 +369,19 @@ def coverage_at(scores: npt.ArrayLike, truth: Labels, score: float) -> Threshold
         ``dataset_empty`` or ``dataset_invalid``.
     """
     confidence, right = top_classes(scores, truth)
-    answered = confidence >= score
+    by_class = np.broadcast_to(np.asarray(score, dtype=np.float64), np.shape(scores)[1:])
+    answered = confidence >= by_class[np.argmax(scores, axis=1)]
     accuracy = float(right[answered].mean()) if answered.any() else 0.0
-    return Threshold(float(score), float(answered.mean()), accuracy)
+    values, counts = np.unique(by_class, return_counts=True)
+    return Threshold(float(values[counts.argmax()]), float(answered.mean()), accuracy)
 
 
 def calibration_report(
-    scores: npt.ArrayLike, truth: Labels, *, accuracy: float = 0.9, threshold: float | None = None
+    scores: npt.ArrayLike,
+    truth: Labels,
+    *,
+    accuracy: float = 0.9,
+    threshold: float | Sequence[float] | None = None,
 ) -> CalibrationReport:
     """Compute reliability, and accuracy against coverage.
 
@@ -387,8 +393,8 @@ def calibration_report(
         Indices of classes.
     accuracy : float
         That ``best_threshold`` is to reach.
-    threshold : float, optional
-        The model's own.
+    threshold : float or sequence of float, optional
+        The model's own, or that of each class.
 
     Raises
     ------

@@ -191,7 +191,7 @@ def evaluate_model(
         groups=[examples.tracks[owner].group for owner in examples.track],
         weights=examples.weights,
         model=info.name,
-        threshold=info.threshold,
+        threshold=info.class_thresholds,
         protocol=protocol,
         leaky=overlap.leaky or (protocol in PROTOCOLS and PROTOCOLS[protocol].leaky),
         protocol_note=overlap.describe(),

@@ -25,7 +25,7 @@ from genrescope.utils import parse_json, sha256_bytes
 
 SCHEMA = 4
 # Fields that schema 4 added; older files have none of what they describe.
-_ADDED_IN_SCHEMA_4 = ("taxonomy", "music_threshold", "set_level", "embedding_size")
+_ADDED_IN_SCHEMA_4 = ("genre_thresholds", "taxonomy", "music_threshold", "set_level", "embedding_size")
 # What schema 2, of version 0.1, called fields that are otherwise the same.
 _NAMES_IN_SCHEMA_2 = {"threshold": "min_score", "license": "licence"}
 # In the provenance: digests of the tracks that training or selection was given, by id, by content of their
@@ -78,6 +78,8 @@ class ModelInfo:
         Further genres, each with a probability of its own; empty for a model without them.
     threshold : float or None
         The score below which the top genre of a track is uncertain; None where none was chosen.
+    genre_thresholds : dict of str to float
+        Thresholds of single genres, for which there were labeled recordings enough to choose them.
     provenance : dict
         Data name and hash, split protocol, seed, package version, commit, temperature; under
         ``training_tracks``, ``training_content`` and ``training_artists``, digests of the ids, files and
@@ -107,6 +109,7 @@ class ModelInfo:
     task: str = "single-label"
     styles: tuple[str, ...] = ()
     threshold: float | None = None
+    genre_thresholds: dict[str, float] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)
     license: str = ""
@@ -114,6 +117,13 @@ class ModelInfo:
     music_threshold: float | None = None
     set_level: float | None = None
     embedding_size: int = 0
+
+    @property
+    def class_thresholds(self) -> tuple[float, ...] | None:
+        """The threshold of each class, in their order; None where none was chosen."""
+        if self.threshold is None:
+            return None
+        return tuple(self.genre_thresholds.get(name, self.threshold) for name in self.classes)
 
     @property
     def unlabeled_exposure(self) -> tuple[UnlabeledExposure, ...]:
@@ -166,7 +176,9 @@ class ModelInfo:
         try:
             names = _NAMES_IN_SCHEMA_2 if schema == 2 else {}
             stated = set(cls.__dataclass_fields__) - set(_ADDED_IN_SCHEMA_4 if schema < SCHEMA else ())
-            defaults: dict[str, Any] = {one.name: one.default for one in fields(cls)}
+            defaults: dict[str, Any] = {one.name: one.default for one in fields(cls)} | {
+                "genre_thresholds": {}
+            }
             known = defaults | {name: values[names.get(name, name)] for name in stated}
             provenance = known["provenance"]
             if schema == 2 and isinstance(provenance, dict) and _TRAINING_TRACKS_IN_SCHEMA_2 in provenance:
@@ -367,6 +379,8 @@ def _faults(known: dict[str, Any]) -> Iterator[str]:
         value = known[name]
         if value is not None and not (isinstance(value, float) and 0 <= value <= 1):
             yield f"its {name} is {_shown(value)}"
+    if not _are_thresholds(known["genre_thresholds"], known["classes"]):
+        yield "its genre_thresholds are no table of scores by class"
     size = known["embedding_size"]
     if type(size) is not int or not 0 <= size <= MAX_EMBEDDING_SIZE:
         yield f"its embedding_size is {_shown(size)}"
@@ -424,6 +438,16 @@ def _size_faults(spec: FeatureSpec, seconds: float) -> Iterator[str]:
         yield f"its segments have more than {MAX_SEGMENT_FEATURES} features"
     if frames * spec.n_fft > MAX_SPECTRUM_SIZE:
         yield f"its spectra have more than {MAX_SPECTRUM_SIZE} samples in all frames"
+
+
+def _are_thresholds(value: object, classes: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and isinstance(classes, list)
+        and all(
+            name in classes and isinstance(score, float) and 0 <= score <= 1 for name, score in value.items()
+        )
+    )
 
 
 def _is_name(value: object) -> bool:
