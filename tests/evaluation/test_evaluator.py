@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -143,7 +144,9 @@ def test_exposure_without_labels_is_noted_and_not_leaky(
     assert "5 of 24 tracks were in the model's training without labels" in evaluation.notes
     assert any("exposed to AudioSet" in note for note in evaluation.notes)
     paths = write_report(EvaluationReport("Exposed", (evaluation,)), tmp_path / "report")
-    assert "5 of 24 tracks were in the model's training without labels" in paths.html.read_text()
+    assert "5 of 24 tracks were in the model's training without labels" in html.unescape(
+        paths.html.read_text()
+    )
 
 
 def test_the_test_part_of_the_models_own_protocol_is_clean(little_music: Path, little_model: Path) -> None:

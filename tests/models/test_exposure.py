@@ -18,6 +18,7 @@ def test_an_entry_is_read_as_it_was_written() -> None:
     entry = UnlabeledExposure.from_json(ENTRY)
     assert entry == UnlabeledExposure("Emotify", 2, 0.5, ("0123456789",))
     assert entry.to_json() == ENTRY
+    assert UnlabeledExposure.from_json({"data": "AudioSet"}) == UnlabeledExposure("AudioSet")
     unknown = UnlabeledExposure("AudioSet")
     assert UnlabeledExposure.from_json(unknown.to_json()) == unknown
 
@@ -30,7 +31,7 @@ def test_an_entry_is_read_as_it_was_written() -> None:
         "AudioSet",
         [[]],
         [{}],
-        [{"data": "AudioSet"}],
+        [{"tracks": 1}],
         [{**ENTRY, "more": 1}],
         *(
             [{**ENTRY, name: value}]

@@ -75,7 +75,7 @@ def test_temperature_and_threshold_come_from_validation_or_the_settings(
     )
     music = replace(whole, tracks=mixed)
     parts = (
-        "model.inverse_regularization=0.01",
+        "model.inverse_regularization=1",
         "split.protocol=track-random",
         "split.validation_fraction=0.5",
     )

@@ -64,7 +64,7 @@ def test_of_fewer_tracks_nothing_is_estimated(
 
 def test_the_threshold_of_few_tracks_is_the_target_or_what_they_ask_for() -> None:
     assert calibrated(90, "calibration.target_accuracy=0.5").threshold == 0.5
-    overconfident = calibrated(90, factor=10.0).threshold
+    overconfident = calibrated(90, factor=2.0).threshold
     assert overconfident is not None
     assert overconfident > 0.9
 

@@ -64,9 +64,11 @@ class UnlabeledExposure:
         ValueError
             It is none; the message says what is wrong.
         """
-        if not isinstance(value, dict) or set(value) != _FIELDS:
-            raise ValueError(f"an entry has not the fields {', '.join(sorted(_FIELDS))}")
-        data, tracks, hours, content = (value[name] for name in ("data", "tracks", "hours", "content"))
+        if not isinstance(value, dict) or "data" not in value or not set(value) <= _FIELDS:
+            raise ValueError(f"an entry has other fields than {', '.join(sorted(_FIELDS))}, or no data")
+        # Only the name is required: genres-1 was written before digests of the content were.
+        data, tracks, hours = value["data"], value.get("tracks"), value.get("hours")
+        content = value.get("content", [])
         if not (isinstance(data, str) and 0 < len(data) <= MAX_EXPOSURE_NAME and data.isprintable()):
             raise ValueError(f"data is no name of up to {MAX_EXPOSURE_NAME} printable characters")
         if tracks is not None and (type(tracks) is not int or tracks < 0):
