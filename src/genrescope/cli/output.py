@@ -214,6 +214,8 @@ def render_albums(albums: Iterable[AlbumResult], console: Console) -> None:
         )
     if table.row_count:
         _print_table(table, console)
+    else:
+        console.print("no albums: tracks need an album tag, or a folder of their own")
 
 
 def _print_table(table: Table, console: Console) -> None:
