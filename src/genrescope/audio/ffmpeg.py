@@ -258,9 +258,10 @@ class FFmpegDecoder:
     def _decode_packet(self, packet: Any) -> list[Any]:
         try:
             frames: list[Any] = packet.decode()
-            if all(frame.sample_rate == self.sample_rate for frame in frames):
-                return frames
-            return [converted for frame in frames for converted in self._at_stated_rate(frame)]
+            for frame in frames:
+                if frame.sample_rate != self.sample_rate:
+                    return [converted for frame in frames for converted in self._at_stated_rate(frame)]
+            return frames
         except Exception:
             # Behind a joint, MP3 frames refer to data of frames that are not there. FFmpeg takes tags and
             # padding at the end for packets, too.
