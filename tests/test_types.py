@@ -71,3 +71,42 @@ def test_a_failed_file_is_a_row_with_the_error() -> None:
     row = FailedFile("b.wav", "audio_empty", "b.wav: empty", "copy it again").to_dict()
     error = {"code": "audio_empty", "message": "b.wav: empty", "hint": "copy it again"}
     assert row == {"path": "b.wav", "error": error}
+
+
+def prediction(*scores: float, **facts: float) -> Prediction:
+    genres = ("rock", "metal", "pop", "blues")
+    return Prediction(
+        "a.mp3", dict(zip(genres, scores, strict=True)), 9.0, "m", threshold=0.8, set_level=0.84, **facts
+    )
+
+
+def test_the_set_is_one_genre_where_the_model_is_sure() -> None:
+    sure = prediction(0.81, 0.1, 0.05, 0.04)
+    assert (sure.genre_set, sure.answer, sure.is_uncertain) == (("rock",), "rock", False)
+
+
+def test_the_set_of_an_uncertain_answer_reaches_the_level() -> None:
+    assert prediction(0.5, 0.3, 0.15, 0.05).genre_set == ("rock", "metal", "pop")
+    assert prediction(0.5, 0.35, 0.1, 0.05).genre_set == ("rock", "metal")
+    # Scores that do not quite reach the level for want of precision.
+    assert prediction(0.25, 0.25, 0.25, 0.089).genre_set == ("rock", "metal", "pop", "blues")
+    assert prediction(0.5, 0.3, 0.15, 0.05).answer is None
+
+
+def test_what_is_not_music_has_no_answer() -> None:
+    speech = prediction(0.9, 0.05, 0.03, 0.02, music=0.2, music_threshold=0.7)
+    assert (speech.is_music, speech.is_uncertain, speech.answer, speech.genre_set) == (False, True, None, ())
+    assert speech.to_dict()["not_music"] is True
+    assert prediction(0.9, 0.05, 0.03, 0.02, music=0.7, music_threshold=0.7).is_music
+
+
+def test_a_model_that_does_not_tell_takes_all_for_music() -> None:
+    plain = Prediction("a.mp3", {"rock": 0.9}, 9.0, "m")
+    row = plain.to_dict()
+    assert (row["music"], row["not_music"], row["set"], row["answer"]) == (None, False, [], "rock")
+
+
+def test_a_sure_style_is_the_answer_where_the_genre_is_sure() -> None:
+    sure = Prediction("a.mp3", {"rock": 0.9}, 9.0, "m", threshold=0.8, style="hard rock")
+    unsure = Prediction("a.mp3", {"rock": 0.7}, 9.0, "m", threshold=0.8, style="hard rock")
+    assert (sure.answer, unsure.answer) == ("hard rock", None)

@@ -25,7 +25,8 @@ except ModuleNotFoundError:  # as in older versions
     from beets.ui import UserError  # type: ignore[attr-defined]
 
 from genrescope.errors import GenrescopeError
-from genrescope.tagging import Vocabulary, preview, write_genres
+from genrescope.tagging import SHIPPED, Vocabulary, preview, write_genres
+from genrescope.types import NOT_MUSIC
 
 if TYPE_CHECKING:
     import optparse
@@ -171,8 +172,13 @@ class GenrescopePlugin(BeetsPlugin):
 
     @cached_property
     def _vocabulary(self) -> Vocabulary:
-        path = self.config["vocabulary"].get(confuse.Optional(confuse.Filename()))
-        return Vocabulary.load(path, labels=self._labels) if path else Vocabulary()
+        setting = self.config["vocabulary"]
+        name = setting.get(confuse.Optional(confuse.String()))
+        if name is None:
+            return Vocabulary()
+        return Vocabulary.load(
+            name if name in SHIPPED else setting.get(confuse.Filename()), labels=self._labels
+        )
 
     @property
     def _labels(self) -> tuple[str, ...]:
@@ -199,7 +205,7 @@ class GenrescopePlugin(BeetsPlugin):
             except GenrescopeError as failure:
                 self._log.warning("{}; {}", failure.message, failure.hint)
                 continue
-            item["genrescope_genre"] = prediction.genre
+            item["genrescope_genre"] = prediction.genre if prediction.is_music else NOT_MUSIC
             item["genrescope_score"] = prediction.confidence
             item["genrescope_styles"] = "; ".join(prediction.to_dict()["styles"])
             genres = self._vocabulary.genres_for(prediction, **self._choice)

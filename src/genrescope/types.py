@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby, pairwise
+from itertools import accumulate, groupby, pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +19,9 @@ BoolArray = npt.NDArray[np.bool_]
 
 # The probability from which on a style is part of a row.
 STYLE_THRESHOLD = 0.1
+
+# What is shown in place of a genre for speech, noise, tones and effects.
+NOT_MUSIC = "not music"
 
 TrackKind = Literal["audio", "spectrogram", "table"]
 
@@ -251,6 +254,17 @@ class Prediction:
         The scores of every segment, where they were asked for.
     audio : AudioInfo or None
         What the file says about itself.
+    style : str or None
+        The style below the genre that the model is sure of, if there is one.
+    music : float or None
+        Probability that the track is music, against speech, noise, tones and effects; None where the model
+        does not tell.
+    music_threshold : float or None
+        The probability below which the track is not music.
+    set_level : float or None
+        The sum of scores that `genre_set` reaches; None: the model gives no sets.
+    embedding : ndarray, shape (size,), float32, or None
+        Of the track, where it was asked for.
 
     Raises
     ------
@@ -267,6 +281,11 @@ class Prediction:
     flags: tuple[str, ...] = ()
     timeline: Timeline | None = field(default=None, repr=False, compare=False)
     audio: AudioInfo | None = field(default=None, repr=False, compare=False)
+    style: str | None = None
+    music: float | None = None
+    music_threshold: float | None = None
+    set_level: float | None = None
+    embedding: FloatArray | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.scores:
@@ -284,8 +303,38 @@ class Prediction:
 
     @property
     def is_uncertain(self) -> bool:
-        """Whether the highest score is too low to be relied on."""
-        return self.threshold is not None and self.confidence < self.threshold
+        """Whether the genre is not to be relied on: its score is too low, or the track is not music."""
+        return not self.is_music or (self.threshold is not None and self.confidence < self.threshold)
+
+    @property
+    def answer(self) -> str | None:
+        """The narrowest label that the model is sure of: a style, its genre, or None where it is unsure."""
+        return None if self.is_uncertain else self.style or self.genre
+
+    @property
+    def is_music(self) -> bool:
+        """Whether the track is music; True where the model does not tell."""
+        return self.music is None or self.music_threshold is None or self.music >= self.music_threshold
+
+    @property
+    def genre_set(self) -> tuple[str, ...]:
+        """The genres that the track may be of, by falling score.
+
+        Split conformal prediction chose how far the set goes, so that it holds the right genre for nine of
+        ten tracks of a collection that the model does not know (Angelopoulos and Bates, arXiv 2107.07511).
+        One genre where it is sure; none where the track is not music or the model gives no sets.
+        """
+        if self.set_level is None or not self.is_music:
+            return ()
+        if self.threshold is not None and not self.is_uncertain:
+            return (self.genre,)
+        # Of every genre, the sum of the scores of those before it; the last sum, of all, is before none.
+        before = accumulate(self.scores.values(), initial=0.0)
+        return tuple(
+            genre
+            for genre, sum_before in zip(self.scores, before, strict=False)
+            if sum_before < self.set_level
+        )
 
     @property
     def probable_styles(self) -> dict[str, float]:
@@ -301,7 +350,11 @@ class Prediction:
             "path": self.path,
             "genre": self.genre,
             "score": self.confidence,
+            "answer": self.answer,
             "unsure": self.is_uncertain,
+            "music": self.music,
+            "not_music": not self.is_music,
+            "set": list(self.genre_set),
             "scores": self.scores,
             "styles": self.probable_styles,
             "seconds": round(self.seconds, 3),

@@ -47,7 +47,8 @@ class BandModel:
         bands = features.reshape(len(features), 4, -1).mean(axis=2).astype(np.float64)
         powers = np.exp(bands / 10 - (bands / 10).max(axis=1, keepdims=True))
         scores = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
-        return ModelOutput(scores, np.zeros((len(features), 0), np.float32))
+        nothing = np.zeros((len(features), 0), np.float32)
+        return ModelOutput(scores, nothing, nothing, nothing)
 
 
 @dataclass

@@ -23,6 +23,8 @@ def row(path: str, genre: str = "pop", **changes: Any) -> dict[str, Any]:
         "model_name": "student@ab", "excerpts": True, "flags": ["excerpts"],
         "timeline": [{"start": 0.0, "end": 200.4, "genre": genre, "score": 0.75}],
         "error": None, "message": None, "hint": None, "scanned": 1.5, "missing": False,
+        "music": 0.99, "not_music": False, "genre_set": [genre], "answer": genre,
+        "album": "Album", "album_artist": "", "artist": "Artist",
     } | changes  # fmt: skip
 
 
@@ -65,6 +67,7 @@ def test_csv() -> None:
         "0",
         str(2**60),
     )
+    assert (first["music"], first["not_music"], json.loads(first["genre_set"])) == ("0.99", "0", ["pop"])
     assert (failed["genre"], failed["error"], failed["hint"]) == ("", "audio_empty", "copy it again")
 
 
@@ -76,6 +79,7 @@ def test_parquet(tmp_path: Path) -> None:
     assert first["mtime_ns"] == 2**60
     assert first["timeline"] == ROWS[0]["timeline"]
     assert second["path"] == "/m/b é.mp3"
+    assert (second["not_music"], second["genre_set"], second["answer"]) == (False, ["rock"], "rock")
     assert failed["genre"] is None
     assert odd["path"] == "/m/caf\\xe9.mp3"
 
@@ -87,6 +91,8 @@ def test_playlists(tmp_path: Path) -> None:
     assert [path.name for path in written.paths] == ["pop.m3u8", "rock.m3u8"]
     assert written.paths[0].read_text() == "#EXTM3U\n#EXTINF:200,a\n/m/a.mp3\n"
     assert written.omitted == ("/m/caf\udce9.mp3", "/m/two\nlines.mp3")
+    speech = LibraryEntry.from_columns(row("/m/speech.mp3", not_music=True, answer=None, genre_set=[]))
+    assert export.write_playlists([speech], tmp_path / "none").paths == ()
     by_style = export.write_playlists(ENTRIES, tmp_path, by="style")
     assert [path.name for path in by_style.paths] == ["ska.m3u8", "soul.m3u8"]
     assert by_style.paths[0].read_text().count("/m/") == 2

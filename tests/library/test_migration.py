@@ -31,6 +31,8 @@ def test_entries_are_read_and_tags_undone(old_library: Path, tmp_path: Path) -> 
         failed, classified = library.entries()
         assert (failed.error, failed.genre, failed.missing) == ("audio_empty", None, False)
         assert (classified.genre, classified.score, classified.missing) == ("classical", 0.720655, False)
+        # What version 0.1 did not ask its model.
+        assert (classified.music, classified.not_music, classified.genre_set) == (None, False, ())
         assert tagging.read_genres(tmp_path / "tagged.wav") == ("Classical",)
         ((_, _, change),) = library.database.changes()
         assert change is not None
@@ -39,7 +41,7 @@ def test_entries_are_read_and_tags_undone(old_library: Path, tmp_path: Path) -> 
         assert hashlib.sha256(content).hexdigest() == change.patch.old
         assert list(library.undo_tags()) == []
     with sqlite3.connect(old_library) as link:
-        assert link.execute("PRAGMA user_version").fetchone() == (2,)
+        assert link.execute("PRAGMA user_version").fetchone() == (3,)
     link.close()
     with Library(old_library) as library:
         assert len(list(library.entries())) == 2

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genrescope.errors import ConfigError
+from genrescope.labels import known_labels
 from genrescope.library import LibraryEntry
-from genrescope.tagging.vocabulary import LABELS, UncertainPolicy, Vocabulary
+from genrescope.tagging.vocabulary import UncertainPolicy, Vocabulary
 from genrescope.types import Prediction
 
 ANSWER = Prediction(
@@ -87,7 +88,7 @@ def test_genres_that_differ_in_case_only_are_one(tmp_path: Path) -> None:
 
 
 def test_labels_are_those_of_the_packaged_models_or_given(tmp_path: Path) -> None:
-    assert {"hiphop", "metal", "hip hop", "trance"} < set(LABELS)
+    assert {"hiphop", "metal", "hip hop", "trance"} < set(known_labels())
     text = '[words]\nschlager = "Schlager & Volksmusik"\n'
     with pytest.raises(ConfigError, match="schlager"):
         loaded(tmp_path, text)
@@ -122,7 +123,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         Vocabulary.load(tmp_path / "no.toml")
 
 
-scores = st.dictionaries(st.sampled_from(LABELS), st.floats(0, 1), min_size=1)
+scores = st.dictionaries(st.sampled_from(known_labels()), st.floats(0, 1), min_size=1)
 
 
 @given(scores, scores, st.floats(0, 1), st.floats(0, 1), st.integers(0, 9))

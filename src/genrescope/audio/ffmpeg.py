@@ -15,16 +15,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from itertools import chain
-from typing import Any, BinaryIO
+from contextlib import closing
+from io import SEEK_END
+from itertools import chain, pairwise
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from genrescope.audio.files import DecoderFile
-from genrescope.audio.header import HeaderInfo
+from genrescope.audio.header import HeaderInfo, inspect_header
 from genrescope.audio.mixing import Planes
 from genrescope.audio.mpeg import is_frame_header
+from genrescope.audio.parts import FilePart
 from genrescope.types import FloatArray
 
 # Two MPEG frames: encoders disagree about whether the frame that states the length counts itself.
@@ -74,6 +77,10 @@ class FFmpegDecoder:
     def __init__(self, file: BinaryIO, header: HeaderInfo) -> None:
         import av
 
+        self._parts: list[BinaryIO] = []
+        if header.parts:
+            bounds = [0, *header.parts, file.seek(0, SEEK_END)]
+            file, *self._parts = (cast(BinaryIO, FilePart(file, *each)) for each in pairwise(bounds))
         self._file = DecoderFile(file, header.patches)
         options = {"format_whitelist": _CONTAINERS}
         if header.ignores_edits:
@@ -108,7 +115,7 @@ class FFmpegDecoder:
             # FFmpeg takes a long tag behind the last frame for a second file, and guesses by the bit rate.
             self.seconds = header.mp3_seconds - _MP3_DELAY_FRAMES / self.sample_rate
         # FFmpeg finds the frames of an MP3 file by counting, which is exact as long as there are no gaps.
-        self.seekable = self.format in _TIMED or counted
+        self.seekable = (self.format in _TIMED or counted) and not self._parts
         self._tolerance = (
             TOLERANCE_FRAMES / self.sample_rate
             if self.format in _COUNTED and self.sample_rate > 0
@@ -240,6 +247,29 @@ class FFmpegDecoder:
         return round(float((frame.pts - self._origin) * frame.time_base) * self.sample_rate)
 
     def _frames(self) -> Iterator[Any]:
+        """Decode this file, and those that were appended to it."""
+        yield from self._container_frames()
+        for part in self._parts:
+            yield from self._part_frames(part)
+
+    def _part_frames(self, part: BinaryIO) -> Iterator[Any]:
+        """Decode an appended file, at the rate of the first."""
+        try:
+            decoder = FFmpegDecoder(part, header := inspect_header(part))
+        except MemoryError:
+            raise
+        except Exception:
+            self.truncated = True
+            return
+        with closing(decoder):
+            rate, decoder.sample_rate = decoder.sample_rate, self.sample_rate
+            decoder.truncated = header.truncated or rate <= 0
+            for frame, _ in decoder._trim(0):
+                yield frame
+            self.truncated |= decoder.truncated
+            self._file.failure = self._file.failure or decoder.failure
+
+    def _container_frames(self) -> Iterator[Any]:
         """Decode packet by packet: a damaged one costs itself, not the rest of the track."""
         packets = self._container.demux(self._stream)
         while True:

@@ -68,8 +68,9 @@ def find_flac_end(file: BinaryIO, head: bytes) -> tuple[int, int] | None:
 def _frame_span(data: bytes, at: int, fixed_size: int) -> tuple[int, int] | None:
     """Return the first sample of the frame whose header is at ``at``, and the one behind its last."""
     # Sync and flags 2 bytes, sizes and channels 2, number up to 7, size and rate up to 2 each, CRC 1.
+    # The last frame may be shorter than that: one of silence has 9 to 13 bytes, with its header and CRC.
     header = data[at : at + 16]
-    if len(header) < 16 or header[3] & 1:
+    if len(header) < 9 or header[3] & 1:
         return None
     number, place = _coded_number(header)
     code, rate_code = header[2] >> 4, header[2] & 15

@@ -17,18 +17,21 @@ from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 
+from genrescope.labels import display_name
 from genrescope.reporting import format_clock
-from genrescope.types import FailedFile, Prediction, Timeline
+from genrescope.types import NOT_MUSIC, FailedFile, Prediction, Timeline
 from genrescope.utils import spreadsheet_cell
 
 if TYPE_CHECKING:
     # For annotations only: these packages need a tenth of a second, which a classification would wait for.
     from genrescope.evaluation import Evaluation, Interval
-    from genrescope.library import LibraryEntry, TagResult, UntagResult
+    from genrescope.library import AlbumResult, LibraryEntry, TagResult, UntagResult
 
 MAX_RUNNERS_UP = 2
 MAX_STYLES = 2
 ERROR_COLUMNS = ("error", "message", "hint")
+# Added after the first release: the last ones, so that the others keep their places.
+MUSIC_COLUMNS = ("music", "not_music", "set", "answer")
 # Consoles of fewer columns than this get one runner-up and one style, so that file names stay readable.
 _WIDE = 100
 # With and without runners-up and styles.
@@ -40,13 +43,15 @@ _UNBOUNDED = 100_000
 _Item = TypeVar("_Item")
 
 
-def render_jsonl(results: Iterable[Prediction | LibraryEntry | FailedFile], stream: TextIO) -> None:
+def render_jsonl(
+    results: Iterable[Prediction | LibraryEntry | AlbumResult | FailedFile], stream: TextIO
+) -> None:
     """Print one JSON object per line, each as soon as it is known.
 
     Parameters
     ----------
-    results : iterable of Prediction, LibraryEntry or FailedFile
-        One for each file.
+    results : iterable of Prediction, LibraryEntry, AlbumResult or FailedFile
+        One for each file, or album.
     stream : text stream
         What is written to; flushed after every line.
     """
@@ -71,7 +76,7 @@ def render_csv(results: Iterable[Prediction | FailedFile], classes: Sequence[str
     """
     writer = csv.writer(stream, lineterminator="\n")
     header = ["path", "genre", "score", "unsure", *classes, "styles", "seconds", "model", "flags"]
-    writer.writerow([*header, *ERROR_COLUMNS])
+    writer.writerow([*header, *ERROR_COLUMNS, *MUSIC_COLUMNS])
     for result in results:
         writer.writerow([spreadsheet_cell(cell) for cell in _csv_cells(result, classes)])
         stream.flush()
@@ -80,11 +85,13 @@ def render_csv(results: Iterable[Prediction | FailedFile], classes: Sequence[str
 def _csv_cells(result: Prediction | FailedFile, classes: Sequence[str]) -> list[object]:
     if isinstance(result, FailedFile):
         blanks = [""] * (len(classes) + 7)
-        return [result.path, *blanks, result.code, result.message, result.hint]
+        return [result.path, *blanks, result.code, result.message, result.hint, *[""] * len(MUSIC_COLUMNS)]
     scores = [result.scores[name] for name in classes]
     styles = "; ".join(f"{name} {probability:.2f}" for name, probability in result.probable_styles.items())
     cells = [result.path, result.genre, result.confidence, int(result.is_uncertain), *scores, styles]
-    return [*cells, round(result.seconds, 3), result.model, " ".join(result.flags), "", "", ""]
+    cells += [round(result.seconds, 3), result.model, " ".join(result.flags), "", "", ""]
+    music = "" if result.music is None else result.music
+    return [*cells, music, int(not result.is_music), "; ".join(result.genre_set), result.answer or ""]
 
 
 def render_table(results: Iterable[Prediction | LibraryEntry | FailedFile], console: Console) -> None:
@@ -111,9 +118,7 @@ def render_table(results: Iterable[Prediction | LibraryEntry | FailedFile], cons
     # Failures come last, where the eye ends up on a terminal, however long the table is.
     if classified:
         table = _result_table(classified, console)
-        # Cut nowhere: a program that reads the table from a pipe gets whole names.
-        width = None if console.is_terminal else _UNBOUNDED
-        console.print(table, width=width, crop=console.is_terminal)
+        _print_table(table, console)
     for failure in failures:
         message, hint = _escape(failure.message), _escape(failure.hint)
         console.print(f"[red]failed[/red] {message}\n       {hint}")
@@ -159,16 +164,76 @@ def _result_rows(
         (genre, score), *others = result.scores.items()
         styles = result.probable_styles if isinstance(result, Prediction) else result.styles
         cells = (
-            _escape(genre) + (" [yellow]unsure[/yellow]" if result.is_uncertain else ""),
-            f"{score:.0%}",
-            _percentages(others[:max_runners_up]),
-            _percentages(list(styles.items())[:max_styles]),
+            _verdict(result, genre),
+            f"{score:.0%}" if result.is_music else f"{1 - (result.music or 0.0):.0%}",
+            _percentages(others[:max_runners_up] if result.is_music else ()),
+            _percentages(list(styles.items())[:max_styles] if result.is_music else ()),
             format_clock(result.seconds or 0.0),
         )
         yield printable(file), flags, cells
         if isinstance(result, Prediction) and result.timeline is not None:
             for times, leading, peak in _span_lines(result.timeline):
                 yield times, "", (leading, peak, "", "", "")
+
+
+def _verdict(result: Prediction | LibraryEntry, genre: str) -> str:
+    """Return the cell of the genre: not music, the genre, or the genre marked as unsure."""
+    if not result.is_music:
+        return f"[yellow]{NOT_MUSIC}[/yellow]"
+    return _escape(display_name(genre)) + (" [yellow]unsure[/yellow]" if result.is_uncertain else "")
+
+
+def render_albums(albums: Iterable[AlbumResult], console: Console) -> None:
+    """Print a table of albums: album, artist, number of tracks, genre, agreement, and the other answers.
+
+    Parameters
+    ----------
+    albums : iterable of AlbumResult
+        All of them are read before the table is printed.
+    console : rich.console.Console
+        What is printed to; on a terminal each album has one line, and long names are cut at their end.
+    """
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    # Of a narrow terminal's line, the names give way first.
+    table.add_column("album", no_wrap=True, ratio=3 if console.is_terminal else None)
+    table.add_column("artist", no_wrap=True, ratio=2 if console.is_terminal else None)
+    table.add_column("tracks", justify="right", no_wrap=True)
+    table.add_column("genre", style="cyan", no_wrap=True)
+    table.add_column("agreement", justify="right", no_wrap=True)
+    table.add_column("others", no_wrap=True, ratio=3 if console.is_terminal else None)
+    for album in albums:
+        table.add_row(
+            _escape(album.title),
+            _escape(album.artist or ""),
+            str(album.tracks),
+            f"[yellow]{album.verdict}[/yellow]"
+            if album.genre is None
+            else _escape(display_name(album.genre)),
+            f"{album.agreement:.0%}" if album.answered else "",
+            _escape(", ".join(_other_answers(album))),
+        )
+    if table.row_count:
+        _print_table(table, console)
+
+
+def _print_table(table: Table, console: Console) -> None:
+    """Print a table; in a pipe its cells are whole, because a program that reads them needs all of them."""
+    if console.is_terminal:
+        console.print(table)
+        return
+    options = console.options.update(max_width=_UNBOUNDED, width=_UNBOUNDED)
+    for line in console.render_lines(table, options):
+        console.out("".join(segment.text for segment in line).rstrip(), highlight=False)
+
+
+def _other_answers(album: AlbumResult) -> Iterator[str]:
+    """Yield what an album's tracks are besides its genre, each with the number of tracks."""
+    for genre, number in album.genres.items():
+        if genre != album.genre:
+            yield f"{display_name(genre)} {number}"
+    for what, number in (("unsure", album.uncertain), (NOT_MUSIC, album.not_music), ("failed", album.failed)):
+        if number:
+            yield f"{what} {number}"
 
 
 def _elided(name: str, flags: str, width: int) -> str:
@@ -186,7 +251,7 @@ def _elided(name: str, flags: str, width: int) -> str:
 
 
 def _percentages(scores: Iterable[tuple[str, float]]) -> str:
-    return _escape(", ".join(f"{name} {score:.0%}" for name, score in scores))
+    return _escape(", ".join(f"{display_name(name)} {score:.0%}" for name, score in scores))
 
 
 def _relative_paths(paths: Sequence[str]) -> list[str]:
@@ -202,7 +267,7 @@ def _span_lines(timeline: Timeline) -> Iterator[tuple[str, str, str]]:
     """Yield lines of the table: from when to when which genre leads, and its highest score there."""
     for span in timeline.leading_spans(overlapping=False):
         times = f"  {format_clock(span.start)} to {format_clock(span.end)}"
-        yield times, f"  {_escape(span.genre)}", f"{span.peak:.0%}"
+        yield times, f"  {_escape(display_name(span.genre))}", f"{span.peak:.0%}"
 
 
 def _escape(text: str) -> str:
@@ -315,7 +380,9 @@ def render_counts(counts: Mapping[str, Counter[str]], console: Console) -> None:
         most = max(counter.values())
         for name, number in counter.most_common():
             bar = "█" * max(1, round(width * number / most))
-            console.print(f"  {_escape(name):20} {number:7}  [cyan]{bar}[/cyan]", highlight=False)
+            console.print(
+                f"  {_escape(display_name(name)):20} {number:7}  [cyan]{bar}[/cyan]", highlight=False
+            )
 
 
 def render_tagged(found: Iterable[TagResult], console: Console) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from genrescope.datasets import (
 from genrescope.errors import ConfigError, DataError
 from genrescope.evaluation.metrics import weighted_means
 from genrescope.evaluation.results import Evaluation, evaluate_scores
+from genrescope.labels import matching_class
 from genrescope.models import TRAINING_TRACKS, Model
 from genrescope.types import FloatArray, IntArray, Track
 
@@ -110,7 +112,11 @@ def summary_metrics(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _tracks_of_known_genres(dataset: Dataset, model: Model) -> tuple[Track, ...]:
-    tracks = tuple(track for track in dataset.tracks if track.label in model.info.classes)
+    """Return the tracks of genres that the model knows, labeled as it calls them."""
+    known = {label: matching_class(label, model.info.classes) for label in dataset.classes}
+    tracks = tuple(
+        replace(track, label=name) for track in dataset.tracks if (name := known[track.label]) is not None
+    )
     if not tracks:
         raise DataError(
             "dataset_invalid",

@@ -5,6 +5,7 @@ from genrescope.features.extraction import extract, extract_features
 from genrescope.features.spec import (
     EFFICIENTAT,
     FEATURES,
+    MUSICNN,
     PAPER_LOG_MEL,
     PAPER_MEANS,
     PAPER_SEQUENCE,
@@ -18,6 +19,7 @@ from genrescope.features.spec import (
 __all__ = [
     "EFFICIENTAT",
     "FEATURES",
+    "MUSICNN",
     "PAPER_LOG_MEL",
     "PAPER_MEANS",
     "PAPER_SEQUENCE",

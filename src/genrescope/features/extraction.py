@@ -156,6 +156,8 @@ def _log_mel(samples: FloatArray, spec: FeatureSpec) -> FloatArray:
     mel = _mel(_spectrum(samples, spec, keep=False), spec)
     if spec.log == "db":
         return np.ascontiguousarray(decibels(mel))
+    if spec.log == "compressed":
+        return np.ascontiguousarray(np.log10(mel * np.float32(10_000) + np.float32(1)))
     # EfficientAT's offset and scale: a fixed normalization in place of one fitted to data.
     return np.ascontiguousarray((np.log(mel + np.float32(1e-5)) + np.float32(4.5)) / np.float32(5))
 

@@ -16,7 +16,7 @@ from genrescope.features.filterbanks import PITCH_CLASSES, MelScale
 from genrescope.features.spectral import CONTRAST_FMIN, CONTRAST_OCTAVES, PadMode
 
 Kind = Literal["log_mel", "sequence", "vector"]
-LogScale = Literal["db", "natural"]
+LogScale = Literal["db", "natural", "compressed"]
 
 # Names that a spec may list, and a model file may hold; their definitions are in `spectral`.
 FEATURES = (
@@ -38,7 +38,7 @@ _CHOICES = {
     "kind": ("log_mel", "sequence", "vector"),
     "pad_mode": ("constant", "reflect"),
     "mel_scale": ("slaney", "kaldi"),
-    "log": ("db", "natural"),
+    "log": ("db", "natural", "compressed"),
 }
 
 
@@ -62,8 +62,9 @@ class FeatureSpec:
         The signal becomes ``x[t + 1] - pre_emphasis * x[t]``, one sample shorter.
     n_mels, fmin, fmax, mel_scale : int, float, float, {"slaney", "kaldi"}
         Mel bands: how many, from and to which frequency in Hz (half the rate if none), and of which shape.
-    log : {"db", "natural"}
-        10 log10 of the power, floored at -100; or ``(log(power + 1e-5) + 4.5) / 5``, as EfficientAT does.
+    log : {"db", "natural", "compressed"}
+        10 log10 of the power, floored at -100; or ``(log(power + 1e-5) + 4.5) / 5``, as EfficientAT does; or
+        ``log10(10000 power + 1)``, as musicnn does.
     n_mfcc : int
         How many cepstral coefficients; for them the mel bands of this spec are used.
     features : tuple of str
@@ -309,3 +310,5 @@ EFFICIENTAT = FeatureSpec(
     mel_scale="kaldi",
     log="natural",
 )
+# The front end of musicnn (Pons and Serra, arXiv 1909.06654).
+MUSICNN = FeatureSpec("log_mel", sample_rate=16000, n_fft=512, hop_length=256, n_mels=96, log="compressed")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from genrescope import audio, features, models
+from genrescope import audio, features, labels, models
 from genrescope.errors import AudioError, ConfigError, GenrescopeError
 from genrescope.inference import excerpts
 from genrescope.models import Model, ModelOutput
@@ -25,6 +25,8 @@ from genrescope.types import (
 
 # How far before its stated end a file must still have sound to be taken for whole.
 _END_SECONDS = 1.0
+# The weight of a segment that is surely no music: all of a track may be so.
+_LEAST_MUSIC = 1e-3
 # By how much the stated length of a file may be too short.
 _ROUNDING_SECONDS = 0.5
 
@@ -101,6 +103,7 @@ class Classifier:
         strict: bool = False,
         excerpts: bool = False,
         max_seconds: float | None = None,
+        embedding: bool = False,
     ) -> Prediction:
         """Rank the genres of one piece of music.
 
@@ -117,11 +120,14 @@ class Classifier:
             several times faster. The result is then flagged ``excerpts``.
         max_seconds : float, optional
             Refuse longer audio, as soon as so much of it was decoded: no header is believed.
+        embedding : bool
+            Keep the embedding of the track in the result, where the model has one.
 
         Returns
         -------
         Prediction
-            Scores and styles are means over segments, each weighted by the seconds it stands for.
+            Scores, styles and embedding are means over segments, each weighted by the seconds it stands for,
+            and by the probability that it is music where the model tells.
 
         Raises
         ------
@@ -142,13 +148,24 @@ class Classifier:
             ends=np.minimum(scored.starts + info.segment_seconds, scored.seconds),
             scores=scored.outputs.scores,
         )
+        outputs = scored.outputs
+        music = outputs.music[:, 0] if info.music_threshold is not None else None
+        # What is said or announced before the music is no part of it, and does not decide its genre.
+        weights = scored.weights if music is None else scored.weights * np.maximum(music, _LEAST_MUSIC)
+        scores = _ranked(info.classes, _weighted_mean(outputs.scores, weights))
+        styles = _ranked(info.styles, _weighted_mean(outputs.styles, weights))
         return Prediction(
             path=file.source,
-            scores=_ranked(info.classes, _weighted_mean(scored.outputs.scores, scored.weights)),
+            scores=scores,
             seconds=scored.seconds,
             model=self.model.name,
-            styles=_ranked(info.styles, _weighted_mean(scored.outputs.styles, scored.weights)),
+            styles=styles,
+            style=labels.load_taxonomy().sure_style(next(iter(scores)), styles),
             threshold=self.threshold,
+            music=None if music is None else round(float(_weighted_mean(music, scored.weights)), 6),
+            music_threshold=info.music_threshold,
+            set_level=info.set_level,
+            embedding=_weighted_mean(outputs.embedding, weights) if embedding else None,
             flags=scored.flags,
             timeline=course if timeline else None,
             audio=file.info,
@@ -248,7 +265,7 @@ class Classifier:
         return _ScoredSegments(
             np.array(scored)[order] * length,
             np.ones(len(order)),
-            ModelOutput(joined.scores[order], joined.styles[order]),
+            ModelOutput(*(output[order] for output in joined)),
             seconds,
             tuple(flags),
         )

@@ -59,6 +59,15 @@ CREATE INDEX files_by_size ON files (size);
 CREATE INDEX files_by_genre ON files (genre)
 """,
     "ALTER TABLE files RENAME COLUMN gone TO missing",
+    """
+ALTER TABLE files ADD COLUMN music REAL;
+ALTER TABLE files ADD COLUMN not_music INTEGER;
+ALTER TABLE files ADD COLUMN genre_set TEXT;
+ALTER TABLE files ADD COLUMN answer TEXT;
+ALTER TABLE files ADD COLUMN album TEXT;
+ALTER TABLE files ADD COLUMN album_artist TEXT;
+ALTER TABLE files ADD COLUMN artist TEXT
+""",
 )
 _VERSION = len(_MIGRATIONS)
 # What a disk that is full, read-only or failing makes of reading and writing.
@@ -71,7 +80,7 @@ _DISK_ERRORS = frozenset(
         sqlite3.SQLITE_READONLY,
     }
 )
-_JSON = ("scores", "styles", "flags", "timeline")
+_JSON = ("scores", "styles", "flags", "timeline", "genre_set")
 
 
 @dataclass(frozen=True)
@@ -90,6 +99,8 @@ class Filter:
         Uncertain answers; files with an error in place of an answer.
     missing : bool or None
         Files that are no longer there; None: these and the others.
+    not_music : bool or None
+        Files that are not music.
     """
 
     genres: tuple[str, ...] = ()
@@ -100,17 +111,22 @@ class Filter:
     uncertain: bool | None = None
     failed: bool | None = None
     missing: bool | None = False
+    not_music: bool | None = None
 
     def clauses(self) -> Iterator[tuple[str, Sequence[Any]]]:
         """Yield the conditions in SQL, each with its values, but for those on styles and failures."""
         if self.genres:
-            yield f"genre IN ({', '.join('?' * len(self.genres))})", self.genres
+            # The highest score of a file that is not music names no genre.
+            yield f"ifnull(not_music, 0) = 0 AND genre IN ({', '.join('?' * len(self.genres))})", self.genres
         for column, floor, sign in (("score", self.min_score, ">="), ("score", self.max_score, "<=")):
             if floor is not None:
                 yield f"{column} {sign} ?", (floor,)
         for column, wanted in (("unsure", self.uncertain), ("missing", self.missing)):
             if wanted is not None:
                 yield f"{column} = ?", (int(wanted),)
+        if self.not_music is not None:
+            # No value: the model, or the version of this package, did not tell.
+            yield "ifnull(not_music, 0) = ?", (int(self.not_music),)
 
 
 class JournalEntry(NamedTuple):

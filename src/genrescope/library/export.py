@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TextIO
 
 from genrescope.errors import missing_extra
+from genrescope.library.albums import AlbumResult
 from genrescope.library.records import LibraryEntry
 from genrescope.types import STYLE_THRESHOLD
 from genrescope.utils import spreadsheet_cell, write_atomic
@@ -21,9 +22,14 @@ GroupBy = Literal["genre", "style"]
 COLUMNS = (
     "path", "genre", "score", "unsure", "scores", "styles", "seconds", "format", "codec", "sample_rate",
     "channels", "size", "mtime_ns", "hash", "model_name", "model", "excerpts", "flags", "timeline", "error",
-    "message", "hint", "scanned", "missing",
+    "message", "hint", "scanned", "missing", "music", "not_music", "genre_set",
+    "answer", "album", "album_artist", "artist",
 )  # fmt: skip
-_NESTED = ("scores", "styles", "flags", "timeline")
+ALBUM_COLUMNS = (
+    "path", "album", "artist", "verdict", "genre", "score", "answer", "agreement", "set", "tracks",
+    "answered", "uncertain", "not_music", "failed", "genres", "answers", "scores", "styles",
+)  # fmt: skip
+_NESTED = ("scores", "styles", "flags", "timeline", "genre_set", "set", "genres", "answers")
 
 
 def write_jsonl(entries: Iterable[LibraryEntry], stream: TextIO) -> None:
@@ -58,6 +64,23 @@ def write_csv(entries: Iterable[LibraryEntry], stream: TextIO) -> None:
         writer.writerow([spreadsheet_cell(_cell(columns[name], name)) for name in COLUMNS])
 
 
+def write_albums_csv(albums: Iterable[AlbumResult], stream: TextIO) -> None:
+    """Write a header and one line per album; mappings and lists are JSON in their cells.
+
+    Parameters
+    ----------
+    albums : iterable of AlbumResult
+        Text is made safe for spreadsheets, as by `write_csv`.
+    stream : text file
+        Open for writing.
+    """
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(ALBUM_COLUMNS)
+    for album in albums:
+        row = album.to_dict()
+        writer.writerow([spreadsheet_cell(_cell(row[name], name)) for name in ALBUM_COLUMNS])
+
+
 def write_parquet(entries: Iterable[LibraryEntry], path: Path) -> None:
     """Write a Parquet file: scores and styles as maps from name to number, flags as a list.
 
@@ -81,6 +104,7 @@ def write_parquet(entries: Iterable[LibraryEntry], path: Path) -> None:
     span = pyarrow.struct([("start", number), ("end", number), ("genre", text), ("score", number)])
     kinds = {
         "score": number, "seconds": number, "scanned": number, "unsure": pyarrow.bool_(),
+        "music": number, "not_music": pyarrow.bool_(), "genre_set": pyarrow.list_(text),
         "excerpts": pyarrow.bool_(), "missing": pyarrow.bool_(), "sample_rate": pyarrow.int32(),
         "channels": pyarrow.int32(), "size": pyarrow.int64(), "mtime_ns": pyarrow.int64(),
         "scores": pyarrow.map_(text, number), "styles": pyarrow.map_(text, number),
@@ -116,7 +140,7 @@ def write_playlists(
 ) -> PlaylistExport:
     """Write one M3U8 playlist for each genre, or for each style, of which a track may have several.
 
-    Paths are absolute. Files without an answer are left out.
+    Paths are absolute. Files without an answer, or that are not music, are left out.
 
     Parameters
     ----------
@@ -150,6 +174,8 @@ def write_playlists(
 
 
 def _labels(entry: LibraryEntry, by: GroupBy) -> Sequence[str]:
+    if not entry.is_music:
+        return []
     if by == "genre":
         return [] if entry.genre is None else [entry.genre]
     return [name for name, probability in entry.styles.items() if probability >= STYLE_THRESHOLD]

@@ -13,17 +13,21 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
+from typing import Literal
 
-from genrescope import utils
+from genrescope import labels, utils
 from genrescope.errors import ConfigError, DataError
 from genrescope.library import tagging
+from genrescope.library.albums import AlbumResult, folder_of_discs, group_albums
 from genrescope.library.database import Database, Filter
 from genrescope.library.records import LibraryEntry
 from genrescope.library.scanner import Scanner, ScanOptions, ScanResult, is_missing
 from genrescope.library.tagging import TagResult, UntagResult
-from genrescope.tagging import LABELS, UncertainPolicy, Vocabulary, require_mutagen
+from genrescope.tagging import Answer, UncertainPolicy, Vocabulary, require_mutagen
+from genrescope.types import NOT_MUSIC, STYLE_THRESHOLD
 
 Labels = str | Sequence[str]
+TagUnit = Literal["track", "album"]
 
 
 @dataclass(frozen=True)
@@ -32,25 +36,30 @@ class TagOptions:
 
     Attributes
     ----------
-    vocabulary : Path or None
-        A TOML file for `genrescope.Vocabulary.load`; None: labels in title case.
+    vocabulary : str, Path or None
+        A name or a TOML file for `genrescope.Vocabulary.load`; None: the names of this package.
     genre_threshold, style_threshold, max_genres, uncertain
         As of `genrescope.Vocabulary.genres_for`.
+    by : {"track", "album"}
+        Whether a track gets the genres of its own answer, or those of its album. With albums, the scores and
+        styles are the means of the album's tracks; nothing is written for albums without a genre, whatever
+        ``uncertain`` says, nor for tracks that are not of an album.
     """
 
-    vocabulary: Path | None = None
+    vocabulary: str | Path | None = None
     genre_threshold: float | None = None
     style_threshold: float | None = None
     max_genres: int | None = None
     uncertain: UncertainPolicy = "nothing"
+    by: TagUnit = "track"
 
-    def chooser(self, labels: Iterable[str]) -> Callable[[LibraryEntry], list[str]]:
-        """Return the function that gives the genres to write for an entry.
+    def chooser(self, labels: Iterable[str]) -> Callable[[Answer], list[str]]:
+        """Return the function that gives the genres to write for an entry, or for an album.
 
         Parameters
         ----------
         labels : iterable of str
-            What the vocabulary may name.
+            What the vocabulary may name besides the labels of this package.
         """
         known = Vocabulary() if self.vocabulary is None else Vocabulary.load(self.vocabulary, labels=labels)
         return partial(
@@ -159,6 +168,7 @@ class Library:
         uncertain: bool | None = None,
         failed: bool | None = None,
         missing: bool | None = False,
+        not_music: bool | None = None,
     ) -> Iterator[LibraryEntry]:
         """Yield entries, sorted by path; without arguments those of all files that are still there.
 
@@ -176,26 +186,87 @@ class Library:
             True: only files that could not be analyzed; False: only the others.
         missing : bool or None
             True: only files that are no longer there; None: these and the others.
+        not_music : bool, optional
+            True: only files that are not music; False: only the others.
 
         Raises
         ------
         ConfigError
             ``invalid_argument``: no model of this library has such a genre, or such a style.
         """
-        genres, styles = _labels(genre), _labels(style)
-        self._check_labels((*genres, *styles))
+        genres, styles = self._matching_labels(genre), self._matching_labels(style)
         place = None if folder is None else Path(folder)
         return self.database.entries(
-            Filter(genres, styles, min_score, max_score, place, uncertain, failed, missing)
+            Filter(genres, styles, min_score, max_score, place, uncertain, failed, missing, not_music)
         )
 
-    def _check_labels(self, names: Sequence[str]) -> None:
-        # Listing the labels reads every row: only where a label is to be checked.
-        known = {*LABELS, *self.database.labels()} if names else set()
-        for name in names:
-            if name not in known:
+    def albums(
+        self,
+        *,
+        genre: Labels = (),
+        style: Labels = (),
+        folder: str | os.PathLike[str] | None = None,
+        uncertain: bool | None = None,
+    ) -> Iterator[AlbumResult]:
+        """Yield the albums of the files that are still there, sorted by path, with what their tracks say.
+
+        Parameters
+        ----------
+        genre, style : str or sequence of str
+            Only albums with one of these genres; with one of these styles, of which the mean probability is
+            at least `genrescope.types.STYLE_THRESHOLD`.
+        folder : path, optional
+            Only albums with a file in this folder; their files elsewhere count too.
+        uncertain : bool, optional
+            True: only albums without a genre; False: only the others.
+
+        Raises
+        ------
+        ConfigError
+            ``invalid_argument``: no model of this library has such a genre, or such a style.
+        """
+        genres, styles = self._matching_labels(genre), self._matching_labels(style)
+        return self._albums(genres, styles, folder, uncertain)
+
+    def _albums(
+        self,
+        genres: tuple[str, ...],
+        styles: tuple[str, ...],
+        folder: str | os.PathLike[str] | None,
+        uncertain: bool | None = None,
+    ) -> Iterator[AlbumResult]:
+        if folder is None:
+            place, inside = None, ""
+        else:
+            absolute = os.path.abspath(folder)  # noqa: PTH100
+            # The other discs of an album lie beside its folder, or beside the one that holds it.
+            is_disc = folder_of_discs(absolute) != absolute
+            place = Path(absolute).parent if is_disc else Path(absolute)
+            inside = os.path.join(absolute, "")  # noqa: PTH118
+        for album in group_albums(self.database.entries(Filter(folder=place))):
+            if genres and album.genre not in genres:
+                continue
+            if styles and not any(album.styles.get(name, 0.0) >= STYLE_THRESHOLD for name in styles):
+                continue
+            if uncertain is not None and uncertain != album.is_uncertain:
+                continue
+            if any(entry.path.startswith(inside) for entry in album.entries):
+                yield album
+
+    def _matching_labels(self, names: Labels) -> tuple[str, ...]:
+        """Return the labels that the names mean, however they are spelled, in this library's models too."""
+        wanted = _labels(names)
+        # Listing the labels reads every row: only where a label is to be found.
+        stored = self.database.labels() if wanted else frozenset()
+        found: set[str] = set()
+        for name in wanted:
+            meant = labels.matching_labels(name, stored)
+            if not meant:
+                known = {*labels.known_labels(), *stored}
                 hint = utils.did_you_mean(name.casefold(), known, otherwise="see: genrescope library stats")
                 raise ConfigError("invalid_argument", f"no genre or style is named {name!r}", hint)
+            found |= meant
+        return tuple(sorted(found))
 
     def plan_tags(
         self,
@@ -215,7 +286,8 @@ class Library:
         overwrite : bool
             Replace genres that files have already.
         genre, style, folder
-            Which files, as of `entries`.
+            Which files, as of `entries`; by album, of which albums, as of `albums`, and only files in the
+            folder.
 
         Raises
         ------
@@ -249,7 +321,8 @@ class Library:
         keep_mtime : bool
             Let files keep their time of modification.
         genre, style, folder
-            Which files, as of `entries`.
+            Which files, as of `entries`; by album, of which albums, as of `albums`, and only files in the
+            folder.
 
         Yields
         ------
@@ -274,7 +347,17 @@ class Library:
         style: Labels,
         folder: str | os.PathLike[str] | None,
     ) -> Iterator[tuple[LibraryEntry, list[str]]]:
-        choose = (options or TagOptions()).chooser({*LABELS, *self.database.labels()})
+        options = options or TagOptions()
+        choose = options.chooser(self.database.labels())
+        if options.by == "album":
+            inside = "" if folder is None else os.path.join(os.path.abspath(folder), "")  # noqa: PTH100, PTH118
+            albums = list(self.albums(genre=genre, style=style, folder=folder, uncertain=False))
+            return (
+                (entry, choose(album))
+                for album in albums
+                for entry in album.entries
+                if entry.error is None and entry.is_music and entry.path.startswith(inside)
+            )
         # A list: rows that change while a query over them runs could come up twice.
         entries = list(self.entries(genre=genre, style=style, folder=folder, failed=False))
         return ((entry, choose(entry)) for entry in entries)
@@ -395,18 +478,23 @@ def _labels(names: Labels) -> tuple[str, ...]:
 
 
 def count_by(entries: Iterable[LibraryEntry]) -> dict[str, Counter[str]]:
-    """Count entries by ``genre``, ``style``, ``error`` and ``format``.
+    """Count entries by ``genre``, ``style``, ``error`` and ``format``, and by how certain the ``result`` is.
 
     Parameters
     ----------
     entries : iterable of LibraryEntry
     """
-    counts: dict[str, Counter[str]] = {name: Counter() for name in ("genre", "style", "error", "format")}
+    kinds = ("genre", "result", "style", "error", "format")
+    counts: dict[str, Counter[str]] = {name: Counter() for name in kinds}
     for entry in entries:
         if entry.error is not None:
             counts["error"][entry.error] += 1
             continue
-        counts["genre"][str(entry.genre)] += 1
         counts["format"][str(entry.format)] += 1
+        if entry.not_music:
+            counts["result"][NOT_MUSIC] += 1
+            continue
+        counts["result"]["unsure" if entry.is_uncertain else "sure"] += 1
+        counts["genre"][str(entry.genre)] += 1
         counts["style"].update(list(entry.styles))
     return counts

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from genrescope.errors import GenrescopeError
+from genrescope.tagging import AlbumTags
 from genrescope.types import FailedFile, Prediction, Timeline
 
 # A track of changing style can have hundreds of spans; this bounds what a row of the database takes.
@@ -68,13 +69,24 @@ class LibraryEntry:
     score : float or None
         Its score, 0 to 1.
     is_uncertain : bool
-        Whether the score is below the model's threshold.
+        Whether the genre is not to be relied on: its score is below the model's threshold, or the track is
+        not music.
+    music : float or None
+        Probability that the track is music; None where the model does not tell.
+    not_music : bool
+        Whether that probability is below the model's threshold for music.
+    answer : str or None
+        The narrowest label that the model is sure of: a style, its genre, or None.
+    genre_set : tuple of str
+        The genres that the track may be of (`genrescope.types.Prediction.genre_set`).
     scores, styles : dict of str to float
         All genres by falling score; the styles of `genrescope.types.STYLE_THRESHOLD` or more.
     flags : tuple of str
         What is special about the audio or the answer: ``truncated``, ``excerpts`` and the like.
     timeline : tuple of TimelineSpan
         Which genre leads from when to when.
+    album, album_artist, artist : str or None
+        Of the file's tags; an empty text where it has none; None where they were not read.
     error, message, hint : str or None
         Code and text of the error, and what to do about it.
     """
@@ -96,13 +108,25 @@ class LibraryEntry:
     genre: str | None = None
     score: float | None = None
     is_uncertain: bool = False
+    music: float | None = None
+    not_music: bool = False
+    answer: str | None = None
+    genre_set: tuple[str, ...] = ()
     scores: dict[str, float] = field(default_factory=dict)
     styles: dict[str, float] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
     timeline: tuple[TimelineSpan, ...] = ()
+    album: str | None = None
+    album_artist: str | None = None
+    artist: str | None = None
     error: str | None = None
     message: str | None = None
     hint: str | None = None
+
+    @property
+    def is_music(self) -> bool:
+        """Whether the track is music; True where the model does not tell."""
+        return not self.not_music
 
     @property
     def failure(self) -> FailedFile | None:
@@ -152,6 +176,10 @@ class LibraryEntry:
             genre=prediction.genre,
             score=prediction.confidence,
             is_uncertain=prediction.is_uncertain,
+            music=prediction.music,
+            not_music=not prediction.is_music,
+            answer=prediction.answer,
+            genre_set=prediction.genre_set,
             scores=prediction.scores,
             styles=prediction.probable_styles,
             flags=prediction.flags,
@@ -197,6 +225,18 @@ class LibraryEntry:
             hint=failure.hint,
         )
 
+    def with_album_tags(self, tags: AlbumTags | None) -> LibraryEntry:
+        """Return the entry with tags of album and artists.
+
+        Parameters
+        ----------
+        tags : AlbumTags or None
+            None: they were not read.
+        """
+        if tags is None:
+            return self
+        return replace(self, album=tags.album, album_artist=tags.album_artist, artist=tags.artist)
+
     @classmethod
     def from_columns(cls, columns: Mapping[str, Any]) -> LibraryEntry:
         """Build an entry from what `to_columns` returns, or from a row of the database with its JSON parsed.
@@ -207,19 +247,19 @@ class LibraryEntry:
             Values by name of column; further columns are ignored.
         """
         values = {name: columns[_COLUMN.get(name, name)] for name in _FIELDS}
-        values |= {name: bool(values[name]) for name in ("excerpts", "missing", "is_uncertain")}
+        values |= {name: bool(values[name]) for name in ("excerpts", "missing", "is_uncertain", "not_music")}
         values |= {name: values[name] or {} for name in ("scores", "styles")}
-        values["flags"] = tuple(values["flags"] or ())
+        values |= {name: tuple(values[name] or ()) for name in ("flags", "genre_set")}
         values["timeline"] = tuple(TimelineSpan(**span) for span in values["timeline"] or ())
         return cls(**values)
 
     def to_columns(self) -> dict[str, Any]:
         """Return all values by name of column, JSON-ready; an answer's columns are None beside an error."""
         values = {_COLUMN.get(name, name): getattr(self, name) for name in _FIELDS}
-        values["flags"] = list(self.flags)
+        values |= {"flags": list(self.flags), "genre_set": list(self.genre_set)}
         values["timeline"] = [asdict(span) for span in self.timeline]
         if self.error is not None:
-            values |= dict.fromkeys(("unsure", "scores", "styles", "flags", "timeline"))
+            values |= dict.fromkeys(_ANSWER_COLUMNS)
         return values
 
     def to_dict(self) -> dict[str, Any]:
@@ -230,7 +270,11 @@ class LibraryEntry:
             "path": self.path,
             "genre": self.genre,
             "score": self.score,
+            "answer": self.answer,
             "unsure": self.is_uncertain,
+            "music": self.music,
+            "not_music": self.not_music,
+            "set": list(self.genre_set),
             "scores": self.scores,
             "styles": self.styles,
             "seconds": self.seconds,
@@ -242,6 +286,8 @@ class LibraryEntry:
 _FIELDS = tuple(one.name for one in fields(LibraryEntry))
 # The column, like the key in JSON rows, has kept the name that version 0.1 gave it.
 _COLUMN = {"is_uncertain": "unsure"}
+# What stands beside an answer only, and is neither text nor a number of the file itself.
+_ANSWER_COLUMNS = ("unsure", "music", "not_music", "genre_set", "scores", "styles", "flags", "timeline")
 
 
 def check_values(entry: LibraryEntry) -> None:
@@ -265,7 +311,7 @@ def check_values(entry: LibraryEntry) -> None:
             raise TypeError(f"{name} is {value!r}")
     for name in ("model", "model_name"):
         _check_text(name, getattr(entry, name))
-    for name in ("hash", "format", "codec", "error", "genre"):
+    for name in ("hash", "format", "codec", "error", "genre", "album", "album_artist", "artist"):
         if getattr(entry, name) is not None:
             _check_text(name, getattr(entry, name))
     for name in ("size", "mtime_ns", "scanned"):
@@ -287,6 +333,10 @@ def _check_answer(entry: LibraryEntry) -> None:
         _check_finite(f"the score of {name}", score)
         if not 0 <= score <= 1:
             raise ValueError(f"the score of {name} is {score}")
+    if entry.music is not None and not 0 <= entry.music <= 1:
+        raise ValueError(f"the probability of music is {entry.music}")
+    for genre in entry.genre_set:
+        _check_text("a genre", genre)
     for span in entry.timeline:
         if not 0 <= span.start <= span.end < math.inf:
             raise ValueError(f"a span of the timeline lies between {span.start} and {span.end} s")

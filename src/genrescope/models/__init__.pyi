@@ -14,6 +14,7 @@ from .classical import fit_classical as fit_classical
 from .classical import fit_linear as fit_linear
 from .export import ExportedModel as ExportedModel
 from .export import export_classical as export_classical
+from .export import export_module as export_module
 from .export import export_network as export_network
 from .export import with_metadata as with_metadata
 from .model import TRAINING_TRACKS as TRAINING_TRACKS
@@ -34,5 +35,10 @@ from .registry import PackagedModel as PackagedModel
 from .registry import list_models as list_models
 from .registry import load_model as load_model
 from .student import Student as Student
+from .student import TwoTeacherStudent as TwoTeacherStudent
 from .student import fit_mel_projection as fit_mel_projection
 from .student import init_from_teacher as init_from_teacher
+from .taxonomy_network import DistilledHead as DistilledHead
+from .taxonomy_network import MusicHead as MusicHead
+from .taxonomy_network import PriorRegression as PriorRegression
+from .taxonomy_network import TaxonomyNetwork as TaxonomyNetwork

@@ -13,7 +13,7 @@ import numpy as np
 
 from genrescope.errors import ModelError, missing_extra
 from genrescope.models import classical
-from genrescope.models.model import INPUT, METADATA_KEY, OUTPUT, STYLES_OUTPUT, Model, ModelInfo
+from genrescope.models.model import INPUT, METADATA_KEY, OUTPUT, Model, ModelInfo, output_columns
 from genrescope.types import FloatArray
 
 if TYPE_CHECKING:  # torch and scikit-learn are each needed for one of the two kinds of models only
@@ -64,28 +64,50 @@ def export_network(
     ModelError
         ``model_export_failed``: the graph's scores differ from the network's by more than 1e-4.
     """
+    return export_module(_scorer(network, bool(info.styles), temperature), info, sample)
+
+
+def export_module(module: nn.Module, info: ModelInfo, sample: FloatArray) -> ExportedModel:
+    """Turn a module that returns the outputs of a model file into one.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Features -> a tuple of the outputs that ``info`` describes: scores, styles, music, embedding. Set to
+        evaluation mode, float32 and the CPU by this.
+    info : ModelInfo
+        The description to write into the file.
+    sample : ndarray, float32
+        Features of some segments, on which graph and module must agree.
+
+    Raises
+    ------
+    ModelError
+        ``model_export_failed``: an output of the graph differs from the module's by more than 1e-4.
+    """
     import torch
 
-    scorer = _scorer(network, bool(info.styles), temperature)
+    module = module.eval().float().to("cpu")
     example = torch.from_numpy(np.ascontiguousarray(sample[:2], np.float32))
+    outputs = list(output_columns(info))
     with warnings.catch_warnings(), torch.no_grad(), tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "graph.onnx"
         # The TorchScript exporter is deprecated, but writes one LSTM or GRU node where the one on dynamo
         # needs thirty. Its warnings are of no use to a user.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            scorer,
+            module,
             (example,),
             path,
             input_names=[INPUT],
-            output_names=[OUTPUT, STYLES_OUTPUT] if info.styles else [OUTPUT],
-            dynamic_axes={port: {0: "segments"} for port in (INPUT, OUTPUT, STYLES_OUTPUT)},
+            output_names=outputs,
+            dynamic_axes={port: {0: "segments"} for port in (INPUT, *outputs)},
             opset_version=OPSET,
             dynamo=False,
         )
         graph = path.read_bytes()
         expected = [
-            part.numpy() for part in scorer(torch.from_numpy(np.ascontiguousarray(sample, np.float32)))
+            part.numpy() for part in module(torch.from_numpy(np.ascontiguousarray(sample, np.float32)))
         ]
     return _checked(_described(_parse(graph), info), sample, expected, info.name)
 
@@ -107,7 +129,7 @@ def _scorer(network: Network, with_styles: bool, temperature: float) -> nn.Modul
             logits, styles = self.network.forward_with_styles(batch)
             return (logits / temperature).softmax(1), styles.sigmoid()
 
-    return Scorer().eval().float().to("cpu")
+    return Scorer()
 
 
 def export_classical(pipeline: ClassicalPipeline, info: ModelInfo, sample: FloatArray) -> ExportedModel:
@@ -188,10 +210,10 @@ def _rename_output(graph: Any, name: str) -> None:
 def _checked(graph: bytes, sample: FloatArray, expected: Sequence[FloatArray], name: str) -> ExportedModel:
     """Open a model file, and refuse it where it differs from the model that it was made from."""
     model = Model(graph, name)
-    # Not strict: a model without styles returns an empty array of them, for which nothing is expected.
+    # Outputs that the model does not have are empty arrays, for which nothing is expected.
+    found = [output for output in model.predict(sample) if output.shape[1]]
     difference = max(
-        float(np.abs(scores - wanted).max())
-        for scores, wanted in zip(model.predict(sample), expected, strict=False)
+        float(np.abs(output - wanted).max()) for output, wanted in zip(found, expected, strict=True)
     )
     if not difference <= TOLERANCE:
         raise ModelError(

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,20 +22,27 @@ from genrescope.models.graph_limits import check_graph
 from genrescope.types import FloatArray
 from genrescope.utils import parse_json, sha256_bytes
 
-SCHEMA = 3
+SCHEMA = 4
+# Fields that schema 4 added; older files have none of what they describe.
+_ADDED_IN_SCHEMA_4 = ("taxonomy", "music_threshold", "set_level", "embedding_size")
 # What schema 2, of version 0.1, called fields that are otherwise the same.
 _NAMES_IN_SCHEMA_2 = {"threshold": "min_score", "license": "licence"}
 # In the provenance: digests of the tracks that training or selection was given; and what schema 2 called it.
 TRAINING_TRACKS, _TRAINING_TRACKS_IN_SCHEMA_2 = "training_tracks", "heard"
 METADATA_KEY = "genrescope"
-INPUT, OUTPUT, STYLES_OUTPUT = "features", "scores", "styles"
+INPUT, OUTPUT, STYLES_OUTPUT, MUSIC_OUTPUT, EMBEDDING_OUTPUT = (
+    "features", "scores", "styles", "music", "embedding",
+)  # fmt: skip
 # How far the scores of a segment may be from a sum of one, and a probability outside of 0 to 1, by rounding.
 SUM_TOLERANCE = 1e-3
 
 # What a description may state; far beyond what any model of this package has. onnxruntime and NumPy allocate
 # what they are asked for, so a file that asks for too much is refused before anything is computed.
 MAX_FILE_BYTES = 300_000_000
+# Objects of Python take up to 30 times the space of their JSON: 500 MB. 100,000 tracks of training are 2 MB.
+MAX_DESCRIPTION_LENGTH = 16 << 20
 MAX_NAMES, MAX_NAME_LENGTH = 10_000, 200
+MAX_EMBEDDING_SIZE = 1 << 16
 MIN_SEGMENT_SECONDS, MAX_SEGMENT_SECONDS = 0.01, 3600.0
 MAX_OVERLAPPING_SEGMENTS = 1000
 MIN_SAMPLE_RATE = 1000
@@ -66,11 +73,21 @@ class ModelInfo:
         The score below which the top genre of a track is uncertain; None where none was chosen.
     provenance : dict
         Data name and hash, split protocol, seed, package version, commit, temperature; under
-        ``training_tracks``, the hashed ids of the tracks that the model was trained on or selected by.
+        ``training_tracks``, the hashed ids of the tracks that the model was trained on or selected by; under
+        ``unlabeled_exposure``, what its network was exposed to without labels.
     scores : dict
         Measured accuracies with their intervals and protocol.
     license : str
         Of the weights.
+    taxonomy : str
+        Version of the taxonomy that the classes and styles are nodes of; empty for other labels.
+    music_threshold : float or None
+        The probability of music below which a track is not music; None: the graph has no output ``music``.
+    set_level : float or None
+        The sum of scores that the set of possible genres reaches, chosen by split conformal prediction; None:
+        the model gives no sets.
+    embedding_size : int
+        Length of the output ``embedding``; 0: the graph has none.
     """
 
     name: str
@@ -84,6 +101,10 @@ class ModelInfo:
     provenance: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)
     license: str = ""
+    taxonomy: str = ""
+    music_threshold: float | None = None
+    set_level: float | None = None
+    embedding_size: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the description as plain values, schema version first."""
@@ -112,7 +133,7 @@ class ModelInfo:
             ``model_incompatible``.
         """
         schema = values.get("schema") if isinstance(values, dict) else None
-        if schema not in (SCHEMA, 2):
+        if schema not in (SCHEMA, 3, 2):
             raise ModelError(
                 "model_incompatible",
                 f"{source}: model schema {_shown(schema)}, this version of genrescope reads schema {SCHEMA}",
@@ -120,7 +141,9 @@ class ModelInfo:
             )
         try:
             names = _NAMES_IN_SCHEMA_2 if schema == 2 else {}
-            known = {name: values[names.get(name, name)] for name in cls.__dataclass_fields__}
+            stated = set(cls.__dataclass_fields__) - set(_ADDED_IN_SCHEMA_4 if schema < SCHEMA else ())
+            defaults: dict[str, Any] = {one.name: one.default for one in fields(cls)}
+            known = defaults | {name: values[names.get(name, name)] for name in stated}
             provenance = known["provenance"]
             if schema == 2 and isinstance(provenance, dict) and _TRAINING_TRACKS_IN_SCHEMA_2 in provenance:
                 tracks = provenance[_TRAINING_TRACKS_IN_SCHEMA_2]
@@ -146,10 +169,16 @@ class ModelOutput(NamedTuple):
         One probability per genre; the rows sum to 1.
     styles : ndarray, shape (segments, styles), float32
         Independent probabilities; no columns for a model without styles.
+    music : ndarray, shape (segments, 1), float32
+        Probability of music; no column for a model that does not tell.
+    embedding : ndarray, shape (segments, size), float32
+        No columns for a model without.
     """
 
     scores: FloatArray
     styles: FloatArray
+    music: FloatArray
+    embedding: FloatArray
 
 
 class Model:
@@ -234,16 +263,19 @@ class Model:
         ModelError
             ``model_output_invalid``: scores that are no probabilities, as after features that are not finite.
         """
-        names = _outputs(self.info)
+        names = list(output_columns(self.info))
         self._check_size(len(features))
         try:
             outputs = self._session.run(names, {INPUT: np.ascontiguousarray(features, np.float32)})
         except Exception as reason:  # onnxruntime's errors share no public base class
             raise _invalid_output(self.name, str(reason).splitlines()[0][:120]) from None
-        styles = outputs[1] if self.info.styles else np.zeros((len(features), 0), np.float32)
-        for fault in _output_faults(outputs[0], styles, len(features), self.info):
+        for fault in _output_faults(outputs, len(features), self.info):
             raise _invalid_output(self.name, fault)
-        return ModelOutput(outputs[0], styles)
+        computed = dict(zip(names, outputs, strict=True))
+        nothing = np.zeros((len(features), 0), np.float32)
+        return ModelOutput(
+            *(computed.get(name, nothing) for name in (OUTPUT, STYLES_OUTPUT, MUSIC_OUTPUT, EMBEDDING_OUTPUT))
+        )
 
     def scores(self, features: FloatArray) -> FloatArray:
         """Return the scores of genres alone, without styles.
@@ -263,20 +295,37 @@ class Model:
         """Refuse a graph that takes too much memory or work for so many segments."""
         if segments in self._sizes:
             return
-        columns = dict(zip(_outputs(self.info), (self.info.classes, self.info.styles), strict=False))
+        columns = output_columns(self.info)
         # Frames and features of the input are known from the description.
         shape = (segments, *(size or 1 for size in _shape(self.info)[1:]))
         try:
             for name, found in check_graph(self._graph, {INPUT: shape}).items():
-                if found != (segments, len(columns[name])):
+                if found != (segments, columns[name]):
                     raise GraphError(
-                        f"its graph scores {found[-1]} classes, its description names {len(columns[name])}"
+                        f"its output {name} has {found[-1]} columns, its description says {columns[name]}"
                         if len(found) == 2
-                        else f"its output {name} has the shape {found}, not (segments, classes)"
+                        else f"its output {name} has the shape {found}, not (segments, columns)"
                     )
         except GraphError as reason:
             raise _incompatible(self.source, str(reason)) from None
         self._sizes.add(segments)
+
+
+def output_columns(info: ModelInfo) -> dict[str, int]:
+    """Return how many columns each output of a described graph has, in the order of the outputs.
+
+    Parameters
+    ----------
+    info : ModelInfo
+        The description.
+    """
+    columns = {
+        OUTPUT: len(info.classes),
+        STYLES_OUTPUT: len(info.styles),
+        MUSIC_OUTPUT: int(info.music_threshold is not None),
+        EMBEDDING_OUTPUT: info.embedding_size,
+    }
+    return {name: size for name, size in columns.items() if size}
 
 
 def _faults(known: dict[str, Any]) -> Iterator[str]:
@@ -290,9 +339,13 @@ def _faults(known: dict[str, Any]) -> Iterator[str]:
         yield "its hop_seconds is more than its segment_seconds: audio between segments would be skipped"
     if known["segment_seconds"] > MAX_OVERLAPPING_SEGMENTS * known["hop_seconds"]:
         yield f"its hop_seconds is less than a {MAX_OVERLAPPING_SEGMENTS}th of its segment_seconds"
-    threshold = known["threshold"]
-    if threshold is not None and not (isinstance(threshold, float) and 0 <= threshold <= 1):
-        yield f"its threshold is {_shown(threshold)}"
+    for name in ("threshold", "music_threshold", "set_level"):
+        value = known[name]
+        if value is not None and not (isinstance(value, float) and 0 <= value <= 1):
+            yield f"its {name} is {_shown(value)}"
+    size = known["embedding_size"]
+    if type(size) is not int or not 0 <= size <= MAX_EMBEDDING_SIZE:
+        yield f"its embedding_size is {_shown(size)}"
     if known["task"] != "single-label":
         yield f"its task is {_shown(known['task'])}, which this version does not know"
     yield from _table_faults(known)
@@ -310,7 +363,7 @@ def _name_faults(known: dict[str, Any]) -> Iterator[str]:
 
 
 def _table_faults(known: dict[str, Any]) -> Iterator[str]:
-    for name, kind in (("provenance", dict), ("scores", dict), ("license", str)):
+    for name, kind in (("provenance", dict), ("scores", dict), ("license", str), ("taxonomy", str)):
         if not isinstance(known[name], kind):
             yield f"its {name} is no {'table' if kind is dict else 'text'}"
     provenance = known["provenance"]
@@ -389,6 +442,10 @@ def _read_info(graph: Graph, source: str) -> ModelInfo:
     text = graph.metadata.get(METADATA_KEY)
     if text is None:
         raise _incompatible(source, "it carries no genrescope description")
+    if len(text) > MAX_DESCRIPTION_LENGTH:
+        raise _incompatible(
+            source, f"its genrescope description is larger than {MAX_DESCRIPTION_LENGTH >> 20} MB"
+        )
     try:
         values = parse_json(text)
     except ValueError as reason:
@@ -398,10 +455,10 @@ def _read_info(graph: Graph, source: str) -> ModelInfo:
 
 def _check_ports(graph: Graph, info: ModelInfo, source: str) -> None:
     """Refuse a graph whose inputs and outputs are not those of its description."""
-    names = graph.inputs, graph.outputs
-    if names != ([INPUT], _outputs(info)):
+    outputs = list(output_columns(info))
+    if (graph.inputs, graph.outputs) != ([INPUT], outputs):
         found = ", ".join([*graph.inputs, *graph.outputs])[:120]
-        raise _incompatible(source, f"its ports are {found}, not {', '.join([INPUT, *_outputs(info)])}")
+        raise _incompatible(source, f"its ports are {found}, not {', '.join([INPUT, *outputs])}")
 
 
 def _check_shapes(session: Any, info: ModelInfo, source: str) -> None:
@@ -420,16 +477,19 @@ def _check_shapes(session: Any, info: ModelInfo, source: str) -> None:
             raise _incompatible(source, f"its {port.name} are {port.type}, not float32")
 
 
-def _output_faults(scores: Any, styles: Any, segments: int, info: ModelInfo) -> Iterator[str]:
+def _output_faults(outputs: Sequence[Any], segments: int, info: ModelInfo) -> Iterator[str]:
     """Yield what is wrong with the outputs of a graph; of NaN, every comparison is false."""
-    for name, values, known in ((OUTPUT, scores, info.classes), (STYLES_OUTPUT, styles, info.styles)):
-        if values.shape != (segments, len(known)):
-            yield f"its {name} have the shape {values.shape}, not {(segments, len(known))}"
+    for (name, columns), values in zip(output_columns(info).items(), outputs, strict=True):
+        if values.shape != (segments, columns):
+            yield f"its {name} have the shape {values.shape}, not {(segments, columns)}"
         elif not np.isfinite(values).all():
             yield f"its {name} are not finite"
-        elif not ((values >= -SUM_TOLERANCE) & (values <= 1 + SUM_TOLERANCE)).all():
+        elif (
+            name != EMBEDDING_OUTPUT
+            and not ((values >= -SUM_TOLERANCE) & (values <= 1 + SUM_TOLERANCE)).all()
+        ):
             yield f"its {name} are not between 0 and 1"
-    if not (np.abs(scores.sum(axis=-1, dtype=np.float64) - 1) <= SUM_TOLERANCE).all():
+    if not (np.abs(outputs[0].sum(axis=-1, dtype=np.float64) - 1) <= SUM_TOLERANCE).all():
         yield f"its {OUTPUT} do not sum to 1"
 
 
@@ -439,10 +499,6 @@ def _invalid_output(name: str, why: str) -> ModelError:
         f"the model {name} gave no valid scores: {why}",
         "check the audio for extreme samples; if other files fail too, use another model",
     )
-
-
-def _outputs(info: ModelInfo) -> list[str]:
-    return [OUTPUT, STYLES_OUTPUT] if info.styles else [OUTPUT]
 
 
 def _shape(info: ModelInfo) -> tuple[int | None, ...]:

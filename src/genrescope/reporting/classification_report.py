@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
+from genrescope.labels import display_name
 from genrescope.reporting.charts import MAX_BARS, AreaChart, Bar, BarChart, area_chart, genre_colors
 from genrescope.reporting.formatting import format_clock, format_count, format_percent
 from genrescope.reporting.pages import Chart, render_charts
 from genrescope.reporting.theme import MUTED_VARIABLE
-from genrescope.types import FailedFile, Prediction
+from genrescope.types import NOT_MUSIC, FailedFile, Prediction
 
 MAX_CARDS = 200
 
@@ -22,8 +24,10 @@ class _Card(NamedTuple):
     path: str
     length: str
     genre: str
+    style: str | None
     score: str
     is_uncertain: bool
+    possible: tuple[str, ...]
     flags: tuple[str, ...]
     scores: BarChart
     styles: BarChart | None
@@ -53,7 +57,7 @@ def classification_page(results: Sequence[Prediction | FailedFile], *, title: st
     str
         The page.
     """
-    predictions = [result for result in results if isinstance(result, Prediction)]
+    predictions = [_readable(result) for result in results if isinstance(result, Prediction)]
     failures = [result for result in results if isinstance(result, FailedFile)]
     colors = genre_colors([one.scores for one in predictions])
     summary = _count_genres(predictions, colors)
@@ -70,16 +74,42 @@ def classification_page(results: Sequence[Prediction | FailedFile], *, title: st
         summary=summary,
         failures=failures,
         cards=cards,
-        further=[(one.path, one.genre, format_percent(one.confidence)) for one in predictions[MAX_CARDS:]],
+        further=[
+            (one.path, _shown_genre(one), format_percent(_shown_score(one)))
+            for one in predictions[MAX_CARDS:]
+        ],
+    )
+
+
+def _readable(prediction: Prediction) -> Prediction:
+    """Return a prediction with the names of genres and styles that people read in place of labels."""
+    timeline = prediction.timeline
+    return replace(
+        prediction,
+        scores={display_name(label): score for label, score in prediction.scores.items()},
+        styles={display_name(label): chance for label, chance in prediction.styles.items()},
+        style=None if prediction.style is None else display_name(prediction.style),
+        timeline=timeline and replace(timeline, classes=tuple(map(display_name, timeline.classes))),
     )
 
 
 def _count_genres(predictions: Sequence[Prediction], colors: Mapping[str, str]) -> BarChart:
     """Return how many files have each genre."""
-    counts = Counter(one.genre for one in predictions).most_common()
+    counts = Counter(map(_shown_genre, predictions)).most_common()
     most = counts[0][1] if counts else 1
-    bars = tuple(Bar(name, number / most, str(number), colors[name]) for name, number in counts)
+    bars = tuple(
+        Bar(name, number / most, str(number), colors.get(name, MUTED_VARIABLE)) for name, number in counts
+    )
     return BarChart("genres", "Files per genre", bars)
+
+
+def _shown_genre(prediction: Prediction) -> str:
+    return prediction.genre if prediction.is_music else NOT_MUSIC
+
+
+def _shown_score(prediction: Prediction) -> float:
+    """Return the score of what `_shown_genre` returns."""
+    return prediction.confidence if prediction.is_music else 1 - (prediction.music or 0.0)
 
 
 def _card(place: int, prediction: Prediction, colors: Mapping[str, str]) -> _Card:
@@ -93,9 +123,11 @@ def _card(place: int, prediction: Prediction, colors: Mapping[str, str]) -> _Car
         name=name,
         path=path,
         length=format_clock(prediction.seconds),
-        genre=prediction.genre,
-        score=format_percent(prediction.confidence),
-        is_uncertain=prediction.is_uncertain,
+        genre=_shown_genre(prediction),
+        style=prediction.style if prediction.answer == prediction.style else None,
+        score=format_percent(_shown_score(prediction)),
+        is_uncertain=prediction.is_uncertain and prediction.is_music,
+        possible=prediction.genre_set if prediction.is_uncertain else (),
         flags=prediction.flags,
         scores=BarChart(f"scores-{place}", f"Scores of {name}", scores),
         styles=BarChart(f"styles-{place}", f"Styles of {path}", styles, "Styles") if styles else None,

@@ -1,7 +1,8 @@
 """Genre tags of audio files: reading, writing and undoing them."""
 
+from genrescope.tagging.album_tags import AlbumTags, import_readers, read_album_tags
 from genrescope.tagging.formats import require_mutagen
-from genrescope.tagging.vocabulary import LABELS, Answer, UncertainPolicy, Vocabulary
+from genrescope.tagging.vocabulary import SHIPPED, Answer, UncertainPolicy, Vocabulary
 from genrescope.tagging.writer import (
     TagChange,
     TagChangePreview,
@@ -14,7 +15,8 @@ from genrescope.tagging.writer import (
 )
 
 __all__ = [
-    "LABELS",
+    "SHIPPED",
+    "AlbumTags",
     "Answer",
     "TagChange",
     "TagChangePreview",
@@ -22,7 +24,9 @@ __all__ = [
     "UndoResult",
     "UndoStatus",
     "Vocabulary",
+    "import_readers",
     "preview",
+    "read_album_tags",
     "read_genres",
     "require_mutagen",
     "undo",

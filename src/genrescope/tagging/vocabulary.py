@@ -5,26 +5,24 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, get_args
 
 from genrescope.errors import ConfigError
-from genrescope.labels import GTZAN_GENRES, STYLES
+from genrescope.labels import known_labels, matching_labels, title_case
 from genrescope.types import STYLE_THRESHOLD
 from genrescope.utils import did_you_mean, parse_toml
 
 Hierarchy = Literal["leaf", "path", "levels"]
 UncertainPolicy = Literal["nothing", "styles", "all"]
 
-LABELS: Final = tuple(dict.fromkeys((*GTZAN_GENRES, *STYLES)))
-"""What the models that come with the package can say: ten genres and 45 styles."""
+SHIPPED: Final = ("beets", "discogs", "id3v1", "musicbrainz")
+"""The vocabularies that come with the package."""
 
 STEP: Final = " > "
 """Between the levels of a path, as written in a vocabulary file."""
-
-# Where the label's own letters do not make the word that people write.
-_SPELLED = {"hiphop": "Hip Hop", "new-age": "New Age"}
-_SMALL = frozenset({"and", "of", "the", "in", "n"})
 
 
 class Answer(Protocol):
@@ -37,6 +35,10 @@ class Answer(Protocol):
     @property
     def is_uncertain(self) -> bool:
         """Whether the highest score is below the model's threshold."""
+
+    @property
+    def is_music(self) -> bool:
+        """Whether the track is music."""
 
     @property
     def scores(self) -> Mapping[str, float]:
@@ -55,7 +57,7 @@ class Vocabulary:
     ----------
     words_for : mapping of label to words
         Each word may be a path, ``Metal > Heavy Metal``; a label with no words is dropped. Labels that are
-        not named get their own name in title case.
+        not named get the name that `genrescope.labels.title_case` gives them.
     hierarchy : {"leaf", "path", "levels"}
         What of a path is written: its last word, all of it as one genre, or each level as a genre.
     separator : str
@@ -67,21 +69,23 @@ class Vocabulary:
     separator: str = STEP
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, labels: Iterable[str] = LABELS) -> Vocabulary:
+    def load(cls, name: str | os.PathLike[str], *, labels: Iterable[str] = ()) -> Vocabulary:
         """Read a vocabulary from a TOML file: ``hierarchy``, ``separator`` and the table ``[words]``.
 
         Parameters
         ----------
-        path : path
+        name : str or path
+            One of `SHIPPED`, or the path of a file.
         labels : iterable of str
-            What can be named; for a model of one's own, its ``classes``.
+            What can be named besides `genrescope.labels.known_labels`: for a model of one's own, its
+            ``classes``.
 
         Raises
         ------
         ConfigError
             ``invalid_config``: no such file, not TOML, or something in it that is not known.
         """
-        path = Path(path)
+        path = _shipped(name) if name in SHIPPED else Path(name)
         try:
             content = parse_toml(path.read_text(encoding="utf8"))
         except OSError as reason:
@@ -99,8 +103,7 @@ class Vocabulary:
         words = content.get("words", {})
         if not isinstance(words, dict):
             raise _bad(path, "words is not a table", 'write [words], and below it lines like hiphop = "Rap"')
-        _refuse_unknown(path, words, tuple(labels), "label")
-        return cls({label: _parsed(path, label, text) for label, text in words.items()}, hierarchy, separator)
+        return cls(_words_for(path, words, tuple(labels)), hierarchy, separator)
 
     def genres_for(
         self,
@@ -116,7 +119,7 @@ class Vocabulary:
         Parameters
         ----------
         answer : Prediction or LibraryEntry
-            An entry with an error has no genres.
+            An entry with an error has no genres, nor has one that is not music.
         genre_threshold : float, optional
             Every genre with this score or more; None: the best one only.
         style_threshold : float, optional
@@ -132,7 +135,7 @@ class Vocabulary:
         list of str
             Genres in the words of this vocabulary, each once.
         """
-        if answer.genre is None or (answer.is_uncertain and uncertain == "nothing"):
+        if answer.genre is None or not answer.is_music or (answer.is_uncertain and uncertain == "nothing"):
             return []
         labels: list[str] = []
         if not answer.is_uncertain or uncertain == "all":
@@ -146,7 +149,7 @@ class Vocabulary:
 
     def _written(self, labels: Iterable[str]) -> Iterator[str]:
         for label in labels:
-            for text in self.words_for.get(label, (_titled(label),)):
+            for text in self.words_for.get(label, (title_case(label),)):
                 levels = text.split(STEP)
                 if self.hierarchy == "levels":
                     yield from levels
@@ -159,14 +162,25 @@ def _reaching(scores: Mapping[str, float], lowest: float) -> list[str]:
     return [label for label, score in ranked if score >= lowest]
 
 
-def _titled(label: str) -> str:
-    words = label.split()
-    return _SPELLED.get(label) or " ".join(
-        word if word in _SMALL and place else word[:1].upper() + word[1:] for place, word in enumerate(words)
-    )
+def _shipped(name: str | os.PathLike[str]) -> Traversable:
+    return resources.files("genrescope.tagging").joinpath("data", f"{name}.toml")
 
 
-def _parsed(path: Path, label: str, text: object) -> tuple[str, ...]:
+def _words_for(
+    path: Path | Traversable, words: Mapping[str, object], further: tuple[str, ...]
+) -> dict[str, tuple[str, ...]]:
+    """Return the words by label. A line is for all labels that its left side means; an exact one wins."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, text in words.items():
+        parsed = _parsed(path, name, text)
+        meant = matching_labels(name, further)
+        if not meant:
+            raise _bad(path, f"no label is called {name!r}", did_you_mean(name, (*known_labels(), *further)))
+        found |= {label: parsed for label in meant if label == name or label not in words}
+    return found
+
+
+def _parsed(path: Path | Traversable, label: str, text: object) -> tuple[str, ...]:
     """Read the right side of a line: a word, a path of words, a list of either; "" or [] drops the label."""
     if text == "":
         return ()
@@ -183,11 +197,13 @@ def _parsed(path: Path, label: str, text: object) -> tuple[str, ...]:
     return tuple(words)
 
 
-def _refuse_unknown(path: Path, content: Mapping[str, Any], known: tuple[str, ...], what: str) -> None:
+def _refuse_unknown(
+    path: Path | Traversable, content: Mapping[str, Any], known: tuple[str, ...], what: str
+) -> None:
     for name in content:
         if name not in known:
             raise _bad(path, f"no {what} is called {name!r}", did_you_mean(name, known))
 
 
-def _bad(path: Path, what: str, hint: str) -> ConfigError:
+def _bad(path: Path | Traversable, what: str, hint: str) -> ConfigError:
     return ConfigError("invalid_config", f"{path}: {what}", hint)

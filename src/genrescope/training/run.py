@@ -141,15 +141,26 @@ def load_finished(folder: Path, dataset: Dataset, config: Config) -> TrainingRun
     Returns
     -------
     TrainingRun or None
-        None also where files of the run are absent or damaged.
+        None also where it has no ``evaluation.json``: then it is not finished.
+
+    Raises
+    ------
+    ConfigError
+        ``invalid_config``: the run is finished, but one of its files is absent or damaged.
     """
+    if not (folder / "evaluation.json").exists():
+        return None
     try:
         saved = {name: _read_json(folder / f"{name}.json", kind) for name, kind in _FILES.items()}
         if not _is_same_run(saved["config"], dataset, config):
             return None
         result = Evaluation.from_json(saved["evaluation"])
-    except (OSError, ValueError, GenrescopeError):
-        return None
+    except (OSError, ValueError, GenrescopeError) as reason:
+        raise ConfigError(
+            "invalid_config",
+            f"{folder}: a file of this finished run cannot be read: {reason}",
+            "delete its evaluation.json to have it evaluated again, or the folder to have it trained again",
+        ) from None
     return TrainingRun(folder, folder / "model.onnx", result, saved["curves"])
 
 

@@ -79,7 +79,20 @@ class Classification(_Answer):
     path: str = Field(description="What the client called the file.")
     genre: str
     score: Share
-    unsure: bool = Field(description="Whether the score is below the threshold.")
+    answer: str | None = Field(
+        description="The style below the genre, if the model is sure of one, else the genre; null if unsure."
+    )
+    unsure: bool = Field(
+        description="Whether the genre is not to be relied on: score below the threshold, or not_music."
+    )
+    music: Share | None = Field(
+        description="Probability that it is music; null where the model does not tell."
+    )
+    not_music: bool = Field(description="Whether it is speech, noise, tones or effects instead of music.")
+    set: list[str] = Field(
+        description="Genres that it may be of, the right one among them for nine of ten tracks;"
+        " one where it is sure, none where it is not music or the model gives no sets."
+    )
     scores: dict[str, Share] = Field(description="Of every genre, by falling score; they sum to 1.")
     styles: dict[str, Share] = Field(description="Further genres, each with a probability of its own.")
     seconds: Seconds
@@ -97,6 +110,7 @@ class ModelCard(_Answer):
     model: str = Field(description="Name in the model file.")
     classes: list[str]
     styles: list[str]
+    names: dict[str, str] = Field(description="Of classes and styles, the names that people read.")
     threshold: Share | None = Field(description="Below this score an answer is marked as uncertain.")
     min_score: Share | None = Field(
         deprecated=True,

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from genrescope import utils
 from genrescope.errors import ConfigError, ModelError
-from genrescope.features import EFFICIENTAT, PAPER_LOG_MEL, SPECTROGRAM_LOG_MEL, FeatureSpec
+from genrescope.features import EFFICIENTAT, MUSICNN, PAPER_LOG_MEL, SPECTROGRAM_LOG_MEL, FeatureSpec
 from genrescope.labels import STYLE_INDICES, STYLES
-from genrescope.models.backbones import hub, torchvision
+from genrescope.models.backbones import hub, musicnn, torchvision
 from genrescope.models.backbones.efficientat import AUDIOSET_CLASSES, WIDTHS, EfficientAt, embedding_size
 from genrescope.models.student import WIDTH as STUDENT_WIDTH
 from genrescope.models.student import Student
@@ -115,11 +115,14 @@ class BackboneEntry(NamedTuple):
         Returns the network, its weights still to be loaded.
     translate : callable
         From the state dict of the published file to that of the network.
+    read : callable, optional
+        Returns the published file's state dict; None: `read_weights`.
     """
 
     info: BackboneInfo
     build: Callable[[], nn.Module]
     translate: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] = dict
+    read: Callable[[Path], dict[str, Tensor]] | None = None
 
 
 def _efficientat(name: str, precision: int, sha256: str | None = None) -> BackboneEntry:
@@ -165,7 +168,7 @@ def _student() -> BackboneEntry:
         STUDENT,
         STUDENT_FILE,
         "MIT; after EfficientAT mn04, MIT, (c) 2022 Florian Schmid",
-        "e70ce9869a2f02a095794b206a81b82d94e86545e47f82dc672414772b5727f6",
+        "4dcd776bb8fd7b386e87e0685170883f773a206eeeb75b291460150e1b328668",
         SPECTROGRAM_LOG_MEL.sample_rate,
         SPECTROGRAM_LOG_MEL,
         embedding_size(STUDENT_WIDTH),
@@ -173,6 +176,20 @@ def _student() -> BackboneEntry:
         tuple(range(len(STYLES))),
     )
     return BackboneEntry(info, lambda: Student(len(STYLES)))
+
+
+def _musicnn() -> BackboneEntry:
+    info = BackboneInfo(
+        "musicnn",
+        "https://pypi.org/project/musicnn/",
+        "ISC, (c) 2019 Music Technology Group, Universitat Pompeu Fabra, and Jordi Pons",
+        None,
+        MUSICNN.sample_rate,
+        MUSICNN,
+        musicnn.SIZE,
+        len(musicnn.TAGS),
+    )
+    return BackboneEntry(info, musicnn.Musicnn, read=musicnn.read_weights)
 
 
 # The catalog: weights that are downloaded, or in the package, and verified by their whole SHA-256.
@@ -201,6 +218,8 @@ ARCHITECTURES: dict[str, BackboneEntry] = {
                 "mn40": 484,
             }.items()
         ),
+        # Its package holds TensorFlow's checkpoint; the arrays of it are given as a file.
+        _musicnn(),
         _torchvision("inception-v3", "inception_v3_google-0cc3c7bd.pth", None, torchvision.InceptionV3),
     )
 }
@@ -239,7 +258,7 @@ def load_backbone(name: str, *, weights: Path | None = None, cache: Path | None 
             f"no backbone is named {name!r}",
             f"choose one of: {', '.join(known)}; or {HUB}NAME for an encoder of the Hugging Face hub",
         )
-    info, build, translate = known[name]
+    info, build, translate, read = known[name]
     # On the meta device no weights are allocated or drawn: the file has them all, and the random state of
     # the run stays untouched.
     with torch.device("meta"):
@@ -256,7 +275,7 @@ def load_backbone(name: str, *, weights: Path | None = None, cache: Path | None 
         assert info.sha256 is not None  # refused above
         target = (cache or cache_folder("weights")) / info.file
         weights = utils.download_file(info.source, target, sha256=info.sha256)
-    _load_state(network, translate(read_weights(weights)), f"{weights}: not the weights of {name}")
+    _load_state(network, translate((read or read_weights)(weights)), f"{weights}: not the weights of {name}")
     return Backbone(info, network).eval()
 
 
@@ -285,7 +304,7 @@ def backbone_spec(name: str) -> FeatureSpec:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read a state dict; a file that would run code on loading is refused.
+    """Read a state dict; a file that would run code on loading is refused, and one with values not finite.
 
     Parameters
     ----------
@@ -311,6 +330,14 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise ModelError(
             "model_incompatible", f"{path}: holds something else than a state dict", "save that alone"
         )
+    for name, value in loaded.items():
+        # Also of half precision, in which a large variance becomes infinite.
+        if value.is_floating_point() and not value.isfinite().all():
+            raise ModelError(
+                "model_corrupt",
+                f"{path}: {str(name)[:100]} holds values that are not finite",
+                "store the statistics of normalization in float32",
+            )
     return loaded
 
 

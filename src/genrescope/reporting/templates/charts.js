@@ -27,10 +27,12 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
-/** Give each class its color, the same for every file that a model answers. */
-export function colors(classes) {
-  const sorted = [...classes].sort();
-  return Object.fromEntries(sorted.map((name, i) => [name, `var(--s${Math.min(i, SERIES - 1)})`]));
+/** Give each genre its color; beyond the number of colors, those with the lowest scores share the last one. */
+export function colors(scores) {
+  const ranked = Object.keys(scores).sort((one, other) => scores[other] - scores[one]);
+  const own = ranked.slice(0, ranked.length > SERIES ? SERIES - 1 : SERIES).sort();
+  const place = (name) => (own.includes(name) ? own.indexOf(name) : SERIES - 1);
+  return Object.fromEntries(ranked.map((name) => [name, `var(--s${place(name)})`]));
 }
 
 /** Return genres by falling mean, and their share in each segment; beyond ten, the rest is one. */

@@ -6,15 +6,20 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from genrescope import datasets, features, models
 from genrescope.datasets import split_dataset
+from genrescope.errors import GenrescopeError
 from genrescope.labels import STYLE_INDICES
 from genrescope.models import EfficientAt, Student, fit_mel_projection, init_from_teacher
 from genrescope.training.distillation import targets
 from genrescope.training.distillation.module import DistillSchedule, train_student
 from genrescope.types import Track
 from genrescope.utils import write_atomic
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 TEACHER = "mn04"
 VALIDATION_SHARDS = 2
@@ -153,6 +158,9 @@ def select_tracks(
 def write_student(student: Student, path: Path) -> Path:
     """Write a student's weights, in half precision: what is lost is far below what training moves.
 
+    The statistics of normalization stay in single precision, since variances may exceed the largest number of
+    half precision, 65504, and so do other tensors with such values.
+
     Parameters
     ----------
     student : Student
@@ -167,19 +175,31 @@ def write_student(student: Student, path: Path) -> Path:
 
     Raises
     ------
+    GenrescopeError
+        ``training_failed``: a weight is not finite; nothing is written then.
     WriteError
         ``write_failed``.
     """
     import torch
 
+    state = {name: _stored_tensor(name, value) for name, value in student.state_dict().items()}
     stream = io.BytesIO()
-    state = {
-        name: value.half() if value.is_floating_point() else value
-        for name, value in student.state_dict().items()
-    }
     torch.save(state, stream)
     write_atomic(path, stream.getvalue())
     return path
+
+
+def _stored_tensor(name: str, value: Tensor) -> Tensor:
+    """Return a tensor in half precision, if nothing but digits is lost."""
+    if not value.is_floating_point():
+        return value
+    if not value.isfinite().all():
+        raise GenrescopeError(
+            "training_failed", f"{name} holds values that are not finite", "lower the learning rate"
+        )
+    half = value.half()
+    is_statistic = name.endswith(("running_mean", "running_var"))
+    return value if is_statistic or not half.isfinite().all() else half
 
 
 def _init_student(tracks: Sequence[Track], spec: targets.ShardSpec) -> Student:

@@ -342,7 +342,13 @@ class _ShardWriter:
 
         with torch.inference_mode():
             embeddings, logits = self.teacher(torch.from_numpy(np.stack(batch)))
-        return embeddings.numpy().astype(np.float16), logits.numpy().astype(np.float16)
+        return _to_half(embeddings.numpy()), _to_half(logits.numpy())
+
+
+def _to_half(values: FloatArray) -> npt.NDArray[np.float16]:
+    """Return ``values`` in half precision; those beyond its range become its limits, not infinite."""
+    limit = float(np.finfo(np.float16).max)
+    return np.clip(values, -limit, limit).astype(np.float16)
 
 
 def _track_probabilities(labels: Sequence[str]) -> Float64Array:

@@ -11,6 +11,7 @@ const byId = (id) => document.getElementById(id);
 const entries = [];
 const view = new View({ onRetry: retry });
 let limits = null;
+let names = {};
 let shown = null;
 let running = false;
 
@@ -40,13 +41,35 @@ async function run() {
   }
 }
 
+/** Return an answer with the names of genres and styles that people read in place of labels. */
+function readable(answer) {
+  const name = (label) => names[label] ?? label;
+  const renamed = (scores) => Object.fromEntries(Object.entries(scores).map(([label, score]) => [name(label), score]));
+  return {
+    ...answer,
+    genre: name(answer.genre),
+    answer: answer.answer && name(answer.answer),
+    set: answer.set.map(name),
+    scores: renamed(answer.scores),
+    styles: renamed(answer.styles),
+    timeline: answer.timeline.map((segment) => ({ ...segment, scores: renamed(segment.scores) })),
+  };
+}
+
+/** The result in a few words. */
+function summary(row) {
+  if (row.not_music) return `not music ${percent(1 - row.music)}`;
+  return `${row.genre} ${percent(row.score)}${row.unsure ? ", unsure" : ""}`;
+}
+
 /** Classify one file and show its answer or failure. */
 async function analyze(entry) {
   update(entry, { state: "analyzing", problem: null });
   try {
-    const row = await sendWithRetries(entry);
-    update(entry, { state: "done", row });
-    announce(`${entry.name}: ${row.genre}, ${percent(row.score)}${row.unsure ? ", unsure" : ""}`);
+    const answer = await sendWithRetries(entry);
+    const row = readable(answer);
+    update(entry, { state: "done", answer, row });
+    announce(`${entry.name}: ${summary(row)}`);
   } catch (problem) {
     if (!(problem instanceof Problem)) throw problem;
     if (problem.status === 401) askForToken();
@@ -117,8 +140,7 @@ function draw() {
   byId("save").hidden = !entries.some((entry) => entry.row);
   entries.forEach((entry) => {
     entry.button ??= listButton(entry);
-    entry.button.lastChild.textContent = entry.row ? `${entry.row.genre} ${percent(entry.row.score)}` : entry.state;
-    if (entry.row?.unsure) entry.button.lastChild.textContent += ", unsure";
+    entry.button.lastChild.textContent = entry.row ? summary(entry.row) : entry.state;
     entry.button.className = entry.state === "failed" ? "failed" : "";
     entry.button.setAttribute("aria-current", String(entry === shown));
   });
@@ -143,7 +165,7 @@ function notice(problem) {
 }
 
 function save() {
-  const lines = entries.filter((entry) => entry.row).map((entry) => `${JSON.stringify(entry.row)}\n`);
+  const lines = entries.filter((entry) => entry.answer).map((entry) => `${JSON.stringify(entry.answer)}\n`);
   const link = make("a", { href: URL.createObjectURL(new Blob(lines)), download: "genres.jsonl" });
   link.click();
   URL.revokeObjectURL(link.href);
@@ -161,6 +183,7 @@ async function connect() {
   try {
     const served = await models();
     limits = served.limits;
+    names = Object.assign({}, ...served.models.map((model) => model.names));
     const [size, minutes] = [limits.max_bytes / 2 ** 20, limits.max_seconds / 60];
     byId("limits").textContent = `Up to ${size.toPrecision(3) / 1} MiB, ${minutes.toPrecision(3) / 1} minutes. Nothing is kept.`;
     byId("model").replaceChildren(...served.models.map(({ name }) => make("option", { value: name }, name)));

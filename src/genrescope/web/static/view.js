@@ -52,13 +52,18 @@ export class View {
   }
 
   showRow(row, entry) {
-    const shades = charts.colors(Object.keys(row.scores));
-    const verdict = [row.genre, charts.make("span", { className: "share" }, charts.percent(row.score))];
-    if (row.unsure) {
+    const shades = charts.colors(row.scores);
+    const verdict = row.not_music
+      ? ["not music", charts.make("span", { className: "share" }, charts.percent(1 - row.music))]
+      : [row.answer && row.answer !== row.genre ? `${row.genre}: ${row.answer}` : row.genre, charts.make("span", { className: "share" }, charts.percent(row.score))];
+    if (row.unsure && !row.not_music) {
       const title = "The score is below the threshold of this model";
       verdict.push(charts.make("span", { className: "flag", title }, "unsure"));
     }
     row.flags.forEach((flag) => verdict.push(charts.make("span", { className: "flag" }, flag)));
+    if (row.unsure && row.set.length) {
+      verdict.push(charts.make("span", { className: "small muted" }, `may be ${row.set.join(", ")}`));
+    }
     byId("verdict").replaceChildren(...verdict);
     const tables = [charts.bars("Genres", row.scores, (name) => shades[name])];
     if (Object.keys(row.styles).length) tables.push(charts.bars("Styles", row.styles, () => "var(--muted)"));
