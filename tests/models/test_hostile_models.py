@@ -131,6 +131,16 @@ DESCRIPTIONS: dict[str, Callable[[dict[str, Any]], object]] = {
     "license a table": lambda d: d.update(license={}),
     "threshold": lambda d: d.update(threshold=-1.0),
     "provenance": lambda d: d.update(provenance={"training_tracks": [{}]}),
+    "content a text": lambda d: d.update(provenance={"training_content": "abc"}),
+    "artists of numbers": lambda d: d.update(provenance={"training_artists": [1]}),
+    "exposure a table": lambda d: d.update(provenance={"unlabeled_exposure": {}}),
+    "exposure without fields": lambda d: d.update(provenance={"unlabeled_exposure": [{}]}),
+    "exposure of terminal codes": lambda d: d.update(
+        provenance={"unlabeled_exposure": [{"data": "\x1b[2J", "tracks": 1, "hours": 1, "content": []}]}
+    ),
+    "exposure of infinite hours": lambda d: d.update(
+        provenance={"unlabeled_exposure": [{"data": "a", "tracks": 1, "hours": 10**400, "content": []}]}
+    ),
     "schema a text": lambda d: d.update(schema="3" * 10**5),
 }
 

@@ -18,7 +18,7 @@ import torch
 from genrescope import datasets, features, utils
 from genrescope.errors import ConfigError, DataError, DownloadError, GenrescopeError, WorkerError
 from genrescope.labels import STYLE_INDICES
-from genrescope.models import EfficientAt, Student, init_from_teacher, load_backbone
+from genrescope.models import EfficientAt, Student, backbone_exposures, init_from_teacher, load_backbone
 from genrescope.models.student import WIDTH
 from genrescope.training.distillation import targets
 from genrescope.training.distillation.module import DistillSchedule, train_student
@@ -333,6 +333,10 @@ def test_music_and_a_teacher_make_a_student_that_training_starts_from(
         embedding = load_backbone("student", weights=made).embed(torch.from_numpy(log_mel()))
     assert torch.isfinite(embedding).all()
     assert distill(tracks, config, tmp_path / "run") == made  # nothing is left to do
+    teacher, music = backbone_exposures("student", weights=made)
+    assert teacher.data == "AudioSet"
+    assert (music.data, music.tracks, len(music.content)) == ("distillation", 24, 24)
+    assert music.hours == pytest.approx(24 * 3 / 3600, abs=1e-3)
 
 
 @pytest.mark.parametrize("package", ["torch", "lightning"])

@@ -80,6 +80,11 @@ def test_the_model_file_has_its_provenance(little_music: Path, tmp_path: Path) -
     assert info.classes == ("drone", "hiss")
     assert info.provenance["protocol"] == "artist-grouped"
     assert len(info.provenance["training_tracks"]) == len(split["train"]) + len(split["validation"])
+    assert len(info.provenance["training_content"]) == len(info.provenance["training_tracks"])
+    trained = [*split["train"], *split["validation"]]
+    artists = {datasets.artist_digest(track.group) for track in dataset.tracks if track.id in trained}
+    assert info.training_digests("training_artists") == artists
+    assert info.provenance["unlabeled_exposure"] == []
     assert info.scores["track_accuracy"]["value"] == 1.0
     assert info.scores["leaky"] is False
 

@@ -150,7 +150,8 @@ def distill(
     settings = training.DistillConfig(weights, shards, epochs, workers, seed)
     tracks = training.select_tracks(music[0], music[1:], protocol=protocol, seed=seed)
     with _log_on_stderr():
-        student = training.distill(tracks, settings, run_dir, progress_bar=sys.stderr.isatty())
+        data = ", ".join(path.resolve().name for path in music)
+        student = training.distill(tracks, settings, run_dir, data=data, progress_bar=sys.stderr.isatty())
     typer.echo(f"student: {student}")
 
 

@@ -2,6 +2,8 @@
 
 from genrescope.evaluation.calibration import (
     MIN_ANSWERS,
+    MIN_CALIBRATION_TRACKS,
+    TEMPERATURE_RANGE,
     CalibrationBin,
     CalibrationReport,
     Threshold,
@@ -15,11 +17,14 @@ from genrescope.evaluation.evaluator import (
     predict_segments,
     summary_metrics,
 )
+from genrescope.evaluation.overlap import exposure_notes
 from genrescope.evaluation.results import LEAKY, Evaluation, Interval, LevelResult, evaluate_scores, mean_std
 
 __all__ = [
     "LEAKY",
     "MIN_ANSWERS",
+    "MIN_CALIBRATION_TRACKS",
+    "TEMPERATURE_RANGE",
     "CalibrationBin",
     "CalibrationReport",
     "Evaluation",
@@ -29,6 +34,7 @@ __all__ = [
     "average_by_track",
     "evaluate_model",
     "evaluate_scores",
+    "exposure_notes",
     "fit_segment_temperature",
     "map_segments",
     "mean_std",

@@ -21,6 +21,7 @@ from genrescope.features import EFFICIENTAT, MUSICNN, PAPER_LOG_MEL, SPECTROGRAM
 from genrescope.labels import STYLE_INDICES, STYLES
 from genrescope.models.backbones import hub, musicnn, torchvision
 from genrescope.models.backbones.efficientat import AUDIOSET_CLASSES, WIDTHS, EfficientAt, embedding_size
+from genrescope.models.exposure import UnlabeledExposure, read_exposures
 from genrescope.models.student import WIDTH as STUDENT_WIDTH
 from genrescope.models.student import Student
 from genrescope.utils import cache_folder, package_data
@@ -56,6 +57,9 @@ class BackboneInfo:
         Which of the logits are those of ``labels.STYLES``; empty for none.
     mean_average_precision : float, optional
         On AudioSet's evaluation data, as its authors report it.
+    exposures : tuple of UnlabeledExposure
+        The audio that the published weights were trained on; empty for networks of pictures, and where it is
+        not known.
     """
 
     name: str
@@ -68,6 +72,7 @@ class BackboneInfo:
     classes: int = 0
     styles: tuple[int, ...] = ()
     mean_average_precision: float | None = None
+    exposures: tuple[UnlabeledExposure, ...] = ()
 
     @property
     def file(self) -> str:
@@ -139,6 +144,7 @@ def _efficientat(name: str, precision: int, sha256: str | None = None) -> Backbo
         AUDIOSET_CLASSES,
         tuple(STYLE_INDICES.values()),
         precision / 1000,
+        exposures=(UnlabeledExposure("AudioSet"),),
     )
     return BackboneEntry(info, lambda: EfficientAt(width))
 
@@ -174,6 +180,7 @@ def _student() -> BackboneEntry:
         embedding_size(STUDENT_WIDTH),
         len(STYLES),
         tuple(range(len(STYLES))),
+        exposures=(UnlabeledExposure("AudioSet"),),  # through its teacher
     )
     return BackboneEntry(info, lambda: Student(len(STYLES)))
 
@@ -188,6 +195,7 @@ def _musicnn() -> BackboneEntry:
         MUSICNN,
         musicnn.SIZE,
         len(musicnn.TAGS),
+        exposures=(UnlabeledExposure("Million Song Dataset"),),
     )
     return BackboneEntry(info, musicnn.Musicnn, read=musicnn.read_weights)
 
@@ -301,6 +309,31 @@ def backbone_spec(name: str) -> FeatureSpec:
             f"choose one of: {', '.join(known)}",
         )
     return info.spec
+
+
+def backbone_exposures(name: str, *, weights: Path | None = None) -> tuple[UnlabeledExposure, ...]:
+    """Return what a backbone was exposed to without labels of genres, as far as it is known.
+
+    Parameters
+    ----------
+    name : str
+        A key of ``BACKBONES`` or ``ARCHITECTURES``; for others nothing is known.
+    weights : Path, optional
+        The file that the weights are loaded from, if not the published ones. What `distill` wrote beside it
+        comes before what is known of the backbone in general.
+
+    Raises
+    ------
+    ModelError
+        ``model_corrupt``: the file beside the weights is damaged.
+    """
+    if weights is None and name == STUDENT:
+        weights = package_data("models", STUDENT_FILE)
+    beside = None if weights is None else read_exposures(weights)
+    known = BACKBONES | ARCHITECTURES
+    if beside is not None:
+        return beside
+    return known[name].info.exposures if name in known else ()
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

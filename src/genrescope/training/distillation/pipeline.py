@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genrescope import datasets, features, models
+from genrescope import audio, datasets, features, models
 from genrescope.datasets import split_dataset
 from genrescope.errors import GenrescopeError
 from genrescope.labels import STYLE_INDICES
-from genrescope.models import EfficientAt, Student, fit_mel_projection, init_from_teacher
+from genrescope.models import (
+    MAX_EXPOSURE_NAME,
+    EfficientAt,
+    Student,
+    UnlabeledExposure,
+    fit_mel_projection,
+    init_from_teacher,
+)
 from genrescope.training.distillation import targets
 from genrescope.training.distillation.module import DistillSchedule, train_student
 from genrescope.types import Track
@@ -57,7 +65,12 @@ class DistillConfig:
 
 
 def distill(
-    tracks: Sequence[Track], config: DistillConfig, folder: Path, *, progress_bar: bool = False
+    tracks: Sequence[Track],
+    config: DistillConfig,
+    folder: Path,
+    *,
+    data: str = "distillation",
+    progress_bar: bool = False,
 ) -> Path:
     """Train a student on mn04's outputs for distorted music, or resume an interrupted run.
 
@@ -73,13 +86,16 @@ def distill(
         How the student is made.
     folder : Path
         Of shards, checkpoint and result. The same call with the same folder resumes.
+    data : str
+        Name of the music, under which it stands in what models from this student state of themselves.
     progress_bar : bool
         Whether to show the progress of a chunk on standard error.
 
     Returns
     -------
     Path
-        Of the student's weights: ``train --config student --set model.weights=...`` goes on from there.
+        Of the student's weights: ``train --config student --set model.weights=...`` goes on from there. What
+        the student was exposed to stands in a JSON file beside it.
 
     Raises
     ------
@@ -115,7 +131,30 @@ def distill(
         seed=config.seed,
     )
     student = train_student(_init_student(tracks, spec), schedule, folder, progress_bar=progress_bar)
-    return write_student(student, folder / models.STUDENT_FILE)
+    weights = folder / models.STUDENT_FILE
+    # First, so that there are no weights without it when the run is killed in between.
+    models.write_exposures([*models.backbone_exposures(TEACHER), describe_exposure(tracks, data)], weights)
+    return write_student(student, weights)
+
+
+def describe_exposure(tracks: Sequence[Track], data: str) -> UnlabeledExposure:
+    """Return the entry for tracks that a network is exposed to without their labels.
+
+    Parameters
+    ----------
+    tracks : sequence of Track
+        Audio; those that cannot be read are counted with a length of 0.
+    data : str
+        Name of the data set, or of several together.
+    """
+    seconds = 0.0
+    for track in tracks:
+        with suppress(GenrescopeError):
+            seconds += audio.info(track.path).seconds or 0.0
+    content = sorted(set(datasets.content_digests(tracks).values()))
+    # Names of folders may hold what a name in a model file may not.
+    name = "".join(letter for letter in data if letter.isprintable())[:MAX_EXPOSURE_NAME] or "distillation"
+    return UnlabeledExposure(name, len(tracks), round(seconds / 3600, 3), tuple(content))
 
 
 def _shards_folder(folder: Path) -> Path:
