@@ -6,9 +6,10 @@ from genrescope.datasets.gtzan import load_gtzan, load_index
 from genrescope.datasets.readers import load_dataset
 from genrescope.datasets.segments import SegmentDataset, build_segments
 from genrescope.datasets.spectrograms import decode_db, encode_db, load_spectrogram
-from genrescope.datasets.splits import PROTOCOLS, Split, get_protocol, split_dataset
+from genrescope.datasets.splits import FOLDED_PROTOCOLS, PROTOCOLS, Split, get_protocol, split_dataset
 
 __all__ = [
+    "FOLDED_PROTOCOLS",
     "PROTOCOLS",
     "Dataset",
     "DatasetIssue",

@@ -73,6 +73,9 @@ PROTOCOLS: Final[dict[str, Protocol]] = {
     )
 }
 
+# Those whose test part is one of several folds, which together hold each track once.
+FOLDED_PROTOCOLS: Final = ("artist-grouped",)
+
 
 @dataclass(frozen=True, eq=False)
 class Split:
