@@ -1,4 +1,4 @@
-"""The commands that train and evaluate models: ``train``, ``evaluate``, ``distill`` and ``reproduce``."""
+"""The commands of models: ``train``, ``evaluate``, ``compare``, ``distill`` and ``reproduce``."""
 
 from __future__ import annotations
 
@@ -19,6 +19,13 @@ Data = Annotated[
         help="A folder with one sub-folder per genre, a CSV file with the columns path and label, or GTZAN.",
     ),
 ]
+
+
+class FoldChoice(StrEnum):
+    """Which folds of a cross-validation are run."""
+
+    one = "one"
+    all = "all"
 
 
 class DataInput(StrEnum):
@@ -99,6 +106,10 @@ def evaluate(
         DataInput, typer.Option(help="What to read where DATA has several kinds of files.")
     ] = DataInput.auto,
     seed: Annotated[int, typer.Option(help="Seed of the split and of the intervals.")] = 0,
+    fold: Annotated[
+        int, typer.Option(help="Which fold of artist-grouped is the test part, counted from 0.")
+    ] = 0,
+    folds: Annotated[int, typer.Option(help="Number of folds of artist-grouped.")] = 5,
 ) -> None:
     """Evaluate a model on labeled music.
 
@@ -110,7 +121,7 @@ def evaluate(
 
     opened = models.load_model(model)
     dataset = datasets.load_dataset(data, kind=input.value)
-    evaluation = evaluate_model(opened, dataset, protocol=protocol, seed=seed)
+    evaluation = evaluate_model(opened, dataset, protocol=protocol, seed=seed, folds=folds, fold=fold)
     render_evaluation(evaluation)
     if output is not None:
         from genrescope import reporting
@@ -121,6 +132,65 @@ def evaluate(
         title = f"{opened.info.name} on {dataset.name}"
         report = reporting.EvaluationReport(title, (evaluation,), provenance=provenance)
         typer.echo(f"report: {reporting.write_report(report, output).html}")
+
+
+def compare(
+    configs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="CONFIG...",
+            help="Configurations as for 'train --config', perhaps with settings of their own:"
+            " cnn:optimizer.learning_rate=0.001,train.epochs=20.",
+        ),
+    ],
+    data: Data,
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="How to split: artist-grouped (the default), fault-filtered, track-random or segment-random;"
+            " repeatable, such as to see a leaky protocol beside another."
+        ),
+    ] = None,
+    seeds: Annotated[
+        int, typer.Option(help="Number of seeds; each is another split and another training.")
+    ] = 3,
+    folds: Annotated[
+        FoldChoice,
+        typer.Option(help="all: run and pool all folds of artist-grouped, so that every track is tested."),
+    ] = FoldChoice.one,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="SECTION.KEY=VALUE", help="Change one setting of all configurations; repeatable."
+        ),
+    ] = None,
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="Folder of runs and reports; finished runs are kept."),
+    ] = Path("reports/comparison"),
+) -> None:
+    """Compare models on the same tracks.
+
+    Trains each configuration with several seeds, and says which differences are beyond chance: accuracy with
+    95 % intervals, paired bootstrap over artists, McNemar's test. The same command resumes an interrupted one.
+    """
+    from genrescope import experiments, reporting
+    from genrescope.cli.output import render_comparison
+
+    with _log_on_stderr():
+        report = experiments.compare_models(
+            data,
+            configs,
+            output,
+            protocols=tuple(dict.fromkeys(protocol or ["artist-grouped"])),
+            seeds=seeds,
+            all_folds=folds is FoldChoice.all,
+            overrides=settings or (),
+            progress_bar=sys.stderr.isatty(),
+        )
+    for comparison in report.comparisons:
+        render_comparison(comparison)
+    typer.echo(f"report: {reporting.write_comparison(report, output).html}")
 
 
 def distill(

@@ -142,7 +142,9 @@ def reproduce_paper(data: Path, folder: Path, *, quick: bool = False) -> reporti
     report = reporting.EvaluationReport(
         title=f"The paper's models, trained again{note}",
         evaluations=evaluations,
-        curves={out.evaluation.title: reporting.Curve.from_rows(out.curves) for out in outcomes if out.curves},
+        curves={
+            out.evaluation.title: reporting.Curve.from_rows(out.curves) for out in outcomes if out.curves
+        },
         pictures=tuple(_pictures(datasets.load_gtzan(data, "spectrogram"))),
         published=compare_with_paper(evaluations),
         published_f1=paper_f1(),

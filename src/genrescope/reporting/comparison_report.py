@@ -1,4 +1,4 @@
-"""The report of a comparison of models: JSON for programs, Markdown for a repository, one HTML page for people.
+"""The report of a comparison of models, in the forms of `genrescope.reporting.evaluation_report`.
 
 Every number of a leaky protocol stands in a section, table and figure whose title says so.
 """
@@ -25,13 +25,13 @@ from genrescope.reporting.formatting import (
 
 _METHOD = (
     "Brackets hold 95 % intervals, from a bootstrap that draws whole groups (artists or recordings) with all"
-    " their tracks, for all models at once: intervals of differences are paired. They hold what chance does in"
-    " the choice of the music, not in the training: for that see the accuracy of each seed."
+    " their tracks, for all models at once: intervals of differences are paired. They hold what chance does"
+    " in the choice of the music, not in the training: for that see the accuracy of each seed."
 )
 _TESTS = (
     "Two tests of each difference in accuracy: the paired bootstrap over groups, and McNemar's exact test, in"
-    " which each track counts once and which takes tracks for independent. Both are corrected by Holm's method"
-    f" over the pairs of a protocol. A difference is called beyond chance where both are below {ALPHA:g}, and"
+    " which each track counts once and which takes tracks for independent. Both are corrected by Holm's"
+    f" method over the pairs of a protocol. A difference is called beyond chance where both are below {ALPHA:g}, and"
     " unclear where one is."
 )
 
@@ -128,9 +128,7 @@ def critical_view(comparison: Comparison) -> Iterator[str]:
 def _pair_sentence(pair: PairedDifference, marked: str) -> str:
     """Return the verdict on one pair, the better model first."""
     points = format_points(pair.accuracy, absolute=True)
-    better, other = (
-        (pair.first, pair.second) if pair.accuracy.value >= 0 else (pair.second, pair.first)
-    )
+    better, other = (pair.first, pair.second) if pair.accuracy.value >= 0 else (pair.second, pair.first)
     tests = (
         f"bootstrap p {format_p(pair.adjusted_bootstrap)}, McNemar p {format_p(pair.adjusted_mcnemar)},"
         " corrected"
@@ -144,8 +142,8 @@ def _pair_sentence(pair: PairedDifference, marked: str) -> str:
         )
     width = 100 * (pair.accuracy.high - pair.accuracy.low) / 2
     return (
-        f"{better} and {other} differ by {points} points{marked}: not beyond chance ({tests}). That is no proof"
-        f" that they are equal: with these tracks a difference of less than about {width:.1f} points is not"
+        f"{better} and {other} differ by {points} points{marked}: not beyond chance ({tests}). That is no"
+        f" proof that they are equal: with these tracks a difference of less than about {width:.1f} points is not"
         " seen."
     )
 
@@ -251,7 +249,9 @@ def _comparison(one: Comparison, curves: Mapping[str, tuple[Curve, ...]]) -> Ite
         shown = {name: runs for name, runs in curves.items() if runs}
         runs = "; ".join(f"{name}: {format_count(len(several), 'run')}" for name, several in shown.items())
         picture = figures.repeated_curves_figure(shown, title)
-        yield Figure(title, picture, f"{title}: thin lines are runs, thick ones their mean.", f"{title}. {runs}")
+        yield Figure(
+            title, picture, f"{title}: thin lines are runs, thick ones their mean.", f"{title}. {runs}"
+        )
 
 
 def describe_design(one: Comparison) -> str:
@@ -269,8 +269,9 @@ def describe_design(one: Comparison) -> str:
     )
     least, most = min(one.tested), max(one.tested)
     tested = str(least) if least == most else f"{least} to {most}"
+    seeds = format_count(len(one.seeds), "seed")
     return (
-        f"{format_count(len(one.seeds), 'seed')}{folds}; {tested} {one.unit}s of the {one.part} part per seed,"
+        f"{seeds}{folds}; {tested} {one.unit}s of the {one.part} part per seed,"
         f" {one.distinct} different ones from {format_count(one.groups, 'group')}."
     )
 

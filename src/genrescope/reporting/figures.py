@@ -533,9 +533,7 @@ def _cells(axes: Axes, counts: IntArray, shares: Float64Array) -> None:
     axes.set(xlim=(-0.5, len(counts) - 0.5), ylim=(len(counts) - 0.5, -0.5))
 
 
-def _whiskers(
-    axes: Axes, values: Mapping[str, tuple[float, float, float]], hollow: Sequence[str]
-) -> None:
+def _whiskers(axes: Axes, values: Mapping[str, tuple[float, float, float]], hollow: Sequence[str]) -> None:
     """Draw one named interval below the other."""
     for place, (name, (value, low, high)) in enumerate(values.items()):
         face = "none" if name in hollow else ACCENT
