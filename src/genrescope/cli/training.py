@@ -172,7 +172,7 @@ def compare(
     """Compare models on the same tracks.
 
     Trains each configuration with several seeds, and says which differences are beyond chance: accuracy with
-    95 % intervals, paired bootstrap over artists, McNemar's test. The same command resumes an interrupted one.
+    95 % intervals, paired bootstrap over artists, McNemar's test. The same command resumes.
     """
     from genrescope import experiments, reporting
     from genrescope.cli.output import render_comparison

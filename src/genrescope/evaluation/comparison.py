@@ -399,9 +399,9 @@ def _class_counts(models: list[Sequence[Predictions]]) -> Float64Array:
     for place, parts in enumerate(models):
         truth = checked_labels(np.concatenate([part.truth for part in parts]), "truth", classes)
         predicted = np.concatenate([part.predicted for part in parts])
-        np.add.at(counts, (group, place, seed, truth, 0), predicted == truth)
-        np.add.at(counts, (group, place, seed, truth, 1), 1)
-        np.add.at(counts, (group, place, seed, predicted, 2), 1)
+        own = counts[:, place]
+        for column, (genre, amount) in enumerate(((truth, predicted == truth), (truth, 1), (predicted, 1))):
+            np.add.at(own[..., column], (group, seed, genre), amount)
     return counts
 
 

@@ -42,7 +42,8 @@ class Predictions:
     @property
     def predicted(self) -> IntArray:
         """The class with the highest score of each row, of equals the first: shape (rows,)."""
-        return self.scores.argmax(1)
+        guesses: IntArray = self.scores.argmax(1)
+        return guesses
 
     @property
     def correct(self) -> BoolArray:

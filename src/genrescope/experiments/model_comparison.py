@@ -259,7 +259,7 @@ def _key(override: str) -> str:
 def _shared_split(named: Sequence[NamedConfig], overrides: Sequence[str]) -> tuple[str, ...]:
     """Return the split settings of all: those on which the configurations agree, otherwise the defaults."""
     splits = [one.load(overrides).split for one in named]
-    keys = _SHARED_SPLIT
+    keys: tuple[str, ...] = _SHARED_SPLIT
     if splits[0].evaluate_on == "validation":
         keys += ("validation_fraction",)
     given = {_key(override) for override in overrides}
@@ -301,7 +301,7 @@ def _jobs(named: Sequence[NamedConfig], configs: Sequence[Config], all_folds: bo
 def _load_data(data: Path, jobs: Sequence[_Job]) -> dict[str, Dataset]:
     """Read the data set, once for each kind of input, and keep the tracks that all kinds have."""
     kinds = dict.fromkeys(job.config.data.input for job in jobs)
-    loaded = {kind: datasets.load_dataset(data, kind=kind) for kind in kinds}
+    loaded: dict[str, Dataset] = {kind: datasets.load_dataset(data, kind=kind) for kind in kinds}
     shared = set.intersection(*({track.id for track in one.tracks} for one in loaded.values()))
     if not shared:
         raise DataError(

@@ -31,8 +31,8 @@ _METHOD = (
 _TESTS = (
     "Two tests of each difference in accuracy: the paired bootstrap over groups, and McNemar's exact test, in"
     " which each track counts once and which takes tracks for independent. Both are corrected by"
-    f" Holm's method over the pairs of a protocol. A difference is called beyond chance where both are below {ALPHA:g}, and"
-    " unclear where one is."
+    f" Holm's method over the pairs of a protocol. A difference is called beyond chance where both are"
+    f" below {ALPHA:g}, and unclear where one is."
 )
 
 
@@ -143,8 +143,8 @@ def _pair_sentence(pair: PairedDifference, marked: str) -> str:
     width = 100 * (pair.accuracy.high - pair.accuracy.low) / 2
     return (
         f"{better} and {other} differ by {points} points{marked}: not beyond chance ({tests}). That"
-        f" is no proof that they are equal: with these tracks a difference of less than about {width:.1f} points is not"
-        " seen."
+        f" is no proof that they are equal: with these tracks a difference of less than about"
+        f" {width:.1f} points is not seen."
     )
 
 
