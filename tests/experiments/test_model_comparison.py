@@ -129,7 +129,7 @@ def test_the_command_prints_a_table_and_writes_a_report(little_music: Path, tmp_
 
 
 def test_networks_have_learning_curves(little_music: Path, tmp_path: Path) -> None:
-    configs = ("cnn:train.epochs=1", "svm")
+    configs = ("cnn:train.epochs=2", "svm")
     report = compare_models(little_music, configs, tmp_path, seeds=1, overrides=LITTLE[:6] + LITTLE[7:])
     (curves,) = report.curves.values()
     assert [len(runs) for runs in curves.values()] == [1, 0]
