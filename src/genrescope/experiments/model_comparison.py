@@ -35,7 +35,7 @@ _NEXT_OVERRIDE = re.compile(r",(?=\s*\w+\.\w+\s*=)")
 _SHARED_SPLIT = ("test_fraction", "folds", "fold", "evaluate_on")
 # These are options of the comparison, not settings of a configuration.
 _OPTIONS = {"split.protocol": "--protocol", "train.seed": "--seeds"}
-_NAME_LENGTH = 60
+_NAME_LENGTH = 40
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,13 @@ class _Job:
         # Only what differs from the defaults, so that a setting added to the package changes no name.
         changed = self.config.model_dump_json(exclude_defaults=True)
         digest = sha256_text(f"{changed}\n{dataset_fingerprint(dataset)}")[:8]
-        return f"{re.sub(r'[^a-z0-9.]+', '-', self.title.lower())[:_NAME_LENGTH].strip('-.')}-{digest}"
+        # A long name is cut, but never the seed and the fold behind it.
+        name = _file_name(self.named.name)[:_NAME_LENGTH].strip("-.")
+        return f"{name}-{_file_name(self.title.removeprefix(self.named.name)).strip('-')}-{digest}"
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower())
 
 
 def compare_models(
