@@ -225,7 +225,8 @@ class Classifier:
     ) -> _ScoredSegments:
         """Score the segments, batch by batch, in bounded memory; few of them while the genre is clear."""
         info = self.model.info
-        starts, weights, lengths, outputs = [], [], [], []
+        starts, weights, lengths = [], [], []
+        outputs: list[ModelOutput] = []
         with file.stream(sample_rate=info.features.sample_rate, strict=strict) as stream:
             batches = audio.split_stream(
                 _bounded(stream, max_seconds),

@@ -26,8 +26,8 @@ MIN_SEGMENTS = 6
 # see EXPERIMENTS.md.
 _ERRORS = 1.0
 _SPREAD = 0.25
-# The same for a track that is classified in full: 99.1 % of 320 pieces of 100 s and more keep their genre, and
-# all of those whose score is at least 0.5; 57 % of the segments are scored.
+# The same for a track that is classified in full: 99.1 % of 320 pieces of 100 s and more keep their genre,
+# and all of those whose score is at least 0.5; 57 % of the segments are scored. See EXPERIMENTS.md.
 _THINNING_ERRORS = 2.0
 # Seconds from the start of a track in which every segment is scored.
 _DENSE_SECONDS = 40.0
