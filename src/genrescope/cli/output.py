@@ -120,7 +120,9 @@ def render_table(results: Iterable[Prediction | LibraryEntry | FailedFile], cons
             console.print(table)
         else:
             # Cut nowhere: a program that reads the table from a pipe gets whole cells.
-            lines = console.render_lines(table, console.options.update(max_width=_UNBOUNDED, width=_UNBOUNDED))
+            lines = console.render_lines(
+                table, console.options.update(max_width=_UNBOUNDED, width=_UNBOUNDED)
+            )
             for line in lines:
                 console.out("".join(segment.text for segment in line).rstrip(), highlight=False)
     for failure in failures:

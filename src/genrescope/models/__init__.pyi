@@ -9,6 +9,7 @@ from .backbones.registry import Backbone as Backbone
 from .backbones.registry import BackboneInfo as BackboneInfo
 from .backbones.registry import backbone_spec as backbone_spec
 from .backbones.registry import load_backbone as load_backbone
+from .backbones.registry import read_weights as read_weights
 from .classical import ClassicalPipeline as ClassicalPipeline
 from .classical import fit_classical as fit_classical
 from .classical import fit_linear as fit_linear
@@ -35,6 +36,7 @@ from .registry import PackagedModel as PackagedModel
 from .registry import list_models as list_models
 from .registry import load_model as load_model
 from .student import Student as Student
+from .student import TeacherOutputs as TeacherOutputs
 from .student import TwoTeacherStudent as TwoTeacherStudent
 from .student import fit_mel_projection as fit_mel_projection
 from .student import init_from_teacher as init_from_teacher
@@ -42,3 +44,4 @@ from .taxonomy_network import DistilledHead as DistilledHead
 from .taxonomy_network import MusicHead as MusicHead
 from .taxonomy_network import PriorRegression as PriorRegression
 from .taxonomy_network import TaxonomyNetwork as TaxonomyNetwork
+from .taxonomy_network import style_weights as style_weights
