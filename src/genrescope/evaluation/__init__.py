@@ -15,6 +15,7 @@ from genrescope.evaluation.evaluator import (
     predict_segments,
     summary_metrics,
 )
+from genrescope.evaluation.metrics import calibration_error
 from genrescope.evaluation.results import LEAKY, Evaluation, Interval, LevelResult, evaluate_scores, mean_std
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "LevelResult",
     "Threshold",
     "average_by_track",
+    "calibration_error",
     "evaluate_model",
     "evaluate_scores",
     "fit_segment_temperature",

@@ -101,7 +101,7 @@ class PriorRegression(nn.Module):
         return (torch.cat([outputs.embedding, outputs.musicnn], 1) - self.mean) / self.scale
 
     def log_priors(self, outputs: TeacherOutputs) -> tuple[Tensor, Tensor]:
-        """Return what each teacher says of the genres in ``outputs``: logarithms, shape (segments, genres)."""
+        """Return both teachers' log probabilities of the genres in ``outputs``, shape (segments, genres)."""
         first, second = (
             self._prior(values.sigmoid(), self.sources[index], _PRIOR_FLOORS[index])
             for index, values in enumerate((outputs.logits, outputs.tags))
@@ -178,7 +178,7 @@ class MusicHead(nn.Module):
 
     @staticmethod
     def join(outputs: TeacherOutputs) -> Tensor:
-        """Return what the regression is fed: of ``outputs`` the embedding, and the classes speech and music."""
+        """Return what the regression is fed: of ``outputs`` embedding and two classes, shape (segments, 386)."""
         return torch.cat([outputs.embedding, outputs.logits[:, [SPEECH, MUSIC]] * _LOGIT_SCALE], 1)
 
 

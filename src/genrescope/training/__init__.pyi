@@ -7,3 +7,7 @@ from .distillation.pipeline import select_tracks as select_tracks
 from .run import load_finished as load_finished
 from .run import train as train
 from .task import Task as Task
+from .taxonomy.data import LabeledSource as LabeledSource
+from .taxonomy.pipeline import TaxonomyConfig as TaxonomyConfig
+from .taxonomy.pipeline import TaxonomyRun as TaxonomyRun
+from .taxonomy.pipeline import train_taxonomy as train_taxonomy

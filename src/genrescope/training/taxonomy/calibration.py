@@ -1,7 +1,7 @@
 """Temperature, threshold and conformal level, chosen on scores of collections that were not trained on.
 
-Collections weigh as the square root of their number of clips: new music is of a collection of its own, so none
-may decide alone, but one of three clips says little.
+Collections weigh as the square root of their number of clips: new music is of a collection of its own, so
+none may decide alone, but one of three clips says little.
 """
 
 from __future__ import annotations

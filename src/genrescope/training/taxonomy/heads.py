@@ -1,8 +1,8 @@
 """The heads of `genrescope.models.TaxonomyNetwork`, fitted on outputs of student and teachers.
 
-Genres: `fit_prior_regression` is a logistic regression added to what the teachers themselves say of the genres,
-so that the labels only have to correct it. It is fitted twice: on the teachers' outputs, to label windows
-without labels for `fit_distilled_head`, and on the student's. Music: `fit_music_head`.
+Genres: `fit_prior_regression` is a logistic regression added to what the teachers themselves say of the
+genres, so that the labels only have to correct it. It is fitted twice: on the teachers' outputs, to label
+windows without labels for `fit_distilled_head`, and on the student's. Music: `fit_music_head`.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ def fit_offset_regression(
     weights : ndarray, shape (features, genres)
     biases : ndarray, shape (genres,)
     """
-    rows, features = inputs.shape
+    features = inputs.shape[1]
     classes, mask = offset.shape[1], targets.mask
     smoothing = settings.label_smoothing
     wanted = (1 - smoothing) * np.eye(classes)[targets.genre] + smoothing * mask / mask.sum(1, keepdims=True)
