@@ -178,7 +178,7 @@ class MusicHead(nn.Module):
 
     @staticmethod
     def join(outputs: TeacherOutputs) -> Tensor:
-        """Return what the regression is fed: of ``outputs`` embedding and two classes, shape (segments, 386)."""
+        """Return what the regression is fed: embedding and two classes of ``outputs``."""
         return torch.cat([outputs.embedding, outputs.logits[:, [SPEECH, MUSIC]] * _LOGIT_SCALE], 1)
 
 

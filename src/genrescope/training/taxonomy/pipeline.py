@@ -183,7 +183,7 @@ def train_taxonomy(config: TaxonomyConfig, folder: Path) -> TaxonomyRun:
     trainer = HeadTrainer(labeled, windows, taxonomy.scored_genres, config.heads, config.seed, device)
     held_out = score_held_out(trainer)
     heads = trainer.fit(np.arange(len(labeled)))
-    other = outputs.segments([path for place in config.not_music for path in audio.find_audio(place)])
+    other = outputs.segments(audio.find_audio(config.not_music) if config.not_music else [])
     music_head, music = _fit_music(windows, other, config)
     weights = calibration.collection_weights(labeled.collection.tolist(), labeled.is_trusted)
     temperature = calibration.fit_collection_temperature(held_out.segments, labeled.genre, weights)
@@ -232,7 +232,8 @@ def load_student(path: Path) -> TwoTeacherStudent:
             "make one: genrescope distill --teacher mn04 --teacher musicnn",
         ) from None
     # On a CPU, convolutions are faster with the channels last in memory.
-    return student.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return student.eval()
 
 
 class _OutputCache:
@@ -272,10 +273,10 @@ class _OutputCache:
         path = self._path("segments", [sha256_file(file) for file in paths])
         if path.exists():
             with np.load(path, allow_pickle=False) as stored:
-                return _from_arrays(stored, "student"), stored["file"]
-        outputs, file = compute_segments(paths, self.network, self.device)
-        self._write(path, _to_arrays(outputs, "student") | {"file": file})
-        return outputs, file
+                return _from_arrays(stored, "student"), stored["owner"]
+        outputs, owner = compute_segments(paths, self.network, self.device)
+        self._write(path, _to_arrays(outputs, "student") | {"owner": owner})
+        return outputs, owner
 
     def _path(self, kind: str, identity: Sequence[str]) -> Path:
         digest = sha256_bytes("\n".join([self.student, *identity]).encode())
