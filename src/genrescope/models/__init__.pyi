@@ -1,6 +1,7 @@
 from .assembly import ModelHead as ModelHead
 from .assembly import assemble as assemble
 from .assembly import extract_head as extract_head
+from .backbones.efficientat import AUDIOSET_CLASSES as AUDIOSET_CLASSES
 from .backbones.efficientat import EfficientAt as EfficientAt
 from .backbones.registry import ARCHITECTURES as ARCHITECTURES
 from .backbones.registry import BACKBONES as BACKBONES
@@ -35,6 +36,7 @@ from .registry import DEFAULT as DEFAULT
 from .registry import PackagedModel as PackagedModel
 from .registry import list_models as list_models
 from .registry import load_model as load_model
+from .student import MUSICNN_TAGS as MUSICNN_TAGS
 from .student import Student as Student
 from .student import TeacherOutputs as TeacherOutputs
 from .student import TwoTeacherStudent as TwoTeacherStudent

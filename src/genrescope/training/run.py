@@ -69,6 +69,7 @@ def train(
     *,
     cache: Path | None = None,
     progress_bar: bool = False,
+    device: str = "auto",
 ) -> TrainingRun:
     """Train a model, or resume a killed run, and evaluate it.
 
@@ -86,6 +87,8 @@ def train(
         Folder where features of audio files are kept; None keeps none.
     progress_bar : bool
         Whether to show the progress of each epoch on standard error.
+    device : {"auto", "cpu", "cuda"}
+        Where networks are trained; ``auto``: on a GPU, if there is one that torch can use.
 
     Returns
     -------
@@ -111,7 +114,7 @@ def train(
     write_atomic(folder / "config.json", json.dumps(identity, indent=1))
     _check_split(folder / "split.json", _split_text(task))
     try:
-        curves = builder.fit(task, folder / "checkpoints", progress_bar=progress_bar)
+        curves = builder.fit(task, folder / "checkpoints", progress_bar=progress_bar, device=device)
         exported = _export(builder, task)
     except OSError as reason:  # checkpoints and export write many files
         raise write_failed(folder, reason) from None

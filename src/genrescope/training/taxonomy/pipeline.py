@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,6 @@ import torch
 from genrescope import __version__, audio, models
 from genrescope.datasets import track_digest
 from genrescope.errors import ModelError
-from genrescope.evaluation import Interval
 from genrescope.features import SPECTROGRAM_LOG_MEL
 from genrescope.labels import Taxonomy, load_taxonomy
 from genrescope.models import TRAINING_TRACKS, MusicHead, TaxonomyNetwork, TeacherOutputs, TwoTeacherStudent
@@ -88,7 +88,7 @@ class TaxonomyConfig:
     labeled: tuple[LabeledSource, ...]
     shards: Path
     not_music: tuple[Path, ...] = ()
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: str = "auto"
     seed: int = 0
     name: str = "genres"
     license: str = ""
@@ -360,10 +360,19 @@ def _describe(
     config: TaxonomyConfig, run: TaxonomyRun, clips: Sequence[Clip], taxonomy: Taxonomy
 ) -> models.ModelInfo:
     figures = run.figures["all"]
-
-    def entry(interval: Interval, count: int) -> dict[str, float]:
-        return {**{key: round(value, 4) for key, value in asdict(interval).items()}, "n": count}
-
+    measured = {
+        "track_accuracy": figures.top_1,
+        "track_top_3": figures.top_3,
+        "track_accuracy_of_the_surest_45_percent": figures.surest,
+        "track_accuracy_above_threshold": figures.right,
+        "coverage": figures.answered,
+    }
+    entries = {
+        name: {**{key: round(number, 4) for key, number in asdict(interval).items()}, "n": figures.clips}
+        for name, interval in measured.items()
+        # Where nothing is above the threshold, there is no accuracy above it.
+        if math.isfinite(interval.value)
+    }
     return models.ModelInfo(
         name=config.name,
         classes=tuple(genre.name for genre in taxonomy.scored_genres),
@@ -381,11 +390,7 @@ def _describe(
             "protocol": PROTOCOL,
             "leaky": False,
             "data": f"{figures.collections} collections of {', '.join(one.name for one in config.labeled)}",
-            "track_accuracy": entry(figures.top_1, figures.clips),
-            "track_top_3": entry(figures.top_3, figures.clips),
-            "track_accuracy_of_the_surest_45_percent": entry(figures.surest, figures.clips),
-            "track_accuracy_above_threshold": entry(figures.right, figures.clips),
-            "coverage": entry(figures.answered, figures.clips),
+            **entries,
             "calibration_error": round(figures.calibration_error, 4),
         },
         provenance={
@@ -401,7 +406,7 @@ def _describe(
 
 
 def _to_json(run: TaxonomyRun) -> dict[str, Any]:
-    return {
+    content: dict[str, Any] = {
         "protocol": PROTOCOL,
         "temperature": run.temperature,
         "threshold": run.threshold,
@@ -411,3 +416,14 @@ def _to_json(run: TaxonomyRun) -> dict[str, Any]:
         "collections": [row._asdict() for row in run.collections],
         "music": None if run.music is None else asdict(run.music),
     }
+    finite: dict[str, Any] = _without_nan(content)
+    return finite
+
+
+def _without_nan(value: Any) -> Any:
+    """Return a value with null in place of numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _without_nan(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
