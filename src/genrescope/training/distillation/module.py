@@ -57,7 +57,7 @@ WARMUP_FRACTION = 0.1
 _SCHEDULE_KEY = "distill_schedule"
 logger = logging.getLogger(__name__)
 
-StudentT = TypeVar("StudentT", Student, TwoTeacherStudent)
+StudentT = TypeVar("StudentT", bound=Student | TwoTeacherStudent)
 
 
 @dataclass(frozen=True)
@@ -340,10 +340,11 @@ class _TargetScaler(nn.Module):
         super().__init__()
         parts = _targets(sample, np.arange(len(sample.spectrograms)))
         floors = (MIN_DEVIATION, MIN_DEVIATION, MIN_MUSICNN_DEVIATION, MIN_DEVIATION)
-        self.names = ("embeddings", "styles")
+        weights: dict[str, Tensor] = {}
+        self.names: tuple[str, ...] = ("embeddings", "styles")
         if parts[3].shape[1]:
+            weights = _class_weights()
             self.names = ("embeddings", "classes", "musicnn", "tags")
-        weights = _class_weights() if len(self.names) > 2 else {}
         for name, part, floor in zip(self.names, parts, floors, strict=False):
             # Buffers move to the accelerator with the module; these are computed anew, not stored.
             deviation = part.std(0, correction=0).clamp(min=floor)

@@ -90,7 +90,7 @@ def distill(
     progress_bar: bool = False,
     further: FurtherTracks | None = None,
 ) -> Path:
-    """Train a student on the outputs of one or two teachers for distorted music, or resume an interrupted run.
+    """Train a student on the outputs of one or two teachers for distorted music, or resume such a run.
 
     Progress, a line per shard and per chunk of the training, is logged at level INFO below the logger
     ``genrescope.training``. The processes that make shards are spawned: a script that calls this needs
@@ -161,10 +161,12 @@ def distill(
         lowpass_probability=LOWPASS_PROBABILITY,
         seed=config.seed,
     )
-    start = _init_two_teacher_student if spec.second_teacher is not None else _init_student
-    student = train_student(
-        start(tracks, spec), schedule, folder, progress_bar=progress_bar, device=config.device
-    )
+    start: Student | TwoTeacherStudent
+    if spec.second_teacher is None:
+        start = _init_student(tracks, spec)
+    else:
+        start = _init_two_teacher_student(tracks, spec)
+    student = train_student(start, schedule, folder, progress_bar=progress_bar, device=config.device)
     return write_student(student, folder / models.STUDENT_FILE)
 
 
