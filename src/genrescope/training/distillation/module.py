@@ -546,4 +546,6 @@ def train_student(
     # the run was finished before and there was nothing left to do.
     stored = torch.load(last, weights_only=True, map_location="cpu")
     module.load_state_dict(stored["state_dict"])
-    return student.to("cpu").eval()
+    student.to("cpu")
+    student.eval()
+    return student
