@@ -12,9 +12,6 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: demo test check clean
 
 demo: $(VENV)/.base
-	@if [ "$(MUSIC)" = examples/demo_music/music ] && [ ! -e examples/demo_music/music/.whole ]; then \
-		echo "rendering demo music (12 pieces, from code)"; \
-		$(BIN)/python examples/demo_music/render.py examples/demo_music/music && touch examples/demo_music/music/.whole; fi
 	$(BIN)/genrescope classify "$(patsubst ~/%,$(HOME)/%,$(MUSIC))" --format table --report "$(PAGE)"
 
 test: $(VENV)/.dev check
@@ -40,4 +37,4 @@ $(VENV)/.dev: $(VENV)/.base
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist examples/demo_music/music examples/demo_music/report.html .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build dist examples/demo_music/report.html .mypy_cache .ruff_cache .pytest_cache

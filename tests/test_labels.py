@@ -92,3 +92,18 @@ def test_names_for_lists_and_for_tags() -> None:
     assert labels.title_case("my_genre of the north") == "My Genre of the North"
     # Players split genres at these.
     assert not any(set(",;/") & set(name) for pair in named.values() for name in pair)
+
+
+def test_labels_of_data_sets_are_classes_of_the_model() -> None:
+    classes = tuple(genre.name for genre in TAXONOMY.scored_genres)
+    meant = {
+        "disco": "disco_funk",
+        "Hip-Hop": "hiphop",
+        "punk": "rock",
+        "Ambient": "electronic",
+        "soul": "rnb_soul",
+    }
+    assert {label: labels.matching_class(label, classes) for label in meant} == meant
+    assert labels.matching_class("polka", classes) is None
+    assert labels.matching_class("disco", labels.GTZAN_GENRES) == "disco"
+    assert labels.matching_class("electronic", labels.GTZAN_GENRES) is None

@@ -7,7 +7,7 @@ from. Older models have the ten genres of GTZAN and 45 styles, the music genres 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import resources
@@ -264,6 +264,25 @@ def matching_labels(text: str, labels: Iterable[str] = ()) -> frozenset[str]:
     """
     key = _key(text)
     return _labels_by_key().get(key, frozenset()) | {label for label in labels if _key(label) == key}
+
+
+def matching_class(label: str, classes: Sequence[str]) -> str | None:
+    """Return the class of a model that a data set's label means, None where there is none or several.
+
+    Parameters
+    ----------
+    label : str
+        Of a track: the class itself, another spelling (``Hip-Hop``), an older name (``disco``), or a genre
+        that is scored as one of the classes (``punk``).
+    classes : sequence of str
+        Of the model.
+    """
+    if label in classes:
+        return label
+    meant = matching_labels(label, classes)
+    scored = {genre.scored_as for genre in load_taxonomy().genres if genre.name in meant}
+    found = [name for name in classes if name in meant] or [name for name in classes if name in scored]
+    return found[0] if len(found) == 1 else None
 
 
 def display_name(label: str) -> str:

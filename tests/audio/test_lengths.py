@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from fractions import Fraction
 from pathlib import Path
 from random import Random
@@ -15,8 +16,10 @@ import numpy as np
 import pytest
 
 from genrescope import audio
+from genrescope.audio.decoders import open_decoder
+from genrescope.audio.ffmpeg import FFmpegDecoder
 from genrescope.errors import AudioError
-from helpers.sounds import LOSSLESS, LOSSY, MP3, measure_tone, noise, tone
+from helpers.sounds import LOSSLESS, LOSSY, MP3, encode, measure_tone, noise, tone
 
 FORMATS = LOSSLESS | LOSSY
 
@@ -109,6 +112,47 @@ def test_joined_files_of_other_containers_are_decoded_to_the_end(
     assert measure_tone(clip.samples, 48_000)[0] == pytest.approx(440, abs=1)
 
 
+@pytest.mark.parametrize("name", ["wma", "m4a", "m4a-index-first", "alac"])
+@pytest.mark.parametrize("seconds", [(4, 4), (6, 2), (2, 3, 4)])
+def test_joined_files_of_asf_and_mp4_are_decoded_to_the_end(
+    tmp_path: Path, name: str, seconds: tuple[float, ...]
+) -> None:
+    parts = [written(tmp_path, name, each) for each in seconds]
+    (tmp_path / "joined").write_bytes(b"".join(parts))
+    for source in (tmp_path / "joined", b"".join(parts)):
+        clip = audio.load_audio(source, strict=True)
+        assert clip.flags == ("header_mismatch",)
+        alone = [audio.load_audio(part).samples for part in parts]
+        assert np.array_equal(clip.samples, np.concatenate(alone))
+        late = audio.load_audio(source, start=seconds[0] + 0.5, duration=1.0).samples
+        first = round(48_000 * (seconds[0] + 0.5))
+        assert np.array_equal(late, clip.samples[first : first + 48_000])
+
+
+def test_an_asf_file_behind_one_that_was_cut_off_counts_and_the_cut_is_flagged(tmp_path: Path) -> None:
+    data = written(tmp_path, "wma")
+    clip = audio.load_audio(data[:-5000] + data)
+    assert clip.flags == ("truncated", "header_mismatch")
+    assert clip.seconds == pytest.approx(7.8, abs=0.3)
+    assert audio.load_audio(data + data[:-5000]).flags == ("truncated", "header_mismatch")
+
+
+def test_a_joined_file_of_another_rate_and_channels_is_converted(tmp_path: Path) -> None:
+    first = written(tmp_path, "wma")
+    LOSSY["wma"](tmp_path / "other", tone(4, 44_100), 44_100)
+    clip = audio.load_audio(first + (tmp_path / "other").read_bytes(), strict=True)
+    assert (clip.sample_rate, clip.flags) == (48_000, ("header_mismatch",))
+    assert clip.seconds == pytest.approx(8, abs=0.1)
+    assert measure_tone(clip.samples[-96_000:], 48_000)[0] == pytest.approx(440, abs=1)
+
+
+def test_an_appended_file_that_cannot_be_decoded_is_truncated_sound(tmp_path: Path) -> None:
+    data = written(tmp_path, "wma")
+    clip = audio.load_audio(data + data[:30] + bytes(5000))
+    assert clip.flags == ("truncated", "header_mismatch")
+    assert len(clip.samples) == len(audio.load_audio(data).samples)
+
+
 def test_a_media_header_of_mp4_that_states_too_little(tmp_path: Path) -> None:
     data = bytearray(written(tmp_path, "m4a", 8))
     at = data.index(b"mdhd")
@@ -182,6 +226,22 @@ def test_sound_that_starts_late_is_whole(tmp_path: Path, source: str, container:
     clip = audio.load_audio(tmp_path / "late", strict=True)
     assert clip.flags == ()
     assert clip.seconds == pytest.approx(4, abs=0.1)
+
+
+def test_mpeg_audio_in_wav_is_whole_whatever_its_first_frame_suggests(tmp_path: Path) -> None:
+    """Without a frame that counts the others, libsndfile derives a length that is half a percent too long."""
+    encode(
+        tmp_path / "sound.wav", tone(24, 44_100), 44_100, container="wav", codec="libmp3lame", bit_rate=64_000
+    )
+    data = (tmp_path / "sound.wav").read_bytes()
+    late_format = data[:12] + b"JUNK" + (4).to_bytes(4, "little") + bytes(4) + data[12:]
+    for content in (data, data[:4] + (len(late_format) - 8).to_bytes(4, "little") + late_format[8:]):
+        with closing(open_decoder(io.BytesIO(content), "sound.wav")) as decoder:
+            assert isinstance(decoder, FFmpegDecoder)
+        clip = audio.load_audio(content, strict=True)
+        assert (clip.seconds, clip.flags) == (pytest.approx(24, abs=0.1), ())
+    cut = audio.load_audio(data[: len(data) // 2])
+    assert cut.flags == ("truncated",)
 
 
 @pytest.mark.parametrize("container", ["matroska", "webm"])

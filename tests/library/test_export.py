@@ -24,6 +24,7 @@ def row(path: str, genre: str = "pop", **changes: Any) -> dict[str, Any]:
         "timeline": [{"start": 0.0, "end": 200.4, "genre": genre, "score": 0.75}],
         "error": None, "message": None, "hint": None, "scanned": 1.5, "missing": False,
         "music": 0.99, "not_music": False, "genre_set": [genre], "answer": genre,
+        "album": "Album", "album_artist": "", "artist": "Artist",
     } | changes  # fmt: skip
 
 

@@ -131,8 +131,27 @@ DESCRIPTIONS: dict[str, Callable[[dict[str, Any]], object]] = {
     "license a table": lambda d: d.update(license={}),
     "threshold": lambda d: d.update(threshold=-1.0),
     "provenance": lambda d: d.update(provenance={"training_tracks": [{}]}),
+    "content a text": lambda d: d.update(provenance={"training_content": "abc"}),
+    "artists of numbers": lambda d: d.update(provenance={"training_artists": [1]}),
+    "exposure a table": lambda d: d.update(provenance={"unlabeled_exposure": {}}),
+    "exposure without fields": lambda d: d.update(provenance={"unlabeled_exposure": [{}]}),
+    "exposure of terminal codes": lambda d: d.update(
+        provenance={"unlabeled_exposure": [{"data": "\x1b[2J", "tracks": 1, "hours": 1, "content": []}]}
+    ),
+    "exposure of infinite hours": lambda d: d.update(
+        provenance={"unlabeled_exposure": [{"data": "a", "tracks": 1, "hours": 10**400, "content": []}]}
+    ),
     "schema a text": lambda d: d.update(schema="3" * 10**5),
 }
+
+
+# What the lists in a description repeat.
+LARGE_DESCRIPTIONS = {"lists": "[],", "objects": "{},", "texts": '"ab",', "numbers": "1.5,"}
+
+
+def filled(unit: str, size: int) -> str:
+    """Return a description of about ``size`` characters."""
+    return '{"provenance":[' + (unit * (size // len(unit)))[:-1] + "]}"
 
 
 @pytest.mark.parametrize("case", DESCRIPTIONS)
@@ -182,13 +201,20 @@ def body(operation: str) -> Any:
     return helper.make_graph([step], "body", [before] if operation == "Scan" else [], [after])
 
 
-def test_loops_and_branches_are_refused(description: dict[str, Any]) -> None:
-    endless = [weights("most", 2**62, np.int64), weights("go", True, np.bool_)]
+ENDLESS = [weights("most", 2**62, np.int64), weights("go", True, np.bool_)]
+
+
+def loops() -> Nodes:
+    """Return operations that run other graphs; their weights are `ENDLESS`."""
     loop = helper.make_node("Loop", ["most", "go", "features"], ["scores"], body=body("Loop"))
     branch = helper.make_node("If", ["go"], ["scores"], then_branch=body("If"), else_branch=body("If"))
     scan = helper.make_node("Scan", ["features"], ["scores"], body=body("Scan"), num_scan_inputs=1)
-    for node in (loop, branch, scan):
-        refused(written(description, [node], endless))
+    return [loop, branch, scan]
+
+
+def test_loops_and_branches_are_refused(description: dict[str, Any]) -> None:
+    for node in loops():
+        refused(written(description, [node], ENDLESS))
 
 
 @pytest.mark.parametrize("place", ["../../etc/passwd", "/etc/passwd", "weights.bin"])
@@ -403,33 +429,81 @@ def test_a_file_larger_than_any_model_is_refused(tmp_path: Path) -> None:
         Model.read(file)
 
 
+@pytest.mark.parametrize("unit", LARGE_DESCRIPTIONS.values(), ids=LARGE_DESCRIPTIONS)
+def test_a_description_larger_than_any_is_refused_before_it_is_parsed(unit: str) -> None:
+    text = filled(unit, 17 << 20)
+    assert "larger than 16 MB" in refused(good(text), "model_incompatible").message
+
+
+# Prints for each file the processor seconds and the megabytes of its peak.
 MEASURE = """
-import resource, sys
+import contextlib, json, resource, sys, time
 from pathlib import Path
 from genrescope.errors import ModelError
 from genrescope.models import Model
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 resource.setrlimit(resource.RLIMIT_CPU, (30, 30))
+resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
+found = {}
 for file in sorted(Path(sys.argv[1]).iterdir()):
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # begins a new peak, where that is allowed
+    begun = time.process_time()
     try:
         Model.read(file)
     except ModelError:
-        continue
-    sys.exit(f"{file} opened")
-# Not ru_maxrss, which begins with what the process that started this one had.
-peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line)
-print(int(peak.split()[1]) // 1024)
+        pass
+    else:
+        sys.exit(f"{file} opened")
+    # Not ru_maxrss, which begins with what the process that started this one had.
+    peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line)
+    found[file.name] = time.process_time() - begun, int(peak.split()[1]) // 1024
+print(json.dumps(found))
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_refusing_takes_little_memory(description: dict[str, Any], tmp_path: Path) -> None:
-    for number, (nodes, initializers) in enumerate(bombs().values()):
-        (tmp_path / f"{number}.onnx").write_bytes(written(description, nodes, initializers))
-    (tmp_path / "crowd.onnx").write_bytes(b"\x0a\x00" * 10**6)
-    measured = subprocess.run(
-        [sys.executable, "-c", MEASURE, str(tmp_path)], capture_output=True, text=True, check=True
+def write_hostile_files(description: dict[str, Any], folder: Path) -> None:
+    """Write a file for each way to take time or memory."""
+    contents: dict[str, bytes] = {}
+    for case, change in DESCRIPTIONS.items():
+        changed = json.loads(json.dumps(description))
+        change(changed)
+        contents[f"description: {case}"] = good(changed)
+    for case, unit in LARGE_DESCRIPTIONS.items():
+        contents[f"16 MB of JSON: {case}"] = good(filled(unit, (16 << 20) - 100))
+    contents["JSON of depth 100,000"] = good("[" * 100_000 + "]" * 100_000)
+    for case, (nodes, initializers) in bombs().items():
+        contents[f"graph: {case}"] = written(description, nodes, initializers)
+    for node in loops():
+        contents[f"graph: {node.op_type}"] = written(description, [node], ENDLESS)
+    contents["a million operations"] = b"\x3a" + length(2 * 10**6) + b"\x0a\x00" * 10**6
+    contents["a million fields"] = b"\x08\x07" * 10**6
+    many = [helper.make_node("Identity", [f"x{i}"], [f"x{i + 1}"]) for i in range(30_000)]
+    contents["30,000 operations"] = written(description, many)
+    contents["60 MB of weights"] = written(
+        description,
+        [helper.make_node("MatMul", ["features", "kernel"], ["scores"])],
+        [weights("kernel", np.zeros((FEATURES, 2_500_000)))],
     )
-    assert int(measured.stdout) < 1000
+    for case, content in contents.items():
+        (folder / case).write_bytes(content)
+    with (folder / "290 MB of zeros").open("wb") as stream:
+        stream.truncate(290_000_000)  # sparse: takes no space
+    with (folder / "10 GB of zeros").open("wb") as stream:
+        stream.truncate(10**10)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads and writes /proc")
+def test_refusing_takes_little_time_and_memory(description: dict[str, Any], tmp_path: Path) -> None:
+    """All files together have 30 s of processor time, which other work on the machine does not use up."""
+    write_hostile_files(description, tmp_path)
+    measured = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert measured.returncode == 0, measured.stderr[-1000:]
+    found = json.loads(measured.stdout)
+    assert len(found) == len(list(tmp_path.iterdir()))
+    assert {case: peak for case, (_, peak) in found.items() if peak >= 1000} == {}
 
 
 @pytest.mark.parametrize(

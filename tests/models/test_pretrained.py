@@ -68,10 +68,14 @@ def test_temperature_and_threshold_come_from_validation_or_the_settings(
 ) -> None:
     whole = datasets.load_dataset(little_music)
     wrong = {track.id: {"drone": "hiss", "hiss": "drone"}[track.label] for track in whole.tracks[::3]}
-    mixed = tuple(replace(track, label=wrong.get(track.id, track.label)) for track in whole.tracks)
+    mixed = tuple(
+        replace(track, id=f"{track.id} {copy:02}", label=wrong.get(track.id, track.label))
+        for copy in range(12)  # half of which are validation tracks, as many as calibration needs
+        for track in whole.tracks
+    )
     music = replace(whole, tracks=mixed)
     parts = (
-        "model.inverse_regularization=0.01",
+        "model.inverse_regularization=1",
         "split.protocol=track-random",
         "split.validation_fraction=0.5",
     )

@@ -66,6 +66,7 @@ def file(made: TaxonomyNetwork, tmp_path_factory: pytest.TempPathFactory) -> Pat
         hop_seconds=2.0,
         styles=STYLES,
         threshold=0.8,
+        genre_thresholds=dict.fromkeys(GENRES, 0.01) | {"jazz": 0.99},
         music_threshold=0.5,
         set_level=0.84,
         embedding_size=384,
@@ -119,6 +120,18 @@ def test_the_model_file_gives_the_same_answers(made: TaxonomyNetwork, file: Path
 def test_it_stays_within_the_promised_size(made: TaxonomyNetwork, file: Path) -> None:
     assert sum(one.numel() for one in made.parameters()) <= 3_000_000
     assert file.stat().st_size <= 12_000_000
+
+
+def test_a_genre_may_have_a_threshold_of_its_own(file: Path, tmp_path: Path) -> None:
+    track = tmp_path / "track.wav"
+    soundfile.write(track, drone(6.0, 1), 22050)
+    found = Classifier.from_pretrained(file).predict(track)
+    assert found.threshold == (0.99 if found.genre == "jazz" else 0.01)
+    # One that was asked for is that of every genre.
+    assert Classifier.from_pretrained(file, threshold=0.8).predict(track).threshold == 0.8
+    assert models.load_model(str(file)).info.class_thresholds == tuple(
+        0.99 if genre == "jazz" else 0.01 for genre in GENRES
+    )
 
 
 def test_a_classifier_says_what_is_not_music(file: Path, tmp_path: Path) -> None:

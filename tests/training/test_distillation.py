@@ -16,13 +16,18 @@ import pytest
 import torch
 
 from genrescope import datasets, features, utils
-from genrescope.errors import ConfigError, DataError, DownloadError, WorkerError
+from genrescope.errors import ConfigError, DataError, DownloadError, GenrescopeError, WorkerError
 from genrescope.labels import STYLE_INDICES
-from genrescope.models import EfficientAt, Student, init_from_teacher, load_backbone
+from genrescope.models import EfficientAt, Student, backbone_exposures, init_from_teacher, load_backbone
 from genrescope.models.student import WIDTH
 from genrescope.training.distillation import targets
 from genrescope.training.distillation.module import DistillSchedule, train_student
-from genrescope.training.distillation.pipeline import DistillConfig, distill, select_tracks
+from genrescope.training.distillation.pipeline import (
+    DistillConfig,
+    distill,
+    select_tracks,
+    write_student,
+)
 from genrescope.training.distillation.targets import ShardSpec, TeacherTargets
 from genrescope.types import FloatArray, Track
 from helpers.small_data import drone, hiss
@@ -328,6 +333,10 @@ def test_music_and_a_teacher_make_a_student_that_training_starts_from(
         embedding = load_backbone("student", weights=made).embed(torch.from_numpy(log_mel()))
     assert torch.isfinite(embedding).all()
     assert distill(tracks, config, tmp_path / "run") == made  # nothing is left to do
+    teacher, music = backbone_exposures("student", weights=made)
+    assert teacher.data == "AudioSet"
+    assert (music.data, music.tracks, len(music.content)) == ("distillation", 24, 24)
+    assert music.hours == pytest.approx(24 * 3 / 3600, abs=1e-3)
 
 
 @pytest.mark.parametrize("package", ["torch", "lightning"])
@@ -345,3 +354,33 @@ def test_without_its_libraries_distill_says_what_to_install(
     assert f"needs the package '{package}'" in done.stderr
     assert "genrescope[train]" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_statistics_of_a_written_student_are_exact_and_values_beyond_half_precision_are_kept(
+    weights: Path, tmp_path: Path
+) -> None:
+    student = untrained(weights)
+    variance = student.network.features[0][1].running_var
+    variance[3], variance[4] = 1e6, 1e-9  # beyond what half precision has
+    student.mel_projection.bias.data[0] = 1e5
+    path = write_student(student, tmp_path / "student.pt")
+    read = load_backbone("student", weights=path).network.state_dict()
+    for name, value in student.state_dict().items():
+        if name.endswith(("running_mean", "running_var")) or name == "mel_projection.bias":
+            assert torch.equal(read[name], value), name
+        else:
+            torch.testing.assert_close(read[name], value, rtol=1e-3, atol=1e-6)
+
+
+def test_a_student_that_is_not_finite_is_not_written(weights: Path, tmp_path: Path) -> None:
+    student = untrained(weights)
+    student.mel_projection.bias.data[0] = float("nan")
+    with pytest.raises(GenrescopeError, match=r"mel_projection\.bias") as caught:
+        write_student(student, tmp_path / "student.pt")
+    assert caught.value.code == "training_failed"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_teacher_outputs_beyond_half_precision_stay_finite() -> None:
+    stored = targets._to_half(np.float32([1e6, -1e6, 0.5]))
+    assert stored.tolist() == [65504.0, -65504.0, 0.5]

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -79,12 +80,18 @@ def test_the_model_file_has_its_provenance(little_music: Path, tmp_path: Path) -
     assert info.classes == ("drone", "hiss")
     assert info.provenance["protocol"] == "artist-grouped"
     assert len(info.provenance["training_tracks"]) == len(split["train"]) + len(split["validation"])
+    assert len(info.provenance["training_content"]) == len(info.provenance["training_tracks"])
+    trained = [*split["train"], *split["validation"]]
+    artists = {datasets.artist_digest(track.group) for track in dataset.tracks if track.id in trained}
+    assert info.training_digests("training_artists") == artists
+    assert info.provenance["unlabeled_exposure"] == []
     assert info.scores["track_accuracy"]["value"] == 1.0
     assert info.scores["leaky"] is False
 
 
 KILLED = """
 import logging, os, signal, sys
+from collections.abc import Callable
 from pathlib import Path
 from genrescope import datasets, training
 chosen = training.load_config("cnn", sys.argv[3:])
@@ -194,6 +201,41 @@ def test_damaged_settings_of_a_run_are_a_typed_error(
     with pytest.raises(ConfigError, match=r"config\.json|holds a run with other"):
         training.train(dataset, chosen, tmp_path)
     assert training.load_finished(tmp_path, dataset, chosen) is None
+
+
+DAMAGED_RESULTS: dict[str, Callable[[str], str]] = {
+    "empty": lambda whole: "",
+    "truncated": lambda whole: whole[: len(whole) // 2],
+    "deep": lambda whole: "[" * 100_000,
+    "a list": lambda whole: "[]",
+    "null": lambda whole: "null",
+    "no key": lambda whole: "{}",
+    "levels of a wrong type": lambda whole: json.dumps(json.loads(whole) | {"segment": 3, "track": [1]}),
+    "all texts": lambda whole: json.dumps(dict.fromkeys(json.loads(whole), "x")),
+    "all numbers": lambda whole: json.dumps(dict.fromkeys(json.loads(whole), 3)),
+    "all lists": lambda whole: json.dumps({key: [] for key in json.loads(whole)}),
+    "all objects": lambda whole: json.dumps({key: {} for key in json.loads(whole)}),
+    "no text": lambda whole: "\udcff",
+}
+
+
+def test_a_finished_run_whose_files_are_damaged_is_a_clear_error(little_music: Path, tmp_path: Path) -> None:
+    dataset, folder = datasets.load_dataset(little_music), tmp_path / "run"
+    training.train(dataset, settings("svm"), folder)
+    whole = (folder / "evaluation.json").read_text()
+    for case, damage in DAMAGED_RESULTS.items():
+        (folder / "evaluation.json").write_bytes(damage(whole).encode("utf8", "surrogateescape"))
+        with pytest.raises(ConfigError, match="finished run cannot be read") as caught:
+            training.load_finished(folder, dataset, settings("svm"))
+        assert caught.value.code == "invalid_config", case
+        assert str(folder) in caught.value.message
+        assert len(caught.value.message.splitlines()) == 1
+        assert "evaluation.json" in caught.value.hint
+    (folder / "evaluation.json").unlink()
+    assert training.load_finished(folder, dataset, settings("svm")) is None
+    again = training.train(dataset, settings("svm"), folder)  # as the hint says
+    assert json.loads((folder / "evaluation.json").read_text()) == json.loads(whole)
+    assert json.loads(json.dumps(again.evaluation.to_json())) == json.loads(whole)
 
 
 def test_plateau_without_validation_is_refused() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -187,6 +189,61 @@ def test_a_client_that_shuts_its_sending_side_gets_the_response() -> None:
             client.shutdown(socket.SHUT_WR)
             with client.makefile("rb") as answer:
                 assert answer.read().startswith(b"HTTP/1.1 200 OK")  # read to the end: the server closes
+
+
+def test_the_job_of_a_client_that_ended_its_side_is_dropped_while_it_waits_and_kept_once_begun() -> None:
+    content = sound()
+    head = f"POST {CLASSIFY} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n\r\n"
+
+    def send(number: int) -> socket.socket:
+        # Each from an address of its own, since a client may have half of the places only.
+        host, port = address.removeprefix("http://").split(":")
+        source = (f"127.0.0.{number}", 0)
+        client = socket.create_connection((host, int(port)), timeout=60, source_address=source)
+        client.sendall(head.encode() + content)
+        return client
+
+    def gauges() -> tuple[int, int, int]:
+        lines = httpx2.get(f"{address}/metrics").text.splitlines()
+        found = dict(
+            line.split() for line in lines if line.startswith(("genrescope_jobs", "genrescope_places"))
+        )
+        names = ("jobs_running", "jobs_waiting", "places_taken")
+        return tuple(int(float(found[f"genrescope_{name}"])) for name in names)  # type: ignore[return-value]
+
+    def await_gauges(*expected: int) -> None:
+        for _ in range(1200):
+            if gauges() == expected:
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"{gauges()} instead of {expected}")
+
+    with serving("--max-queue", "1", "--rate-limit", "0") as (address, process):
+        assert post(address, content).status_code == 200  # the worker is ready
+        (worker,) = children(process.pid)
+        os.kill(worker, signal.SIGSTOP)  # its job does not end before it may
+        try:
+            with send(2) as begun, send(3) as waiting:
+                await_gauges(1, 1, 2)
+                waiting.shutdown(socket.SHUT_WR)
+                begun.shutdown(socket.SHUT_WR)
+                with waiting.makefile("rb") as refusal:
+                    answer = refusal.read()  # to the end: the server closes
+                assert answer.startswith(b"HTTP/1.1 503")
+                assert b'"overloaded"' in answer
+                await_gauges(1, 0, 1)
+                with send(4) as gone:
+                    await_gauges(1, 1, 2)
+                    gone.close()  # altogether: looks the same, until something is sent to it
+                    await_gauges(1, 0, 1)
+                with send(5) as next_one:  # takes the place that was given free
+                    await_gauges(1, 1, 2)
+                    os.kill(worker, signal.SIGCONT)
+                    with begun.makefile("rb") as response:
+                        assert response.read().startswith(b"HTTP/1.1 200 OK")
+                    assert next_one.recv(15) == b"HTTP/1.1 200 OK"
+        finally:
+            os.kill(worker, signal.SIGCONT)
 
 
 def test_malformed_requests_leave_no_line_in_the_log() -> None:

@@ -20,6 +20,7 @@ from starlette.requests import ClientDisconnect
 from genrescope.errors import GenrescopeError
 from genrescope.web import uploads
 from genrescope.web.app import Service
+from genrescope.web.connections import HALF_CLOSED
 from genrescope.web.schemas import ClassifyOptions
 from genrescope.web.settings import Settings
 from genrescope.web.uploads import Upload, receive_upload
@@ -132,3 +133,44 @@ def test_job_of_a_disconnected_client_is_canceled_unless_begun(
         with pytest.raises(ClientDisconnect):
             asyncio.run(answer)
         assert job.cancelled()
+
+
+@pytest.mark.parametrize("state", ["waits", "has a free worker", "has begun"])
+def test_a_job_whose_client_ended_its_side_is_dropped_only_while_it_waits(
+    state: str, little_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job: Future[Any] = Future()
+
+    async def classify() -> dict[str, object]:
+        ended = asyncio.Event()
+        ended.set()
+        request = Request({"type": "http", "method": "POST", "headers": [], HALF_CLOSED: ended}, pending)
+        answer = asyncio.ensure_future(
+            service._classify_upload(request, Upload("song.wav", "/proc/0/fd/0", 1), ClassifyOptions())
+        )
+        for _ in range(20):  # turns of the event loop
+            await asyncio.sleep(0)
+        if state == "waits":
+            assert job.cancelled()
+        else:
+            assert not answer.done()
+            if state == "has a free worker":
+                assert job.set_running_or_notify_cancel()
+            job.set_result({"path": "song.wav"})
+        return await answer
+
+    async def pending() -> dict[str, Any]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    if state == "has begun":
+        job.set_running_or_notify_cancel()
+    service = Service(Settings((str(little_model),), workers=1))
+    workers = SimpleNamespace(submit=lambda _: job, is_saturated=state != "has a free worker")
+    monkeypatch.setattr(Service, "workers", workers)
+    if state == "waits":
+        with pytest.raises(GenrescopeError) as refused:
+            asyncio.run(classify())
+        assert refused.value.code == "overloaded"
+    else:
+        assert asyncio.run(classify()) == {"path": "song.wav"}

@@ -16,6 +16,7 @@ import pytest
 import genrescope
 from genrescope.errors import GenrescopeError, WorkerError
 from genrescope.workers import WorkerPool, WorkerSpec
+from genrescope.workers.jobs import JobQueue
 from helpers.worker_handlers import (
     Handler,
     create_exiting_handler,
@@ -203,3 +204,19 @@ def test_a_target_that_cannot_be_imported_by_name_is_refused() -> None:
     for target in (within, lambda: within(), partial(create_test_handler)):
         with pytest.raises(TypeError, match="top level of a module"):
             WorkerSpec(target)
+
+
+def test_a_canceled_job_leaves_the_queue_at_once() -> None:
+    queue = JobQueue(2)
+    first, second = queue.put({"number": 1}), queue.put({"number": 2})
+    assert first is not None
+    assert second is not None
+    assert queue.put({"number": 3}) is None
+    assert second.cancel()
+    assert (len(queue), queue.is_full, queue.unfinished) == (1, False, 1)
+    taken = queue.take(timeout=0)
+    assert taken == ({"number": 1}, first)
+    assert not first.cancel()
+    assert (len(queue), queue.unfinished) == (0, 1)
+    queue.count_finished()
+    assert (queue.unfinished, queue.take(timeout=0)) == (0, None)

@@ -15,16 +15,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from itertools import chain
-from typing import Any, BinaryIO
+from contextlib import closing
+from io import SEEK_END
+from itertools import chain, pairwise
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from genrescope.audio.files import DecoderFile
-from genrescope.audio.header import HeaderInfo
+from genrescope.audio.header import HeaderInfo, inspect_header
 from genrescope.audio.mixing import Planes
 from genrescope.audio.mpeg import is_frame_header
+from genrescope.audio.parts import FilePart
 from genrescope.types import FloatArray
 
 # Two MPEG frames: encoders disagree about whether the frame that states the length counts itself.
@@ -74,6 +77,10 @@ class FFmpegDecoder:
     def __init__(self, file: BinaryIO, header: HeaderInfo) -> None:
         import av
 
+        self._parts: list[BinaryIO] = []
+        if header.parts:
+            bounds = [0, *header.parts, file.seek(0, SEEK_END)]
+            file, *self._parts = (cast(BinaryIO, FilePart(file, *each)) for each in pairwise(bounds))
         self._file = DecoderFile(file, header.patches)
         options = {"format_whitelist": _CONTAINERS}
         if header.ignores_edits:
@@ -84,6 +91,7 @@ class FFmpegDecoder:
         except BaseException:
             self._container.close()
             raise
+        self._new_queue = av.AudioFifo
         self._packer = av.AudioResampler(format="flt")
         self._converters: dict[tuple[str, str, int], Any] = {}
         # Time stamps count from the stream's first one, which need not be 0; known once a frame was decoded.
@@ -107,7 +115,7 @@ class FFmpegDecoder:
             # FFmpeg takes a long tag behind the last frame for a second file, and guesses by the bit rate.
             self.seconds = header.mp3_seconds - _MP3_DELAY_FRAMES / self.sample_rate
         # FFmpeg finds the frames of an MP3 file by counting, which is exact as long as there are no gaps.
-        self.seekable = self.format in _TIMED or counted
+        self.seekable = (self.format in _TIMED or counted) and not self._parts
         self._tolerance = (
             TOLERANCE_FRAMES / self.sample_rate
             if self.format in _COUNTED and self.sample_rate > 0
@@ -145,22 +153,23 @@ class FFmpegDecoder:
 
     def iter_blocks(self, start: int, size: int) -> Iterator[Planes]:
         """Yield the channels from ``start`` on, at least ``size`` samples at a time; see `Decoder`."""
-        gathered: list[Any] = []
-        held = skipped = 0
-        kind = None
+        queue, held, skipped, kind = self._new_queue(), 0, 0, None
         for frame, before in self._trim(start):
-            former, kind = kind, (frame.format.name, frame.layout.nb_channels)
             # Frames are converted many at a time: a conversion per frame costs more than decoding it. Only
             # frames of one sample format and number of channels can be joined; both may change within a file.
-            if gathered and (held >= size or kind != former):
-                yield [plane[skipped:] for plane in self._planes(gathered)]
-                gathered, held = [], 0
-            if not gathered:
+            former, kind = kind, (frame.format.name, frame.layout.nb_channels)
+            if held >= size or (held and kind != former):
+                yield [plane[skipped:] for plane in self._planes(queue.read())]
+                queue, held = self._new_queue() if kind != former else queue, 0
+            if not held:
                 skipped = before
-            gathered.append(frame)
+            # The queue copies the samples at once, and so the decoder uses the memory of a frame again for
+            # the next one. It would refuse time stamps with gaps.
+            frame.pts = None
+            queue.write(frame)
             held += frame.samples - before
-        if gathered:
-            yield [plane[skipped:] for plane in self._planes(gathered)]
+        if held:
+            yield [plane[skipped:] for plane in self._planes(queue.read())]
 
     def _trim(self, start: int) -> Iterator[tuple[Any, int]]:
         """Yield the frames from ``start`` on, each with how many of its samples lie before it.
@@ -238,6 +247,29 @@ class FFmpegDecoder:
         return round(float((frame.pts - self._origin) * frame.time_base) * self.sample_rate)
 
     def _frames(self) -> Iterator[Any]:
+        """Decode this file, and those that were appended to it."""
+        yield from self._container_frames()
+        for part in self._parts:
+            yield from self._part_frames(part)
+
+    def _part_frames(self, part: BinaryIO) -> Iterator[Any]:
+        """Decode an appended file, at the rate of the first."""
+        try:
+            decoder = FFmpegDecoder(part, header := inspect_header(part))
+        except MemoryError:
+            raise
+        except Exception:
+            self.truncated = True
+            return
+        with closing(decoder):
+            rate, decoder.sample_rate = decoder.sample_rate, self.sample_rate
+            decoder.truncated = header.truncated or rate <= 0
+            for frame, _ in decoder._trim(0):
+                yield frame
+            self.truncated |= decoder.truncated
+            self._file.failure = self._file.failure or decoder.failure
+
+    def _container_frames(self) -> Iterator[Any]:
         """Decode packet by packet: a damaged one costs itself, not the rest of the track."""
         packets = self._container.demux(self._stream)
         while True:
@@ -255,8 +287,11 @@ class FFmpegDecoder:
 
     def _decode_packet(self, packet: Any) -> list[Any]:
         try:
-            frames = packet.decode()
-            return [converted for frame in frames for converted in self._at_stated_rate(frame)]
+            frames: list[Any] = packet.decode()
+            for frame in frames:
+                if frame.sample_rate != self.sample_rate:
+                    return [converted for frame in frames for converted in self._at_stated_rate(frame)]
+            return frames
         except Exception:
             # Behind a joint, MP3 frames refer to data of frames that are not there. FFmpeg takes tags and
             # padding at the end for packets, too.
@@ -280,26 +315,21 @@ class FFmpegDecoder:
         frame.pts = None
         return list(self._converters[kind].resample(frame))
 
-    def _planes(self, frames: list[Any]) -> list[FloatArray]:
-        """Join frames of one kind; return one array per channel."""
-        planar, channels = frames[0].format.is_planar, frames[0].layout.nb_channels
+    def _planes(self, frame: Any) -> list[FloatArray]:
+        """Return the samples of a frame, one array per channel."""
+        planar, channels = frame.format.is_planar, frame.layout.nb_channels
         if planar and channels >= 8:
             # PyAV reads past the last of so many planes.
             try:
-                frames = [packed for frame in frames for packed in self._packer.resample(frame)]
+                (frame,) = self._packer.resample(frame)
             except ValueError:  # other channels than before
                 self.truncated = True
                 return [np.zeros(0, np.float32)]
             planar = False
-        dtype = np.dtype(_DTYPES[frames[0].format.packed.name])
+        dtype = np.dtype(_DTYPES[frame.format.packed.name])
         columns = 1 if planar else channels
-        planes = [
-            np.concatenate(
-                [np.frombuffer(frame.planes[place], dtype, frame.samples * columns) for frame in frames]
-            )
-            for place in range(channels // columns)
-        ]
-        return [_scaled(column) for plane in planes for column in plane.reshape(-1, columns).T]
+        planes = [np.frombuffer(plane, dtype, frame.samples * columns) for plane in frame.planes]
+        return [column for plane in planes for column in _scaled(plane).reshape(-1, columns).T]
 
     def close(self) -> None:
         """Close FFmpeg's handles."""
@@ -332,7 +362,10 @@ def _scaled(samples: npt.NDArray[Any]) -> FloatArray:
         with np.errstate(over="ignore"):
             floats: FloatArray = samples.astype(np.float32, copy=False)
         return floats
-    full_scale = 2.0 ** (8 * samples.dtype.itemsize - 1)
-    center = full_scale if samples.dtype.kind == "u" else 0.0
-    scaled: FloatArray = ((samples.astype(np.float64) - center) / full_scale).astype(np.float32)
+    # Scaling by a power of two rounds nothing; the conversion rounds what has more than 24 bits.
+    bits = 8 * samples.dtype.itemsize
+    scaled = samples.astype(np.float32)
+    if samples.dtype.kind == "u":
+        scaled -= np.float32(2.0 ** (bits - 1))
+    scaled *= np.float32(2.0 ** (1 - bits))
     return scaled

@@ -16,7 +16,8 @@ from typing import BinaryIO
 from genrescope.audio.flac import find_flac_end, is_joined
 from genrescope.audio.mp4 import leaves_out_sound
 from genrescope.audio.mpeg import begins_like_mpeg, find_mp3_frames
-from genrescope.audio.riff import correct_sizes
+from genrescope.audio.parts import ASF_HEADER, find_asf_parts, find_mp4_parts
+from genrescope.audio.riff import correct_sizes, holds_mpeg
 from genrescope.audio.wavpack import replace_damaged_blocks
 
 # Size fields are off by a pad byte or a small header often enough in files that are whole.
@@ -57,8 +58,9 @@ class HeaderInfo:
     needs_ffmpeg : bool
         libsndfile would stop early.
     is_mpeg : bool
-        The file begins as libsndfile expects it of MPEG audio. It leaves this to libmpg123, which writes to
-        the standard error stream about most kinds of damage, and cannot be told not to.
+        The file begins as libsndfile expects it of MPEG audio, or is a WAV file with such sound. libsndfile
+        leaves this to libmpg123, which writes to the standard error stream about most kinds of damage, and
+        cannot be told not to. Where no frame counts the others, it overestimates the length.
     mp3_seconds : float
         Length of all frames of an MP3 file.
     is_regular : bool
@@ -73,6 +75,8 @@ class HeaderInfo:
         With ``patches``, the header states the right length.
     patches : tuple of tuple of int and bytes
         Positions in the file, and the sizes or headers that should be there.
+    parts : tuple of int
+        Where further ASF or MP4 files begin, which were appended to the first.
     """
 
     truncated: bool = False
@@ -88,6 +92,7 @@ class HeaderInfo:
     is_flac: bool = False
     corrects_length: bool = False
     patches: tuple[tuple[int, bytes], ...] = ()
+    parts: tuple[int, ...] = ()
 
 
 def inspect_header(file: BinaryIO) -> HeaderInfo:
@@ -128,16 +133,27 @@ def _inspect(file: BinaryIO, head: bytes, size: int) -> HeaderInfo:
         patches, is_damaged = replace_damaged_blocks(file, size)
         return HeaderInfo(truncated=is_damaged, patches=patches)
     if head[4:8] == b"ftyp":
-        return HeaderInfo(ignores_edits=(cut := leaves_out_sound(file, size)), header_mismatch=cut)
+        cut, parts = leaves_out_sound(file, size), find_mp4_parts(file, size)
+        return HeaderInfo(ignores_edits=cut, header_mismatch=cut or bool(parts), parts=parts)
+    if head.startswith(ASF_HEADER):
+        return _inspect_asf(file, head, size)
+    is_mpeg = holds_mpeg(file, head)
     if patches := correct_sizes(file, head):
-        return HeaderInfo(header_mismatch=True, patches=patches, corrects_length=True)
+        return HeaderInfo(header_mismatch=True, patches=patches, corrects_length=True, is_mpeg=is_mpeg)
     if _declared_size(head) > size + _TOLERANCE_BYTES:
-        return HeaderInfo(truncated=True)
+        return HeaderInfo(truncated=True, is_mpeg=is_mpeg)
     # Other formats begin with a name of their own, and ADTS with a header like that of MP3, but of layer 0.
     is_adts = head[:1] == b"\xff" and head[1:2] != b"" and head[1] & 0xF6 == 0xF0
     if head.startswith(_OTHER_MAGIC) or is_adts:
-        return HeaderInfo(is_mpeg=is_adts)
+        return HeaderInfo(is_mpeg=is_adts or is_mpeg)
     return _inspect_mp3(file)
+
+
+def _inspect_asf(file: BinaryIO, head: bytes, size: int) -> HeaderInfo:
+    declared = _declared_size(head)
+    parts = find_asf_parts(file) if declared + _TOLERANCE_BYTES < size else ()
+    end = parts[0] if parts else size
+    return HeaderInfo(truncated=declared > end + _TOLERANCE_BYTES, header_mismatch=bool(parts), parts=parts)
 
 
 def _inspect_ogg(file: BinaryIO, head: bytes, size: int) -> HeaderInfo:

@@ -24,7 +24,7 @@ import numpy as np
 
 from genrescope.audio.decoders import Decoder, decode, open_decoder
 from genrescope.audio.header import inspect_header
-from genrescope.audio.mixing import Mixer, Planes
+from genrescope.audio.mixing import Mixer, Planes, energy
 from genrescope.audio.outliers import MAX_MAGNITUDE, SPIKE_MAGNITUDE, remove_spikes
 from genrescope.errors import AudioError, ConfigError
 from genrescope.types import Audio, AudioInfo, FloatArray
@@ -181,13 +181,20 @@ class AudioStream:
                 continue
             self._check(part)
             block = self._mixer.mix(part)
-            self._peak = max(self._peak, *_peaks([block]))
+            # The peak is asked only whether it is that of silence.
+            if self._peak < SILENCE_PEAK:
+                self._peak = max(self._peak, *_peaks([block]))
             self._decoded += len(block)
             yield block
             if self._decoded >= wanted:
                 return
 
     def _check(self, planes: Planes) -> None:
+        # The sum of squares is never below the square of the peak, and a comparison with NaN is false: where
+        # it is small, one pass over the samples is enough.
+        with np.errstate(over="ignore", invalid="ignore"):
+            if energy(planes) <= SPIKE_MAGNITUDE**2:
+                return
         peaks = _peaks(planes)
         if not all(map(math.isfinite, peaks)):
             self._refuse(
@@ -229,7 +236,7 @@ def open_stream(
     start: float = 0.0,
     duration: float | None = None,
     strict: bool = False,
-    block_seconds: float = 2.0,
+    block_seconds: float = 1.0,
 ) -> AudioStream:
     """Open audio for reading in blocks, in bounded memory.
 
@@ -287,7 +294,7 @@ def load_audio(
     start: float = 0.0,
     duration: float | None = None,
     strict: bool = False,
-    block_seconds: float = 2.0,
+    block_seconds: float = 1.0,
 ) -> Audio:
     """Decode audio into memory: the blocks of `open_stream`, joined.
 
@@ -430,7 +437,7 @@ class AudioFile:
             self._decoder.limit_reading(limited=False)
 
     def stream(
-        self, *, sample_rate: int | None = None, strict: bool = False, block_seconds: float = 2.0
+        self, *, sample_rate: int | None = None, strict: bool = False, block_seconds: float = 1.0
     ) -> AudioStream:
         """Decode all of the file in blocks, from its start; the file stays open afterwards.
 

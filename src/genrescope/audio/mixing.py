@@ -142,12 +142,12 @@ class Mixer:
                 self._begin_second()
 
     def _measure_part(self, planes: Planes, mean: FloatArray) -> None:
-        energy = _energy(planes)
+        block_energy = energy(planes)
         sum_energy = self._channels**2 * float(np.dot(mean, mean))
-        self._energy += energy
+        self._energy += block_energy
         self._sum_energy += sum_energy
         # The products take longer than all else here, and are needed only where the channels may cancel.
-        if sum_energy < _WEAK_SUM * energy:
+        if sum_energy < _WEAK_SUM * block_energy:
             matrix = np.asarray(planes)
             self._products += matrix @ matrix.T
 
@@ -183,8 +183,14 @@ def _between(planes: Planes, start: int, stop: int) -> Planes:
     return [plane[start:stop] for plane in planes]
 
 
-def _energy(planes: Planes) -> float:
-    """Return the sum of all squares."""
+def energy(planes: Planes) -> float:
+    """Return the sum of all squares of a block; NaN or infinite where a sample is.
+
+    Parameters
+    ----------
+    planes : ndarray or sequence of ndarray
+        One for each channel, shape (n,), float32.
+    """
     if isinstance(planes, np.ndarray):
         values = planes.T.ravel()  # no copy: libsndfile interleaves the channels
         return float(np.dot(values, values))

@@ -16,6 +16,8 @@ _MAX_CHUNKS = 1000
 _TAGS = (b"TAG", b"ID3", b"APETAGEX")
 # The second half of most chunk identifiers of Sony Wave64.
 _W64_SUFFIX = bytes.fromhex("f3acd3118cd100c04f8edb8a")
+# Format tags of MPEG audio (layers I and II, layer III) in the chunk "fmt " (RFC 2361).
+_MPEG_TAGS = (0x50, 0x55)
 _W64_RIFF = bytes.fromhex("726966662e91cf11a5d628db04c10000")
 # Sizes from here on are written by programs that do not know the size yet.
 _UNKNOWN_32 = 2**31 - 4096
@@ -75,6 +77,30 @@ def correct_sizes(file: BinaryIO, head: bytes) -> tuple[tuple[int, bytes], ...]:
         return ((8, b"\xff\xff\xff\xff"),) if short else ()
     layout = _layout(head)
     return _corrections(file, size, head, layout) if layout else ()
+
+
+def holds_mpeg(file: BinaryIO, head: bytes) -> bool:
+    """Return whether the sound of a WAV file is MPEG audio, as its chunk ``fmt`` states.
+
+    Parameters
+    ----------
+    file : binary file, seekable
+        Its position changes.
+    head : bytes
+        The start of the file.
+    """
+    layout = _layout(head)
+    if layout is None:
+        return False
+    at = layout.first
+    for _ in range(_MAX_CHUNKS):
+        name, length = _chunk(file, at, layout)
+        if length < 0 or not name or name == layout.data:
+            return False
+        if name[:4] == b"fmt ":
+            return int.from_bytes(file.read(2), _order(layout)) in _MPEG_TAGS
+        at += _step(length, layout)
+    return False
 
 
 def _corrections(file: BinaryIO, size: int, head: bytes, layout: _Layout) -> tuple[tuple[int, bytes], ...]:

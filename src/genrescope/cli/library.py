@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +14,7 @@ import typer
 from genrescope.cli.classify import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from genrescope.library import Library
+    from genrescope.library import AlbumVerdict, Library
 
 app = typer.Typer(help="Genres for a whole collection, kept in a database.", no_args_is_help=True)
 
@@ -48,12 +50,35 @@ class UncertainPolicyOption(StrEnum):
     all = "all"
 
 
+class TagBy(StrEnum):
+    """Whose genres ``library tag`` writes into a track."""
+
+    track = "track"
+    album = "album"
+
+
+class AlbumFormat(StrEnum):
+    """How ``library albums`` prints."""
+
+    table = "table"
+    jsonl = "jsonl"
+    csv = "csv"
+
+
 class OutputFormat(StrEnum):
     """How ``library list`` prints."""
 
     table = "table"
     jsonl = "jsonl"
 
+
+# What is said of albums without a genre.
+_VERDICTS: dict[AlbumVerdict, str] = {
+    "disagree": "disagree",
+    "uncertain": "are uncertain",
+    "not music": "are not music",
+    "failed": "could not be classified",
+}
 
 Db = Annotated[
     Path | None,
@@ -126,7 +151,10 @@ def scan(
         except KeyboardInterrupt:
             typer.echo(f"interrupted: {progress.summary()}; the same command goes on from here", err=True)
             raise typer.Exit(130) from None
-        typer.echo(f"{progress.summary()}\nlibrary: {library.database.path}", err=True)
+        typer.echo(progress.summary(), err=True)
+        if verdicts := _album_verdicts(library, paths):
+            typer.echo(verdicts, err=True)
+        typer.echo(f"library: {library.database.path}", err=True)
     if progress.counts["failed"]:
         raise typer.Exit(1)
 
@@ -177,6 +205,51 @@ def list_entries(
             output.render_table(entries, Console())
         else:
             output.render_jsonl(entries, sys.stdout)
+
+
+@app.command("albums")
+def list_albums(
+    db: Db = None,
+    genre: Annotated[
+        list[str] | None, typer.Option("--genre", "-g", help="Only albums of this genre; repeatable.")
+    ] = None,
+    style: Annotated[
+        list[str] | None, typer.Option("--style", help="Only albums with this style; repeatable.")
+    ] = None,
+    folder: Annotated[Path | None, typer.Option(help="Only albums with a file in this folder.")] = None,
+    uncertain: Annotated[
+        bool | None,
+        typer.Option(
+            "--uncertain/--certain", help="Only albums whose tracks agree on no genre, or only the others."
+        ),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most this number of albums.")] = None,
+    format: Annotated[
+        AlbumFormat | None,
+        typer.Option("--format", "-f", help="Default: table on a terminal, jsonl otherwise."),
+    ] = None,
+) -> None:
+    """Print the albums, and the genre that the tracks of each agree on.
+
+    An album has a genre if at least half of its tracks have a sure one, and three in four of these the same.
+    """
+    from itertools import islice
+
+    from rich.console import Console
+
+    from genrescope import library as collection
+    from genrescope.cli import output
+
+    chosen = format or (AlbumFormat.table if sys.stdout.isatty() else AlbumFormat.jsonl)
+    with _library(db) as library:
+        found = library.albums(genre=genre or (), style=style or (), folder=folder, uncertain=uncertain)
+        albums = islice(found, limit)
+        if chosen is AlbumFormat.table:
+            output.render_albums(albums, Console())
+        elif chosen is AlbumFormat.jsonl:
+            output.render_jsonl(albums, sys.stdout)
+        else:
+            collection.write_albums_csv(albums, sys.stdout)
 
 
 @app.command()
@@ -263,13 +336,16 @@ def report(
 ) -> None:
     """Write an HTML page about the library.
 
-    Charts of genres, styles and scores, the uncertain tracks, and the files that could not be classified.
+    Charts of genres, styles and scores, the albums whose tracks disagree, the uncertain tracks, and the files
+    that could not be classified.
     """
     from genrescope import reporting, utils
 
     utils.check_output(output, ".html", ".htm")
     with _library(db) as library:
-        page = reporting.library_page(library.entries(folder=folder), title="Library")
+        page = reporting.library_page(
+            library.entries(folder=folder), title="Library", albums=library.albums(folder=folder)
+        )
     utils.write_atomic(output, page)
     typer.echo(f"report: {output}", err=True)
 
@@ -311,6 +387,13 @@ def tag(
         UncertainPolicyOption,
         typer.Option(help="For uncertain results: write nothing, styles only, or the same as for others."),
     ] = UncertainPolicyOption.nothing,
+    by: Annotated[
+        TagBy,
+        typer.Option(
+            help="Write the genres of each track, or of its album: the same into all tracks of an album that"
+            " has a genre, see 'library albums'. Other albums, and tracks of none, are left as they are."
+        ),
+    ] = TagBy.track,
     keep_mtime: Annotated[
         bool, typer.Option("--keep-mtime", help="Keep the files' time of modification.")
     ] = False,
@@ -327,7 +410,7 @@ def tag(
     from genrescope.cli import output
     from genrescope.library import TagOptions
 
-    options = TagOptions(vocabulary, genre_threshold, style_threshold, max_genres, uncertain.value)
+    options = TagOptions(vocabulary, genre_threshold, style_threshold, max_genres, uncertain.value, by.value)
     with _library(db, read_only=not write) as library:
         found = (
             library.apply_tags(
@@ -344,6 +427,9 @@ def tag(
             )
         )
         changed, failed = output.render_tagged(found, Console(soft_wrap=True))
+        left = _left_as_they_are(library, folder) if by is TagBy.album else ""
+    if left:
+        typer.echo(left, err=True)
     done = "changed" if write else "would change; --write does it"
     typer.echo(f"{changed} files {done}" + (f", {failed} failed" if failed else ""), err=True)
     if failed:
@@ -407,6 +493,38 @@ def prune(
     for path in paths:
         typer.echo(path.encode("utf8", "backslashreplace").decode("utf8"))
     typer.echo(f"{len(paths)} files {'removed' if write else 'would be removed; --write does it'}", err=True)
+
+
+def _album_verdicts(library: Library, paths: Iterable[Path]) -> str:
+    """Return how many of the albums that were scanned agree on a genre, in words; empty without albums."""
+    folders = {path.expanduser().absolute() for path in paths}
+    folders = {path if path.is_dir() else path.parent for path in folders}
+    outer = [folder for folder in folders if not any(other in folder.parents for other in folders)]
+    # The discs of an album may be folders that were named one by one.
+    albums = {
+        (album.path, album.title, album.artist): album.verdict
+        for folder in outer
+        for album in library.albums(folder=folder)
+    }
+    verdicts = Counter(albums.values())
+    others = [f"{verdicts[verdict]} {words}" for verdict, words in _VERDICTS.items() if verdicts[verdict]]
+    if not verdicts:
+        return ""
+    aside = f"; {', '.join(others)}" if others else ""
+    return f"albums: {verdicts['agree']} of {verdicts.total()} agree on a genre{aside}"
+
+
+def _left_as_they_are(library: Library, folder: Path | None) -> str:
+    """Return which tracks ``tag --by album`` leaves alone, in words; empty if there are none."""
+    albums = list(library.albums(folder=folder))
+    verdicts = Counter(album.verdict for album in albums)
+    found = [
+        f"{verdicts[verdict]} albums {words}" for verdict, words in _VERDICTS.items() if verdicts[verdict]
+    ]
+    paths = {entry.path for album in albums for entry in album.entries}
+    loose = sum(path not in paths for path in library.database.paths(folder))
+    found += [f"{loose} files are of no album"] if loose else []
+    return f"{', '.join(found)}; their tracks are left as they are" if found else ""
 
 
 def _library(db: Path | None, *, read_only: bool = True) -> Library:

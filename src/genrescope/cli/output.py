@@ -25,7 +25,7 @@ from genrescope.utils import spreadsheet_cell
 if TYPE_CHECKING:
     # For annotations only: these packages need a tenth of a second, which a classification would wait for.
     from genrescope.evaluation import Evaluation, Interval
-    from genrescope.library import LibraryEntry, TagResult, UntagResult
+    from genrescope.library import AlbumResult, LibraryEntry, TagResult, UntagResult
     from genrescope.training import TaxonomyRun
 
 MAX_RUNNERS_UP = 2
@@ -44,13 +44,15 @@ _UNBOUNDED = 100_000
 _Item = TypeVar("_Item")
 
 
-def render_jsonl(results: Iterable[Prediction | LibraryEntry | FailedFile], stream: TextIO) -> None:
+def render_jsonl(
+    results: Iterable[Prediction | LibraryEntry | AlbumResult | FailedFile], stream: TextIO
+) -> None:
     """Print one JSON object per line, each as soon as it is known.
 
     Parameters
     ----------
-    results : iterable of Prediction, LibraryEntry or FailedFile
-        One for each file.
+    results : iterable of Prediction, LibraryEntry, AlbumResult or FailedFile
+        One for each file, or album.
     stream : text stream
         What is written to; flushed after every line.
     """
@@ -117,15 +119,7 @@ def render_table(results: Iterable[Prediction | LibraryEntry | FailedFile], cons
     # Failures come last, where the eye ends up on a terminal, however long the table is.
     if classified:
         table = _result_table(classified, console)
-        if console.is_terminal:
-            console.print(table)
-        else:
-            # Cut nowhere: a program that reads the table from a pipe gets whole cells.
-            lines = console.render_lines(
-                table, console.options.update(max_width=_UNBOUNDED, width=_UNBOUNDED)
-            )
-            for line in lines:
-                console.out("".join(segment.text for segment in line).rstrip(), highlight=False)
+        _print_table(table, console)
     for failure in failures:
         message, hint = _escape(failure.message), _escape(failure.hint)
         console.print(f"[red]failed[/red] {message}\n       {hint}")
@@ -188,6 +182,61 @@ def _verdict(result: Prediction | LibraryEntry, genre: str) -> str:
     if not result.is_music:
         return f"[yellow]{NOT_MUSIC}[/yellow]"
     return _escape(display_name(genre)) + (" [yellow]unsure[/yellow]" if result.is_uncertain else "")
+
+
+def render_albums(albums: Iterable[AlbumResult], console: Console) -> None:
+    """Print a table of albums: album, artist, number of tracks, genre, agreement, and the other answers.
+
+    Parameters
+    ----------
+    albums : iterable of AlbumResult
+        All of them are read before the table is printed.
+    console : rich.console.Console
+        What is printed to; on a terminal each album has one line, and long names are cut at their end.
+    """
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    # Of a narrow terminal's line, the names give way first.
+    table.add_column("album", no_wrap=True, ratio=3 if console.is_terminal else None)
+    table.add_column("artist", no_wrap=True, ratio=2 if console.is_terminal else None)
+    table.add_column("tracks", justify="right", no_wrap=True)
+    table.add_column("genre", style="cyan", no_wrap=True)
+    table.add_column("agreement", justify="right", no_wrap=True)
+    table.add_column("others", no_wrap=True, ratio=3 if console.is_terminal else None)
+    for album in albums:
+        table.add_row(
+            _escape(album.title),
+            _escape(album.artist or ""),
+            str(album.tracks),
+            f"[yellow]{album.verdict}[/yellow]"
+            if album.genre is None
+            else _escape(display_name(album.genre)),
+            f"{album.agreement:.0%}" if album.answered else "",
+            _escape(", ".join(_other_answers(album))),
+        )
+    if table.row_count:
+        _print_table(table, console)
+    else:
+        console.print("no albums: tracks need an album tag, or a folder of their own")
+
+
+def _print_table(table: Table, console: Console) -> None:
+    """Print a table; in a pipe its cells are whole, because a program that reads them needs all of them."""
+    if console.is_terminal:
+        console.print(table)
+        return
+    options = console.options.update(max_width=_UNBOUNDED, width=_UNBOUNDED)
+    for line in console.render_lines(table, options):
+        console.out("".join(segment.text for segment in line).rstrip(), highlight=False)
+
+
+def _other_answers(album: AlbumResult) -> Iterator[str]:
+    """Yield what an album's tracks are besides its genre, each with the number of tracks."""
+    for genre, number in album.genres.items():
+        if genre != album.genre:
+            yield f"{display_name(genre)} {number}"
+    for what, number in (("unsure", album.uncertain), (NOT_MUSIC, album.not_music), ("failed", album.failed)):
+        if number:
+            yield f"{what} {number}"
 
 
 def _elided(name: str, flags: str, width: int) -> str:

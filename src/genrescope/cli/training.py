@@ -204,8 +204,9 @@ def distill(
     tracks = training.select_tracks(music[0], music[1:], protocol=protocol, seed=seed)
     further = training.further_tracks(_labeled_sources(labeled or ()), not_music or ())
     with _log_on_stderr():
+        data = ", ".join(path.resolve().name for path in music)
         student = training.distill(
-            tracks, settings, run_dir, progress_bar=sys.stderr.isatty(), further=further
+            tracks, settings, run_dir, data=data, progress_bar=sys.stderr.isatty(), further=further
         )
     typer.echo(f"student: {student}")
 

@@ -1,12 +1,7 @@
 """Labeled music: reading data sets, splitting them, and their segments as arrays."""
 
-from genrescope.datasets.base import (
-    Dataset,
-    DatasetIssue,
-    dataset_fingerprint,
-    find_duplicates,
-    track_digest,
-)
+from genrescope.datasets.base import Dataset, DatasetIssue, dataset_fingerprint, find_duplicates
+from genrescope.datasets.digests import artist_digest, artist_digests, content_digests, track_digest
 from genrescope.datasets.gtzan import load_gtzan, load_index
 from genrescope.datasets.readers import load_dataset
 from genrescope.datasets.segments import SegmentDataset, build_segments
@@ -20,7 +15,10 @@ __all__ = [
     "DatasetIssue",
     "SegmentDataset",
     "Split",
+    "artist_digest",
+    "artist_digests",
     "build_segments",
+    "content_digests",
     "dataset_fingerprint",
     "decode_db",
     "encode_db",

@@ -277,23 +277,6 @@ def _head_digest(path: Path) -> str:
         return sha256_bytes(file.read(_HEAD_BYTES))
 
 
-def track_digest(track: str) -> str:
-    """Return a short digest of a track's id: enough to find it in a list of tracks trained on.
-
-    Parameters
-    ----------
-    track : str
-        The id.
-
-    Returns
-    -------
-    str
-        10 hexadecimal digits.
-    """
-    # 40 bits: in a list of a million tracks, an id that is not of it is found by mistake once in a million.
-    return sha256_text(track)[:10]
-
-
 def dataset_fingerprint(dataset: Dataset) -> str:
     """Return a SHA-256 of the tracks of a data set, with their labels and groups.
 

@@ -2,6 +2,8 @@
 
 from genrescope.evaluation.calibration import (
     MIN_ANSWERS,
+    MIN_CALIBRATION_TRACKS,
+    TEMPERATURE_RANGE,
     CalibrationBin,
     CalibrationReport,
     Threshold,
@@ -16,11 +18,14 @@ from genrescope.evaluation.evaluator import (
     summary_metrics,
 )
 from genrescope.evaluation.metrics import calibration_error
+from genrescope.evaluation.overlap import exposure_notes
 from genrescope.evaluation.results import LEAKY, Evaluation, Interval, LevelResult, evaluate_scores, mean_std
 
 __all__ = [
     "LEAKY",
     "MIN_ANSWERS",
+    "MIN_CALIBRATION_TRACKS",
+    "TEMPERATURE_RANGE",
     "CalibrationBin",
     "CalibrationReport",
     "Evaluation",
@@ -31,6 +36,7 @@ __all__ = [
     "calibration_error",
     "evaluate_model",
     "evaluate_scores",
+    "exposure_notes",
     "fit_segment_temperature",
     "map_segments",
     "mean_std",

@@ -5,7 +5,7 @@ Temperature and threshold are fitted on validation data, and evaluated on the te
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -31,6 +31,15 @@ BOUNDS = (0.05, 20.0)
 # The standard error of an accuracy of 0.9 over 20 answers is 0.07; over fewer it says too little to choose
 # by.
 MIN_ANSWERS = 20
+# Fewest validation tracks from which temperature and threshold are estimated. Of 300 simulated sets of
+# calibrated scores (ten classes, normal logits, 87 % right) the true temperature is 1; 95 % of the estimates
+# lie within 0.26 to 1.59 for 21 tracks, 0.50 to 1.46 for 50, 0.69 to 1.25 for 100, 0.75 to 1.25 for 200. From
+# 100 on the estimate is thus within a factor of 1.5; below, it may do more harm than no temperature.
+MIN_CALIBRATION_TRACKS = 100
+# Estimates beyond these are bounded. None of those simulated from 100 tracks is beyond them, so that one is
+# a sign of a fault in the data, such as validation tracks that were trained on. What it can do is bounded:
+# at 0.25 a score of 0.6 against 0.4 becomes 0.84, at 0.11, which 21 tracks once gave, 0.98.
+TEMPERATURE_RANGE = (0.25, 4.0)
 
 # Each temperature of the grid is about a tenth larger than the one before.
 _GRID = 61
@@ -342,7 +351,7 @@ def select_threshold(
     return _point(curve, int(reached[-1])) if reached.size else None
 
 
-def coverage_at(scores: npt.ArrayLike, truth: Labels, score: float) -> Threshold:
+def coverage_at(scores: npt.ArrayLike, truth: Labels, score: float | Sequence[float]) -> Threshold:
     """Return coverage and accuracy at a given threshold, such as one that was chosen on other data.
 
     Parameters
@@ -351,8 +360,8 @@ def coverage_at(scores: npt.ArrayLike, truth: Labels, score: float) -> Threshold
         Of tracks or segments.
     truth : array_like of int, shape (n,)
         Indices of classes.
-    score : float
-        The threshold.
+    score : float or sequence of float, shape (classes,)
+        The threshold, or that of each class; of these the most frequent one stands in the result.
 
     Raises
     ------
@@ -360,13 +369,19 @@ def coverage_at(scores: npt.ArrayLike, truth: Labels, score: float) -> Threshold
         ``dataset_empty`` or ``dataset_invalid``.
     """
     confidence, right = top_classes(scores, truth)
-    answered = confidence >= score
+    by_class = np.broadcast_to(np.asarray(score, dtype=np.float64), np.shape(scores)[1:])
+    answered = confidence >= by_class[np.argmax(scores, axis=1)]
     accuracy = float(right[answered].mean()) if answered.any() else 0.0
-    return Threshold(float(score), float(answered.mean()), accuracy)
+    values, counts = np.unique(by_class, return_counts=True)
+    return Threshold(float(values[counts.argmax()]), float(answered.mean()), accuracy)
 
 
 def calibration_report(
-    scores: npt.ArrayLike, truth: Labels, *, accuracy: float = 0.9, threshold: float | None = None
+    scores: npt.ArrayLike,
+    truth: Labels,
+    *,
+    accuracy: float = 0.9,
+    threshold: float | Sequence[float] | None = None,
 ) -> CalibrationReport:
     """Compute reliability, and accuracy against coverage.
 
@@ -378,8 +393,8 @@ def calibration_report(
         Indices of classes.
     accuracy : float
         That ``best_threshold`` is to reach.
-    threshold : float, optional
-        The model's own.
+    threshold : float or sequence of float, optional
+        The model's own, or that of each class.
 
     Raises
     ------

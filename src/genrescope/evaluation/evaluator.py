@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,13 @@ from genrescope.datasets import (
     SegmentDataset,
     build_segments,
     split_dataset,
-    track_digest,
 )
 from genrescope.errors import ConfigError, DataError
 from genrescope.evaluation.metrics import weighted_means
+from genrescope.evaluation.overlap import exposure_notes, find_overlap
 from genrescope.evaluation.results import Evaluation, evaluate_scores
-from genrescope.models import TRAINING_TRACKS, Model
+from genrescope.labels import matching_class
+from genrescope.models import Model
 from genrescope.types import FloatArray, IntArray, Track
 
 BATCH_SIZE = 64
@@ -110,7 +112,11 @@ def summary_metrics(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _tracks_of_known_genres(dataset: Dataset, model: Model) -> tuple[Track, ...]:
-    tracks = tuple(track for track in dataset.tracks if track.label in model.info.classes)
+    """Return the tracks of genres that the model knows, labeled as it calls them."""
+    known = {label: matching_class(label, model.info.classes) for label in dataset.classes}
+    tracks = tuple(
+        replace(track, label=name) for track in dataset.tracks if (name := known[track.label]) is not None
+    )
     if not tracks:
         raise DataError(
             "dataset_invalid",
@@ -135,7 +141,9 @@ def evaluate_model(
 ) -> Evaluation:
     """Evaluate a model file on labeled music: all of it, or the test part of a protocol.
 
-    Where some of these tracks, by their ids, were in the model's own training, the result is marked as leaky.
+    Where some of these tracks, by their ids or the content of their files, were in the model's own training,
+    or others of their artists were, the result is marked as leaky. Where the network was exposed to some of
+    them without labels, a note says so.
 
     Parameters
     ----------
@@ -174,15 +182,7 @@ def evaluate_model(
         # As `Classifier` computes features, so that the scores are those that a user of the model gets.
         per_segment=True,
     )
-    # A model file holds digests of the ids of its training tracks. Other data sets may name the same
-    # recording otherwise, so that no overlap found is no proof that there is none.
-    trained = set(info.provenance.get(TRAINING_TRACKS, ()))
-    overlap = sum(track_digest(track.id) in trained for track in examples.tracks)
-    protocol_note = (
-        f"{overlap} of {len(examples.tracks)} tracks were in the model's training"
-        if overlap
-        else "no track is known to have been in the model's training"
-    )
+    overlap = find_overlap(info, examples.tracks)
     return evaluate_scores(
         predict_segments(model, examples, np.arange(len(examples))),
         np.array([classes.index(track.label) for track in examples.tracks])[examples.track],
@@ -191,13 +191,18 @@ def evaluate_model(
         groups=[examples.tracks[owner].group for owner in examples.track],
         weights=examples.weights,
         model=info.name,
-        threshold=info.threshold,
+        threshold=info.class_thresholds,
         protocol=protocol,
-        leaky=overlap > 0 or (protocol in PROTOCOLS and PROTOCOLS[protocol].leaky),
-        protocol_note=protocol_note,
+        leaky=overlap.leaky or (protocol in PROTOCOLS and PROTOCOLS[protocol].leaky),
+        protocol_note=overlap.describe(),
         data=dataset.name,
         seed=seed,
-        notes=[*notes, *unreadable, *_cautions(protocol, examples.tracks)],
+        notes=[
+            *notes,
+            *unreadable,
+            *exposure_notes(info, examples.tracks),
+            *_cautions(protocol, examples.tracks),
+        ],
     )
 
 

@@ -237,7 +237,7 @@ def evaluate_scores(
     data: str = "",
     seed: int = 0,
     resamples: int = 2000,
-    threshold: float | None = None,
+    threshold: float | Sequence[float] | None = None,
     notes: Iterable[str] = (),
 ) -> Evaluation:
     """Evaluate the scores of segments, and of the tracks that they belong to.
@@ -269,8 +269,9 @@ def evaluate_scores(
         Of the bootstrap; kept as that of the split.
     resamples : int
         Of the bootstrap.
-    threshold : float, optional
-        Below it a prediction is uncertain, as chosen on validation data by `select_threshold`.
+    threshold : float or sequence of float, optional
+        One, or one of each class. Below it a prediction is uncertain, as chosen on validation data by
+        `select_threshold`.
     notes : iterable of str
         What a reader should know before quoting a metric.
 
@@ -336,7 +337,7 @@ class _Settings(NamedTuple):
     train_truth: IntArray | None
     seed: int
     resamples: int
-    threshold: float | None
+    threshold: float | Sequence[float] | None
 
 
 def _by_track(rows: _Rows, tracks: IntArray, weights: npt.ArrayLike | None) -> _Rows:

@@ -58,6 +58,8 @@ class Classifier:
         if threshold is not None and not 0 <= threshold <= 1:
             raise ConfigError("invalid_argument", f"threshold = {threshold:g}", "give a score from 0 to 1")
         self.threshold = model.info.threshold if threshold is None else threshold
+        # A threshold that was asked for is that of every genre.
+        self._genre_thresholds = model.info.genre_thresholds if threshold is None else {}
 
     @classmethod
     def from_pretrained(
@@ -161,7 +163,7 @@ class Classifier:
             model=self.model.name,
             styles=styles,
             style=labels.load_taxonomy().sure_style(next(iter(scores)), styles),
-            threshold=self.threshold,
+            threshold=self._threshold_of(next(iter(scores))),
             music=None if music is None else round(float(_weighted_mean(music, scored.weights)), 6),
             music_threshold=info.music_threshold,
             set_level=info.set_level,
@@ -198,6 +200,10 @@ class Classifier:
                 yield self.predict(path, timeline=timeline, strict=strict, excerpts=excerpts)
             except GenrescopeError as failure:
                 yield FailedFile(os.fspath(path), **failure.to_dict())
+
+    def _threshold_of(self, genre: str) -> float | None:
+        """Return the score below which this genre is uncertain."""
+        return self._genre_thresholds.get(genre, self.threshold)
 
     def _score(
         self, file: audio.AudioFile, excerpts: bool, strict: bool, max_seconds: float | None

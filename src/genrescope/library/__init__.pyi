@@ -1,4 +1,8 @@
+from .albums import AlbumResult as AlbumResult
+from .albums import AlbumVerdict as AlbumVerdict
+from .albums import group_albums as group_albums
 from .export import PlaylistExport as PlaylistExport
+from .export import write_albums_csv as write_albums_csv
 from .export import write_csv as write_csv
 from .export import write_jsonl as write_jsonl
 from .export import write_parquet as write_parquet

@@ -63,7 +63,10 @@ CREATE INDEX files_by_genre ON files (genre)
 ALTER TABLE files ADD COLUMN music REAL;
 ALTER TABLE files ADD COLUMN not_music INTEGER;
 ALTER TABLE files ADD COLUMN genre_set TEXT;
-ALTER TABLE files ADD COLUMN answer TEXT
+ALTER TABLE files ADD COLUMN answer TEXT;
+ALTER TABLE files ADD COLUMN album TEXT;
+ALTER TABLE files ADD COLUMN album_artist TEXT;
+ALTER TABLE files ADD COLUMN artist TEXT
 """,
 )
 _VERSION = len(_MIGRATIONS)

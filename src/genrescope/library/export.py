@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TextIO
 
 from genrescope.errors import missing_extra
+from genrescope.library.albums import AlbumResult
 from genrescope.library.records import LibraryEntry
 from genrescope.types import STYLE_THRESHOLD
 from genrescope.utils import spreadsheet_cell, write_atomic
@@ -22,9 +23,13 @@ COLUMNS = (
     "path", "genre", "score", "unsure", "scores", "styles", "seconds", "format", "codec", "sample_rate",
     "channels", "size", "mtime_ns", "hash", "model_name", "model", "excerpts", "flags", "timeline", "error",
     "message", "hint", "scanned", "missing", "music", "not_music", "genre_set",
-    "answer",
+    "answer", "album", "album_artist", "artist",
 )  # fmt: skip
-_NESTED = ("scores", "styles", "flags", "timeline", "genre_set")
+ALBUM_COLUMNS = (
+    "path", "album", "artist", "verdict", "genre", "score", "answer", "agreement", "set", "tracks",
+    "answered", "uncertain", "not_music", "failed", "genres", "answers", "scores", "styles",
+)  # fmt: skip
+_NESTED = ("scores", "styles", "flags", "timeline", "genre_set", "set", "genres", "answers")
 
 
 def write_jsonl(entries: Iterable[LibraryEntry], stream: TextIO) -> None:
@@ -57,6 +62,23 @@ def write_csv(entries: Iterable[LibraryEntry], stream: TextIO) -> None:
     for entry in entries:
         columns = entry.to_columns()
         writer.writerow([spreadsheet_cell(_cell(columns[name], name)) for name in COLUMNS])
+
+
+def write_albums_csv(albums: Iterable[AlbumResult], stream: TextIO) -> None:
+    """Write a header and one line per album; mappings and lists are JSON in their cells.
+
+    Parameters
+    ----------
+    albums : iterable of AlbumResult
+        Text is made safe for spreadsheets, as by `write_csv`.
+    stream : text file
+        Open for writing.
+    """
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(ALBUM_COLUMNS)
+    for album in albums:
+        row = album.to_dict()
+        writer.writerow([spreadsheet_cell(_cell(row[name], name)) for name in ALBUM_COLUMNS])
 
 
 def write_parquet(entries: Iterable[LibraryEntry], path: Path) -> None:

@@ -13,18 +13,21 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
+from typing import Literal
 
 from genrescope import labels, utils
 from genrescope.errors import ConfigError, DataError
 from genrescope.library import tagging
+from genrescope.library.albums import AlbumResult, folder_of_discs, group_albums
 from genrescope.library.database import Database, Filter
 from genrescope.library.records import LibraryEntry
 from genrescope.library.scanner import Scanner, ScanOptions, ScanResult, is_missing
 from genrescope.library.tagging import TagResult, UntagResult
-from genrescope.tagging import UncertainPolicy, Vocabulary, require_mutagen
-from genrescope.types import NOT_MUSIC
+from genrescope.tagging import Answer, UncertainPolicy, Vocabulary, require_mutagen
+from genrescope.types import NOT_MUSIC, STYLE_THRESHOLD
 
 Labels = str | Sequence[str]
+TagUnit = Literal["track", "album"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,10 @@ class TagOptions:
         A name or a TOML file for `genrescope.Vocabulary.load`; None: the names of this package.
     genre_threshold, style_threshold, max_genres, uncertain
         As of `genrescope.Vocabulary.genres_for`.
+    by : {"track", "album"}
+        Whether a track gets the genres of its own answer, or those of its album. With albums, the scores and
+        styles are the means of the album's tracks; nothing is written for albums without a genre, whatever
+        ``uncertain`` says, nor for tracks that are not of an album.
     """
 
     vocabulary: str | Path | None = None
@@ -44,9 +51,10 @@ class TagOptions:
     style_threshold: float | None = None
     max_genres: int | None = None
     uncertain: UncertainPolicy = "nothing"
+    by: TagUnit = "track"
 
-    def chooser(self, labels: Iterable[str]) -> Callable[[LibraryEntry], list[str]]:
-        """Return the function that gives the genres to write for an entry.
+    def chooser(self, labels: Iterable[str]) -> Callable[[Answer], list[str]]:
+        """Return the function that gives the genres to write for an entry, or for an album.
 
         Parameters
         ----------
@@ -186,26 +194,84 @@ class Library:
         ConfigError
             ``invalid_argument``: no model of this library has such a genre, or such a style.
         """
-        genres, styles = self._matching_labels(genre), self._matching_labels(style)
+        genres, styles = self._matching_labels(genre, style)
         place = None if folder is None else Path(folder)
         return self.database.entries(
             Filter(genres, styles, min_score, max_score, place, uncertain, failed, missing, not_music)
         )
 
-    def _matching_labels(self, names: Labels) -> tuple[str, ...]:
-        """Return the labels that the names mean, however they are spelled, in this library's models too."""
-        wanted = _labels(names)
-        # Listing the labels reads every row: only where a label is to be found.
-        stored = self.database.labels() if wanted else frozenset()
-        found: set[str] = set()
-        for name in wanted:
-            meant = labels.matching_labels(name, stored)
-            if not meant:
-                known = {*labels.known_labels(), *stored}
-                hint = utils.did_you_mean(name.casefold(), known, otherwise="see: genrescope library stats")
-                raise ConfigError("invalid_argument", f"no genre or style is named {name!r}", hint)
-            found |= meant
-        return tuple(sorted(found))
+    def albums(
+        self,
+        *,
+        genre: Labels = (),
+        style: Labels = (),
+        folder: str | os.PathLike[str] | None = None,
+        uncertain: bool | None = None,
+    ) -> Iterator[AlbumResult]:
+        """Yield the albums of the files that are still there, sorted by path, with what their tracks say.
+
+        Parameters
+        ----------
+        genre, style : str or sequence of str
+            Only albums with one of these genres; with one of these styles, of which the mean probability is
+            at least `genrescope.types.STYLE_THRESHOLD`.
+        folder : path, optional
+            Only albums with a file in this folder; their files elsewhere count too.
+        uncertain : bool, optional
+            True: only albums without a genre; False: only the others.
+
+        Raises
+        ------
+        ConfigError
+            ``invalid_argument``: no model of this library has such a genre, or such a style.
+        """
+        genres, styles = self._matching_labels(genre, style)
+        return self._albums(genres, styles, folder, uncertain)
+
+    def _albums(
+        self,
+        genres: tuple[str, ...],
+        styles: tuple[str, ...],
+        folder: str | os.PathLike[str] | None,
+        uncertain: bool | None = None,
+    ) -> Iterator[AlbumResult]:
+        if folder is None:
+            place, inside = None, ""
+        else:
+            absolute = os.path.abspath(folder)  # noqa: PTH100
+            # The other discs of an album lie beside its folder, or beside the one that holds it.
+            is_disc = folder_of_discs(absolute) != absolute
+            place = Path(absolute).parent if is_disc else Path(absolute)
+            inside = os.path.join(absolute, "")  # noqa: PTH118
+        for album in group_albums(self.database.entries(Filter(folder=place))):
+            if genres and album.genre not in genres:
+                continue
+            if styles and not any(album.styles.get(name, 0.0) >= STYLE_THRESHOLD for name in styles):
+                continue
+            if uncertain is not None and uncertain != album.is_uncertain:
+                continue
+            if any(entry.path.startswith(inside) for entry in album.entries):
+                yield album
+
+    def _matching_labels(self, genre: Labels, style: Labels) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the genres and the styles that names mean, however they are spelled."""
+        genres, styles = _labels(genre), _labels(style)
+        # Listing the labels reads every row: only where some are to be found.
+        stored = self.database.labels() if genres or styles else []
+        meant_genres = {name: _meaning(name, stored) for name in genres}
+        meant_styles = {name: _meaning(name, stored) for name in styles}
+        genre_of = {one.name: one.genre for one in labels.load_taxonomy().styles}
+        for name, meant in meant_genres.items():
+            if meant <= genre_of.keys() - set(stored):
+                (found, *_) = sorted(meant)
+                raise ConfigError(
+                    "invalid_argument",
+                    f"{name!r} is no genre but a style of {labels.display_name(genre_of[found])}",
+                    f"give it as a style: --style {found!r}",
+                )
+        return tuple(sorted(set().union(*meant_genres.values()))), tuple(
+            sorted(set().union(*meant_styles.values()))
+        )
 
     def plan_tags(
         self,
@@ -225,7 +291,8 @@ class Library:
         overwrite : bool
             Replace genres that files have already.
         genre, style, folder
-            Which files, as of `entries`.
+            Which files, as of `entries`; by album, of which albums, as of `albums`, and only files in the
+            folder.
 
         Raises
         ------
@@ -259,7 +326,8 @@ class Library:
         keep_mtime : bool
             Let files keep their time of modification.
         genre, style, folder
-            Which files, as of `entries`.
+            Which files, as of `entries`; by album, of which albums, as of `albums`, and only files in the
+            folder.
 
         Yields
         ------
@@ -284,7 +352,17 @@ class Library:
         style: Labels,
         folder: str | os.PathLike[str] | None,
     ) -> Iterator[tuple[LibraryEntry, list[str]]]:
-        choose = (options or TagOptions()).chooser(self.database.labels())
+        options = options or TagOptions()
+        choose = options.chooser(self.database.labels())
+        if options.by == "album":
+            inside = "" if folder is None else os.path.join(os.path.abspath(folder), "")  # noqa: PTH100, PTH118
+            albums = list(self.albums(genre=genre, style=style, folder=folder, uncertain=False))
+            return (
+                (entry, choose(album))
+                for album in albums
+                for entry in album.entries
+                if entry.error is None and entry.is_music and entry.path.startswith(inside)
+            )
         # A list: rows that change while a query over them runs could come up twice.
         entries = list(self.entries(genre=genre, style=style, folder=folder, failed=False))
         return ((entry, choose(entry)) for entry in entries)
@@ -398,6 +476,16 @@ class Library:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _meaning(name: str, stored: Sequence[str]) -> frozenset[str]:
+    """Return the labels that a name means; ConfigError for one that means nothing."""
+    meant = labels.matching_labels(name, stored)
+    if not meant:
+        known = {*labels.known_labels(), *stored}
+        hint = utils.did_you_mean(name.casefold(), known, otherwise="see: genrescope library stats")
+        raise ConfigError("invalid_argument", f"no genre or style is named {name!r}", hint)
+    return meant
 
 
 def _labels(names: Labels) -> tuple[str, ...]:

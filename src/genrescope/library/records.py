@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from genrescope.errors import GenrescopeError
+from genrescope.tagging import AlbumTags
 from genrescope.types import FailedFile, Prediction, Timeline
 
 # A track of changing style can have hundreds of spans; this bounds what a row of the database takes.
@@ -84,6 +85,8 @@ class LibraryEntry:
         What is special about the audio or the answer: ``truncated``, ``excerpts`` and the like.
     timeline : tuple of TimelineSpan
         Which genre leads from when to when.
+    album, album_artist, artist : str or None
+        Of the file's tags; an empty text where it has none; None where they were not read.
     error, message, hint : str or None
         Code and text of the error, and what to do about it.
     """
@@ -113,6 +116,9 @@ class LibraryEntry:
     styles: dict[str, float] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
     timeline: tuple[TimelineSpan, ...] = ()
+    album: str | None = None
+    album_artist: str | None = None
+    artist: str | None = None
     error: str | None = None
     message: str | None = None
     hint: str | None = None
@@ -219,6 +225,18 @@ class LibraryEntry:
             hint=failure.hint,
         )
 
+    def with_album_tags(self, tags: AlbumTags | None) -> LibraryEntry:
+        """Return the entry with tags of album and artists.
+
+        Parameters
+        ----------
+        tags : AlbumTags or None
+            None: they were not read.
+        """
+        if tags is None:
+            return self
+        return replace(self, album=tags.album, album_artist=tags.album_artist, artist=tags.artist)
+
     @classmethod
     def from_columns(cls, columns: Mapping[str, Any]) -> LibraryEntry:
         """Build an entry from what `to_columns` returns, or from a row of the database with its JSON parsed.
@@ -293,7 +311,7 @@ def check_values(entry: LibraryEntry) -> None:
             raise TypeError(f"{name} is {value!r}")
     for name in ("model", "model_name"):
         _check_text(name, getattr(entry, name))
-    for name in ("hash", "format", "codec", "error", "genre"):
+    for name in ("hash", "format", "codec", "error", "genre", "album", "album_artist", "artist"):
         if getattr(entry, name) is not None:
             _check_text(name, getattr(entry, name))
     for name in ("size", "mtime_ns", "scanned"):

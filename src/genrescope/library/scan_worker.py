@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from genrescope import audio
+from genrescope import audio, tagging
 from genrescope.errors import GenrescopeError
 from genrescope.inference import Classifier
 from genrescope.library.records import LibraryEntry
+from genrescope.tagging import AlbumTags
 from genrescope.utils import sha256_file
 
 Job = dict[str, Any]
@@ -29,20 +30,28 @@ def create_handler(model: str, *, excerpts: bool) -> Callable[[Job], Job]:
     -------
     callable
         A job is ``{"path", "size", "mtime_ns", "known"}``. The result holds the ``hash`` of the content
-        and, unless that is among the ``known`` ones, the ``entry``: columns of a `LibraryEntry`.
+        and, unless that is among the ``known`` ones, the ``entry``: columns of a `LibraryEntry`. Of a known
+        one it holds ``album_tags``, which its entry may lack.
     """
     classifier = Classifier.from_pretrained(model)
     # Before the memory limit is set and the first job's time runs, see `genrescope.workers.process.run`.
     audio.import_decoders()
+    tagging.import_readers()
 
     def analyze(job: Job) -> Job:
         # Hashing reads the file once, at the speed of the disk; to classify it takes far longer.
         digest = content_hash(Path(job["path"]))
         if digest is not None and digest in job["known"]:
-            return {"hash": digest}
-        return {"hash": digest, "entry": analyze_file(classifier, job, digest, excerpts).to_columns()}
+            return {"hash": digest, "album_tags": _album_tags(job["path"])}
+        entry = analyze_file(classifier, job, digest, excerpts).with_album_tags(_album_tags(job["path"]))
+        return {"hash": digest, "entry": entry.to_columns()}
 
     return analyze
+
+
+def _album_tags(path: str) -> AlbumTags | None:
+    # A pipe or a device is not opened, as for its hash.
+    return tagging.read_album_tags(path) if Path(path).is_file() else None
 
 
 def content_hash(path: Path) -> str | None:

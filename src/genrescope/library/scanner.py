@@ -11,12 +11,13 @@ from pathlib import Path
 from stat import S_ISDIR
 from typing import Any, Literal, NamedTuple
 
-from genrescope import audio, models
+from genrescope import audio, models, tagging
 from genrescope.audio import FoundFile
 from genrescope.errors import GenrescopeError, ModelError
 from genrescope.library import scan_worker
 from genrescope.library.database import Database
 from genrescope.library.records import LibraryEntry
+from genrescope.tagging import AlbumTags
 from genrescope.workers import WorkerPool, WorkerSpec
 
 ScanStatus = Literal["classified", "failed", "unchanged", "moved", "copied", "skipped", "unreadable"]
@@ -105,6 +106,7 @@ class Scanner:
         # and a model that cannot be opened fails before the folders are walked.
         opened = models.load_model(options.model)
         self._model, self._model_name = opened.sha256, opened.name
+        self._reads_tags = tagging.import_readers()
 
     def run(self, roots: list[str]) -> Iterator[ScanResult]:
         """Scan folders and files, and yield what became of everything found, as it becomes known.
@@ -160,7 +162,10 @@ class Scanner:
         settled = entry.error is None or (
             entry.error not in _TRANSIENT_ERRORS and not self._options.retry_failed
         )
-        return same_file and same_question and settled
+        # Without mutagen, and by version 0.1, tags of albums were not read: the file is read again for its
+        # tags and its hash, and not decoded.
+        complete = entry.error is not None or entry.album is not None or not self._reads_tags
+        return same_file and same_question and settled and complete
 
     def _mark_present(self, entry: LibraryEntry) -> LibraryEntry:
         # Written only where it changes something: a second scan of an unchanged library writes nothing.
@@ -190,7 +195,7 @@ class Scanner:
                 # The worker compared with the entries of that moment. They are kept with the pending file
                 # because files that swapped places may have taken each other's entries since.
                 former = next(duplicate for duplicate in duplicates if duplicate.hash == answer["hash"])
-                yield self._reuse_result(found, answer["hash"], former)
+                yield self._reuse_result(found, answer, former)
 
     def _failed_entry(self, found: FoundFile, failure: GenrescopeError) -> LibraryEntry:
         named = GenrescopeError(failure.code, f"{found.path}: {failure.message}", failure.hint)
@@ -212,10 +217,10 @@ class Scanner:
             self._database.upsert(entry)
         return ScanResult(entry.path, "classified" if entry.error is None else "failed", entry)
 
-    def _reuse_result(self, found: FoundFile, content: str, former: LibraryEntry) -> ScanResult:
+    def _reuse_result(self, found: FoundFile, answer: dict[str, Any], former: LibraryEntry) -> ScanResult:
         """Give a file the answer that its content has already: it was touched, moved, or copied."""
         # Asked again, because entries have been written and moved since the job was submitted.
-        duplicates = self._find_classified(content=content)
+        duplicates = self._find_classified(content=answer["hash"])
         own = next((entry for entry in duplicates if entry.path == found.path), None)
         former_path = self._former_path(found, duplicates) if own is None else None
         # The row of a moved file is renamed, not copied, and with it its journal: its tags can still be
@@ -230,7 +235,11 @@ class Scanner:
                 )
             )
             status = "copied" if own is None else "unchanged"
-        return ScanResult(found.path, status, self._database.find(found.path))
+        entry = self._database.find(found.path)
+        if entry is not None and entry.album is None and answer["album_tags"] is not None:
+            entry = entry.with_album_tags(AlbumTags(*answer["album_tags"]))
+            self._database.upsert(entry)
+        return ScanResult(found.path, status, entry)
 
     def _former_path(self, found: FoundFile, duplicates: list[LibraryEntry]) -> str | None:
         """Return the path at which a file was before, or None where it is new or a copy."""

@@ -8,6 +8,7 @@ from .backbones.registry import BACKBONES as BACKBONES
 from .backbones.registry import STUDENT_FILE as STUDENT_FILE
 from .backbones.registry import Backbone as Backbone
 from .backbones.registry import BackboneInfo as BackboneInfo
+from .backbones.registry import backbone_exposures as backbone_exposures
 from .backbones.registry import backbone_spec as backbone_spec
 from .backbones.registry import load_backbone as load_backbone
 from .backbones.registry import read_weights as read_weights
@@ -19,6 +20,13 @@ from .export import export_classical as export_classical
 from .export import export_module as export_module
 from .export import export_network as export_network
 from .export import with_metadata as with_metadata
+from .exposure import MAX_EXPOSURE_NAME as MAX_EXPOSURE_NAME
+from .exposure import UNLABELED_EXPOSURE as UNLABELED_EXPOSURE
+from .exposure import UnlabeledExposure as UnlabeledExposure
+from .exposure import read_exposures as read_exposures
+from .exposure import write_exposures as write_exposures
+from .model import TRAINING_ARTISTS as TRAINING_ARTISTS
+from .model import TRAINING_CONTENT as TRAINING_CONTENT
 from .model import TRAINING_TRACKS as TRAINING_TRACKS
 from .model import Model as Model
 from .model import ModelInfo as ModelInfo

@@ -17,6 +17,7 @@ import numpy as np
 
 from genrescope.errors import ModelError
 from genrescope.features import FeatureSpec, feature_dimension, segment_frames
+from genrescope.models.exposure import UNLABELED_EXPOSURE, UnlabeledExposure, exposures_from_json
 from genrescope.models.graph import Graph, GraphError, read_graph
 from genrescope.models.graph_limits import check_graph
 from genrescope.types import FloatArray
@@ -24,11 +25,17 @@ from genrescope.utils import parse_json, sha256_bytes
 
 SCHEMA = 4
 # Fields that schema 4 added; older files have none of what they describe.
-_ADDED_IN_SCHEMA_4 = ("taxonomy", "music_threshold", "set_level", "embedding_size")
+_ADDED_IN_SCHEMA_4 = ("genre_thresholds", "taxonomy", "music_threshold", "set_level", "embedding_size")
 # What schema 2, of version 0.1, called fields that are otherwise the same.
 _NAMES_IN_SCHEMA_2 = {"threshold": "min_score", "license": "licence"}
-# In the provenance: digests of the tracks that training or selection was given; and what schema 2 called it.
-TRAINING_TRACKS, _TRAINING_TRACKS_IN_SCHEMA_2 = "training_tracks", "heard"
+# In the provenance: digests of the tracks that training or selection was given, by id, by content of their
+# files and by artist; and what schema 2 called the first. Files of before 0.2.0 have no others.
+TRAINING_TRACKS, TRAINING_CONTENT, TRAINING_ARTISTS = (
+    "training_tracks",
+    "training_content",
+    "training_artists",
+)
+_TRAINING_TRACKS_IN_SCHEMA_2 = "heard"
 METADATA_KEY = "genrescope"
 INPUT, OUTPUT, STYLES_OUTPUT, MUSIC_OUTPUT, EMBEDDING_OUTPUT = (
     "features", "scores", "styles", "music", "embedding",
@@ -39,6 +46,8 @@ SUM_TOLERANCE = 1e-3
 # What a description may state; far beyond what any model of this package has. onnxruntime and NumPy allocate
 # what they are asked for, so a file that asks for too much is refused before anything is computed.
 MAX_FILE_BYTES = 300_000_000
+# Objects of Python take up to 30 times the space of their JSON: 500 MB. 100,000 tracks of training are 2 MB.
+MAX_DESCRIPTION_LENGTH = 16 << 20
 MAX_NAMES, MAX_NAME_LENGTH = 10_000, 200
 MAX_EMBEDDING_SIZE = 1 << 16
 MIN_SEGMENT_SECONDS, MAX_SEGMENT_SECONDS = 0.01, 3600.0
@@ -69,10 +78,14 @@ class ModelInfo:
         Further genres, each with a probability of its own; empty for a model without them.
     threshold : float or None
         The score below which the top genre of a track is uncertain; None where none was chosen.
+    genre_thresholds : dict of str to float
+        Thresholds of single genres, for which there were labeled recordings enough to choose them.
     provenance : dict
         Data name and hash, split protocol, seed, package version, commit, temperature; under
-        ``training_tracks``, the hashed ids of the tracks that the model was trained on or selected by; under
-        ``unlabeled_exposure``, what its network was exposed to without labels.
+        ``training_tracks``, ``training_content`` and ``training_artists``, digests of the ids, files and
+        known artists of the tracks that the model was trained on or selected by, see
+        `genrescope.datasets.content_digests`; under ``unlabeled_exposure``, what its network was exposed to
+        without labels.
     scores : dict
         Measured accuracies with their intervals and protocol.
     license : str
@@ -96,6 +109,7 @@ class ModelInfo:
     task: str = "single-label"
     styles: tuple[str, ...] = ()
     threshold: float | None = None
+    genre_thresholds: dict[str, float] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)
     license: str = ""
@@ -103,6 +117,28 @@ class ModelInfo:
     music_threshold: float | None = None
     set_level: float | None = None
     embedding_size: int = 0
+
+    @property
+    def class_thresholds(self) -> tuple[float, ...] | None:
+        """The threshold of each class, in their order; None where none was chosen."""
+        if self.threshold is None:
+            return None
+        return tuple(self.genre_thresholds.get(name, self.threshold) for name in self.classes)
+
+    @property
+    def unlabeled_exposure(self) -> tuple[UnlabeledExposure, ...]:
+        """What the network was exposed to without labels; empty also where the file does not say."""
+        return exposures_from_json(self.provenance.get(UNLABELED_EXPOSURE, []))
+
+    def training_digests(self, kind: str) -> frozenset[str]:
+        """Return digests of the tracks that the model was trained on or selected by.
+
+        Parameters
+        ----------
+        kind : {"training_tracks", "training_content", "training_artists"}
+            Of their ids, files or artists; empty also where the file does not list them.
+        """
+        return frozenset(self.provenance.get(kind, ()))
 
     def to_json(self) -> dict[str, Any]:
         """Return the description as plain values, schema version first."""
@@ -140,7 +176,9 @@ class ModelInfo:
         try:
             names = _NAMES_IN_SCHEMA_2 if schema == 2 else {}
             stated = set(cls.__dataclass_fields__) - set(_ADDED_IN_SCHEMA_4 if schema < SCHEMA else ())
-            defaults: dict[str, Any] = {one.name: one.default for one in fields(cls)}
+            defaults: dict[str, Any] = {one.name: one.default for one in fields(cls)} | {
+                "genre_thresholds": {}
+            }
             known = defaults | {name: values[names.get(name, name)] for name in stated}
             provenance = known["provenance"]
             if schema == 2 and isinstance(provenance, dict) and _TRAINING_TRACKS_IN_SCHEMA_2 in provenance:
@@ -341,6 +379,8 @@ def _faults(known: dict[str, Any]) -> Iterator[str]:
         value = known[name]
         if value is not None and not (isinstance(value, float) and 0 <= value <= 1):
             yield f"its {name} is {_shown(value)}"
+    if not _are_thresholds(known["genre_thresholds"], known["classes"]):
+        yield "its genre_thresholds are no table of scores by class"
     size = known["embedding_size"]
     if type(size) is not int or not 0 <= size <= MAX_EMBEDDING_SIZE:
         yield f"its embedding_size is {_shown(size)}"
@@ -364,10 +404,20 @@ def _table_faults(known: dict[str, Any]) -> Iterator[str]:
     for name, kind in (("provenance", dict), ("scores", dict), ("license", str), ("taxonomy", str)):
         if not isinstance(known[name], kind):
             yield f"its {name} is no {'table' if kind is dict else 'text'}"
-    provenance = known["provenance"]
-    tracks = provenance.get(TRAINING_TRACKS, []) if isinstance(provenance, dict) else []
-    if not isinstance(tracks, list) or not all(isinstance(digest, str) for digest in tracks):
-        yield f"its provenance does not list tracks under {TRAINING_TRACKS!r}"
+    if isinstance(known["provenance"], dict):
+        yield from _provenance_faults(known["provenance"])
+
+
+def _provenance_faults(provenance: dict[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with the parts of a provenance that are read and not only shown."""
+    for key in (TRAINING_TRACKS, TRAINING_CONTENT, TRAINING_ARTISTS):
+        digests = provenance.get(key, [])
+        if not isinstance(digests, list) or not all(isinstance(digest, str) for digest in digests):
+            yield f"its provenance does not list tracks under {key!r}"
+    try:
+        exposures_from_json(provenance.get(UNLABELED_EXPOSURE, []))
+    except ValueError as reason:
+        yield f"its provenance has no valid {UNLABELED_EXPOSURE!r}: {reason}"
 
 
 def _read_spec(settings: object, source: str) -> FeatureSpec:
@@ -388,6 +438,16 @@ def _size_faults(spec: FeatureSpec, seconds: float) -> Iterator[str]:
         yield f"its segments have more than {MAX_SEGMENT_FEATURES} features"
     if frames * spec.n_fft > MAX_SPECTRUM_SIZE:
         yield f"its spectra have more than {MAX_SPECTRUM_SIZE} samples in all frames"
+
+
+def _are_thresholds(value: object, classes: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and isinstance(classes, list)
+        and all(
+            name in classes and isinstance(score, float) and 0 <= score <= 1 for name, score in value.items()
+        )
+    )
 
 
 def _is_name(value: object) -> bool:
@@ -440,6 +500,10 @@ def _read_info(graph: Graph, source: str) -> ModelInfo:
     text = graph.metadata.get(METADATA_KEY)
     if text is None:
         raise _incompatible(source, "it carries no genrescope description")
+    if len(text) > MAX_DESCRIPTION_LENGTH:
+        raise _incompatible(
+            source, f"its genrescope description is larger than {MAX_DESCRIPTION_LENGTH >> 20} MB"
+        )
     try:
         values = parse_json(text)
     except ValueError as reason:

@@ -14,6 +14,7 @@ from genrescope.reporting.pages import render_charts
 from genrescope.reporting.theme import MUTED_VARIABLE, SERIES, series_variable
 from genrescope.types import NOT_MUSIC, FailedFile
 
+MAX_ALBUMS = 200
 MAX_UNCERTAIN = 200
 MAX_FAILED = 200
 MAX_STYLES = 15
@@ -64,6 +65,38 @@ class LibraryRow(Protocol):
         """The error of a file that could not be classified."""
 
 
+class AlbumRow(Protocol):
+    """What the page needs to know of an album: `genrescope.library.AlbumResult`."""
+
+    @property
+    def path(self) -> str:
+        """The folder of its tracks."""
+
+    @property
+    def title(self) -> str:
+        """Title of the album, or name of the folder."""
+
+    @property
+    def artist(self) -> str | None:
+        """Artist, if the tags name one."""
+
+    @property
+    def tracks(self) -> int:
+        """Number of files."""
+
+    @property
+    def verdict(self) -> str:
+        """``disagree``, where the tracks have different genres."""
+
+    @property
+    def agreement(self) -> float:
+        """Share of the tracks with a sure genre that has the most frequent one."""
+
+    @property
+    def genres(self) -> Mapping[str, int]:
+        """Number of tracks by genre, falling."""
+
+
 class _Track(NamedTuple):
     """A classified file of a library; ``scores`` and ``styles`` by falling value."""
 
@@ -77,7 +110,7 @@ class _Track(NamedTuple):
     model: str
 
 
-def library_page(entries: Iterable[LibraryRow], *, title: str) -> str:
+def library_page(entries: Iterable[LibraryRow], *, title: str, albums: Iterable[AlbumRow] = ()) -> str:
     """Return a library's files as one self-contained HTML page.
 
     Parameters
@@ -86,6 +119,8 @@ def library_page(entries: Iterable[LibraryRow], *, title: str) -> str:
         As from `genrescope.Library.entries`.
     title : str
         The page's heading.
+    albums : iterable of AlbumRow
+        As from `genrescope.Library.albums`; those whose tracks disagree are listed.
 
     Returns
     -------
@@ -101,6 +136,7 @@ def library_page(entries: Iterable[LibraryRow], *, title: str) -> str:
     if not charts["Styles"].bars:
         del charts["Styles"]
     uncertain = [track for track in tracks if track.is_uncertain]
+    disagreeing = [album for album in albums if album.verdict == "disagree"]
     models = ", ".join(sorted({track.model for track in tracks}))
     return render_charts(
         "library_report.html",
@@ -114,6 +150,7 @@ def library_page(entries: Iterable[LibraryRow], *, title: str) -> str:
             " model's threshold, or they are not music."
         },
         tables=[
+            (_albums_table(disagreeing), len(disagreeing)),
             (_uncertain_table(uncertain), len(uncertain)),
             (_failed_table(failed), len(failed)),
         ],
@@ -169,6 +206,24 @@ def _count_chart(
         Bar(name, number / most, str(number), colors.get(name, MUTED_VARIABLE)) for name, number in counts
     )
     return BarChart(chart_id, label, bars, caption=label)
+
+
+def _albums_table(albums: Sequence[AlbumRow]) -> Table:
+    """Return the albums whose tracks disagree, those that disagree most first."""
+    chosen = sorted(albums, key=lambda album: (album.agreement, album.path, album.title))[:MAX_ALBUMS]
+    rows = tuple(
+        (
+            album.title,
+            album.artist or "",
+            str(album.tracks),
+            ", ".join(f"{display_name(genre)} {number}" for genre, number in album.genres.items()),
+            format_percent(album.agreement),
+            album.path,
+        )
+        for album in chosen
+    )
+    headers = ("Album", "Artist", "Tracks", "Genres", "Agreement", "Folder")
+    return Table("Albums whose tracks disagree", headers, rows)
 
 
 def _uncertain_table(uncertain: Sequence[_Track]) -> Table:

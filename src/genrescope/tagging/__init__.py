@@ -1,5 +1,6 @@
 """Genre tags of audio files: reading, writing and undoing them."""
 
+from genrescope.tagging.album_tags import AlbumTags, import_readers, read_album_tags
 from genrescope.tagging.formats import require_mutagen
 from genrescope.tagging.vocabulary import SHIPPED, Answer, UncertainPolicy, Vocabulary
 from genrescope.tagging.writer import (
@@ -15,6 +16,7 @@ from genrescope.tagging.writer import (
 
 __all__ = [
     "SHIPPED",
+    "AlbumTags",
     "Answer",
     "TagChange",
     "TagChangePreview",
@@ -22,7 +24,9 @@ __all__ = [
     "UndoResult",
     "UndoStatus",
     "Vocabulary",
+    "import_readers",
     "preview",
+    "read_album_tags",
     "read_genres",
     "require_mutagen",
     "undo",

@@ -18,7 +18,7 @@ import numpy as np
 from genrescope import features, models
 from genrescope.errors import ConfigError, missing_extra
 from genrescope.features import FeatureSpec
-from genrescope.models import ExportedModel, ModelInfo
+from genrescope.models import ExportedModel, ModelInfo, UnlabeledExposure
 from genrescope.training.config import Config
 from genrescope.training.task import Task
 from genrescope.types import FloatArray, IntArray
@@ -57,6 +57,11 @@ class ModelBuilder(ABC):
     @property
     def styles(self) -> tuple[str, ...]:
         """The styles that the fitted model scores besides the genres; empty for most families."""
+        return ()
+
+    @property
+    def exposures(self) -> tuple[UnlabeledExposure, ...]:
+        """What the network was exposed to without labels before this training; empty for most families."""
         return ()
 
     @abstractmethod
@@ -239,6 +244,15 @@ class PretrainedBuilder(NetworkBuilder):
         """The styles that the backbone scores."""
         return self.network.styles
 
+    @property
+    def exposures(self) -> tuple[UnlabeledExposure, ...]:
+        """What the backbone was exposed to, as far as it is known."""
+        return models.backbone_exposures(self.config.model.backbone, weights=self._weights)
+
+    @property
+    def _weights(self) -> Path | None:
+        return Path(self.config.model.weights) if self.config.model.weights else None
+
     def feature_spec(self) -> FeatureSpec:
         """Return the features that the backbone was trained on, at its own hop."""
         with _naming_missing_libraries():
@@ -246,11 +260,8 @@ class PretrainedBuilder(NetworkBuilder):
 
     def load_backbone(self) -> models.Backbone:
         """Load the backbone; at a learning rate of 0 its weights are frozen."""
-        weights = self.config.model.weights
         # Frozen weights need no gradients, which saves the backward pass through the backbone.
-        backbone = models.load_backbone(
-            self.config.model.backbone, weights=Path(weights) if weights else None
-        )
+        backbone = models.load_backbone(self.config.model.backbone, weights=self._weights)
         return backbone.requires_grad_(self.config.optimizer.backbone_lr_scale != 0)
 
 

@@ -175,7 +175,7 @@ class TrainConfig(_Section):
 
 
 class CalibrationConfig(_Section):
-    """Calibration of the scores; a value of 0 is estimated on the validation part, where there is one."""
+    """Calibration of the scores; a value of 0 is estimated from a validation part of 100 or more tracks."""
 
     temperature: float = Field(
         default=1.0,

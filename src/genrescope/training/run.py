@@ -9,19 +9,35 @@ from __future__ import annotations
 import json
 import logging
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from scipy.special import softmax
 
 from genrescope import __version__, evaluation, models
-from genrescope.datasets import PROTOCOLS, Dataset, dataset_fingerprint, track_digest
+from genrescope.datasets import (
+    PROTOCOLS,
+    Dataset,
+    artist_digests,
+    content_digests,
+    dataset_fingerprint,
+    track_digest,
+)
 from genrescope.errors import ConfigError, DataError, GenrescopeError, write_failed
 from genrescope.evaluation import Evaluation, evaluate_scores, predict_segments, summary_metrics
-from genrescope.models import TRAINING_TRACKS, ExportedModel, Model, ModelInfo
+from genrescope.models import (
+    TRAINING_ARTISTS,
+    TRAINING_CONTENT,
+    TRAINING_TRACKS,
+    UNLABELED_EXPOSURE,
+    ExportedModel,
+    Model,
+    ModelInfo,
+)
 from genrescope.training.builders import Curves, ModelBuilder, create_builder
+from genrescope.training.calibration import Calibration, calibrate
 from genrescope.training.config import Config, config_from_json
 from genrescope.training.task import Task, prepare_task
 from genrescope.utils import write_atomic
@@ -53,13 +69,6 @@ class TrainingRun:
     model: Path
     evaluation: Evaluation
     curves: Curves
-
-
-class Calibration(NamedTuple):
-    """A ``temperature`` for the logits, and the ``threshold`` below which a prediction is uncertain."""
-
-    temperature: float
-    threshold: float | None
 
 
 def train(
@@ -115,13 +124,14 @@ def train(
     _check_split(folder / "split.json", _split_text(task))
     try:
         curves = builder.fit(task, folder / "checkpoints", progress_bar=progress_bar, device=device)
-        exported = _export(builder, task)
+        calibration = calibrate(builder, task)
+        exported = _export(builder, task, calibration)
     except OSError as reason:  # checkpoints and export write many files
         raise write_failed(folder, reason) from None
     write_atomic(folder / "curves.json", json.dumps(curves, indent=1))
     # The exported file is evaluated, not the network in memory: what is measured is what is shipped.
     logger.info("evaluating on the %s part", config.split.evaluate_on)
-    result = evaluate_task(exported.model, task, config.split.evaluate_on)
+    result = evaluate_task(exported.model, task, config.split.evaluate_on, notes=calibration.notes)
     described = replace(exported.model.info, scores=summary_metrics(result))
     write_atomic(folder / "model.onnx", models.with_metadata(exported.graph, described))
     # Last, because its presence says that the run is finished.
@@ -144,19 +154,30 @@ def load_finished(folder: Path, dataset: Dataset, config: Config) -> TrainingRun
     Returns
     -------
     TrainingRun or None
-        None also where files of the run are absent or damaged.
+        None also where it has no ``evaluation.json``: then it is not finished.
+
+    Raises
+    ------
+    ConfigError
+        ``invalid_config``: the run is finished, but one of its files is absent or damaged.
     """
+    if not (folder / "evaluation.json").exists():
+        return None
     try:
         saved = {name: _read_json(folder / f"{name}.json", kind) for name, kind in _FILES.items()}
         if not _is_same_run(saved["config"], dataset, config):
             return None
         result = Evaluation.from_json(saved["evaluation"])
-    except (OSError, ValueError, GenrescopeError):
-        return None
+    except (OSError, ValueError, GenrescopeError) as reason:
+        raise ConfigError(
+            "invalid_config",
+            f"{folder}: a file of this finished run cannot be read: {reason}",
+            "delete its evaluation.json to have it evaluated again, or the folder to have it trained again",
+        ) from None
     return TrainingRun(folder, folder / "model.onnx", result, saved["curves"])
 
 
-def evaluate_task(model: Model, task: Task, part: str = "test") -> Evaluation:
+def evaluate_task(model: Model, task: Task, part: str = "test", *, notes: Sequence[str] = ()) -> Evaluation:
     """Evaluate a model file on one part of a task.
 
     Parameters
@@ -167,6 +188,8 @@ def evaluate_task(model: Model, task: Task, part: str = "test") -> Evaluation:
         Features, targets and split.
     part : {"train", "validation", "test"}
         A part other than ``test`` is noted in the result.
+    notes : sequence of str
+        What else a reader of the result should know.
 
     Raises
     ------
@@ -181,12 +204,13 @@ def evaluate_task(model: Model, task: Task, part: str = "test") -> Evaluation:
             "choose another split.protocol or split.validation_fraction",
         )
     examples, protocol = task.examples, PROTOCOLS[task.split.protocol]
-    notes = (
-        [f"evaluated on the {part} part, which was also used to choose settings: optimistic"]
-        if part != "test"
-        else []
-    )
     owners = examples.track[chosen]
+    tested = [examples.tracks[owner] for owner in np.unique(owners)]
+    all_notes = [*notes, *evaluation.exposure_notes(model.info, tested)]
+    if part != "test":
+        all_notes.insert(
+            0, f"evaluated on the {part} part, which was also used to choose settings: optimistic"
+        )
     return evaluate_scores(
         predict_segments(model, examples, chosen),
         task.targets[owners],
@@ -202,49 +226,26 @@ def evaluate_task(model: Model, task: Task, part: str = "test") -> Evaluation:
         protocol_note=protocol.description,
         data=task.dataset.name,
         seed=task.config.train.seed,
-        notes=notes,
+        notes=all_notes,
     )
 
 
-def _export(builder: ModelBuilder, task: Task) -> ExportedModel:
-    """Calibrate a fitted model, describe it, and export it."""
-    calibration = _calibrate(builder, task)
-    info = replace(_describe(task), styles=builder.styles, threshold=calibration.threshold)
+def _export(builder: ModelBuilder, task: Task, calibration: Calibration) -> ExportedModel:
+    """Describe a fitted model, and export it."""
+    info = replace(_describe(builder, task), styles=builder.styles, threshold=calibration.threshold)
     if builder.has_temperature:
         info = replace(info, provenance={**info.provenance, "temperature": calibration.temperature})
     sample = task.examples.take(task.segments("train")[:CHECKED_SEGMENTS])
     return builder.export(info, sample, temperature=calibration.temperature)
 
 
-def _calibrate(builder: ModelBuilder, task: Task) -> Calibration:
-    """Return temperature and threshold: as configured, or where that is 0, fitted on the validation part.
-
-    Both are fitted to the scores of tracks, as that is what a prediction shows.
-    """
-    # Never on the test part, whose scores and coverage would then be optimistic; nor on the training part,
-    # where a fitted model is nearly always right and certain.
-    settings, chosen = task.config.calibration, task.segments("validation")
-    temperature = settings.temperature if builder.has_temperature else 1.0
-    if not len(chosen) or (temperature and settings.threshold):
-        return Calibration(temperature or 1.0, settings.threshold or None)
-    logits = evaluation.map_segments(builder.logits, task.examples, chosen).astype(np.float64)
-    if not temperature:
-        tracks, places = np.unique(task.examples.track[chosen], return_inverse=True)
-        weights = task.examples.weights[chosen]
-        temperature = evaluation.fit_segment_temperature(logits, task.targets[tracks], places, weights)
-    if settings.threshold:
-        return Calibration(temperature, settings.threshold)
-    scores, tracks = evaluation.average_by_track(softmax(logits / temperature, axis=1), task.examples, chosen)
-    found = evaluation.select_threshold(scores, task.targets[tracks], settings.target_accuracy)
-    return Calibration(temperature, None if found is None else round(found.score, 4))
-
-
-def _describe(task: Task) -> ModelInfo:
+def _describe(builder: ModelBuilder, task: Task) -> ModelInfo:
     """Return the description of a model of this task, still without calibration and scores."""
     config = task.config
-    trained = np.unique(
-        task.examples.track[np.concatenate([task.segments("train"), task.segments("validation")])]
-    )
+    chosen = np.concatenate([task.segments("train"), task.segments("validation")])
+    trained = [task.examples.tracks[track] for track in np.unique(task.examples.track[chosen])]
+    # Of the whole data set, as the id that a group may be of can be that of a track in another part.
+    artists = artist_digests(task.dataset.tracks)
     # Without the folder of the weights, which means nothing on another machine and may contain a user name.
     weights = {"weights": Path(config.model.weights).name}
     portable = config.model_copy(update={"model": config.model.model_copy(update=weights)})
@@ -262,7 +263,10 @@ def _describe(task: Task) -> ModelInfo:
             "genrescope": __version__,
             "commit": _commit(),
             "config": portable.to_json(),
-            TRAINING_TRACKS: [track_digest(task.examples.tracks[track].id) for track in trained],
+            TRAINING_TRACKS: [track_digest(track.id) for track in trained],
+            TRAINING_CONTENT: sorted(set(content_digests(trained).values())),
+            TRAINING_ARTISTS: sorted({artists[track.id] for track in trained if track.id in artists}),
+            UNLABELED_EXPOSURE: [exposure.to_json() for exposure in builder.exposures],
         },
     )
 

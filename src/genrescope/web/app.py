@@ -24,6 +24,7 @@ from genrescope.reporting import chart_script, style_sheet
 from genrescope.utils import did_you_mean
 from genrescope.web import errors, metrics, schemas
 from genrescope.web.api_docs import api_docs_page
+from genrescope.web.connections import HALF_CLOSED
 from genrescope.web.hosts import HostPolicy
 from genrescope.web.middleware import HostCheck, RequestMetrics, SecurityHeaders, ShutdownResponses
 from genrescope.web.rate_limit import FairShare, TokenBucket
@@ -214,7 +215,11 @@ class Service:
         return Response(json.dumps(row, ensure_ascii=False), media_type="application/json")
 
     async def _classify_upload(self, request: Request, upload: Upload, options: ClassifyOptions) -> JsonRow:
-        """Have a worker classify a file, unless the client disconnects before one begins."""
+        """Have a worker classify a file, unless the client disconnects before one begins.
+
+        A client that only ends its sending side may still read, or may be gone. It gets its answer if a
+        worker has begun, or is free to begin; while all are busy, its job is dropped.
+        """
         job = ClassifyJob(
             path=upload.path,
             name=upload.name,
@@ -225,12 +230,17 @@ class Service:
             max_seconds=self.settings.max_audio_seconds,
         )
         disconnected = asyncio.ensure_future(_wait_disconnect(request))
+        half_closed = asyncio.ensure_future(request.scope.get(HALF_CLOSED, asyncio.Event()).wait())
         answer: asyncio.Future[JsonRow] | None = None
         try:
             submitted = self.workers.submit(job)
             answer = asyncio.wrap_future(submitted)
-            both: set[asyncio.Future[Any]] = {answer, disconnected}
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            events: set[asyncio.Future[Any]] = {answer, disconnected, half_closed}
+            await asyncio.wait(events, return_when=asyncio.FIRST_COMPLETED)
+            if half_closed.done() and not disconnected.done() and not answer.done():
+                if self.workers.is_saturated and submitted.cancel():
+                    raise _dropped()
+                await asyncio.wait(events - {half_closed}, return_when=asyncio.FIRST_COMPLETED)
             if not answer.done() and submitted.cancel():
                 raise ClientDisconnect
             # A job that has begun keeps its file and its slot until it ends, even if its client has left:
@@ -240,6 +250,7 @@ class Service:
             raise _client_error(failure, upload) from None
         finally:
             disconnected.cancel()
+            half_closed.cancel()
             if answer is not None:
                 answer.cancel()  # Where the server ends: a job that still waits is not begun any more.
 
@@ -406,6 +417,15 @@ async def _wait_disconnect(request: Request) -> None:
     """Return when the client has disconnected."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+def _dropped() -> GenrescopeError:
+    return errors.retry_later(
+        "overloaded",
+        "all workers are busy, and the client closed its side of the connection while its request waited",
+        "keep the connection open until the answer has come",
+        wait=1,
+    )
 
 
 def _client_error(failure: GenrescopeError, upload: Upload) -> GenrescopeError:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, OrderedDict
+from typing import cast
 
 import h11
 from starlette.responses import Response
@@ -29,6 +30,8 @@ from genrescope.web.rate_limit import client_key
 
 # uvicorn warns of each request that is not HTTP: a client could fill a disk with that. Errors pass.
 _logger = logging.getLogger("uvicorn.error.requests")
+# Where a request's scope holds an `asyncio.Event` that is set when the client has sent all that it will send.
+HALF_CLOSED = "genrescope.half_closed"
 
 
 class ConnectionTable:
@@ -154,6 +157,7 @@ class LimitedProtocol(H11Protocol):
         _logger.setLevel(logging.ERROR)
         self.logger = _logger
         self._is_half_closed = False
+        self._half_closed_event = asyncio.Event()
         self._header_timer: asyncio.TimerHandle | None = None
         self._response_timer: asyncio.TimerHandle | None = None
 
@@ -187,8 +191,11 @@ class LimitedProtocol(H11Protocol):
         """Keep the connection until the response is sent, if the request was complete (called by asyncio).
 
         A client that has closed the connection altogether looks the same until something is sent to it.
+        Therefore the application is told: it drops what has not begun yet.
         """
         self._is_half_closed = self._is_answering and self.conn.their_state in {h11.DONE, h11.MUST_CLOSE}
+        if self._is_half_closed:
+            self._half_closed_event.set()
         return self._is_half_closed
 
     def handle_events(self) -> None:
@@ -198,6 +205,10 @@ class LimitedProtocol(H11Protocol):
         if self.cycle is not previous:
             self._stop_header_timer()
             self.table.set_waiting(self, False)
+            # The application starts after this method has returned.
+            if not self._is_half_closed:
+                self._half_closed_event = asyncio.Event()
+            cast(dict[str, object], self.cycle.scope)[HALF_CLOSED] = self._half_closed_event
 
     def on_response_complete(self) -> None:
         """Wait for the next request (called by uvicorn)."""

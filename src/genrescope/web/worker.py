@@ -164,6 +164,11 @@ class ClassifyWorkers:
         """
         return self.pool.submit(asdict(job))
 
+    @property
+    def is_saturated(self) -> bool:
+        """Whether there are more jobs than workers: the last of them has to wait."""
+        return self.pool.is_saturated
+
     def close(self) -> None:
         """Kill the workers."""
         self.pool.close()

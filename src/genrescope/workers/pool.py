@@ -29,7 +29,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import queue
 import subprocess
 import sys
 import tempfile
@@ -41,11 +40,9 @@ from types import TracebackType
 from typing import IO, Any
 
 from genrescope.errors import OUTCOMES, GenrescopeError, WorkerError
+from genrescope.workers.jobs import Job, JobQueue
 
-# A job and its answer are JSON objects: their keys are a matter between the caller and its handler.
-Job = dict[str, Any]
 Handler = Callable[[Job], Job]
-_QueuedJob = tuple[Job, "Future[Job]"]
 # A start imports ONNX Runtime and loads a model: a second on an idle machine, far more on a busy one.
 _START_TIMEOUT_SECONDS = 120.0
 _EXIT_TIMEOUT_SECONDS = 5.0
@@ -120,7 +117,7 @@ class WorkerPool:
     def __init__(self, spec: WorkerSpec, workers: int, *, queue_length: int | None = None) -> None:
         self.workers = max(1, workers)
         # Bounded, so that a caller with a million files holds no million jobs, and a server can refuse.
-        self._queue: queue.Queue[_QueuedJob] = queue.Queue(queue_length or 2 * self.workers)
+        self._queue = JobQueue(queue_length or 2 * self.workers)
         self._closed = threading.Event()
         # Without it a job could enter the queue after close() has emptied it, and its future never end.
         self._submit_lock = threading.Lock()
@@ -131,12 +128,17 @@ class WorkerPool:
     @property
     def full(self) -> bool:
         """Whether `submit` would refuse."""
-        return self._queue.full()
+        return self._queue.is_full
 
     @property
     def queued(self) -> int:
         """How many jobs no worker has begun."""
-        return self._queue.qsize()
+        return len(self._queue)
+
+    @property
+    def is_saturated(self) -> bool:
+        """Whether there are more jobs than workers: the last of them has to wait."""
+        return self._queue.unfinished > self.workers
 
     @property
     def active(self) -> int:
@@ -145,6 +147,8 @@ class WorkerPool:
 
     def submit(self, job: Job) -> Future[Job]:
         """Queue a job; the future holds its answer, or the error: a `WorkerError`, or that of the handler.
+
+        A future that is canceled before a worker has begun leaves its place in the queue at once.
 
         Parameters
         ----------
@@ -156,11 +160,10 @@ class WorkerPool:
         WorkerError
             ``overloaded``: the queue is full, or the pool is closed.
         """
-        with self._submit_lock, contextlib.suppress(queue.Full):
-            if not self._closed.is_set():
-                done: Future[Job] = Future()
-                self._queue.put_nowait((job, done))
-                return done
+        with self._submit_lock:
+            done = None if self._closed.is_set() else self._queue.put(job)
+        if done is not None:
+            return done
         raise WorkerError("overloaded", "all workers are busy and the queue is full", "try again in a moment")
 
     def close(self) -> None:
@@ -173,9 +176,7 @@ class WorkerPool:
             thread.terminate()
         for thread in self._threads:
             thread.join()
-        with contextlib.suppress(queue.Empty):
-            while True:
-                self._queue.get_nowait()[1].cancel()
+        self._queue.cancel_all()
 
     def __enter__(self) -> WorkerPool:
         return self
@@ -189,7 +190,7 @@ class WorkerPool:
 class _WorkerThread(threading.Thread):
     """A thread that looks after one worker: hands it jobs, waits for answers, replaces it."""
 
-    def __init__(self, spec: WorkerSpec, jobs: queue.Queue[_QueuedJob], closed: threading.Event) -> None:
+    def __init__(self, spec: WorkerSpec, jobs: JobQueue, closed: threading.Event) -> None:
         super().__init__(daemon=True, name="genrescope worker")
         self.active = False
         self._spec = spec
@@ -202,16 +203,16 @@ class _WorkerThread(threading.Thread):
     def run(self) -> None:
         self._prestart()
         while not self._closed.is_set():
-            try:
-                # With a timeout, because closing the pool does not wake a thread that waits for a job.
-                queued = self._queue.get(timeout=0.2)
-            except queue.Empty:
+            # With a timeout, because closing the pool does not wake a thread that waits for a job.
+            queued = self._queue.take(timeout=0.2)
+            if queued is None:
                 continue
-            if not queued[1].set_running_or_notify_cancel():
-                continue  # The caller canceled the job while it waited.
             self.active = True
-            _settle(queued[1], self._run_job(queued[0]))
+            line = self._run_job(queued[0])
+            # Before the answer is out, so that who has it sees a worker that is free.
             self.active = False
+            self._queue.count_finished()
+            _settle(queued[1], line)
         self.terminate()
 
     def terminate(self) -> None:

@@ -285,3 +285,31 @@ def test_unknown_names_are_refused_with_the_known_ones() -> None:
         backbones.load_backbone("efficientnet")
     assert "mn04" in caught.value.hint
     assert "inception-v3" in caught.value.hint
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_weights_that_are_not_finite_are_refused(value: float, tmp_path: Path) -> None:
+    state = torch.load(package_data("models", "student.pt"), weights_only=True)
+    state["network.features.0.1.running_var"][2] = value
+    torch.save(state, tmp_path / "student.pt")
+    with pytest.raises(ModelError, match=r"network\.features\.0\.1\.running_var") as caught:
+        backbones.load_backbone("student", weights=tmp_path / "student.pt")
+    assert caught.value.code == "model_corrupt"
+
+
+def test_training_goes_on_from_the_student_of_the_package_with_finite_numbers() -> None:
+    torch.manual_seed(0)
+    network = backbones.load_backbone("student").network
+    network.train()
+    optimizer = torch.optim.Adam(network.parameters(), 1e-3)
+    batch = 20 * torch.randn(4, 128, 64) - 40
+    for _ in range(3):
+        embedding, logits = network(batch)
+        loss = embedding.square().mean() + logits.square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        assert loss.isfinite()
+    network.eval()
+    assert all(value.isfinite().all() for value in network.state_dict().values())
+    assert all(output.isfinite().all() for output in network(batch))

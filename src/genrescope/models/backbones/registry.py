@@ -21,6 +21,7 @@ from genrescope.features import EFFICIENTAT, MUSICNN, PAPER_LOG_MEL, SPECTROGRAM
 from genrescope.labels import STYLE_INDICES, STYLES
 from genrescope.models.backbones import hub, musicnn, torchvision
 from genrescope.models.backbones.efficientat import AUDIOSET_CLASSES, WIDTHS, EfficientAt, embedding_size
+from genrescope.models.exposure import UnlabeledExposure, read_exposures
 from genrescope.models.student import WIDTH as STUDENT_WIDTH
 from genrescope.models.student import Student
 from genrescope.utils import cache_folder, package_data
@@ -56,6 +57,9 @@ class BackboneInfo:
         Which of the logits are those of ``labels.STYLES``; empty for none.
     mean_average_precision : float, optional
         On AudioSet's evaluation data, as its authors report it.
+    exposures : tuple of UnlabeledExposure
+        The audio that the published weights were trained on; empty for networks of pictures, and where it is
+        not known.
     """
 
     name: str
@@ -68,6 +72,7 @@ class BackboneInfo:
     classes: int = 0
     styles: tuple[int, ...] = ()
     mean_average_precision: float | None = None
+    exposures: tuple[UnlabeledExposure, ...] = ()
 
     @property
     def file(self) -> str:
@@ -139,6 +144,7 @@ def _efficientat(name: str, precision: int, sha256: str | None = None) -> Backbo
         AUDIOSET_CLASSES,
         tuple(STYLE_INDICES.values()),
         precision / 1000,
+        exposures=(UnlabeledExposure("AudioSet"),),
     )
     return BackboneEntry(info, lambda: EfficientAt(width))
 
@@ -168,12 +174,13 @@ def _student() -> BackboneEntry:
         STUDENT,
         STUDENT_FILE,
         "MIT; after EfficientAT mn04, MIT, (c) 2022 Florian Schmid",
-        "e70ce9869a2f02a095794b206a81b82d94e86545e47f82dc672414772b5727f6",
+        "4dcd776bb8fd7b386e87e0685170883f773a206eeeb75b291460150e1b328668",
         SPECTROGRAM_LOG_MEL.sample_rate,
         SPECTROGRAM_LOG_MEL,
         embedding_size(STUDENT_WIDTH),
         len(STYLES),
         tuple(range(len(STYLES))),
+        exposures=(UnlabeledExposure("AudioSet"),),  # through its teacher
     )
     return BackboneEntry(info, lambda: Student(len(STYLES)))
 
@@ -188,6 +195,7 @@ def _musicnn() -> BackboneEntry:
         MUSICNN,
         musicnn.SIZE,
         len(musicnn.TAGS),
+        exposures=(UnlabeledExposure("Million Song Dataset"),),
     )
     return BackboneEntry(info, musicnn.Musicnn, read=musicnn.read_weights)
 
@@ -303,8 +311,33 @@ def backbone_spec(name: str) -> FeatureSpec:
     return info.spec
 
 
+def backbone_exposures(name: str, *, weights: Path | None = None) -> tuple[UnlabeledExposure, ...]:
+    """Return what a backbone was exposed to without labels of genres, as far as it is known.
+
+    Parameters
+    ----------
+    name : str
+        A key of ``BACKBONES`` or ``ARCHITECTURES``; for others nothing is known.
+    weights : Path, optional
+        The file that the weights are loaded from, if not the published ones. What `distill` wrote beside it
+        comes before what is known of the backbone in general.
+
+    Raises
+    ------
+    ModelError
+        ``model_corrupt``: the file beside the weights is damaged.
+    """
+    if weights is None and name == STUDENT:
+        weights = package_data("models", STUDENT_FILE)
+    beside = None if weights is None else read_exposures(weights)
+    known = BACKBONES | ARCHITECTURES
+    if beside is not None:
+        return beside
+    return known[name].info.exposures if name in known else ()
+
+
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read a state dict; a file that would run code on loading is refused.
+    """Read a state dict; a file that would run code on loading is refused, and one with values not finite.
 
     Parameters
     ----------
@@ -330,6 +363,14 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise ModelError(
             "model_incompatible", f"{path}: holds something else than a state dict", "save that alone"
         )
+    for name, value in loaded.items():
+        # Also of half precision, in which a large variance becomes infinite.
+        if value.is_floating_point() and not value.isfinite().all():
+            raise ModelError(
+                "model_corrupt",
+                f"{path}: {str(name)[:100]} holds values that are not finite",
+                "store the statistics of normalization in float32",
+            )
     return loaded
 
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from genrescope import audio, datasets, features, models
 from genrescope.datasets import split_dataset
-from genrescope.errors import ConfigError
+from genrescope.errors import ConfigError, GenrescopeError
 from genrescope.labels import STYLE_INDICES, load_taxonomy
 from genrescope.models import (
+    MAX_EXPOSURE_NAME,
     EfficientAt,
     Student,
     TwoTeacherStudent,
+    UnlabeledExposure,
     fit_mel_projection,
     init_from_teacher,
 )
@@ -25,6 +28,9 @@ from genrescope.training.distillation.module import DistillSchedule, train_stude
 from genrescope.training.taxonomy.data import LabeledSource, read_clips
 from genrescope.types import Track
 from genrescope.utils import write_atomic
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 TEACHER, SECOND_TEACHER = "mn04", "musicnn"
 VALIDATION_SHARDS = 2
@@ -87,6 +93,7 @@ def distill(
     config: DistillConfig,
     folder: Path,
     *,
+    data: str = "distillation",
     progress_bar: bool = False,
     further: FurtherTracks | None = None,
 ) -> Path:
@@ -104,6 +111,8 @@ def distill(
         How the student is made.
     folder : Path
         Of shards, checkpoint and result. The same call with the same folder resumes.
+    data : str
+        Name of the music, under which it stands in what models from this student state of themselves.
     progress_bar : bool
         Whether to show the progress of a chunk on standard error.
     further : FurtherTracks, optional
@@ -112,7 +121,8 @@ def distill(
     Returns
     -------
     Path
-        Of the student's weights: ``train --config student --set model.weights=...`` goes on from there.
+        Of the student's weights: ``train --config student --set model.weights=...`` goes on from there. What
+        the student was exposed to stands in a JSON file beside it.
 
     Raises
     ------
@@ -167,7 +177,32 @@ def distill(
     else:
         start = _init_two_teacher_student(tracks, spec)
     student = train_student(start, schedule, folder, progress_bar=progress_bar, device=config.device)
-    return write_student(student, folder / models.STUDENT_FILE)
+    weights = folder / models.STUDENT_FILE
+    everything = [*tracks, *(further.tracks if further else ())]
+    # First, so that there are no weights without it when the run is killed in between.
+    exposures = [exposure for teacher in config.teachers for exposure in models.backbone_exposures(teacher)]
+    models.write_exposures([*exposures, describe_exposure(everything, data)], weights)
+    return write_student(student, weights)
+
+
+def describe_exposure(tracks: Sequence[Track], data: str) -> UnlabeledExposure:
+    """Return the entry for tracks that a network is exposed to without their labels.
+
+    Parameters
+    ----------
+    tracks : sequence of Track
+        Audio; those that cannot be read are counted with a length of 0.
+    data : str
+        Name of the data set, or of several together.
+    """
+    seconds = 0.0
+    for track in tracks:
+        with suppress(GenrescopeError):
+            seconds += audio.info(track.path).seconds or 0.0
+    content = sorted(set(datasets.content_digests(tracks).values()))
+    # Names of folders may hold what a name in a model file may not.
+    name = "".join(letter for letter in data if letter.isprintable())[:MAX_EXPOSURE_NAME] or "distillation"
+    return UnlabeledExposure(name, len(tracks), round(seconds / 3600, 3), tuple(content))
 
 
 def further_tracks(labeled: Sequence[LabeledSource], not_music: Sequence[Path]) -> FurtherTracks:
@@ -239,6 +274,9 @@ def select_tracks(
 def write_student(student: Student | TwoTeacherStudent, path: Path) -> Path:
     """Write a student's weights, in half precision: what is lost is far below what training moves.
 
+    The statistics of normalization stay in single precision, since variances may exceed the largest number of
+    half precision, 65504, and so do other tensors with such values.
+
     Parameters
     ----------
     student : Student or TwoTeacherStudent
@@ -253,19 +291,31 @@ def write_student(student: Student | TwoTeacherStudent, path: Path) -> Path:
 
     Raises
     ------
+    GenrescopeError
+        ``training_failed``: a weight is not finite; nothing is written then.
     WriteError
         ``write_failed``.
     """
     import torch
 
+    state = {name: _stored_tensor(name, value) for name, value in student.state_dict().items()}
     stream = io.BytesIO()
-    state = {
-        name: value.half() if value.is_floating_point() else value
-        for name, value in student.state_dict().items()
-    }
     torch.save(state, stream)
     write_atomic(path, stream.getvalue())
     return path
+
+
+def _stored_tensor(name: str, value: Tensor) -> Tensor:
+    """Return a tensor in half precision, if nothing but digits is lost."""
+    if not value.is_floating_point():
+        return value
+    if not value.isfinite().all():
+        raise GenrescopeError(
+            "training_failed", f"{name} holds values that are not finite", "lower the learning rate"
+        )
+    half = value.half()
+    is_statistic = name.endswith(("running_mean", "running_var"))
+    return value if is_statistic or not half.isfinite().all() else half
 
 
 def _init_student(tracks: Sequence[Track], spec: targets.ShardSpec) -> Student:

@@ -469,7 +469,7 @@ class _ShardWriter:
 
         with torch.inference_mode():
             embeddings, logits = self.teacher(torch.from_numpy(np.stack(batch)))
-        return embeddings.numpy().astype(np.float16), logits.numpy().astype(np.float16)
+        return _to_half(embeddings.numpy()), _to_half(logits.numpy())
 
     def _patches(self, samples: FloatArray) -> list[FloatArray]:
         """Return musicnn's features of patches at the start, the middle and the end."""
@@ -491,8 +491,14 @@ class _ShardWriter:
         patches = np.stack([patch for example in batch for patch in example.patches])
         with torch.inference_mode():
             outputs = self.musicnn(torch.from_numpy(patches))
-        musicnn, tags = (part.view(len(batch), 3, -1).mean(1).numpy().astype(np.float16) for part in outputs)
+        musicnn, tags = (_to_half(part.view(len(batch), 3, -1).mean(1).numpy()) for part in outputs)
         return musicnn, tags
+
+
+def _to_half(values: FloatArray) -> npt.NDArray[np.float16]:
+    """Return ``values`` in half precision; those beyond its range become its limits, not infinite."""
+    limit = float(np.finfo(np.float16).max)
+    return np.clip(values, -limit, limit).astype(np.float16)
 
 
 def _track_probabilities(labels: Sequence[str]) -> Float64Array:

@@ -14,11 +14,21 @@ import numpy as np
 import torch
 
 from genrescope import __version__, audio, models
-from genrescope.datasets import track_digest
+from genrescope.datasets import artist_digest, content_digests, track_digest
 from genrescope.errors import ModelError
 from genrescope.features import SPECTROGRAM_LOG_MEL
 from genrescope.labels import Taxonomy, load_taxonomy
-from genrescope.models import TRAINING_TRACKS, MusicHead, TaxonomyNetwork, TeacherOutputs, TwoTeacherStudent
+from genrescope.models import (
+    TRAINING_ARTISTS,
+    TRAINING_CONTENT,
+    TRAINING_TRACKS,
+    UNLABELED_EXPOSURE,
+    MusicHead,
+    TaxonomyNetwork,
+    TeacherOutputs,
+    TwoTeacherStudent,
+    read_exposures,
+)
 from genrescope.training.devices import select_device
 from genrescope.training.taxonomy import calibration
 from genrescope.training.taxonomy.cross_validation import (
@@ -44,7 +54,7 @@ from genrescope.training.taxonomy.data import (
     take_rows,
 )
 from genrescope.training.taxonomy.heads import HeadSettings, fit_music_head
-from genrescope.types import BoolArray, IntArray
+from genrescope.types import BoolArray, IntArray, Track
 from genrescope.utils import sha256_bytes, sha256_file, write_atomic
 
 PROTOCOL = "leave-one-collection-out"
@@ -360,6 +370,8 @@ def _describe(
     config: TaxonomyConfig, run: TaxonomyRun, clips: Sequence[Clip], taxonomy: Taxonomy
 ) -> models.ModelInfo:
     figures = run.figures["all"]
+    tracks = [Track(clip.track, clip.path, clip.genre, clip.track) for clip in clips]
+    exposures = read_exposures(config.student) or ()
     measured = {
         "track_accuracy": figures.top_1,
         "track_top_3": figures.top_3,
@@ -401,6 +413,11 @@ def _describe(
             "student": sha256_file(config.student),
             "temperature": round(run.temperature, 4),
             TRAINING_TRACKS: [track_digest(clip.track) for clip in clips],
+            TRAINING_CONTENT: sorted(set(content_digests(tracks).values())),
+            TRAINING_ARTISTS: sorted(
+                filter(None, {artist_digest(clip.artist) for clip in clips if clip.artist})
+            ),
+            UNLABELED_EXPOSURE: [one.to_json() for one in exposures],
         },
     )
 

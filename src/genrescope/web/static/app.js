@@ -58,7 +58,7 @@ function readable(answer) {
 
 /** The result in a few words. */
 function summary(row) {
-  if (row.not_music) return "not music";
+  if (row.not_music) return `not music ${percent(1 - row.music)}`;
   return `${row.genre} ${percent(row.score)}${row.unsure ? ", unsure" : ""}`;
 }
 
