@@ -82,7 +82,14 @@ class DistillConfig:
 
 
 class FurtherTracks(NamedTuple):
-    """Tracks besides those of music without labels, and what each is; see `further_tracks`."""
+    """Tracks besides those of music without labels, and what each is; see `further_tracks`.
+
+    Attributes
+    ----------
+    tracks : tuple of Track
+    origins : tuple of targets.Origin
+        Of each track.
+    """
 
     tracks: tuple[Track, ...] = ()
     origins: tuple[targets.Origin, ...] = ()

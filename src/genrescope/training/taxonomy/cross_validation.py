@@ -70,7 +70,13 @@ def leave_one_collection_out(collections: Sequence[str], artists: Sequence[str])
 
 
 class GenreHeads(NamedTuple):
-    """The two heads whose log probabilities are averaged."""
+    """The two heads whose log probabilities are averaged.
+
+    Attributes
+    ----------
+    prior : PriorRegression
+    distilled : DistilledHead
+    """
 
     prior: PriorRegression
     distilled: DistilledHead
@@ -221,7 +227,21 @@ class Figures:
 
 
 class TableRow(NamedTuple):
-    """Shares of the clips of one genre or collection: ``right`` is among the ``answered``, NaN for none."""
+    """Shares of the clips of one genre or collection.
+
+    Attributes
+    ----------
+    name : str
+        Of the genre or collection.
+    clips : int
+        How many.
+    top_1, top_3 : float
+        Those with the right genre first, and among the first three.
+    answered : float
+        Those with a score above the threshold.
+    right : float
+        The share of these with the right genre; NaN where none is answered.
+    """
 
     name: str
     clips: int

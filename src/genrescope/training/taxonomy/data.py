@@ -409,6 +409,11 @@ def compute_segments(
         Of all segments, in order.
     file : ndarray of int, shape (segments,)
         Index into ``paths``; a file that cannot be decoded has no segments, and is logged.
+
+    Raises
+    ------
+    DataError
+        ``dataset_empty``: no file can be decoded.
     """
     outputs: list[TeacherOutputs] = []
     files: list[IntArray] = []
