@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from genrescope.errors import ConfigError
 from genrescope.library import Library, LibraryEntry, TagOptions, count_by, write_playlists
 from genrescope.tagging import Vocabulary, read_genres
 
@@ -65,6 +66,14 @@ def test_genres_are_found_however_they_are_spelled(library: Library) -> None:
     # The genres of older models are found beside those that took their place.
     assert names(library, genre=["Disco"]) == ["old"]
     assert names(library, style="Soul") == ["old", "song", "speech"]
+
+
+def test_a_style_asked_for_as_a_genre_is_an_error(library: Library) -> None:
+    with pytest.raises(ConfigError, match="no genre but a style of metal") as caught:
+        library.entries(genre="Heavy Metal")
+    assert "--style 'heavy metal'" in caught.value.hint
+    # The same word may be a genre of an older model.
+    assert names(library, genre="disco") == ["old"]
 
 
 def test_speech_gets_no_tag(library: Library) -> None:

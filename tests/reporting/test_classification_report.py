@@ -41,6 +41,25 @@ def test_styles_and_uncertainty_are_shown_with_the_genre() -> None:
     assert "Styles" not in sure
 
 
+def test_what_is_not_music_has_no_genres() -> None:
+    scores = {"rock": 0.6, "blues": 0.4}
+    speech = Prediction(
+        "a.mp3", scores, 30.0, "m", timeline=timed([[0.4, 0.6]]), music=0.02, music_threshold=0.7
+    )
+    text = words(shown([speech]))
+    assert "not music 98 %" in text
+    assert "rock" not in text
+
+
+def test_genres_are_named_as_people_write_them() -> None:
+    row = Prediction(
+        "a.mp3", {"rnb_soul": 0.5, "hiphop": 0.4, "pop": 0.1}, 30.0, "m", threshold=0.8, set_level=0.84
+    )
+    text = words(shown([row]))
+    assert "r&b & soul 50 %" in text
+    assert "It may be r&b & soul, hip hop." in text
+
+
 def timed(rows: list[list[float]], classes: tuple[str, ...] = ("blues", "rock")) -> Timeline:
     starts = np.arange(len(rows)) * 5.0
     return Timeline(classes, starts, starts + 5, np.array(rows, dtype=np.float32))

@@ -17,6 +17,7 @@ from genrescope.evaluation.evaluator import (
     predict_segments,
     summary_metrics,
 )
+from genrescope.evaluation.metrics import calibration_error
 from genrescope.evaluation.overlap import exposure_notes
 from genrescope.evaluation.results import LEAKY, Evaluation, Interval, LevelResult, evaluate_scores, mean_std
 
@@ -32,6 +33,7 @@ __all__ = [
     "LevelResult",
     "Threshold",
     "average_by_track",
+    "calibration_error",
     "evaluate_model",
     "evaluate_scores",
     "exposure_notes",

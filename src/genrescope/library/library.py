@@ -194,7 +194,7 @@ class Library:
         ConfigError
             ``invalid_argument``: no model of this library has such a genre, or such a style.
         """
-        genres, styles = self._matching_labels(genre), self._matching_labels(style)
+        genres, styles = self._matching_labels(genre, style)
         place = None if folder is None else Path(folder)
         return self.database.entries(
             Filter(genres, styles, min_score, max_score, place, uncertain, failed, missing, not_music)
@@ -225,7 +225,7 @@ class Library:
         ConfigError
             ``invalid_argument``: no model of this library has such a genre, or such a style.
         """
-        genres, styles = self._matching_labels(genre), self._matching_labels(style)
+        genres, styles = self._matching_labels(genre, style)
         return self._albums(genres, styles, folder, uncertain)
 
     def _albums(
@@ -253,20 +253,25 @@ class Library:
             if any(entry.path.startswith(inside) for entry in album.entries):
                 yield album
 
-    def _matching_labels(self, names: Labels) -> tuple[str, ...]:
-        """Return the labels that the names mean, however they are spelled, in this library's models too."""
-        wanted = _labels(names)
-        # Listing the labels reads every row: only where a label is to be found.
-        stored = self.database.labels() if wanted else frozenset()
-        found: set[str] = set()
-        for name in wanted:
-            meant = labels.matching_labels(name, stored)
-            if not meant:
-                known = {*labels.known_labels(), *stored}
-                hint = utils.did_you_mean(name.casefold(), known, otherwise="see: genrescope library stats")
-                raise ConfigError("invalid_argument", f"no genre or style is named {name!r}", hint)
-            found |= meant
-        return tuple(sorted(found))
+    def _matching_labels(self, genre: Labels, style: Labels) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the genres and the styles that names mean, however they are spelled."""
+        genres, styles = _labels(genre), _labels(style)
+        # Listing the labels reads every row: only where some are to be found.
+        stored = self.database.labels() if genres or styles else []
+        meant_genres = {name: _meaning(name, stored) for name in genres}
+        meant_styles = {name: _meaning(name, stored) for name in styles}
+        genre_of = {one.name: one.genre for one in labels.load_taxonomy().styles}
+        for name, meant in meant_genres.items():
+            if meant <= genre_of.keys() - set(stored):
+                (found, *_) = sorted(meant)
+                raise ConfigError(
+                    "invalid_argument",
+                    f"{name!r} is no genre but a style of {labels.display_name(genre_of[found])}",
+                    f"give it as a style: --style {found!r}",
+                )
+        return tuple(sorted(set().union(*meant_genres.values()))), tuple(
+            sorted(set().union(*meant_styles.values()))
+        )
 
     def plan_tags(
         self,
@@ -471,6 +476,16 @@ class Library:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _meaning(name: str, stored: Sequence[str]) -> frozenset[str]:
+    """Return the labels that a name means; ConfigError for one that means nothing."""
+    meant = labels.matching_labels(name, stored)
+    if not meant:
+        known = {*labels.known_labels(), *stored}
+        hint = utils.did_you_mean(name.casefold(), known, otherwise="see: genrescope library stats")
+        raise ConfigError("invalid_argument", f"no genre or style is named {name!r}", hint)
+    return meant
 
 
 def _labels(names: Labels) -> tuple[str, ...]:

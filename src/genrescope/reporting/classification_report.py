@@ -29,7 +29,7 @@ class _Card(NamedTuple):
     is_uncertain: bool
     possible: tuple[str, ...]
     flags: tuple[str, ...]
-    scores: BarChart
+    scores: BarChart | None
     styles: BarChart | None
     timeline: AreaChart | None
 
@@ -114,7 +114,9 @@ def _shown_score(prediction: Prediction) -> float:
 
 def _card(place: int, prediction: Prediction, colors: Mapping[str, str]) -> _Card:
     """Return what is shown of one file: its genre, all scores, and its genres over time where known."""
-    path, timeline, listed = prediction.path, prediction.timeline, prediction.probable_styles
+    # What is not music has scores as well, but they say nothing.
+    path, is_music = prediction.path, prediction.is_music
+    timeline, listed = (prediction.timeline, prediction.probable_styles) if is_music else (None, {})
     # A path of any system: the report may be of files from elsewhere.
     name = path.replace("\\", "/").rpartition("/")[2] or path
     scores = tuple(_score_bars(prediction.scores, colors, decimals=1))
@@ -129,7 +131,7 @@ def _card(place: int, prediction: Prediction, colors: Mapping[str, str]) -> _Car
         is_uncertain=prediction.is_uncertain and prediction.is_music,
         possible=prediction.genre_set if prediction.is_uncertain else (),
         flags=prediction.flags,
-        scores=BarChart(f"scores-{place}", f"Scores of {name}", scores),
+        scores=BarChart(f"scores-{place}", f"Scores of {name}", scores) if is_music else None,
         styles=BarChart(f"styles-{place}", f"Styles of {path}", styles, "Styles") if styles else None,
         timeline=None if timeline is None else area_chart(f"timeline-{place}", timeline, colors),
     )

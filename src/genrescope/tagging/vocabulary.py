@@ -89,7 +89,8 @@ class Vocabulary:
         try:
             content = parse_toml(path.read_text(encoding="utf8"))
         except OSError as reason:
-            raise _bad(path, f"cannot be read: {reason.strerror}", "check the spelling") from None
+            hint = did_you_mean(str(name), SHIPPED, otherwise="check the spelling")
+            raise _bad(path, f"cannot be read: {reason.strerror}", hint) from None
         except ValueError as reason:
             raise _bad(path, f"not a TOML file: {reason}", "see docs/tagging.md for an example") from None
         _refuse_unknown(path, content, ("hierarchy", "separator", "words"), "setting")

@@ -36,6 +36,7 @@ export class View {
     byId("facts").textContent = facts(entry);
     byId("failure").hidden = !problem;
     byId("verdict").hidden = byId("stage").hidden = !row;
+    byId("possible").hidden = true;
     byId("answers").replaceChildren();
     if (problem) this.showProblem(problem);
     if (row) this.showRow(row, entry);
@@ -61,12 +62,14 @@ export class View {
       verdict.push(charts.make("span", { className: "flag", title }, "unsure"));
     }
     row.flags.forEach((flag) => verdict.push(charts.make("span", { className: "flag" }, flag)));
-    if (row.unsure && row.set.length) {
-      verdict.push(charts.make("span", { className: "small muted" }, `may be ${row.set.join(", ")}`));
-    }
     byId("verdict").replaceChildren(...verdict);
-    const tables = [charts.bars("Genres", row.scores, (name) => shades[name])];
-    if (Object.keys(row.styles).length) tables.push(charts.bars("Styles", row.styles, () => "var(--muted)"));
+    byId("possible").hidden = !(row.unsure && row.set.length);
+    byId("possible").textContent = `It may be ${row.set.join(", ")}.`;
+    // What is not music has scores as well, but they say nothing.
+    ["course", "legend", "words", "now"].forEach((id) => byId(id).toggleAttribute("hidden", row.not_music));
+    const tables = row.not_music ? [] : [charts.bars("Genres", row.scores, (name) => shades[name])];
+    const styles = row.not_music ? {} : row.styles;
+    if (Object.keys(styles).length) tables.push(charts.bars("Styles", styles, () => "var(--muted)"));
     byId("answers").replaceChildren(...tables);
     const layers = charts.stack(row.timeline);
     charts.drawAreas(byId("course"), row.timeline, layers, row.seconds, shades);
@@ -141,7 +144,8 @@ export class View {
     byId("play").textContent = this.audio.paused ? "Play" : "Pause";
     byId("play").setAttribute("aria-label", this.audio.paused ? "Play" : "Pause");
     this.seekBar.setAttribute("aria-valuenow", now.toFixed(1));
-    this.seekBar.setAttribute("aria-valuetext", `${byId("clock").textContent}, ${current}`);
+    const shown = row.not_music ? "not music" : current;
+    this.seekBar.setAttribute("aria-valuetext", `${byId("clock").textContent}, ${shown}`);
   }
 
   seek(seconds) {
