@@ -5,14 +5,17 @@ from __future__ import annotations
 import csv
 import json
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from rich.console import Console
 
 from genrescope import models, training
+from genrescope.cli.output import render_taxonomy_run
 from genrescope.datasets import load_index
 from genrescope.errors import ConfigError, DataError, ModelError
 from genrescope.features import SPECTROGRAM_LOG_MEL, extract
@@ -115,6 +118,11 @@ def test_from_sound_to_a_model_file(student: Path, tmp_path: Path) -> None:
     assert run.music.other_tracks == 6
     report = json.loads(run.report.read_text())
     assert report["figures"]["all"]["top_1"]["value"] == pytest.approx(run.figures["all"].top_1.value)
+    printed = Console(file=StringIO(), width=200)
+    render_taxonomy_run(run, printed)
+    assert isinstance(printed.file, StringIO)
+    assert "all: 14 clips of 3 collections" in printed.file.getvalue()
+    assert "6 other sounds" in printed.file.getvalue()
     model = load_model(str(run.model))
     assert model.info.classes == tuple(genre.name for genre in TAXONOMY.scored_genres)
     assert model.info.taxonomy == TAXONOMY.version
