@@ -102,6 +102,7 @@ app.command(rich_help_panel=MODELS)(training.train)
 app.command(rich_help_panel=MODELS)(training.evaluate)
 app.command(rich_help_panel=MODELS)(training.compare)
 app.command(rich_help_panel=MODELS)(training.distill)
+app.command(rich_help_panel=MODELS)(training.train_taxonomy)
 app.command(rich_help_panel=MODELS)(training.reproduce)
 app.command(rich_help_panel=SERVE)(serve.serve)
 

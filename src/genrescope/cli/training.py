@@ -1,16 +1,19 @@
-"""The commands of models: ``train``, ``evaluate``, ``compare``, ``distill`` and ``reproduce``."""
+"""The commands that train and evaluate models, such as ``train``, ``evaluate`` and ``distill``."""
 
 from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from genrescope.training import LabeledSource
 
 Data = Annotated[
     Path,
@@ -26,6 +29,26 @@ class FoldChoice(StrEnum):
 
     one = "one"
     all = "all"
+
+
+class Device(StrEnum):
+    """Where networks are trained."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class Teacher(StrEnum):
+    """What a student is distilled from."""
+
+    mn04 = "mn04"
+    musicnn = "musicnn"
+
+
+DeviceOption = Annotated[
+    Device, typer.Option(help="Where to train; auto is the GPU, if there is one that torch can use.")
+]
 
 
 class DataInput(StrEnum):
@@ -62,6 +85,7 @@ def train(
             help="The run's folder. The same command resumes an interrupted run. Default: runs/NAME."
         ),
     ] = None,
+    device: DeviceOption = Device.auto,
 ) -> None:
     """Train a model on your own music, and evaluate it.
 
@@ -82,6 +106,7 @@ def train(
             run_dir or Path("runs") / run_name,
             cache=utils.cache_folder("features"),
             progress_bar=sys.stderr.isatty(),
+            device=device.value,
         )
     output.render_evaluation(result.evaluation)
     typer.echo(f"model: {result.model}")
@@ -203,26 +228,105 @@ def distill(
     protocol: Annotated[
         str | None, typer.Option(help="Leave out the test part of this protocol of the first data set.")
     ] = None,
+    teacher: Annotated[
+        list[Teacher] | None,
+        typer.Option(help="mn04, or mn04 and musicnn; repeatable. Both are needed for 'train-taxonomy'."),
+    ] = None,
     weights: Annotated[
         Path | None, typer.Option(help="The teacher's weights (mn04), if you have the file already.")
     ] = None,
+    musicnn_weights: Annotated[Path | None, typer.Option(help="The weights of musicnn, a .npz file.")] = None,
+    labeled: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=PATH",
+            help="More music: the labeled music that 'train-taxonomy' will be given; repeatable.",
+        ),
+    ] = None,
+    not_music: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder of speech, noise and other sound, for 'train-taxonomy'; repeatable."),
+    ] = None,
     shards: Annotated[int, typer.Option(help="Files of 256 training examples.")] = 160,
     epochs: Annotated[int, typer.Option(help="How often each example is used.")] = 2,
+    batch_size: Annotated[int, typer.Option(help="Examples per step; 256 suits a GPU.")] = 32,
     workers: Annotated[int, typer.Option(help="Processes that prepare examples.")] = 2,
     seed: Annotated[int, typer.Option(help="Seed of all random choices.")] = 0,
+    device: DeviceOption = Device.auto,
 ) -> None:
-    """Distill a pretrained network into a small one.
+    """Distill pretrained networks into a small one.
 
     Any music will do: labels are not needed.
     """
     from genrescope import training
 
-    settings = training.DistillConfig(weights, shards, epochs, workers, seed)
+    settings = training.DistillConfig(
+        weights,
+        shards,
+        epochs,
+        workers,
+        seed,
+        teachers=tuple(one.value for one in teacher or (Teacher.mn04,)),
+        musicnn_weights=musicnn_weights,
+        batch_size=batch_size,
+        device=device.value,
+    )
     tracks = training.select_tracks(music[0], music[1:], protocol=protocol, seed=seed)
+    further = training.further_tracks(_labeled_sources(labeled or ()), not_music or ())
     with _log_on_stderr():
         data = ", ".join(path.resolve().name for path in music)
-        student = training.distill(tracks, settings, run_dir, data=data, progress_bar=sys.stderr.isatty())
+        student = training.distill(
+            tracks, settings, run_dir, data=data, progress_bar=sys.stderr.isatty(), further=further
+        )
     typer.echo(f"student: {student}")
+
+
+def train_taxonomy(
+    student: Annotated[
+        Path, typer.Option(help="Weights of a student of two teachers, from 'genrescope distill'.")
+    ],
+    labeled: Annotated[
+        list[str],
+        typer.Option(
+            metavar="NAME=PATH",
+            help="Labeled music: a CSV file with the columns path and genre, and if known artist, source"
+            " and trust; a folder with such a file, tracks.csv; or a data set as for 'train'. Each is a"
+            " collection of its own, unless the column source names several. Repeatable.",
+        ),
+    ],
+    shards: Annotated[
+        Path, typer.Option(help="The shards that the student was trained on: DIR/shards of 'distill'.")
+    ],
+    run_dir: Annotated[Path, typer.Option(help="Folder of the model, the report, and what is kept.")],
+    not_music: Annotated[
+        list[Path] | None,
+        typer.Option(help="Speech, noise and other sound besides that of the shards; repeatable."),
+    ] = None,
+    device: DeviceOption = Device.auto,
+    name: Annotated[str, typer.Option(help="The model's name.")] = "genres",
+    seed: Annotated[int, typer.Option(help="Seed of all random choices.")] = 0,
+) -> None:
+    """Train a model of the taxonomy's genres on several collections of labeled music.
+
+    Prints how well it does on collections that it was not trained on, leaving out one at a time. Of GTZAN,
+    only the training and validation parts of its fault-filtered split are used.
+    """
+    from genrescope import training
+    from genrescope.cli.output import render_taxonomy_run
+
+    config = training.TaxonomyConfig(
+        student,
+        _labeled_sources(labeled),
+        shards,
+        not_music=tuple(not_music or ()),
+        device=device.value,
+        seed=seed,
+        name=name,
+    )
+    with _log_on_stderr():
+        run = training.train_taxonomy(config, run_dir)
+    render_taxonomy_run(run)
+    typer.echo(f"model: {run.model}")
 
 
 def reproduce(
@@ -247,6 +351,19 @@ def reproduce(
     with _log_on_stderr():
         paths = experiments.reproduce_paper(data, output, quick=quick)
     typer.echo(f"report: {paths.html}")
+
+
+def _labeled_sources(texts: Sequence[str]) -> tuple[LabeledSource, ...]:
+    """Read values of the option ``--labeled``: names and paths."""
+    from genrescope import training
+
+    sources = []
+    for text in texts:
+        name, separator, path = text.partition("=")
+        if not separator or not name or not path:
+            raise typer.BadParameter(f"{text!r} is not NAME=PATH", param_hint="--labeled")
+        sources.append(training.LabeledSource(name, Path(path)))
+    return tuple(sources)
 
 
 @contextmanager

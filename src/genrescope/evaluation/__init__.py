@@ -28,6 +28,7 @@ from genrescope.evaluation.evaluator import (
     predict_segments,
     summary_metrics,
 )
+from genrescope.evaluation.metrics import calibration_error
 from genrescope.evaluation.overlap import exposure_notes
 from genrescope.evaluation.predictions import Predictions, pool_predictions, track_predictions
 from genrescope.evaluation.results import LEAKY, Evaluation, Interval, LevelResult, evaluate_scores, mean_std
@@ -50,6 +51,7 @@ __all__ = [
     "Threshold",
     "align_rows",
     "average_by_track",
+    "calibration_error",
     "cautions",
     "compare_predictions",
     "evaluate_model",

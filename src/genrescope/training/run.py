@@ -91,6 +91,7 @@ def train(
     *,
     cache: Path | None = None,
     progress_bar: bool = False,
+    device: str = "auto",
 ) -> TrainingRun:
     """Train a model, or resume a killed run, and evaluate it.
 
@@ -108,6 +109,8 @@ def train(
         Folder where features of audio files are kept; None keeps none.
     progress_bar : bool
         Whether to show the progress of each epoch on standard error.
+    device : {"auto", "cpu", "cuda"}
+        Where networks are trained; ``auto``: on a GPU, if there is one that torch can use.
 
     Returns
     -------
@@ -133,7 +136,7 @@ def train(
     write_atomic(folder / "config.json", json.dumps(identity, indent=1))
     _check_split(folder / "split.json", _split_text(task))
     try:
-        curves = builder.fit(task, folder / "checkpoints", progress_bar=progress_bar)
+        curves = builder.fit(task, folder / "checkpoints", progress_bar=progress_bar, device=device)
         calibration = calibrate(builder, task)
         exported = _export(builder, task, calibration)
     except OSError as reason:  # checkpoints and export write many files
