@@ -240,6 +240,7 @@ def test_help_lists_the_commands_under_headings() -> None:
     assert {line.split()[0] for line in section} == {
         "train",
         "evaluate",
+        "compare",
         "distill",
         "train-taxonomy",
         "reproduce",
