@@ -78,7 +78,7 @@ def read_rows(path: Path, required: Sequence[str]) -> list[Row]:
         ``dataset_empty`` without a row below the header.
     """
     # Strict, because the csv module otherwise reads a stray quote as text, and shifts all that follows.
-    reader = csv.reader(io.StringIO(_read_text(path), newline=""), strict=True)
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
     rows: list[Row] = []
     try:
         header = [name.strip() for name in next(reader, [])]
@@ -167,14 +167,26 @@ def table_header(path: Path) -> tuple[str, ...]:
     DataError
         As of `read_rows`.
     """
-    first = next(iter(_read_text(path).splitlines()), "")
+    first = next(iter(read_text(path).splitlines()), "")
     try:
         return tuple(name.strip() for name in next(csv.reader([first]), []))
     except csv.Error as reason:
         raise _malformed(path, 1, str(reason)) from None
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Return the text of a CSV or TSV file, as `read_rows` takes it.
+
+    Parameters
+    ----------
+    path : Path
+        In UTF-8, with or without a byte order mark.
+
+    Raises
+    ------
+    DataError
+        ``dataset_not_found``; ``dataset_invalid`` for what is too large or is not text.
+    """
     try:
         if path.stat().st_size > MAX_CSV_BYTES:
             raise _malformed(path, 1, f"the file is larger than {MAX_CSV_BYTES >> 20} MB")
