@@ -88,8 +88,8 @@ def content_digests(tracks: Sequence[Track]) -> dict[str, str]:
     Parameters
     ----------
     tracks : sequence of Track
-        Files are digested whole. Of a row of a table, the means that models are fed are, to six digits:
-        spreadsheets round numbers, and reorder or drop columns.
+        Files are digested whole. Of a row of a table, the paper's means are, to six digits: spreadsheets
+        round numbers, and reorder or drop columns; all values where a table has other features.
 
     Returns
     -------
@@ -122,9 +122,12 @@ def _row_digests(paths: set[Path]) -> dict[Path, dict[str, str]]:
     for path in paths:
         try:
             table = tables.read_table(path)
-            means = tables.paper_means(table)
         except DataError:
             continue
+        try:
+            means = tables.paper_means(table)
+        except DataError:  # a table of other features
+            means = table.values
         digests[path] = {
             name: _shortened(sha256_text(" ".join(f"{value:.6g}" for value in row)))
             for name, row in zip(table.tracks, means, strict=True)
