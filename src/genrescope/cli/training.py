@@ -19,8 +19,8 @@ Data = Annotated[
     Path,
     typer.Argument(
         metavar="DATA",
-        help="A folder with one sub-folder per genre, a CSV file with the columns path and label, or GTZAN, FMA,"
-        " MTG-Jamendo, ISMIR04 or Ballroom.",
+        help="A folder with one sub-folder per genre, a CSV file with the columns path and label, or GTZAN,"
+        " FMA, MTG-Jamendo, ISMIR04 or Ballroom.",
     ),
 ]
 

@@ -89,7 +89,7 @@ class SplitConfig(_Section):
     fold: int = Field(
         default=0,
         ge=0,
-        description="The fold that is the test part, counted from 0; under `given` its number in the data set.",
+        description="The fold that is the test part, from 0; under `given` its number in the data set.",
     )
     train_on_validation: bool = Field(
         default=False,
