@@ -12,13 +12,13 @@ from helpers import sounds
 from helpers.small_data import RATE, drone, hiss
 
 _FMA_COLUMNS = {
-    "album": "comments date_created date_released engineer favorites id information listens producer tags title "
-    "tracks type",
-    "artist": "active_year_begin active_year_end associated_labels bio comments date_created favorites id latitude "
-    "location longitude members name related_projects tags website wikipedia_page",
+    "album": "comments date_created date_released engineer favorites id information listens producer tags "
+    "title tracks type",
+    "artist": "active_year_begin active_year_end associated_labels bio comments date_created favorites id "
+    "latitude location longitude members name related_projects tags website wikipedia_page",
     "set": "split subset",
-    "track": "bit_rate comments composer date_created date_recorded duration favorites genre_top genres genres_all "
-    "information interest language_code license listens lyricist number publisher tags title",
+    "track": "bit_rate comments composer date_created date_recorded duration favorites genre_top genres "
+    "genres_all information interest language_code license listens lyricist number publisher tags title",
 }
 _FMA_NAMES = [(first, second) for first, names in _FMA_COLUMNS.items() for second in names.split()]
 FMA_PARTS = ("training", "training", "training", "training", "validation", "test", "test")
@@ -105,7 +105,7 @@ def jamendo(root: Path, *, arrays: bool = False) -> Path:
 
 
 def _write_jamendo_splits(root: Path, rows: list[list[str]]) -> None:
-    # Artists of a genre, in the order of their tracks, are given to the parts; the second split turns them round.
+    # The artists of a genre, in the order of their tracks, are given to the parts.
     for split, order in enumerate((("train", "validation", "test"), ("test", "train", "train"))):
         for part in ("train", "validation", "test"):
             chosen = [row for row in rows if order[int(row[1][-1])] == part]
