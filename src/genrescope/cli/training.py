@@ -19,7 +19,8 @@ Data = Annotated[
     Path,
     typer.Argument(
         metavar="DATA",
-        help="A folder with one sub-folder per genre, a CSV file with the columns path and label, or GTZAN.",
+        help="A folder with one sub-folder per genre, a CSV file with the columns path and label, or GTZAN,"
+        " FMA, MTG-Jamendo, ISMIR04 or Ballroom.",
     ),
 ]
 
@@ -95,7 +96,7 @@ def train(
     from genrescope.cli import output
 
     chosen = training.load_config(config, settings or ())
-    dataset = datasets.load_dataset(data, kind=chosen.data.input)
+    dataset = datasets.load_dataset(data, kind=chosen.data.input, layout=chosen.data.layout)
     for issue in dataset.issues:
         typer.echo(f"note: {issue.message}", err=True)
     run_name = f"{dataset.name}-{chosen.model.name}-{chosen.split.protocol}-{chosen.train.seed}"
@@ -120,7 +121,8 @@ def evaluate(
     protocol: Annotated[
         str,
         typer.Option(
-            help="Which tracks: all, or the test part of track-random, artist-grouped or fault-filtered."
+            help="Which tracks: all, or the test part of track-random, artist-grouped, fault-filtered or"
+            " given."
         ),
     ] = "all",
     output: Annotated[

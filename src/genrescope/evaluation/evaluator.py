@@ -127,14 +127,15 @@ def _tracks_of_known_genres(dataset: Dataset, model: Model) -> tuple[Track, ...]
     return tracks
 
 
-def _test_part(tracks: Sequence[Track], protocol: str, seed: int, folds: int, fold: int) -> tuple[Track, ...]:
+def _test_part(dataset: Dataset, protocol: str, seed: int, folds: int, fold: int) -> tuple[Track, ...]:
     if protocol == "segment-random":
         raise ConfigError(
             "invalid_argument",
             "segment-random divides tracks, so no track of it is a test track",
             "choose another protocol",
         )
-    split = split_dataset(tracks, protocol, seed=seed, folds=folds, fold=fold)
+    tracks, splits = dataset.tracks, dataset.official_splits
+    split = split_dataset(tracks, protocol, seed=seed, folds=folds, fold=fold, official_splits=splits)
     return tuple(tracks[index] for index in split.test)
 
 
@@ -181,8 +182,10 @@ def evaluate_model(
         unknown = len(dataset.tracks) - len(tracks)
         notes.append(f"{unknown} tracks of genres that the model does not know are not scored")
     unreadable: list[str] = []
+    if protocol != "all":
+        tracks = _test_part(replace(dataset, tracks=tracks), protocol, seed, folds, fold)
     examples = build_segments(
-        tracks if protocol == "all" else _test_part(tracks, protocol, seed, folds, fold),
+        tracks,
         info.features,
         seconds=info.segment_seconds,
         hop_seconds=info.hop_seconds,

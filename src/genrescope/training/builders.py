@@ -140,8 +140,10 @@ class ClassicalBuilder(ModelBuilder):
     pipeline: ClassicalPipeline
 
     def feature_spec(self) -> FeatureSpec:
-        """Return the paper's vector of means."""
-        return features.PAPER_MEANS
+        """Return the paper's vector of means, or the columns of a table that the settings name."""
+        if self.config.data.columns == "paper":
+            return features.PAPER_MEANS
+        return FeatureSpec("table", features=self.config.data.column_names)
 
     def fit(self, task: Task, folder: Path, *, progress_bar: bool = False, device: str = "auto") -> Curves:
         """Fit standardization and classifier; see `ModelBuilder.fit`."""

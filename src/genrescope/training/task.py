@@ -136,6 +136,7 @@ def _split(dataset: Dataset, examples: SegmentDataset, config: Config) -> Split:
         validation_fraction=options.validation_fraction,
         folds=options.folds,
         fold=options.fold,
+        official_splits=dataset.official_splits,
     )
     if options.train_on_validation:
         joined = np.sort(np.concatenate([parts.train, parts.validation]))

@@ -268,9 +268,10 @@ def select_tracks(
     ConfigError, DataError
         As ``datasets.load_dataset`` and ``datasets.split_dataset``.
     """
-    tracks = datasets.load_dataset(first, kind="audio").tracks
+    dataset = datasets.load_dataset(first, kind="audio")
+    tracks = dataset.tracks
     if protocol is not None:
-        parts = split_dataset(tracks, protocol, seed=seed)
+        parts = split_dataset(tracks, protocol, seed=seed, official_splits=dataset.official_splits)
         tracks = tuple(tracks[index] for index in sorted([*parts.train, *parts.validation]))
     return [
         *tracks,
