@@ -44,6 +44,12 @@ def test_a_large_lead_stops_early_and_a_small_one_does_not() -> None:
     assert not excerpts.should_stop(mixed, 24)
 
 
+def test_a_long_track_that_stays_undecided_is_given_up() -> None:
+    close = np.tile(np.float32([0.51, 0.49]), (excerpts.MAX_EXCERPTS, 1))
+    assert not excerpts.should_stop(close[:-1], 4000)
+    assert excerpts.should_stop(close, 4000)
+
+
 def test_segments_are_left_out_only_after_40_s_and_with_a_large_lead() -> None:
     clear = np.tile(np.float32([0.9, 0.1]), (4, 1))
     assert excerpts.should_thin(clear, 40.0)
@@ -117,6 +123,17 @@ def test_sound_behind_the_stated_end_is_classified_in_full(
     assert answer.flags == ("header_mismatch",)
     assert answer.seconds == pytest.approx(600 if kind == "mka" else 300, abs=1)
     assert answer == classifier.predict(file) == classifier.predict(file, strict=True)
+
+
+def test_a_track_that_ends_in_silence_is_classified_in_excerpts(
+    classifier: Classifier, tmp_path: Path
+) -> None:
+    file = tmp_path / "fades out.flac"
+    samples = np.concatenate([np.tile(drone(30.0, 3), 10), np.zeros(5 * RATE, np.float32)])
+    WRITERS["flac"](file, samples[:, None], RATE)
+    answer = classifier.predict(file, excerpts=True)
+    assert answer.flags == ("excerpts",)
+    assert answer.seconds == pytest.approx(305, abs=0.1)
 
 
 def test_a_track_of_two_genres_needs_more_excerpts(classifier: Classifier, tmp_path: Path) -> None:
