@@ -43,6 +43,9 @@ def test_a_configuration_may_have_changes_of_its_own() -> None:
     assert one.overrides == ("model.weights=x,y:z", "train.epochs=3")
     assert one.name == "own:model.weights=x,y:z,train.epochs=3"
     assert NamedConfig.parse("cnn") == NamedConfig("cnn", "cnn")
+    labeled = NamedConfig.parse("slow rate=dir/own.toml:optimizer.learning_rate=0.001")
+    assert labeled == NamedConfig("slow rate", "dir/own.toml", ("optimizer.learning_rate=0.001",))
+    assert labeled.description == "own:optimizer.learning_rate=0.001"
 
 
 def test_all_folds_test_each_track_once_per_seed(folder: Path, little_music: Path) -> None:

@@ -166,8 +166,8 @@ def compare(
         list[str],
         typer.Argument(
             metavar="CONFIG...",
-            help="Configurations as for 'train --config', perhaps with settings of their own:"
-            " cnn:optimizer.learning_rate=0.001,train.epochs=20.",
+            help="Configurations as for 'train --config', perhaps with settings of their own and a label:"
+            " slow=cnn:optimizer.learning_rate=0.001,train.epochs=20.",
         ),
     ],
     data: Data,

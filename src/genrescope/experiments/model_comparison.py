@@ -28,7 +28,8 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_PROTOCOL = "artist-grouped"
 DEFAULT_SEEDS = 3
-# ``NAME:section.key=value,section.key=value``; a comma or colon within a value does not end it.
+# ``LABEL=SOURCE:section.key=value,section.key=value``; a comma or colon within a value does not end it.
+_LABEL = re.compile(r"([^:=/]+)=(?=[^=])")
 _OVERRIDES = re.compile(r":(?=\w+\.\w+\s*=)")
 _NEXT_OVERRIDE = re.compile(r",(?=\s*\w+\.\w+\s*=)")
 # What is scored depends on these, apart from the protocol and the seed.
@@ -45,7 +46,7 @@ class NamedConfig:
     Attributes
     ----------
     name : str
-        As it was given, a file without its folder.
+        Its label, or else all of it, a file without its folder.
     source : str
         A packaged name, or a TOML file.
     overrides : tuple of str
@@ -58,17 +59,24 @@ class NamedConfig:
 
     @classmethod
     def parse(cls, text: str) -> NamedConfig:
-        """Read ``SOURCE`` or ``SOURCE:section.key=value,section.key=value``.
+        """Read ``SOURCE`` or ``SOURCE:section.key=value,section.key=value``, or either after ``LABEL=``.
 
         Parameters
         ----------
         text : str
-            Such as ``cnn:optimizer.learning_rate=0.001``.
+            Such as ``cnn:optimizer.learning_rate=0.001`` or ``slow=cnn:optimizer.learning_rate=0.001``.
         """
-        source, *rest = _OVERRIDES.split(text, maxsplit=1)
+        label = _LABEL.match(text)
+        source, *rest = _OVERRIDES.split(text[label.end() :] if label else text, maxsplit=1)
         overrides = tuple(part.strip() for part in _NEXT_OVERRIDE.split(rest[0])) if rest else ()
-        changes = f":{','.join(overrides)}" if overrides else ""
-        return cls(f"{Path(source).name.removesuffix('.toml')}{changes}", source, overrides)
+        one = cls("", source, overrides)
+        return replace(one, name=label[1].strip() if label else one.description)
+
+    @property
+    def description(self) -> str:
+        """The source, a file without its folder, and the changes."""
+        changes = f":{','.join(self.overrides)}" if self.overrides else ""
+        return f"{Path(self.source).name.removesuffix('.toml')}{changes}"
 
     def load(self, overrides: Sequence[str] = (), decided: Sequence[str] = ()) -> Config:
         """Return the settings of one run.
@@ -106,8 +114,9 @@ class _Job:
         # Only what differs from the defaults, so that a setting added to the package changes no name.
         changed = self.config.model_dump_json(exclude_defaults=True)
         digest = sha256_text(f"{changed}\n{dataset_fingerprint(dataset)}")[:8]
-        # A long name is cut, but never the seed and the fold behind it.
-        name = _file_name(self.named.name)[:_NAME_LENGTH].strip("-.")
+        # A long name is cut, but never the seed and the fold behind it. The label, which may be given later,
+        # is no part of it.
+        name = _file_name(self.named.description)[:_NAME_LENGTH].strip("-.")
         return f"{name}-{_file_name(self.title.removeprefix(self.named.name)).strip('-')}-{digest}"
 
 
@@ -135,7 +144,8 @@ def compare_models(
     data : Path
         A data set, as of `genrescope.datasets.load_dataset`.
     configs : sequence of str
-        Each a packaged name, a TOML file, or either with changes, ``cnn:optimizer.learning_rate=0.001``.
+        Each a packaged name, a TOML file, or either with changes, ``cnn:optimizer.learning_rate=0.001``,
+        perhaps with a label for the report, ``slow=cnn:optimizer.learning_rate=0.001``.
     folder : Path
         Its folder ``runs`` holds the runs. Finished ones with the same settings and data are not repeated,
         interrupted ones are resumed.
@@ -224,7 +234,7 @@ def _check_arguments(
         raise ConfigError(
             "invalid_argument",
             f"{twice[0]!r} is given twice",
-            "change a setting of one, as in cnn:train.epochs=20, or rename its file",
+            "change a setting of one, as in cnn:train.epochs=20, or give it a label, as in other=cnn",
         )
     if not named or not protocols or seeds < 1:
         raise ConfigError(
