@@ -5,12 +5,14 @@ from .backbones.efficientat import AUDIOSET_CLASSES as AUDIOSET_CLASSES
 from .backbones.efficientat import EfficientAt as EfficientAt
 from .backbones.registry import ARCHITECTURES as ARCHITECTURES
 from .backbones.registry import BACKBONES as BACKBONES
+from .backbones.registry import RANDOM as RANDOM
 from .backbones.registry import STUDENT_FILE as STUDENT_FILE
 from .backbones.registry import Backbone as Backbone
 from .backbones.registry import BackboneInfo as BackboneInfo
 from .backbones.registry import backbone_exposures as backbone_exposures
 from .backbones.registry import backbone_spec as backbone_spec
 from .backbones.registry import load_backbone as load_backbone
+from .backbones.registry import random_backbone as random_backbone
 from .backbones.registry import read_weights as read_weights
 from .classical import ClassicalPipeline as ClassicalPipeline
 from .classical import fit_classical as fit_classical

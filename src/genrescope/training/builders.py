@@ -248,22 +248,32 @@ class PretrainedBuilder(NetworkBuilder):
 
     @property
     def exposures(self) -> tuple[UnlabeledExposure, ...]:
-        """What the backbone was exposed to, as far as it is known."""
+        """What the backbone was exposed to, as far as it is known; nothing where its weights are random."""
+        if self._is_random:
+            return ()
         return models.backbone_exposures(self.config.model.backbone, weights=self._weights)
+
+    @property
+    def _is_random(self) -> bool:
+        return self.config.model.weights == models.RANDOM
 
     @property
     def _weights(self) -> Path | None:
         return Path(self.config.model.weights) if self.config.model.weights else None
 
     def feature_spec(self) -> FeatureSpec:
-        """Return the features that the backbone was trained on, at its own hop."""
+        """Return the features that the backbone was trained on; image networks take them at any hop."""
         with _naming_missing_libraries():
-            return models.backbone_spec(self.config.model.backbone)
+            return models.backbone_spec(self.config.model.backbone, hop_length=self.config.data.hop_length)
 
     def load_backbone(self) -> models.Backbone:
-        """Load the backbone; at a learning rate of 0 its weights are frozen."""
+        """Load the backbone, or initialize it at random; at a learning rate of 0 its weights are frozen."""
+        name = self.config.model.backbone
+        if self._is_random:
+            backbone = models.random_backbone(name, seed=self.config.train.seed)
+        else:
+            backbone = models.load_backbone(name, weights=self._weights)
         # Frozen weights need no gradients, which saves the backward pass through the backbone.
-        backbone = models.load_backbone(self.config.model.backbone, weights=self._weights)
         return backbone.requires_grad_(self.config.optimizer.backbone_lr_scale != 0)
 
 
