@@ -3,6 +3,7 @@ from .assembly import assemble as assemble
 from .assembly import extract_head as extract_head
 from .backbones.efficientat import AUDIOSET_CLASSES as AUDIOSET_CLASSES
 from .backbones.efficientat import EfficientAt as EfficientAt
+from .backbones.imagenet import published_names as published_names
 from .backbones.registry import ARCHITECTURES as ARCHITECTURES
 from .backbones.registry import BACKBONES as BACKBONES
 from .backbones.registry import RANDOM as RANDOM
@@ -27,6 +28,9 @@ from .exposure import UNLABELED_EXPOSURE as UNLABELED_EXPOSURE
 from .exposure import UnlabeledExposure as UnlabeledExposure
 from .exposure import read_exposures as read_exposures
 from .exposure import write_exposures as write_exposures
+from .image_student import IMAGE_NETWORKS as IMAGE_NETWORKS
+from .image_student import ImageStudent as ImageStudent
+from .image_student import build_image_student as build_image_student
 from .model import TRAINING_ARTISTS as TRAINING_ARTISTS
 from .model import TRAINING_CONTENT as TRAINING_CONTENT
 from .model import TRAINING_TRACKS as TRAINING_TRACKS

@@ -23,7 +23,7 @@ def torchvision() -> Any:
     return torchvision_or_skip()
 
 
-# What torchvision's files hold besides: VGG16's dense layers, Inception's dense layer and auxiliary classifier.
+# What torchvision's files hold besides: VGG16's dense layers, Inception's, and its auxiliary classifier.
 _NORMALIZATION = ("weight", "bias", "running_mean", "running_var")
 HEADS: dict[str, dict[str, tuple[int, ...]]] = {
     "vgg16": {
