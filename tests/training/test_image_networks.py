@@ -16,8 +16,8 @@ from genrescope.models.backbones.imagenet import ImageNetwork, InceptionV3, Vgg1
 from genrescope.training import config
 from genrescope.training import run as training
 from genrescope.training.distillation.pipeline import DistillConfig, distill
-from helpers.small_data import LITTLE
 from helpers.shards import random_shard
+from helpers.small_data import LITTLE
 
 CONFIGS = {"vgg16": "parallel-vgg16", "inception-v3": "parallel-inception"}
 SMALL = ("data.segment_seconds=2.0", "split.protocol=artist-grouped", "train.batch_size=8")

@@ -6,6 +6,7 @@ evaluation, the model file) is the same for all of them, see `genrescope.trainin
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -273,12 +274,32 @@ class PretrainedBuilder(NetworkBuilder):
             backbone = models.random_backbone(name, seed=self.config.train.seed)
         else:
             backbone = models.load_backbone(name, weights=self._weights)
+        longest = getattr(backbone.network, "longest_seconds", math.inf)
+        if self.config.data.segment_seconds > longest:
+            raise ConfigError(
+                "invalid_config",
+                f"data.segment_seconds is {self.config.data.segment_seconds:g}, and {name} uses the first "
+                f"{longest:.4g} s of a segment",
+                f"set data.segment_seconds={math.floor(longest * 100) / 100:g}",
+            )
         # Frozen weights need no gradients, which saves the backward pass through the backbone.
         return backbone.requires_grad_(self.config.optimizer.backbone_lr_scale != 0)
 
 
 class ParallelPretrainedBuilder(PretrainedBuilder):
     """The paper's parallel network with a pre-trained CNN branch."""
+
+    def feature_spec(self) -> FeatureSpec:
+        """Return the features of both branches; see `PretrainedBuilder.feature_spec`."""
+        spec = super().feature_spec()
+        if spec.kind != "log_mel":
+            raise ConfigError(
+                "invalid_config",
+                f"model.backbone is {self.config.model.backbone}, which takes samples, and the GRU beside it "
+                "spectrograms",
+                "set model.name=frozen or model.name=fine-tuned",
+            )
+        return spec
 
     def create_network(self, task: Task) -> PretrainedNetwork:
         """Put a GRU beside the backbone, and one dense layer on both."""

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from genrescope import utils
 from genrescope.errors import ConfigError, MissingDependencyError, ModelError, missing_extra
-from genrescope.features import EFFICIENTAT, MUSICNN, SPECTROGRAM_LOG_MEL, FeatureSpec
+from genrescope.features import EFFICIENTAT, MUSICNN, SPECTROGRAM_LOG_MEL, FeatureSpec, samples_spec
 from genrescope.labels import STYLE_INDICES, STYLES
 from genrescope.models.backbones import hub, imagenet, musicnn
 from genrescope.models.backbones.efficientat import AUDIOSET_CLASSES, WIDTHS, EfficientAt, embedding_size
@@ -343,23 +343,22 @@ def backbone_spec(name: str, *, hop_length: int | None = None) -> FeatureSpec:
     Parameters
     ----------
     name : str
-        A key of ``BACKBONES`` or ``ARCHITECTURES``.
+        A key of ``BACKBONES`` or ``ARCHITECTURES``, or one of the hub: its features are samples.
     hop_length : int, optional
         Hop of the spectrograms in samples, for backbones that take any; the others have their own.
 
     Raises
     ------
     ConfigError
-        ``invalid_config``: no such backbone, or one that takes samples.
+        ``invalid_config``: no such backbone.
+    DownloadError, MissingDependencyError, ModelError
+        As of `load_backbone`, for one of the hub; ``model_incompatible`` also where its input cannot be part
+        of a model file.
     """
-    known = BACKBONES | ARCHITECTURES
-    info = known[name].info if name in known else None
-    if info is None or info.spec is None:
-        raise ConfigError(
-            "invalid_config",
-            f"no backbone for model files is named {name!r}",
-            f"choose one of: {', '.join(known)}",
-        )
+    if name.startswith(HUB):
+        return samples_spec(hub.hub_sample_rate(name.removeprefix(HUB)))
+    info = _entry(name).info
+    assert info.spec is not None  # only those of the hub take samples
     return replace(info.spec, hop_length=hop_length) if hop_length and info.any_hop else info.spec
 
 
@@ -458,13 +457,13 @@ def _load_state(network: nn.Module, state: dict[str, Tensor], complaint: str) ->
     network.float()  # weights may be stored in half precision
 
 
-def _from_hub(name: str, weights: Path | None, cache: Path | None) -> Backbone:
+def _from_hub(name: str, weights: Path | None, cache: Path | None, *, random: bool = False) -> Backbone:
     if weights is not None:
         raise ConfigError(
             "invalid_argument", f"{name}: takes no file of weights", f"name its folder instead: {HUB}FOLDER"
         )
     source = name.removeprefix(HUB)
-    encoder = hub.load_hub_encoder(source, cache=cache)
+    encoder = hub.load_hub_encoder(source, cache=cache, random=random)
     info = BackboneInfo(
         name,
         source if Path(source).is_dir() else f"https://huggingface.co/{source}",
