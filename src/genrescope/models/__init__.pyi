@@ -31,6 +31,7 @@ from .exposure import write_exposures as write_exposures
 from .image_student import IMAGE_NETWORKS as IMAGE_NETWORKS
 from .image_student import ImageStudent as ImageStudent
 from .image_student import build_image_student as build_image_student
+from .model import MAX_FILE_BYTES as MAX_FILE_BYTES
 from .model import TRAINING_ARTISTS as TRAINING_ARTISTS
 from .model import TRAINING_CONTENT as TRAINING_CONTENT
 from .model import TRAINING_TRACKS as TRAINING_TRACKS

@@ -23,8 +23,8 @@ from genrescope.models.graph import MAX_VALUES, Attribute, Graph, GraphError, No
 MAX_LIVE_ELEMENTS = 60_000_000
 # VGG16 multiplies 15 billion times for a segment, mn40 8 billion times for one of 10 s.
 MAX_MULTIPLICATIONS = 40_000_000_000
-# Networks that take samples are transformers of a hundred million weights: for 10 s, wav2vec 2.0 and AST of the
-# base size multiply 70 and 130 billion times, and MERT-330M 240 billion times.
+# Networks that take samples are transformers of a hundred million weights: for 10 s, wav2vec 2.0 and AST of
+# the base size multiply 70 and 130 billion times, and MERT-330M 240 billion times.
 MAX_LIVE_ELEMENTS_OF_SAMPLES = 240_000_000
 MAX_MULTIPLICATIONS_OF_SAMPLES = 320_000_000_000
 OPSETS = {"": range(13, 22), "ai.onnx.ml": range(1, 5)}
@@ -314,7 +314,7 @@ def _slice(node: Node, parts: list[Value]) -> list[Value]:
         size = shape[axis]
         if step < 0:
             # As of ONNX: an end before the first element has no spelling in a Python slice.
-            first = min(start + size if start < 0 else start, size - 1)
+            first = min(max(start + size if start < 0 else start, 0), size - 1)
             last = max(end + size if end < 0 else end, -1)
             kept[axis] = range(first, last, step)
         else:

@@ -282,6 +282,14 @@ class PretrainedBuilder(NetworkBuilder):
                 f"{longest:.4g} s of a segment",
                 f"set data.segment_seconds={math.floor(longest * 100) / 100:g}",
             )
+        size = sum(parameter.nbytes for parameter in backbone.parameters())
+        if size > models.MAX_FILE_BYTES:
+            raise ConfigError(
+                "invalid_config",
+                f"{name} has {size / 1e6:.0f} MB of weights, and a model file at most "
+                f"{models.MAX_FILE_BYTES / 1e6:.0f} MB",
+                "choose an encoder of a smaller size",
+            )
         # Frozen weights need no gradients, which saves the backward pass through the backbone.
         return backbone.requires_grad_(self.config.optimizer.backbone_lr_scale != 0)
 
