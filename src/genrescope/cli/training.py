@@ -77,7 +77,7 @@ def train(
             "--config",
             "-c",
             help="A .toml file, or one of cnn, crnn, frozen, logistic-regression, lstm, paper-parallel,"
-            " parallel, parallel-pretrained, student, svm.",
+            " parallel, parallel-inception, parallel-pretrained, parallel-vgg16, student, svm.",
         ),
     ] = "student",
     settings: Annotated[
