@@ -41,7 +41,7 @@ class ImageStudent(nn.Module):
         super().__init__()
         self.network = network
         embedding = embedding_size(WIDTH)
-        self.sizes = (embedding, len(STYLES))
+        self.sizes: tuple[int, ...] = (embedding, len(STYLES))
         if two_teachers:
             self.sizes = (embedding, AUDIOSET_CLASSES, MUSICNN_SIZE, MUSICNN_TAGS)
         self.head = nn.Sequential(

@@ -90,8 +90,9 @@ class MelBands(nn.Module):
     def forward(self, samples: Tensor) -> Tensor:
         """Return the bands of ``samples``, shape (segments, n)."""
         spectrum = functional.conv1d(samples.unsqueeze(1), self.kernel, stride=self.hop)
-        real, imaginary = spectrum.split(spectrum.shape[1] // 2, dim=1)
-        return (real * real + imaginary * imaginary).transpose(1, 2) @ self.filters
+        real, imaginary = torch.chunk(spectrum, 2, dim=1)
+        bands: Tensor = (real * real + imaginary * imaginary).transpose(1, 2) @ self.filters
+        return bands
 
 
 class AstInput(EncoderInput):
@@ -234,7 +235,7 @@ def encoder_input(extractor: Any) -> EncoderInput | None:
     kind = ENCODER_INPUTS.get(type(extractor).__name__)
     if kind is ClapInput and extractor.padding not in ("repeatpad", "pad"):
         return None
-    return None if kind is None else kind(extractor)  # type: ignore[call-arg]
+    return None if kind is None else kind(extractor)
 
 
 def fourier(size: int) -> Kernel:
