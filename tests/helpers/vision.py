@@ -48,5 +48,5 @@ def torchvision_or_skip() -> Any:
     """Return torchvision; skip, saying why, where it is not installed."""
     torchvision = usable_torchvision()
     if torchvision is None:
-        pytest.skip("torchvision is not installed (extra vision)")
+        pytest.skip("torchvision, which networks are compared with, is not installed")
     return torchvision

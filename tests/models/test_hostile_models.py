@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -270,6 +271,21 @@ def bombs() -> dict[str, tuple[Nodes, Nodes]]:
             [node("Pad", ["features", "huge"], ["scores"])],
             [weights("huge", [0, 0, 0, 10**10], np.int64)],
         ),
+        "padding by a known amount": (
+            [node("Pad", ["features", "amounts"], ["x"]), node("ReduceSum", ["x"], ["scores"])],
+            [weights("amounts", [0, 0, 0, 10**10], np.int64)],
+        ),
+        "parts that do not add up": (
+            [node("Split", ["features", "sizes"], ["scores", "rest"], axis=1)],
+            [weights("sizes", [CLASSES, 10**10], np.int64)],
+        ),
+        "more than what is there": (
+            [node("Slice", ["features", "start", "end", "axis", "zero"], ["scores"])],
+            [
+                weights(name, [value], np.int64)
+                for name, value in (("start", 0), ("end", 9), ("axis", 1), ("zero", 0))
+            ],
+        ),
         "outer product": (
             [node("MatMul", ["tall", "wide"], ["x"]), *tiled],
             [tall, wide],
@@ -425,7 +441,7 @@ def test_a_file_larger_than_any_model_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "large.onnx"
     with file.open("wb") as stream:
         stream.truncate(10**10)  # sparse: takes no space
-    with pytest.raises(ModelError, match="larger than 300 MB"):
+    with pytest.raises(ModelError, match="larger than 600 MB"):
         Model.read(file)
 
 
@@ -539,3 +555,74 @@ def test_every_operation_of_the_exporters_has_the_shape_that_onnxruntime_gives(l
         shapes = graph_limits.check_graph(found, {"features": (segments, FEATURES)})
         scores = Model.read(little_model).scores(np.zeros((segments, FEATURES), np.float32))
         assert shapes == {"scores": scores.shape}
+
+
+def backwards(start: int, end: int, step: int) -> tuple[Nodes, Nodes]:
+    names = {"start": start, "end": end, "axis": 1, "step": step}
+    return (
+        [helper.make_node("Slice", ["features", *names], ["scores"])],
+        [weights(name, [value], np.int64) for name, value in names.items()],
+    )
+
+
+def rearrangements() -> dict[str, tuple[Nodes, Nodes]]:
+    """Return operations of encoders of samples whose shapes follow from other tensors."""
+    node = helper.make_node
+    return {
+        "reversed": backwards(-1, -(1 << 63) + 1, -1),
+        "reversed from beyond the end": backwards(99, 0, -2),
+        "reversed from before the start": backwards(-99, -(1 << 62), -1),
+        "padded": (
+            [node("Pad", ["features", "amounts"], ["scores"])],
+            [weights("amounts", [0, 1, 0, 3], np.int64)],
+        ),
+        "split by sizes": (
+            [node("Split", ["features", "sizes"], ["rest", "scores"], axis=-1)],
+            [weights("sizes", [4, 2], np.int64)],
+        ),
+        "split evenly": ([node("Split", ["features"], ["rest", "scores"], axis=1)], []),
+        "expanded to the number of segments": (
+            [
+                node("Shape", ["features"], ["shape"]),
+                node("Slice", ["shape", "zero", "one"], ["count"]),
+                node("Concat", ["count", "same"], ["wanted"], axis=0),
+                node("Shape", ["wanted"], ["rank"]),
+                node("ConstantOfShape", ["rank"], ["ones"], value=weights("", [1], np.int64)),
+                node("Equal", ["wanted", "minus"], ["is_same"]),
+                node("Where", ["is_same", "ones", "wanted"], ["sizes"]),
+                node("Expand", ["row", "sizes"], ["scores"]),
+            ],
+            [
+                weights("zero", [0], np.int64),
+                weights("one", [1], np.int64),
+                weights("same", [-1], np.int64),
+                weights("minus", [-1, -1], np.int64),
+                weights("row", np.ones((1, 3))),
+            ],
+        ),
+    }
+
+
+@pytest.mark.parametrize("case", rearrangements())
+def test_shapes_of_rearrangements_are_those_of_onnxruntime(case: str) -> None:
+    nodes, initializers = rearrangements()[case]
+    ports = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, None])
+        for name in ("features", "scores")
+    ]
+    whole = helper.make_graph(nodes, "rearranged", ports[:1], ports[1:], initializers)
+    content = helper.make_model(
+        whole, opset_imports=[helper.make_opsetid("", 17)], ir_version=8
+    ).SerializeToString()
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    (found,) = session.run(["scores"], {"features": np.zeros((5, FEATURES), np.float32)})
+    shapes = graph_limits.check_graph(graph.read_graph(content), {"features": (5, FEATURES)})
+    assert shapes == {"scores": found.shape}
+
+
+def test_networks_of_samples_may_take_more(little_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph_limits, "MAX_MULTIPLICATIONS", 1)
+    found = graph.read_graph(little_model.read_bytes())
+    with pytest.raises(graph.GraphError, match="too much"):
+        graph_limits.check_graph(found, {"features": (1, FEATURES)})
+    assert graph_limits.check_graph(found, {"features": (1, FEATURES)}, takes_samples=True)

@@ -23,29 +23,10 @@ from genrescope.training.distillation.module import (
     train_student,
 )
 from genrescope.training.distillation.pipeline import DistillConfig, distill, write_student
-from genrescope.training.distillation.targets import Origin, ShardSpec, TeacherTargets
+from genrescope.training.distillation.targets import Origin, ShardSpec
 from genrescope.training.taxonomy.pipeline import load_student
+from helpers.shards import random_shard
 from helpers.weights import settled_weights
-
-
-def random_shard(folder: Path, number: int, rows: int = 12) -> TeacherTargets:
-    """Write a shard of noise; return it."""
-    generator = np.random.default_rng(number)
-    outputs = [generator.normal(size=(rows, size)).astype(np.float16) for size in (384, 527, 200, 50)]
-    spectrograms = generator.integers(0, 256, (rows, 128, 49), dtype=np.uint8)
-    names = np.array([f"track {row}" for row in range(rows)])
-    origin = np.array(["radio"] * rows)
-    shard = TeacherTargets(
-        spectrograms,
-        *outputs,
-        track=names,
-        source=origin,
-        kind=np.array(["music"] * rows),
-        mixed_source=np.array([""] * rows),
-        strength=np.zeros(rows, np.float16),
-    )
-    np.savez(folder / f"shard-{number:05}.npz", **shard._asdict())
-    return shard
 
 
 @pytest.fixture

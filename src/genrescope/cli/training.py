@@ -40,6 +40,14 @@ class Device(StrEnum):
     cuda = "cuda"
 
 
+class DistilledNetwork(StrEnum):
+    """What is distilled into."""
+
+    student = "student"
+    vgg16 = "vgg16"
+    inception_v3 = "inception-v3"
+
+
 class Teacher(StrEnum):
     """What a student is distilled from."""
 
@@ -69,7 +77,7 @@ def train(
             "--config",
             "-c",
             help="A .toml file, or one of cnn, crnn, frozen, logistic-regression, lstm, paper-parallel,"
-            " parallel, parallel-pretrained, student, svm.",
+            " parallel, parallel-inception, parallel-pretrained, parallel-vgg16, student, svm.",
         ),
     ] = "student",
     settings: Annotated[
@@ -234,6 +242,13 @@ def distill(
         list[Teacher] | None,
         typer.Option(help="mn04, or mn04 and musicnn; repeatable. Both are needed for 'train-taxonomy'."),
     ] = None,
+    network: Annotated[
+        DistilledNetwork,
+        typer.Option(
+            help="What is trained: the small student, or an image network for the configurations"
+            " parallel-vgg16 and parallel-inception."
+        ),
+    ] = DistilledNetwork.student,
     weights: Annotated[
         Path | None, typer.Option(help="The teacher's weights (mn04), if you have the file already.")
     ] = None,
@@ -272,6 +287,7 @@ def distill(
         musicnn_weights=musicnn_weights,
         batch_size=batch_size,
         device=device.value,
+        network=network.value,
     )
     tracks = training.select_tracks(music[0], music[1:], protocol=protocol, seed=seed)
     further = training.further_tracks(_labeled_sources(labeled or ()), not_music or ())

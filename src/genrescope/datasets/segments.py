@@ -64,7 +64,7 @@ class SegmentDataset:
         -------
         ndarray, float32
             As of `genrescope.features.extract`: log-mel (n, mels, frames), sequence (n, frames, features) or
-            vector (n, features).
+            vector (n, features); or samples (n, width).
         """
         return self.window(self.track[chosen], self.start[chosen])
 
@@ -87,6 +87,8 @@ class SegmentDataset:
         stacked = np.stack(windows)
         if self.spec.kind == "sequence":
             return stacked.transpose(0, 2, 1)
+        if self.spec.kind == "samples":
+            return stacked[:, 0]
         return stacked[:, :, 0] if self.spec.kind in ("vector", "table") else stacked
 
     def random_starts(self, tracks: IntArray, generator: np.random.Generator) -> IntArray:
@@ -238,11 +240,11 @@ def _table_rows(
 
 
 def _read(track: Track, spec: FeatureSpec, seconds: float, hop_seconds: float, cache: Path | None) -> Layout:
-    if track.kind == "audio" and spec.kind != "log_mel":
+    if track.kind == "audio" and spec.kind not in ("log_mel", "samples"):
         return _read_segments(track, spec, seconds, hop_seconds)
     picture = _read_picture(track, spec, cache)
     # The length is known to a hop only, as a picture or a kept spectrogram has no samples.
-    total = (picture.shape[1] - 1) * spec.hop_length / spec.sample_rate
+    total = (picture.shape[1] - (spec.kind == "log_mel")) * spec.hop_length / spec.sample_rate
     starts, weights = audio.segment_grid(total, seconds=seconds, hop_seconds=hop_seconds or None)
     columns = np.round(starts * spec.sample_rate / spec.hop_length).astype(np.int64)
     # Rounding must not push the last segment beyond the track.
@@ -269,6 +271,8 @@ def _read_segments(track: Track, spec: FeatureSpec, seconds: float, hop_seconds:
     # One matrix for the whole track, segment after segment along time, as `SegmentDataset` holds it.
     if spec.kind == "log_mel":
         computed = computed.transpose(0, 2, 1)
+    elif spec.kind == "samples":
+        computed = computed[:, :, None]
     columns = computed.reshape(-1, computed.shape[-1]).T
     return columns, np.arange(len(segments)) * (columns.shape[1] // len(segments)), segments.weights
 
@@ -298,4 +302,4 @@ def _read_picture(track: Track, spec: FeatureSpec, cache: Path | None) -> FloatA
 def _compute_whole(track: Track, spec: FeatureSpec) -> FloatArray:
     clip = audio.load_audio(track.path, sample_rate=spec.sample_rate)
     picture: FloatArray = features.extract(clip.samples[None], clip.sample_rate, spec)[0]
-    return picture
+    return np.atleast_2d(picture)  # of samples there is one row

@@ -13,6 +13,7 @@ from genrescope.features.spec import (
     FeatureSpec,
     feature_dimension,
     feature_names,
+    samples_spec,
     segment_frames,
 )
 
@@ -30,5 +31,6 @@ __all__ = [
     "extract_features",
     "feature_dimension",
     "feature_names",
+    "samples_spec",
     "segment_frames",
 ]

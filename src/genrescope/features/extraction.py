@@ -129,7 +129,7 @@ def extract(samples: FloatArray, sample_rate: int, spec: FeatureSpec) -> FloatAr
     -------
     ndarray, float32
         Log-mel (segments, mels, frames), sequence (segments, frames, features) or vector (segments,
-        features), with ``frames = 1 + n // hop_length``.
+        features), with ``frames = 1 + n // hop_length``; or the samples as they are.
 
     Raises
     ------
@@ -148,6 +148,8 @@ def extract(samples: FloatArray, sample_rate: int, spec: FeatureSpec) -> FloatAr
         )
     # Segment by segment and not as one batch: the result of a segment must not depend, by rounding, on which
     # others are computed with it, and the spectrum of one segment stays in the processor's cache.
+    if spec.kind == "samples":
+        return np.ascontiguousarray(samples, np.float32)
     compute = {"log_mel": _log_mel, "sequence": _sequence, "vector": _vector}[spec.kind]
     return np.stack([compute(_pre_emphasized(segment, spec), spec) for segment in samples])
 

@@ -15,7 +15,7 @@ from genrescope.errors import ConfigError, ModelError
 from genrescope.features.filterbanks import PITCH_CLASSES, MelScale
 from genrescope.features.spectral import CONTRAST_FMIN, CONTRAST_OCTAVES, PadMode
 
-Kind = Literal["log_mel", "sequence", "vector", "table"]
+Kind = Literal["log_mel", "sequence", "vector", "table", "samples"]
 LogScale = Literal["db", "natural", "compressed"]
 
 # Names that a spec may list, and a model file may hold; their definitions are in `spectral`.
@@ -35,7 +35,7 @@ STATISTICS: dict[str, Callable[..., Any]] = {"mean": np.mean, "std": np.std, "va
 _LARGEST = {"sample_rate": 384_000, "n_fft": 1 << 15, "hop_length": 1 << 20, "n_mels": 512, "n_mfcc": 512}
 
 _CHOICES = {
-    "kind": ("log_mel", "sequence", "vector", "table"),
+    "kind": ("log_mel", "sequence", "vector", "table", "samples"),
     "pad_mode": ("constant", "reflect"),
     "mel_scale": ("slaney", "kaldi"),
     "log": ("db", "natural", "compressed"),
@@ -48,9 +48,9 @@ class FeatureSpec:
 
     Attributes
     ----------
-    kind : {"log_mel", "sequence", "vector", "table"}
-        Mel bands over time, named features over time, statistics of named features, or columns of a table of
-        features, which are not computed here.
+    kind : {"log_mel", "sequence", "vector", "table", "samples"}
+        Mel bands over time, named features over time, statistics of named features, columns of a table of
+        features, which are not computed here, or the samples themselves, of which the hop is one.
     sample_rate : int
         In Hz.
     n_fft, hop_length, win_length : int
@@ -139,7 +139,7 @@ class FeatureSpec:
 
 
 def segment_frames(spec: FeatureSpec, seconds: float) -> int:
-    """Return how many frames a segment has: those of a centered STFT of its samples.
+    """Return how many frames a segment has: those of a centered STFT of its samples, or these themselves.
 
     Parameters
     ----------
@@ -153,6 +153,8 @@ def segment_frames(spec: FeatureSpec, seconds: float) -> int:
     """
     # Pre-emphasis, a difference of neighbors, gives one sample less than it takes.
     samples = round(seconds * spec.sample_rate) - (spec.pre_emphasis is not None)
+    if spec.kind == "samples":
+        return samples
     return 1 + samples // spec.hop_length
 
 
@@ -182,10 +184,23 @@ def feature_names(spec: FeatureSpec) -> tuple[str, ...]:
         return _numbered("mel", spec.n_mels)
     if spec.kind == "table":
         return spec.features
+    if spec.kind == "samples":
+        return ("sample",)
     rows = [name for feature in spec.features for name in _row_names(feature, spec)]
     if spec.kind == "sequence":
         return tuple(rows)
     return tuple(f"{row}_{statistic}" for row in rows for statistic in spec.statistics)
+
+
+def samples_spec(sample_rate: int) -> FeatureSpec:
+    """Return the spec of networks that take samples, not features of them.
+
+    Parameters
+    ----------
+    sample_rate : int
+        In Hz.
+    """
+    return FeatureSpec("samples", sample_rate=sample_rate, hop_length=1)
 
 
 def _row_names(feature: str, spec: FeatureSpec) -> tuple[str, ...]:
@@ -227,7 +242,11 @@ def _choice_faults(spec: FeatureSpec) -> Iterator[str]:
         if len(set(spec.features)) < len(spec.features):
             yield "features holds a name twice"
     else:
-        yield from _list_faults("features", spec.features, FEATURES, wanted=spec.kind != "log_mel")
+        yield from _list_faults(
+            "features", spec.features, FEATURES, wanted=spec.kind in ("sequence", "vector")
+        )
+    if spec.kind == "samples" and (spec.hop_length, spec.pre_emphasis) != (1, None):
+        yield "hop_length must be 1 for samples, and pre_emphasis not be given"
     yield from _list_faults("statistics", spec.statistics, tuple(STATISTICS), wanted=spec.kind == "vector")
     if spec.pool_bins and spec.kind != "vector":
         yield "pool_bins is for vectors"

@@ -23,12 +23,18 @@ from genrescope.models.graph import MAX_VALUES, Attribute, Graph, GraphError, No
 MAX_LIVE_ELEMENTS = 60_000_000
 # VGG16 multiplies 15 billion times for a segment, mn40 8 billion times for one of 10 s.
 MAX_MULTIPLICATIONS = 40_000_000_000
+# Networks that take samples are transformers of a hundred million weights: for 10 s, wav2vec 2.0 and AST of
+# the base size multiply 70 and 130 billion times, and MERT-330M 240 billion times.
+MAX_LIVE_ELEMENTS_OF_SAMPLES = 240_000_000
+MAX_MULTIPLICATIONS_OF_SAMPLES = 320_000_000_000
 OPSETS = {"": range(13, 22), "ai.onnx.ml": range(1, 5)}
 
 Rule = Callable[[Node, list[Value]], list[Value]]
 
 
-def check_graph(graph: Graph, inputs: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+def check_graph(
+    graph: Graph, inputs: dict[str, tuple[int, ...]], *, takes_samples: bool = False
+) -> dict[str, tuple[int, ...]]:
     """Compute the shapes of a graph's outputs, and refuse one that takes too much memory or work.
 
     Parameters
@@ -36,6 +42,8 @@ def check_graph(graph: Graph, inputs: dict[str, tuple[int, ...]]) -> dict[str, t
     graph : Graph
     inputs : dict of str to tuple of int
         Shape of each input; the first size is the number of segments.
+    takes_samples : bool
+        Whether the input is samples and not features of them: more memory and work is allowed then.
 
     Returns
     -------
@@ -48,6 +56,8 @@ def check_graph(graph: Graph, inputs: dict[str, tuple[int, ...]]) -> dict[str, t
         An unknown operation, shapes that do not fit, or too much memory or work.
     """
     _check_opsets(graph)
+    most_live = MAX_LIVE_ELEMENTS_OF_SAMPLES if takes_samples else MAX_LIVE_ELEMENTS
+    most_work = MAX_MULTIPLICATIONS_OF_SAMPLES if takes_samples else MAX_MULTIPLICATIONS
     segments = max(1, *(shape[0] for shape in inputs.values()))
     values = {**graph.constants, "": Value((0,))}
     constant = set(values)
@@ -68,7 +78,7 @@ def check_graph(graph: Graph, inputs: dict[str, tuple[int, ...]]) -> dict[str, t
             live += value.size
             if kept:
                 constant.add(name)
-        if live > MAX_LIVE_ELEMENTS * segments or work > MAX_MULTIPLICATIONS * segments:
+        if live > most_live * segments or work > most_work * segments:
             raise GraphError(f"it takes too much memory or time, at an operation {node.operation}")
         for name in set(node.inputs):
             uses[name] -= 1
@@ -166,13 +176,17 @@ def _same(node: Node, parts: list[Value]) -> list[Value]:
 def _broadcast(node: Node, parts: list[Value]) -> list[Value]:
     shape = np.broadcast_shapes(*(value.shape for value in parts))
     data = None
+    arithmetic: dict[str, Callable[..., Any]]
     arithmetic = {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": np.floor_divide}
+    arithmetic["Equal"] = np.equal
     if node.operation in arithmetic and all(
         value.data is not None and np.issubdtype(value.data.dtype, np.integer) for value in parts
     ):
         if node.operation == "Div" and not _known(parts[1]).all():
             raise ValueError
         data = _small(arithmetic[node.operation](_known(parts[0]), _known(parts[1])))
+    if node.operation == "Where" and all(value.data is not None for value in parts):
+        data = _small(np.where(*map(_known, parts)))
     return [Value(tuple(shape), data)]
 
 
@@ -197,7 +211,10 @@ def _constant(node: Node, _: list[Value]) -> list[Value]:
 
 def _constant_of_shape(node: Node, parts: list[Value]) -> list[Value]:
     shape = tuple(_known(parts[0]).ravel().tolist())
-    return [Value(shape)]
+    fill = node.attributes.get("value", Attribute()).tensor
+    if fill is None or fill.data is None or fill.size != 1 or min(shape, default=0) < 0:
+        return [Value(shape)]
+    return [Value(shape, np.full(shape, fill.data.ravel()[0]) if math.prod(shape) <= MAX_VALUES else None)]
 
 
 def _shape(node: Node, parts: list[Value]) -> list[Value]:
@@ -268,7 +285,8 @@ def _transpose(node: Node, parts: list[Value]) -> list[Value]:
     order = _integers(node, "perm", range(rank)[::-1])
     if sorted(order) != list(range(rank)):
         raise ValueError
-    return [Value(tuple(parts[0].shape[axis] for axis in order))]
+    data = None if parts[0].data is None else parts[0].data.transpose(order)
+    return [Value(tuple(parts[0].shape[axis] for axis in order), data)]
 
 
 def _concat(node: Node, parts: list[Value]) -> list[Value]:
@@ -291,14 +309,47 @@ def _slice(node: Node, parts: list[Value]) -> list[Value]:
     starts, ends = (_known(part).ravel().tolist() for part in parts[1:3])
     axes = _known(parts[3]).ravel().tolist() if len(parts) > 3 else list(range(len(starts)))
     steps = _known(parts[4]).ravel().tolist() if len(parts) > 4 else [1] * len(starts)
-    cuts = [slice(None)] * len(shape)
+    kept = [range(size) for size in shape]
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        # An end before the first element, with a negative step, has no spelling in a Python slice.
-        if step < 1:
-            raise ValueError
-        cuts[axis] = slice(start, end, step)
-    sizes = tuple(len(range(*cut.indices(size))) for cut, size in zip(cuts, shape, strict=True))
-    return [Value(sizes, None if parts[0].data is None else parts[0].data[tuple(cuts)])]
+        size = shape[axis]
+        if step < 0:
+            # As of ONNX: an end before the first element has no spelling in a Python slice.
+            first = min(max(start + size if start < 0 else start, 0), size - 1)
+            last = max(end + size if end < 0 else end, -1)
+            kept[axis] = range(first, last, step)
+        else:
+            kept[axis] = range(*slice(start, end, step).indices(size))
+    data = parts[0].data
+    if data is not None:
+        data = data[np.ix_(*kept)] if kept else data
+    return [Value(tuple(map(len, kept)), data)]
+
+
+def _pad(node: Node, parts: list[Value]) -> list[Value]:
+    shape, amounts = list(parts[0].shape), _known(parts[1]).ravel().tolist()
+    axes = _known(parts[3]).ravel().tolist() if len(parts) > 3 else list(range(len(shape)))
+    if len(amounts) != 2 * len(axes) or len(set(axes)) < len(axes):
+        raise ValueError
+    for place, axis in enumerate(axes):
+        shape[axis] += amounts[place] + amounts[place + len(axes)]
+    return [Value(tuple(shape))]
+
+
+def _split(node: Node, parts: list[Value]) -> list[Value]:
+    shape = list(parts[0].shape)
+    axis = _integer(node, "axis")
+    axis += len(shape) if axis < 0 else 0
+    if not 0 <= axis < len(shape):
+        raise ValueError
+    if len(parts) > 1:
+        sizes = _known(parts[1]).ravel().tolist()
+    else:
+        count = _integer(node, "num_outputs", len(node.outputs))
+        most = -(-shape[axis] // count)
+        sizes = [most] * (count - 1) + [shape[axis] - most * (count - 1)]
+    if sum(sizes) != shape[axis] or len(sizes) != len(node.outputs):
+        raise ValueError
+    return [Value((*shape[:axis], size, *shape[axis + 1 :])) for size in sizes]
 
 
 def _reduce(node: Node, parts: list[Value]) -> list[Value]:
@@ -436,7 +487,8 @@ _RULES: dict[str, Rule] = {
         _same, "Identity", "Cast", "Clip", "Relu", "HardSwish", "HardSigmoid", "Sigmoid", "Tanh", "Softmax"
     ),
     **_all(_same, "LogSoftmax", "Exp", "Log", "Neg", "Abs", "Sqrt", "Not", "Erf", "Elu", "LeakyRelu"),
-    **_all(_same, "BatchNormalization", "LayerNormalization", "ai.onnx.ml:Scaler", "ai.onnx.ml:Normalizer"),
+    **_all(_same, "BatchNormalization", "InstanceNormalization", "LayerNormalization"),
+    **_all(_same, "ai.onnx.ml:Scaler", "ai.onnx.ml:Normalizer"),
     **_all(_broadcast, "Add", "Sub", "Mul", "Div", "Pow", "Sum", "Max", "Min", "Where"),
     **_all(_broadcast, "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Equal", "And", "Or"),
     **_all(_reduce, "ReduceMean", "ReduceMax", "ReduceMin", "ReduceSum", "ReduceL2"),
@@ -454,10 +506,12 @@ _RULES: dict[str, Rule] = {
     "Gather": _gather,
     "Gemm": _gemm,
     "MatMul": _matmul,
+    "Pad": _pad,
     "Reshape": _reshape,
     "Resize": _resize,
     "Shape": _shape,
     "Slice": _slice,
+    "Split": _split,
     "Squeeze": _squeeze,
     "Transpose": _transpose,
     "Unsqueeze": _unsqueeze,

@@ -45,7 +45,8 @@ SUM_TOLERANCE = 1e-3
 
 # What a description may state; far beyond what any model of this package has. onnxruntime and NumPy allocate
 # what they are asked for, so a file that asks for too much is refused before anything is computed.
-MAX_FILE_BYTES = 300_000_000
+# wav2vec 2.0, AST and MERT of the base size have 380 MB.
+MAX_FILE_BYTES = 600_000_000
 # Objects of Python take up to 30 times the space of their JSON: 500 MB. 100,000 tracks of training are 2 MB.
 MAX_DESCRIPTION_LENGTH = 16 << 20
 MAX_NAMES, MAX_NAME_LENGTH = 10_000, 200
@@ -335,7 +336,9 @@ class Model:
         # Frames and features of the input are known from the description.
         shape = (segments, *(size or 1 for size in _shape(self.info)[1:]))
         try:
-            for name, found in check_graph(self._graph, {INPUT: shape}).items():
+            for name, found in check_graph(
+                self._graph, {INPUT: shape}, takes_samples=self.info.features.kind == "samples"
+            ).items():
                 if found != (segments, columns[name]):
                     raise GraphError(
                         f"its output {name} has {found[-1]} columns, its description says {columns[name]}"
@@ -436,7 +439,7 @@ def _size_faults(spec: FeatureSpec, seconds: float) -> Iterator[str]:
         yield f"its segments have more than {MAX_SEGMENT_SAMPLES} samples"
     if spec.kind not in ("vector", "table") and frames * feature_dimension(spec) > MAX_SEGMENT_FEATURES:
         yield f"its segments have more than {MAX_SEGMENT_FEATURES} features"
-    if frames * spec.n_fft > MAX_SPECTRUM_SIZE:
+    if spec.kind != "samples" and frames * spec.n_fft > MAX_SPECTRUM_SIZE:
         yield f"its spectra have more than {MAX_SPECTRUM_SIZE} samples in all frames"
 
 
@@ -565,6 +568,8 @@ def _shape(info: ModelInfo) -> tuple[int | None, ...]:
     if spec.kind in ("vector", "table"):
         return None, feature_dimension(spec)
     frames = segment_frames(spec, info.segment_seconds)
+    if spec.kind == "samples":
+        return None, frames
     return (
         (None, feature_dimension(spec), frames)
         if spec.kind == "log_mel"

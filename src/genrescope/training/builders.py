@@ -6,6 +6,7 @@ evaluation, the model file) is the same for all of them, see `genrescope.trainin
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -248,27 +249,65 @@ class PretrainedBuilder(NetworkBuilder):
 
     @property
     def exposures(self) -> tuple[UnlabeledExposure, ...]:
-        """What the backbone was exposed to, as far as it is known."""
+        """What the backbone was exposed to, as far as it is known; nothing where its weights are random."""
+        if self._is_random:
+            return ()
         return models.backbone_exposures(self.config.model.backbone, weights=self._weights)
+
+    @property
+    def _is_random(self) -> bool:
+        return self.config.model.weights == models.RANDOM
 
     @property
     def _weights(self) -> Path | None:
         return Path(self.config.model.weights) if self.config.model.weights else None
 
     def feature_spec(self) -> FeatureSpec:
-        """Return the features that the backbone was trained on, at its own hop."""
+        """Return the features that the backbone was trained on; image networks take them at any hop."""
         with _naming_missing_libraries():
-            return models.backbone_spec(self.config.model.backbone)
+            return models.backbone_spec(self.config.model.backbone, hop_length=self.config.data.hop_length)
 
     def load_backbone(self) -> models.Backbone:
-        """Load the backbone; at a learning rate of 0 its weights are frozen."""
+        """Load the backbone, or initialize it at random; at a learning rate of 0 its weights are frozen."""
+        name = self.config.model.backbone
+        if self._is_random:
+            backbone = models.random_backbone(name, seed=self.config.train.seed)
+        else:
+            backbone = models.load_backbone(name, weights=self._weights)
+        longest = getattr(backbone.network, "longest_seconds", math.inf)
+        if self.config.data.segment_seconds > longest:
+            raise ConfigError(
+                "invalid_config",
+                f"data.segment_seconds is {self.config.data.segment_seconds:g}, and {name} uses the first "
+                f"{longest:.4g} s of a segment",
+                f"set data.segment_seconds={math.floor(longest * 100) / 100:g}",
+            )
+        size = sum(parameter.nbytes for parameter in backbone.parameters())
+        if size > models.MAX_FILE_BYTES:
+            raise ConfigError(
+                "invalid_config",
+                f"{name} has {size / 1e6:.0f} MB of weights, and a model file at most "
+                f"{models.MAX_FILE_BYTES / 1e6:.0f} MB",
+                "choose an encoder of a smaller size",
+            )
         # Frozen weights need no gradients, which saves the backward pass through the backbone.
-        backbone = models.load_backbone(self.config.model.backbone, weights=self._weights)
         return backbone.requires_grad_(self.config.optimizer.backbone_lr_scale != 0)
 
 
 class ParallelPretrainedBuilder(PretrainedBuilder):
     """The paper's parallel network with a pre-trained CNN branch."""
+
+    def feature_spec(self) -> FeatureSpec:
+        """Return the features of both branches; see `PretrainedBuilder.feature_spec`."""
+        spec = super().feature_spec()
+        if spec.kind != "log_mel":
+            raise ConfigError(
+                "invalid_config",
+                f"model.backbone is {self.config.model.backbone}, which takes samples, and the GRU beside it "
+                "spectrograms",
+                "set model.name=frozen or model.name=fine-tuned",
+            )
+        return spec
 
     def create_network(self, task: Task) -> PretrainedNetwork:
         """Put a GRU beside the backbone, and one dense layer on both."""

@@ -115,7 +115,8 @@ class ModelConfig(_Section):
     backbone: str = Field(default="mn04", description="Pre-trained network below the families that need one.")
     weights: str = Field(
         default="",
-        description="File with the weights of the backbone; empty: the published ones, downloaded.",
+        description="File with the weights of the backbone, `.pt`, `.pth` or `.safetensors`; `random`: "
+        "random initialization; empty: the published ones, downloaded.",
     )
     weight_interpolation: float = Field(
         default=0.0,

@@ -1,16 +1,21 @@
 """Any audio encoder of the Hugging Face hub, by name or folder; from transformers, extra ``hub``.
 
-No code of a repository is run, and no pickle is read.
+No code of a repository is run. MERT, whose repository has code, is HuBERT
+with other settings, so that the class of transformers loads it.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from genrescope.errors import (
     DownloadError,
@@ -19,22 +24,26 @@ from genrescope.errors import (
     ModelError,
     missing_extra,
 )
+from genrescope.models.backbones.hub_inputs import ENCODER_INPUTS, encoder_input
 
 PROBE_SECONDS = 1.0
+# The model type of MERT's configuration files.
+MERT = "mert_model"
 
 
 class HubEncoder(nn.Module):
     """Samples -> the encoder's last hidden states, their mean over time.
 
     Input (segments, n), mono, at ``sample_rate`` Hz. Where an encoder pads what it is fed to a fixed length
-    (Whisper: 30 s), the padding is part of the mean; CLAP's extractor crops more than 10 s at random.
+    (Whisper: 30 s, AST and CLAP: 10 s), the padding is part of the mean.
 
     Parameters
     ----------
     encoder : transformers.PreTrainedModel
         What computes the hidden states.
     extractor : transformers feature extractor
-        What makes the encoder's input of samples.
+        What makes the encoder's input of samples. Of those that `hub_inputs` knows only the settings are
+        used, and the encoder can be exported.
 
     Attributes
     ----------
@@ -42,20 +51,29 @@ class HubEncoder(nn.Module):
         In Hz.
     size : int
         Length of the embedding.
+    longest_seconds : float
+        What is beyond in a segment does not count; infinite where an encoder takes any length.
     """
 
     def __init__(self, encoder: nn.Module, extractor: Any) -> None:
         super().__init__()
         self.encoder = encoder
         self.extractor = extractor
+        self.input = encoder_input(extractor)
         self.sample_rate = int(extractor.sampling_rate)
+        longest = self.input.longest if self.input is not None else None
+        self.longest_seconds = math.inf if longest is None else longest / self.sample_rate
         self.size = self._probe()
 
     def embed(self, batch: Tensor) -> Tensor:
         """Return the embedding of ``batch``, samples (segments, n); shape (segments, size)."""
-        clips = list(batch.detach().cpu().numpy())
-        inputs = self.extractor(clips, sampling_rate=self.sample_rate, return_tensors="pt")
-        hidden: Tensor = self.encoder(**inputs.to(batch.device))[0]
+        if self.input is not None:
+            inputs = self.input(batch)
+        else:
+            clips = list(batch.detach().cpu().numpy())
+            inputs = self.extractor(clips, sampling_rate=self.sample_rate, return_tensors="pt")
+            inputs = inputs.to(batch.device)
+        hidden: Tensor = self.encoder(**inputs)[0]
         # Sequences are (segments, time, size), maps of convolutional encoders (segments, size, bands, time).
         return hidden.mean(1) if hidden.ndim == 3 else hidden.mean((2, 3))
 
@@ -69,7 +87,7 @@ class HubEncoder(nn.Module):
         return self.eval().embed(torch.zeros(1, round(PROBE_SECONDS * self.sample_rate))).shape[1]
 
 
-def load_hub_encoder(source: str, *, cache: Path | None = None) -> HubEncoder:
+def load_hub_encoder(source: str, *, cache: Path | None = None, random: bool = False) -> HubEncoder:
     """Load an encoder, in eval mode.
 
     Parameters
@@ -78,6 +96,8 @@ def load_hub_encoder(source: str, *, cache: Path | None = None) -> HubEncoder:
         A name such as ``facebook/wav2vec2-base``, or a folder with what ``save_pretrained`` wrote.
     cache : Path, optional
         Where the hub's files are kept, instead of its own cache.
+    random : bool
+        Whether to load the configuration alone, and start with random weights.
 
     Raises
     ------
@@ -88,12 +108,51 @@ def load_hub_encoder(source: str, *, cache: Path | None = None) -> HubEncoder:
         ``model_not_found``: the folder holds no model; ``model_incompatible``: it is no audio encoder, or
         one that only runs with code of its own.
     """
-    settings = {"cache_dir": cache, "trust_remote_code": False}
-    try:
+    with _explaining_failures(source):
         transformers = import_module("transformers")
-        extractor = transformers.AutoFeatureExtractor.from_pretrained(source, **settings)
-        model = transformers.AutoModel.from_pretrained(source, **settings)
-        return HubEncoder(_audio_part(model), extractor).eval()
+        extractor = transformers.AutoFeatureExtractor.from_pretrained(source, **_settings(cache))
+        model = _load_model(transformers, source, cache, random)
+        return HubEncoder(_exportable(_audio_part(model)), extractor).eval()
+
+
+def hub_sample_rate(source: str, *, cache: Path | None = None) -> int:
+    """Return the sample rate of an encoder in Hz, without loading its weights.
+
+    Parameters
+    ----------
+    source : str
+        As for `load_hub_encoder`, with the same errors.
+    cache : Path, optional
+        Where the hub's files are kept.
+
+    Raises
+    ------
+    ModelError
+        ``model_incompatible``: what makes the encoder's input cannot be part of a model file.
+    """
+    with _explaining_failures(source):
+        transformers = import_module("transformers")
+        extractor = transformers.AutoFeatureExtractor.from_pretrained(source, **_settings(cache))
+        found = encoder_input(extractor)
+        rate = int(extractor.sampling_rate)
+    if found is None:
+        raise ModelError(
+            "model_incompatible",
+            f"{source}: its input is made by {type(extractor).__name__}, which a model file cannot contain",
+            f"choose an encoder with one of: {', '.join(ENCODER_INPUTS)}",
+        )
+    return rate
+
+
+def _settings(cache: Path | None) -> dict[str, Any]:
+    return {"cache_dir": cache, "trust_remote_code": False}
+
+
+@contextmanager
+def _explaining_failures(source: str) -> Iterator[None]:
+    """Turn what transformers raises into errors of this package."""
+    try:
+        yield
     except ImportError as reason:
         raise _import_failure(reason) from None
     except OSError as reason:
@@ -104,6 +163,60 @@ def load_hub_encoder(source: str, *, cache: Path | None = None) -> HubEncoder:
             f"{source}: cannot be used as an audio encoder: {_first_line(reason)}",
             "choose an encoder that takes samples of one channel and needs no code of its own",
         ) from None
+
+
+def _load_model(transformers: Any, source: str, cache: Path | None, random: bool) -> Any:
+    """Return the whole model of a repository, perhaps with random weights."""
+    stated, _ = transformers.PretrainedConfig.get_config_dict(source, cache_dir=cache)
+    kind: Any = transformers.AutoModel
+    if stated.get("model_type") == MERT:
+        kind, config = transformers.HubertModel, _mert_config(transformers, stated, source)
+    else:
+        config = transformers.AutoConfig.from_pretrained(source, **_settings(cache))
+    # The plain arithmetic of attention: other implementations are chosen by version and device.
+    if random:
+        if kind is transformers.HubertModel:
+            return kind._from_config(config, attn_implementation="eager")
+        return kind.from_config(config, attn_implementation="eager", trust_remote_code=False)
+    settings = _settings(cache) if kind is transformers.AutoModel else {"cache_dir": cache}
+    model, found = kind.from_pretrained(
+        source, config=config, attn_implementation="eager", output_loading_info=True, **settings
+    )
+    missing = sorted(name for name in found["missing_keys"] if not name.endswith("masked_spec_embed"))
+    if stated.get("model_type") == MERT and missing:
+        raise ValueError(f"its weights have no {missing[0]}")
+    return model
+
+
+def _mert_config(transformers: Any, stated: dict[str, Any], source: str) -> Any:
+    """Return HuBERT's configuration for a MERT (Li et al., ICLR 2024), if it has none of its extensions."""
+    extensions = {
+        "feature_extractor_cqt": bool(stated.get("feature_extractor_cqt")),
+        "deepnorm": bool(stated.get("deepnorm")),
+        "attention_relax": float(stated.get("attention_relax") or -1) > 0,
+    }
+    used = [name for name, is_used in extensions.items() if is_used]
+    if used:
+        raise ModelError(
+            "model_incompatible",
+            f"{source}: a MERT with {', '.join(used)}, which HuBERT does not have, and no code of a "
+            "repository is run",
+            "use one without, such as MERT-v1-95M",
+        )
+    ignored = ("model_type", "architectures", "auto_map", "transformers_version")
+    return transformers.HubertConfig(**{name: value for name, value in stated.items() if name not in ignored})
+
+
+def _exportable(encoder: nn.Module) -> nn.Module:
+    """Return an encoder without what an export cannot follow or a seed does not decide."""
+    for module in encoder.modules():
+        # Weight normalization, as two factors of a weight, is for training from scratch.
+        for name in list(getattr(module, "parametrizations", ())):
+            parametrize.remove_parametrizations(module, name)
+    settings: Any = encoder.config
+    if hasattr(settings, "apply_spec_augment"):
+        settings.apply_spec_augment = False  # which draws from NumPy's global state
+    return encoder
 
 
 def license(source: str, *, cache: Path | None = None) -> str:

@@ -8,7 +8,7 @@ Face hub. All have `Backbone.embed`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -16,18 +16,21 @@ import torch
 from torch import Tensor, nn
 
 from genrescope import utils
-from genrescope.errors import ConfigError, ModelError
-from genrescope.features import EFFICIENTAT, MUSICNN, PAPER_LOG_MEL, SPECTROGRAM_LOG_MEL, FeatureSpec
+from genrescope.errors import ConfigError, MissingDependencyError, ModelError, missing_extra
+from genrescope.features import EFFICIENTAT, MUSICNN, SPECTROGRAM_LOG_MEL, FeatureSpec, samples_spec
 from genrescope.labels import STYLE_INDICES, STYLES
-from genrescope.models.backbones import hub, musicnn, torchvision
+from genrescope.models.backbones import hub, imagenet, musicnn
 from genrescope.models.backbones.efficientat import AUDIOSET_CLASSES, WIDTHS, EfficientAt, embedding_size
 from genrescope.models.exposure import UnlabeledExposure, read_exposures
+from genrescope.models.networks import initialize_weights
 from genrescope.models.student import WIDTH as STUDENT_WIDTH
 from genrescope.models.student import Student
 from genrescope.utils import cache_folder, package_data
 
 HUB = "hub:"
 STUDENT, STUDENT_FILE = "student", "student.pt"
+# In place of a file of weights: a network that is initialized at random.
+RANDOM = "random"
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,8 @@ class BackboneInfo:
     exposures : tuple of UnlabeledExposure
         The audio that the published weights were trained on; empty for networks of pictures, and where it is
         not known.
+    any_hop : bool
+        Whether spectrograms may have another hop than that of ``spec``: image networks resize them.
     """
 
     name: str
@@ -73,6 +78,7 @@ class BackboneInfo:
     styles: tuple[int, ...] = ()
     mean_average_precision: float | None = None
     exposures: tuple[UnlabeledExposure, ...] = ()
+    any_hop: bool = False
 
     @property
     def file(self) -> str:
@@ -154,19 +160,21 @@ def _efficientat(name: str, precision: int, sha256: str | None = None) -> Backbo
 _VGG16_SHA256 = "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"
 
 
-def _torchvision(
-    name: str, file: str, sha256: str | None, network: type[torchvision.ImageNetwork]
+def _image_network(
+    name: str, file: str, sha256: str | None, network: type[imagenet.ImageNetwork]
 ) -> BackboneEntry:
     info = BackboneInfo(
         name,
         f"https://download.pytorch.org/models/{file}",
         "BSD-3-Clause, (c) Soumith Chintala 2016; trained on ImageNet, which is for non-commercial research",
         sha256,
-        PAPER_LOG_MEL.sample_rate,
-        PAPER_LOG_MEL,
+        # The hop of the student's examples and of GTZAN's spectrograms.
+        SPECTROGRAM_LOG_MEL.sample_rate,
+        SPECTROGRAM_LOG_MEL,
         network.size,
+        any_hop=True,
     )
-    return BackboneEntry(info, network, torchvision.without_head)
+    return BackboneEntry(info, network, imagenet.without_head)
 
 
 def _student() -> BackboneEntry:
@@ -206,7 +214,7 @@ BACKBONES: dict[str, BackboneEntry] = {
     for entry in (
         _efficientat("mn04", 432, "899a8c6217063f6941793102a2780b3dd788ab11fce468d9cf5f0577c453321c"),
         _student(),
-        _torchvision("vgg16", "vgg16-397923af.pth", _VGG16_SHA256, torchvision.Vgg16),
+        _image_network("vgg16", "vgg16-397923af.pth", _VGG16_SHA256, imagenet.Vgg16),
     )
 }
 # Networks whose weights no one has published a whole SHA-256 of: they are never downloaded, only loaded from
@@ -228,7 +236,7 @@ ARCHITECTURES: dict[str, BackboneEntry] = {
         ),
         # Its package holds TensorFlow's checkpoint; the arrays of it are given as a file.
         _musicnn(),
-        _torchvision("inception-v3", "inception_v3_google-0cc3c7bd.pth", None, torchvision.InceptionV3),
+        _image_network("inception-v3", "inception_v3_google-0cc3c7bd.pth", None, imagenet.InceptionV3),
     )
 }
 
@@ -254,19 +262,12 @@ def load_backbone(name: str, *, weights: Path | None = None, cache: Path | None 
         ``model_not_found``, ``model_corrupt``: no file there, or one that holds no weights or not the
         published ones; ``model_incompatible``: weights of another network.
     DownloadError, MissingDependencyError, WriteError
-        ``download_failed``: no network; ``missing_dependency``: torchvision or transformers is missing or
-        does not load; ``write_failed``.
+        ``download_failed``: no network; ``missing_dependency``: transformers is missing or does not load;
+        ``write_failed``.
     """
     if name.startswith(HUB):
         return _from_hub(name, weights, cache)
-    known = BACKBONES | ARCHITECTURES
-    if name not in known:
-        raise ConfigError(
-            "invalid_config",
-            f"no backbone is named {name!r}",
-            f"choose one of: {', '.join(known)}; or {HUB}NAME for an encoder of the Hugging Face hub",
-        )
-    info, build, translate, read = known[name]
+    info, build, translate, read = _entry(name)
     # On the meta device no weights are allocated or drawn: the file has them all, and the random state of
     # the run stays untouched.
     with torch.device("meta"):
@@ -287,28 +288,78 @@ def load_backbone(name: str, *, weights: Path | None = None, cache: Path | None 
     return Backbone(info, network).eval()
 
 
-def backbone_spec(name: str) -> FeatureSpec:
+def random_backbone(name: str, *, seed: int) -> Backbone:
+    """Return a backbone's network with random weights, in eval mode; torch's random state is left as it is.
+
+    Convolutions and rectifiers start as `genrescope.models.networks.initialize_weights` has it, so that the
+    network can be trained. Its outputs besides the embedding mean nothing, so it scores no styles.
+
+    Parameters
+    ----------
+    name : str
+        As of `load_backbone`; of an encoder of the hub only the configuration is loaded.
+    seed : int
+        Of the weights.
+
+    Raises
+    ------
+    ConfigError, DownloadError, MissingDependencyError, ModelError
+        As of `load_backbone`.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        if name.startswith(HUB):
+            backbone = _from_hub(name, None, None, random=True)
+            return Backbone(replace(backbone.info, license=""), backbone.network).eval()
+        entry = _entry(name)
+        network = entry.build()
+        initialize_weights(network)
+    info = replace(
+        entry.info,
+        source=RANDOM,
+        license="",
+        sha256=None,
+        styles=(),
+        mean_average_precision=None,
+        exposures=(),
+    )
+    return Backbone(info, network).eval()
+
+
+def _entry(name: str) -> BackboneEntry:
+    known = BACKBONES | ARCHITECTURES
+    if name not in known:
+        raise ConfigError(
+            "invalid_config",
+            f"no backbone is named {name!r}",
+            f"choose one of: {', '.join(known)}; or {HUB}NAME for an encoder of the Hugging Face hub",
+        )
+    return known[name]
+
+
+def backbone_spec(name: str, *, hop_length: int | None = None) -> FeatureSpec:
     """Return the features that a backbone needs, without loading it.
 
     Parameters
     ----------
     name : str
-        A key of ``BACKBONES`` or ``ARCHITECTURES``.
+        A key of ``BACKBONES`` or ``ARCHITECTURES``, or one of the hub: its features are samples.
+    hop_length : int, optional
+        Hop of the spectrograms in samples, for backbones that take any; the others have their own.
 
     Raises
     ------
     ConfigError
-        ``invalid_config``: no such backbone, or one that takes samples.
+        ``invalid_config``: no such backbone.
+    DownloadError, MissingDependencyError, ModelError
+        As of `load_backbone`, for one of the hub; ``model_incompatible`` also where its input cannot be part
+        of a model file.
     """
-    known = BACKBONES | ARCHITECTURES
-    info = known[name].info if name in known else None
-    if info is None or info.spec is None:
-        raise ConfigError(
-            "invalid_config",
-            f"no backbone for model files is named {name!r}",
-            f"choose one of: {', '.join(known)}",
-        )
-    return info.spec
+    if name.startswith(HUB):
+        return samples_spec(hub.hub_sample_rate(name.removeprefix(HUB)))
+    info = _entry(name).info
+    assert info.spec is not None  # only those of the hub take samples
+    return replace(info.spec, hop_length=hop_length) if hop_length and info.any_hop else info.spec
 
 
 def backbone_exposures(name: str, *, weights: Path | None = None) -> tuple[UnlabeledExposure, ...]:
@@ -342,22 +393,27 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Parameters
     ----------
     path : Path
-        What ``torch.save`` made of a state dict.
+        What ``torch.save`` made of a state dict, or a ``.safetensors`` file.
 
     Raises
     ------
     ModelError
         ``model_not_found``, ``model_corrupt``, ``model_incompatible``.
+    MissingDependencyError
+        ``missing_dependency``: a ``.safetensors`` file without the library safetensors.
     """
+    load = _load_safetensors if path.suffix == ".safetensors" else _load_pickled_tensors
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        loaded = load(path)
     except FileNotFoundError:
         raise ModelError("model_not_found", f"{path}: no such file", "check the path") from None
+    except MissingDependencyError:
+        raise
     except Exception as reason:  # a damaged file makes torch raise errors of many kinds
         raise ModelError(
             "model_corrupt",
             f"{path}: cannot be read as weights, nothing but weights: {str(reason).partition(chr(10))[0]}",
-            "give a file that torch.save made of a state dict",
+            "give a file that torch.save made of a state dict, or a .safetensors file",
         ) from None
     if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
         raise ModelError(
@@ -374,6 +430,19 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return loaded
 
 
+def _load_pickled_tensors(path: Path) -> object:
+    # Limited to tensors and plain values, it runs no code.
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _load_safetensors(path: Path) -> object:
+    try:
+        from safetensors.torch import load_file
+    except ImportError:
+        raise missing_extra("train", "safetensors") from None
+    return load_file(path)
+
+
 def _load_state(network: nn.Module, state: dict[str, Tensor], complaint: str) -> None:
     """Give a network its weights; names or shapes that differ are an error that begins with ``complaint``."""
     try:
@@ -388,13 +457,13 @@ def _load_state(network: nn.Module, state: dict[str, Tensor], complaint: str) ->
     network.float()  # weights may be stored in half precision
 
 
-def _from_hub(name: str, weights: Path | None, cache: Path | None) -> Backbone:
+def _from_hub(name: str, weights: Path | None, cache: Path | None, *, random: bool = False) -> Backbone:
     if weights is not None:
         raise ConfigError(
             "invalid_argument", f"{name}: takes no file of weights", f"name its folder instead: {HUB}FOLDER"
         )
     source = name.removeprefix(HUB)
-    encoder = hub.load_hub_encoder(source, cache=cache)
+    encoder = hub.load_hub_encoder(source, cache=cache, random=random)
     info = BackboneInfo(
         name,
         source if Path(source).is_dir() else f"https://huggingface.co/{source}",

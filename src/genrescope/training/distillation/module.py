@@ -31,10 +31,10 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from genrescope.augmentation import random_lowpass
 from genrescope.errors import ConfigError, GenrescopeError
 from genrescope.labels import STYLE_INDICES, load_taxonomy
-from genrescope.models import AUDIOSET_CLASSES, MUSICNN_TAGS, Student, TwoTeacherStudent
+from genrescope.models import AUDIOSET_CLASSES, MUSICNN_TAGS, ImageStudent, Student, TwoTeacherStudent
 from genrescope.training.devices import select_device
 from genrescope.training.distillation.targets import TeacherTargets, load_shards
-from genrescope.training.trainer import create_trainer, fit, last_checkpoint
+from genrescope.training.trainer import create_trainer, fit, has_bfloat16, last_checkpoint
 from genrescope.types import FloatArray, IntArray
 
 SHARDS_PER_CHUNK = 8
@@ -43,7 +43,7 @@ VALIDATION_BATCH_SIZE = 64
 MIN_DEVIATION = 1e-2
 # musicnn's features are smaller numbers.
 MIN_MUSICNN_DEVIATION = 1e-3
-# Gradients of two teachers are cut at this norm.
+# Gradients of two teachers, and of image networks, are cut at this norm.
 MAX_GRADIENT_NORM = 5.0
 # Weights of AudioSet's classes in the loss of two teachers, before they are divided by their mean: genres,
 # the branch of music, and the others; of speech and music, from which the music head is made; and of tags.
@@ -57,7 +57,8 @@ WARMUP_FRACTION = 0.1
 _SCHEDULE_KEY = "distill_schedule"
 logger = logging.getLogger(__name__)
 
-StudentT = TypeVar("StudentT", bound=Student | TwoTeacherStudent)
+AnyStudent = Student | TwoTeacherStudent | ImageStudent
+StudentT = TypeVar("StudentT", bound=AnyStudent)
 
 
 @dataclass(frozen=True)
@@ -383,7 +384,7 @@ class DistillModule(lightning.LightningModule):
 
     Parameters
     ----------
-    student : Student or TwoTeacherStudent
+    student : Student, TwoTeacherStudent or ImageStudent
         Trained in place.
     schedule : DistillSchedule
         Learning rate, weight decay and seed; checkpoints of another schedule are refused.
@@ -391,9 +392,7 @@ class DistillModule(lightning.LightningModule):
         Examples from which the deviations of the targets are taken.
     """
 
-    def __init__(
-        self, student: Student | TwoTeacherStudent, schedule: DistillSchedule, sample: TeacherTargets
-    ) -> None:
+    def __init__(self, student: AnyStudent, schedule: DistillSchedule, sample: TeacherTargets) -> None:
         super().__init__()
         self.student = student
         self.schedule = schedule
@@ -495,7 +494,7 @@ def train_student(
 
     Parameters
     ----------
-    student : Student or TwoTeacherStudent
+    student : Student, TwoTeacherStudent or ImageStudent
         With the weights to start from; trained in place. One of two teachers needs shards of both.
     schedule : DistillSchedule
         How it is trained.
@@ -508,7 +507,7 @@ def train_student(
 
     Returns
     -------
-    Student or TwoTeacherStudent
+    Student, TwoTeacherStudent or ImageStudent
         On the CPU, with the averaged weights, in eval mode.
 
     Raises
@@ -532,10 +531,9 @@ def train_student(
     average = get_ema_multi_avg_fn(schedule.ema_decay)  # type: ignore[no-untyped-call]
     trainer = create_trainer(
         epochs=module.chunk_count,
-        # On the CPUs that were tried, bfloat16 makes a step slower.
-        precision="bf16-mixed" if chosen.type == "cuda" else "32-true",
+        precision=_precision(student, chosen),
         accelerator=chosen.type,
-        max_gradient_norm=MAX_GRADIENT_NORM if isinstance(student, TwoTeacherStudent) else None,
+        max_gradient_norm=None if isinstance(student, Student) else MAX_GRADIENT_NORM,
         callbacks=[WeightAveraging(multi_avg_fn=average), last_checkpoint(folder)],
         progress_bar=progress_bar,
         reload_each_epoch=True,
@@ -549,3 +547,11 @@ def train_student(
     student.to("cpu")
     student.eval()
     return student
+
+
+def _precision(student: AnyStudent, device: torch.device) -> str:
+    """Return Lightning's name for the arithmetic."""
+    # On the CPUs that were tried, bfloat16 makes a step of the small students slower: their convolutions are
+    # of single channels. Those of image networks are large matrix products.
+    pays = device.type == "cuda" or (isinstance(student, ImageStudent) and has_bfloat16())
+    return "bf16-mixed" if pays else "32-true"

@@ -16,6 +16,7 @@ from genrescope.labels import STYLE_INDICES, load_taxonomy
 from genrescope.models import (
     MAX_EXPOSURE_NAME,
     EfficientAt,
+    ImageStudent,
     Student,
     TwoTeacherStudent,
     UnlabeledExposure,
@@ -24,7 +25,7 @@ from genrescope.models import (
 )
 from genrescope.training.devices import select_device
 from genrescope.training.distillation import targets
-from genrescope.training.distillation.module import DistillSchedule, train_student
+from genrescope.training.distillation.module import AnyStudent, DistillSchedule, train_student
 from genrescope.training.taxonomy.data import LabeledSource, read_clips
 from genrescope.types import Track
 from genrescope.utils import write_atomic
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
 
 TEACHER, SECOND_TEACHER = "mn04", "musicnn"
 VALIDATION_SHARDS = 2
+# What can be trained, and the peak of its learning rate. The student starts from its teacher's weights, the
+# others at random; VGG16 has no normalization, without which large steps diverge.
+STUDENT = "student"
+LEARNING_RATES = {STUDENT: 3e-3, "vgg16": 3e-4, "inception-v3": 1e-3}
 # The source of tracks that are neither labeled music nor marked as not music.
 MUSIC_SOURCE = "music"
 # Share of the examples that the student gets without their highest bands. Much music that is classified later
@@ -67,6 +72,10 @@ class DistillConfig:
         Examples per step of the training.
     device : {"auto", "cpu", "cuda"}
         Where the student is trained.
+    network : {"student", "vgg16", "inception-v3"}
+        What is trained on the teachers' outputs: the student, which starts from its teacher's weights, or an
+        image network, which starts at random and gives a file for ``model.weights`` of the configurations
+        ``parallel-vgg16`` and ``parallel-inception``.
     """
 
     weights: Path | None = None
@@ -79,6 +88,7 @@ class DistillConfig:
     musicnn_weights: Path | None = None
     batch_size: int = 32
     device: str = "auto"
+    network: str = STUDENT
 
 
 class FurtherTracks(NamedTuple):
@@ -117,7 +127,9 @@ def distill(
     config : DistillConfig
         How the student is made.
     folder : Path
-        Of shards, checkpoint and result. The same call with the same folder resumes.
+        Of shards, checkpoint and result. The same call with the same folder resumes. Shards that are there
+        already are used: networks of several kinds can be trained on the same, and the checkpoint of an image
+        network is in a folder of its name.
     data : str
         Name of the music, under which it stands in what models from this student state of themselves.
     progress_bar : bool
@@ -128,14 +140,15 @@ def distill(
     Returns
     -------
     Path
-        Of the student's weights: ``train --config student --set model.weights=...`` goes on from there. What
-        the student was exposed to stands in a JSON file beside it.
+        Of the weights, ``student.pt`` or a name like ``vgg16.pt``: ``train --config student --set
+        model.weights=...`` goes on from there, or another configuration with that backbone. What the network
+        was exposed to stands in a JSON file beside it.
 
     Raises
     ------
     ConfigError
         ``invalid_config``: ``folder`` holds a run with other settings; ``invalid_argument``: no such
-        teachers or device.
+        teachers, network or device.
     DataError
         ``dataset_empty``: no track can be read; ``dataset_not_found``, ``dataset_invalid``: a shard is
         missing or damaged.
@@ -153,6 +166,12 @@ def distill(
             "invalid_argument",
             f"a student of {', '.join(config.teachers) or 'no teacher'} cannot be made",
             f"give {TEACHER}, or {TEACHER} and {SECOND_TEACHER}",
+        )
+    if config.network not in LEARNING_RATES:
+        raise ConfigError(
+            "invalid_argument",
+            f"no network to distill into is named {config.network!r}",
+            f"choose one of: {', '.join(LEARNING_RATES)}",
         )
     select_device(config.device)
     spec = targets.ShardSpec(
@@ -175,16 +194,14 @@ def distill(
         numbers[config.shards :],
         epochs=config.epochs,
         batch_size=config.batch_size,
+        learning_rate=LEARNING_RATES[config.network],
         lowpass_probability=LOWPASS_PROBABILITY,
         seed=config.seed,
     )
-    start: Student | TwoTeacherStudent
-    if spec.second_teacher is None:
-        start = _init_student(tracks, spec)
-    else:
-        start = _init_two_teacher_student(tracks, spec)
-    student = train_student(start, schedule, folder, progress_bar=progress_bar, device=config.device)
-    weights = folder / models.STUDENT_FILE
+    start = _init_network(tracks, spec, config.network)
+    checkpoints = folder if config.network == STUDENT else folder / config.network
+    student = train_student(start, schedule, checkpoints, progress_bar=progress_bar, device=config.device)
+    weights = folder / (models.STUDENT_FILE if config.network == STUDENT else f"{config.network}.pt")
     everything = [*tracks, *(further.tracks if further else ())]
     # First, so that there are no weights without it when the run is killed in between.
     exposures = [exposure for teacher in config.teachers for exposure in models.backbone_exposures(teacher)]
@@ -279,7 +296,7 @@ def select_tracks(
     ]
 
 
-def write_student(student: Student | TwoTeacherStudent, path: Path) -> Path:
+def write_student(student: AnyStudent, path: Path) -> Path:
     """Write a student's weights, in half precision: what is lost is far below what training moves.
 
     The statistics of normalization stay in single precision, since variances may exceed the largest number of
@@ -287,8 +304,9 @@ def write_student(student: Student | TwoTeacherStudent, path: Path) -> Path:
 
     Parameters
     ----------
-    student : Student or TwoTeacherStudent
-        Whose weights are written.
+    student : Student, TwoTeacherStudent or ImageStudent
+        Whose weights are written; of an image network without the layers that predict the teachers' outputs,
+        and under the names of its published weights.
     path : Path
         The file.
 
@@ -306,7 +324,11 @@ def write_student(student: Student | TwoTeacherStudent, path: Path) -> Path:
     """
     import torch
 
-    state = {name: _stored_tensor(name, value) for name, value in student.state_dict().items()}
+    if isinstance(student, ImageStudent):
+        values = models.published_names(student.network)
+    else:
+        values = student.state_dict()
+    state = {name: _stored_tensor(name, value) for name, value in values.items()}
     stream = io.BytesIO()
     torch.save(state, stream)
     write_atomic(path, stream.getvalue())
@@ -324,6 +346,17 @@ def _stored_tensor(name: str, value: Tensor) -> Tensor:
     half = value.half()
     is_statistic = name.endswith(("running_mean", "running_var"))
     return value if is_statistic or not half.isfinite().all() else half
+
+
+def _init_network(tracks: Sequence[Track], spec: targets.ShardSpec, network: str) -> AnyStudent:
+    """Return the network to train, with the weights that it starts from."""
+    if network != STUDENT:
+        return models.build_image_student(
+            network, two_teachers=spec.second_teacher is not None, seed=spec.seed
+        )
+    if spec.second_teacher is None:
+        return _init_student(tracks, spec)
+    return _init_two_teacher_student(tracks, spec)
 
 
 def _init_student(tracks: Sequence[Track], spec: targets.ShardSpec) -> Student:
