@@ -262,8 +262,8 @@ def matching_labels(text: str, labels: Iterable[str] = ()) -> frozenset[str]:
     frozenset of str
         Empty where no label is called so. Several where models of different versions call it differently.
     """
-    key = _key(text)
-    return _labels_by_key().get(key, frozenset()) | {label for label in labels if _key(label) == key}
+    key = label_key(text)
+    return _labels_by_key().get(key, frozenset()) | {label for label in labels if label_key(label) == key}
 
 
 def matching_class(label: str, classes: Sequence[str]) -> str | None:
@@ -319,15 +319,21 @@ def _titles() -> dict[str, str]:
 def _labels_by_key() -> dict[str, frozenset[str]]:
     found: dict[str, set[str]] = {}
     for label in known_labels():
-        found.setdefault(_key(label), set()).add(label)
+        found.setdefault(label_key(label), set()).add(label)
     for genre in load_taxonomy().genres:
         for word in (genre.title, *genre.aliases):
-            found.setdefault(_key(word), set()).add(genre.name)
+            found.setdefault(label_key(word), set()).add(genre.name)
     return {key: frozenset(labels) for key, labels in found.items()}
 
 
-def _key(text: str) -> str:
-    """Return a text without what different spellings of a genre differ in."""
+def label_key(text: str) -> str:
+    """Return a text without what different spellings of a genre differ in; "Hip Hop" and "HipHop" agree.
+
+    Parameters
+    ----------
+    text : str
+        The name of a genre.
+    """
     folded = text.casefold().replace("&", "and").replace("'n'", "and")
     letters = "".join(letter for letter in folded if letter.isalnum())
     return (letters or text).replace("rhythmandblues", "rnb").replace("randb", "rnb")

@@ -167,7 +167,8 @@ class Timeline:
     classes : tuple of str
         The genres.
     starts, ends : ndarray, shape (segments,), seconds
-        Where each segment begins and ends.
+        Where each segment begins and ends. Where segments were left out since the genre was clear, the one
+        before them reaches to the end of the last of them.
     scores : ndarray, shape (segments, classes), float32
     """
 

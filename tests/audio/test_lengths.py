@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from genrescope import audio
+from genrescope.audio import flac
 from genrescope.audio.decoders import open_decoder
 from genrescope.audio.ffmpeg import FFmpegDecoder
 from genrescope.errors import AudioError
@@ -95,6 +96,16 @@ def test_a_flac_that_ends_between_two_frames_keeps_its_last_block(tmp_path: Path
     clip = audio.load_audio(bytes(data[: places[20]]))
     assert clip.flags == ("truncated",)
     np.testing.assert_array_equal(clip.samples, whole[: 20 * 4096])
+
+
+@pytest.mark.parametrize("at", range(100, 140))
+def test_a_second_flac_stream_is_found_wherever_reading_splits_it(
+    monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    monkeypatch.setattr(flac, "_CHUNK_BYTES", 32)
+    start = b"fLaC\x80\0\0\x22"
+    assert flac.is_joined(io.BytesIO(bytes(at) + start + bytes(50)))
+    assert not flac.is_joined(io.BytesIO(bytes(at) + start[:-1] + bytes(50)))
 
 
 @pytest.mark.parametrize(

@@ -237,7 +237,15 @@ def test_help_lists_the_commands_under_headings() -> None:
     headings = ["Classify:", "Library:", "Models and training:", "Serve:"]
     assert [line for line in lines if line in headings] == headings
     section = lines[lines.index("Models and training:") + 1 : lines.index("Serve:") - 1]
-    assert {line.split()[0] for line in section} == {"train", "evaluate", "distill", "reproduce", "models"}
+    assert {line.split()[0] for line in section} == {
+        "train",
+        "evaluate",
+        "compare",
+        "distill",
+        "train-taxonomy",
+        "reproduce",
+        "models",
+    }
     assert done.returncode == 0
 
 

@@ -12,8 +12,9 @@ import pytest
 
 from genrescope import datasets
 from genrescope.audio import audio_files
-from genrescope.datasets import Dataset, gtzan, load_dataset
+from genrescope.datasets import Dataset, dataset_fingerprint, gtzan, load_dataset
 from genrescope.errors import ConfigError, DataError
+from helpers import published_sets
 
 Build = Callable[[Path], Path]
 
@@ -77,6 +78,16 @@ def three_seconds(root: Path) -> Path:
     return write(root / "features_3_sec.csv", "\n".join(["filename,tempo,label", *rows]))
 
 
+def manifest_with_split(root: Path) -> Path:
+    rows = [
+        f"{n}.wav,{'rock' if n % 2 else 'jazz'},a{n // 2},{('Train', 'val', 'TEST')[n // 4]}"
+        for n in range(12)
+    ]
+    for n in range(12):
+        write(root / f"{n}.wav", f"sound {n}")
+    return write(root / "parts.csv", "\n".join(["path,label,group,split", *rows]))
+
+
 READERS: list[tuple[Build, str | None]] = [
     (folders, None),
     (plain_gtzan, None),
@@ -86,7 +97,15 @@ READERS: list[tuple[Build, str | None]] = [
     (manifest, None),
     (table, None),
     (three_seconds, "table"),
+    (manifest_with_split, None),
+    (published_sets.fma, None),
+    (published_sets.jamendo, None),
+    (published_sets.jamendo_arrays, None),
+    (published_sets.ismir04, None),
+    (published_sets.ballroom, None),
 ]
+# Whose authors let no artist be in two parts; ISMIR04's did, and a manifest may.
+ARTIST_CLEAN = ("split", "split-0", "split-1", "fault-filtered")
 
 
 @pytest.fixture(params=READERS, ids=[build.__name__ for build, _ in READERS])
@@ -103,10 +122,44 @@ def test_every_reader_conforms(dataset: tuple[Dataset, Dataset]) -> None:
     assert names == sorted(set(names))
     assert first.classes == tuple(sorted({track.label for track in first.tracks}))
     assert len(first.classes) >= 2
-    assert all(track.group and track.path.is_file() for track in first.tracks)
+    assert all(track.group and track.label and track.path.is_file() for track in first.tracks)
+    assert all(set(labels) and track in names for track, labels in first.all_labels.items())
+    assert all(issue.code and issue.path and issue.message for issue in first.issues)
     assert all(set(part) <= set(names) for part in first.official_splits.values())
     assert first == again
     assert pickle.loads(pickle.dumps(first)) == first
+    assert dataset_fingerprint(first) == dataset_fingerprint(again)
+
+
+def test_published_splits_are_disjoint_by_group(dataset: tuple[Dataset, Dataset]) -> None:
+    found, _ = dataset
+    for name, parts in found.official_splits.items():
+        if name not in ARTIST_CLEAN or found.name == "ismir04":
+            continue
+        sides: dict[str, set[str]] = {}
+        for track in found.tracks:
+            sides.setdefault(track.group, set()).add(parts.get(track.id, ""))
+        assert all(len(named - {""}) <= 1 for named in sides.values())
+
+
+@pytest.mark.parametrize("build", [build for build, _ in READERS], ids=lambda build: build.__name__)
+def test_a_missing_data_set_is_named_in_the_error(build: Build, tmp_path: Path) -> None:
+    path = tmp_path / build.__name__
+    with pytest.raises(DataError, match=build.__name__) as caught:
+        load_dataset(path)
+    assert caught.value.code == "dataset_not_found"
+
+
+def test_labels_in_several_spellings_are_an_issue(tmp_path: Path) -> None:
+    for name in ("Hip Hop/a.wav", "hip-hop/b.wav", "HipHop/c.wav", "rock/d.wav", "Rhythm & Blues/e.wav"):
+        write(tmp_path / name, name)
+    write(tmp_path / "R&B" / "f.wav", "f")
+    found = load_dataset(tmp_path)
+    assert [issue.message for issue in found.issues if issue.code == "label_spelling"] == [
+        "'Hip Hop' and 'HipHop' and 'hip-hop' are kept as 3 genres; is it one?",
+        "'R&B' and 'Rhythm & Blues' are kept as 2 genres; is it one?",
+    ]
+    assert len(found.classes) == 6
 
 
 def test_folders_name_labels_and_groups(tmp_path: Path) -> None:
@@ -218,6 +271,8 @@ def test_labels_in_two_unicode_spellings_are_one(tmp_path: Path) -> None:
         ('path,label\n"a.wav,pop', "dataset_invalid", "line 2"),
         ("path,label\ngone.wav,pop\nlost.wav,rock", "dataset_empty", "no such file"),
         ("path,label\na.wav,pop", "dataset_too_small", "all 1 tracks are 'pop'"),
+        ("path,label,split\na.wav,pop,tset", "dataset_invalid", "line 2: split is 'tset'"),
+        ("path,label,fold\na.wav,pop,first", "dataset_invalid", "line 2: fold is 'first'"),
     ],
 )
 def test_bad_manifests_are_refused(tmp_path: Path, content: str, code: str, said: str) -> None:

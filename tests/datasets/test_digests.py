@@ -93,3 +93,13 @@ def test_a_table_without_the_columns_of_models_has_no_content(tmp_path: Path) ->
     path = tmp_path / "table.csv"
     path.write_text("filename,label,tempo\na,rock,120\n")
     assert content_digests([Track("a", path, "rock", "a", "table")]) == {}
+
+
+def test_rows_of_many_other_features_are_known_by_their_values(tmp_path: Path) -> None:
+    names = ",".join(f"f{number}" for number in range(8))
+    found = []
+    for table, track, first in (("one", "a", "0.5"), ("two", "b", "0.50000001"), ("three", "c", "0.6")):
+        path = tmp_path / f"{table}.csv"
+        path.write_text(f"filename,{names}\n{track},{first},1,2,3,4,5,6,7\n")
+        found.append(content_digests([Track(track, path, "rock", track, "table")])[track])
+    assert found[0] == found[1] != found[2]

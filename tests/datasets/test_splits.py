@@ -219,6 +219,7 @@ def test_leaky_protocols_are_marked() -> None:
         "track-random": True,
         "artist-grouped": False,
         "fault-filtered": False,
+        "given": False,
     }
     assert all(protocol.description.startswith("leaky") == protocol.leaky for protocol in PROTOCOLS.values())
     assert all(get_protocol(name).name == name and get_protocol(name).citation for name in PROTOCOLS)

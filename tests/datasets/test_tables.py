@@ -7,8 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from genrescope.datasets.tables import paper_means, read_table
-from genrescope.errors import DataError
+from genrescope import Classifier, training
+from genrescope.datasets import load_dataset
+from genrescope.datasets.tables import column_values, paper_means, read_table
+from genrescope.errors import ConfigError, DataError
+from genrescope.evaluation import evaluate_model
+from genrescope.models import Model
+from helpers import published_sets
 
 
 def write(path: Path, content: str) -> Path:
@@ -65,3 +70,60 @@ def test_shared_table(gtzan: Path) -> None:
     # Half the sampling rate bounds every frequency, one bounds every share.
     assert np.all((means[:, 1:4] > 0) & (means[:, 1:4] < 11_025))
     assert np.all((means[:, [0, 4]] > 0) & (means[:, [0, 4]] < 1))
+
+
+def features_csv(root: Path, *, header: str = "filename,length,note,tempo,depth,group,fold,label") -> Path:
+    """Write a table of two genres that differ in ``depth``."""
+    generator = np.random.default_rng(0)
+    rows = [header]
+    for number in range(40):
+        label = ("calm", "loud")[number % 2]
+        depth = number % 2 + generator.normal(0, 0.1)
+        rows.append(
+            f"{number}.wav,661794,made up,{120 + number},{depth},a{number // 4},{number // 8},{label}"
+        )
+    return write(root / "features.csv", "\n".join(rows))
+
+
+def test_texts_and_what_names_a_row_are_no_features(tmp_path: Path) -> None:
+    table = read_table(features_csv(tmp_path))
+    assert table.columns == ("tempo", "depth")
+    np.testing.assert_array_equal(column_values(table, ["tempo"], tmp_path)[:2], [[120], [121]])
+    found = load_dataset(tmp_path / "features.csv")
+    assert found.tracks[1].group == "a0"
+    assert set(found.official_splits) == {"fold"}
+
+
+@pytest.mark.parametrize(("columns", "names"), [("all", ("tempo", "depth")), ('["depth"]', ("depth",))])
+def test_a_model_is_trained_on_any_columns(tmp_path: Path, columns: str, names: tuple[str, ...]) -> None:
+    found = load_dataset(features_csv(tmp_path))
+    chosen = training.load_config(
+        "logistic-regression", [f"data.columns={columns}", "split.protocol=given", "split.fold=1"]
+    )
+    run = training.train(found, chosen, tmp_path / "run")
+    model = Model.read(run.model)
+    assert (model.info.features.kind, model.info.features.features) == ("table", names)
+    assert run.evaluation.tracks is not None
+    assert run.evaluation.tracks.accuracy.value == 1.0
+    again = evaluate_model(model, found)
+    assert again.tracks is not None
+    assert again.tracks.accuracy.value == 1.0
+    played = published_sets.play(tmp_path / "hiss.wav", 1, 0)
+    with pytest.raises(ConfigError, match="not computed from audio"):
+        Classifier(model).predict(played)
+
+
+def test_columns_that_a_table_lacks_are_named(tmp_path: Path) -> None:
+    found = load_dataset(features_csv(tmp_path))
+    chosen = training.load_config("svm", ["data.columns=tempi,depth", "split.protocol=given"])
+    with pytest.raises(DataError, match="is named tempi") as caught:
+        training.train(found, chosen, tmp_path / "run")
+    assert "'tempo'" in caught.value.hint
+
+
+def test_columns_are_for_classifiers_of_tables_only(tmp_path: Path, little_music: Path) -> None:
+    with pytest.raises(ConfigError, match="takes no tables"):
+        training.load_config("cnn", ["data.columns=all"])
+    chosen = training.load_config("svm", ["data.columns=all"])
+    with pytest.raises(DataError, match="takes columns of a table"):
+        training.train(load_dataset(little_music), chosen, tmp_path / "run")

@@ -56,6 +56,27 @@ def test_the_answer_is_the_mean_weighted_by_seconds(classifier: Classifier, tmp_
     assert [answer.scores[name] for name in ("drone", "hiss")] == pytest.approx(list(weighted), abs=1e-5)
 
 
+def test_a_long_track_whose_genre_is_clear_has_one_segment_of_four_scored(
+    classifier: Classifier, little_model: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "long.wav"
+    soundfile.write(file, drone(100.0, 1), RATE)
+    every = Classifier.from_pretrained(little_model, every_segment=True).predict(file, timeline=True)
+    answer = classifier.predict(file, timeline=True)
+    assert every.timeline is not None
+    assert answer.timeline is not None
+    hop, starts = classifier.model.info.hop_seconds, answer.timeline.starts
+    np.testing.assert_allclose(np.diff(every.timeline.starts[:-1]), hop)
+    np.testing.assert_allclose(np.diff(starts[starts < 40]), hop)
+    np.testing.assert_allclose(np.diff(starts[starts >= 40 + 4 * hop])[:-1], 4 * hop)
+    # The rows cover the track all the same, and count for all of it.
+    assert (answer.timeline.ends[:-1] >= starts[1:] - 1e-9).all()
+    assert answer.timeline.ends[-1] == pytest.approx(100.0)
+    assert answer.seconds == pytest.approx(100.0)
+    assert answer.genre == every.genre
+    assert answer.confidence == pytest.approx(every.confidence, abs=0.05)
+
+
 def test_the_timeline_covers_the_track(classifier: Classifier, song: Path) -> None:
     course = classifier.predict(song, timeline=True).timeline
     assert course is not None

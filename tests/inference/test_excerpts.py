@@ -44,6 +44,14 @@ def test_a_large_lead_stops_early_and_a_small_one_does_not() -> None:
     assert not excerpts.should_stop(mixed, 24)
 
 
+def test_segments_are_left_out_only_after_40_s_and_with_a_large_lead() -> None:
+    clear = np.tile(np.float32([0.9, 0.1]), (4, 1))
+    assert excerpts.should_thin(clear, 40.0)
+    assert not excerpts.should_thin(clear, 39.0)
+    assert not excerpts.should_thin(np.tile(np.float32([0.55, 0.45]), (4, 1)), 40.0)
+    assert not excerpts.should_thin(np.float32([[0.9, 0.1], [0.1, 0.9]] * 5), 100.0)
+
+
 @pytest.fixture(scope="module")
 def classifier(little_model: Path) -> Classifier:
     return Classifier.from_pretrained(little_model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from genrescope.tagging.vocabulary import STEP
 from genrescope.types import Prediction
 from genrescope.utils import parse_toml
 
-DATA = Path(importlib.util.find_spec("genrescope.tagging").origin or "").parent / "data"  # type: ignore[union-attr]
+DATA = resources.files("genrescope.tagging") / "data"
 
 
 def words(name: str) -> set[str]:
@@ -81,6 +82,33 @@ def test_parent_and_child_are_values_of_their_own(name: str, expected: list[str]
 )
 def test_words_for_genres(name: str, genre: str, expected: list[str]) -> None:
     assert written(name, genre) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "expected"),
+    [
+        ("discogs", "house", ("Electronic > House",)),
+        ("discogs", "ambient", ("Electronic > Ambient",)),
+        ("discogs", "easy listening", ("Jazz > Easy Listening",)),
+        ("discogs", "indie pop", ("Pop > Indie Pop",)),
+        ("discogs", "carnatic", ("Carnatic",)),
+        ("musicbrainz", "house", ("electronic > house",)),
+        ("musicbrainz", "ambient", ("electronic > ambient",)),
+        ("musicbrainz", "hip hop soul", ("hip hop > hip hop soul",)),
+        ("musicbrainz", "soundtrack", ("soundtrack",)),
+        ("id3v1", "house", ("House",)),
+        ("id3v1", "ambient", ("Ambient",)),
+        ("id3v1", "jazz-funk", ("Jazz+Funk",)),
+        ("id3v1", "rhythm and blues", ("R&B",)),
+        ("id3v1", "soundtrack", ("Soundtrack",)),
+        ("beets", "house", ("electronic > house",)),
+        ("beets", "ambient", ("electronic > ambient",)),
+        ("beets", "pop rap", ("pop > pop rap",)),
+        ("beets", "soundtrack", ("soundtrack",)),
+    ],
+)
+def test_lines_of_labels(name: str, label: str, expected: tuple[str, ...]) -> None:
+    assert Vocabulary.load(name).words_for[label] == expected
 
 
 def test_id3v1_has_the_words_of_its_list() -> None:

@@ -194,9 +194,9 @@ def _follow(file: BinaryIO, start: int, size: int, key: tuple[int, int]) -> tupl
         file.seek(start)
         data = file.read(_CHUNK_BYTES)
         is_last = start + len(data) >= size
-        places, at = _follow_chunk(data, is_last=is_last)
-        count += len(places)
-        regular &= all((data[place + 1] & 0x18, data[place + 2] & 0x0C) == key for place in places)
+        found, kinds, at = _follow_chunk(data, is_last=is_last)
+        count += found
+        regular &= all((kind >> 8 & 0x18, kind & 0x0C) == key for kind in kinds)
         if start + at + 4 > size:
             break
         if not _length_at(data, at):
@@ -206,7 +206,7 @@ def _follow(file: BinaryIO, start: int, size: int, key: tuple[int, int]) -> tupl
             # Joined files: the tag of the next one, or what is left of one, lies between two frames.
             regular = False
             at = max(at + 1, len(data) - _MAX_FRAME_BYTES) if again is None else at + 1 + again
-        elif not places:
+        elif not found:
             # A frame that is cut off by the end of the file.
             break
         start += at
@@ -219,20 +219,22 @@ def _is_no_sound(rest: bytes) -> bool:
     return is_padding or rest.startswith(_TAGS) or len(rest) <= 2 * _MAX_FRAME_BYTES
 
 
-def _follow_chunk(data: bytes, *, is_last: bool) -> tuple[list[int], int]:
-    """Return where the whole frames in ``data`` begin, and where the next one does."""
-    places, at, lengths = [], 0, _LENGTHS
+def _follow_chunk(data: bytes, *, is_last: bool) -> tuple[int, set[int], int]:
+    """Return how many whole frames are in ``data``, the keys of their lengths, and where the next begins."""
+    count, at, kinds, lengths = 0, 0, set(), _LENGTHS
     # A frame is taken here only when the header of the next one can be seen, too.
     limit = len(data) if is_last else len(data) - _MAX_FRAME_BYTES - 4
     try:
         while at < limit:
             if data[at] != 0xFF:
                 break
-            length = lengths.get((data[at + 1] & 0xFE) << 8 | (data[at + 2] & 0xFE))
+            kind = (data[at + 1] & 0xFE) << 8 | (data[at + 2] & 0xFE)
+            length = lengths.get(kind)
             if length is None or at + length > len(data):
                 break
-            places.append(at)
+            count += 1
+            kinds.add(kind)
             at += length
     except IndexError:
         pass
-    return places, at
+    return count, kinds, at

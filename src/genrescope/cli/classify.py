@@ -32,7 +32,7 @@ def classify(
     timeline: Annotated[
         bool,
         typer.Option(
-            "--timeline", help="Add the scores of each segment; in a table, which genre leads when."
+            "--timeline", help="Add the scores of the segments; in a table, which genre leads when."
         ),
     ] = False,
     report: Annotated[

@@ -24,8 +24,9 @@ from genrescope.utils import spreadsheet_cell
 
 if TYPE_CHECKING:
     # For annotations only: these packages need a tenth of a second, which a classification would wait for.
-    from genrescope.evaluation import Evaluation, Interval
+    from genrescope.evaluation import Comparison, Evaluation, Interval
     from genrescope.library import AlbumResult, LibraryEntry, TagResult, UntagResult
+    from genrescope.training import TaxonomyRun
 
 MAX_RUNNERS_UP = 2
 MAX_STYLES = 2
@@ -478,6 +479,91 @@ def render_evaluation(evaluation: Evaluation, console: Console | None = None) ->
     console.print(table)
     for note in evaluation.notes:
         console.print(f"note: {_escape(note)}", highlight=False)
+
+
+def render_comparison(comparison: Comparison, console: Console | None = None) -> None:
+    """Print the results of several models, their differences, and which of these are beyond chance.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        Of one protocol.
+    console : rich.console.Console, optional
+        What is printed to; standard output by default.
+    """
+    from genrescope.evaluation import LEAKY
+    from genrescope.reporting import critical_view, describe_design, format_p, format_points, pair_name
+
+    console = console or Console()
+    description = comparison.protocol_note.removeprefix(f"{LEAKY}: ")
+    console.print(f"[bold]{_escape(comparison.title)}[/bold]: {_escape(description)}", highlight=False)
+    console.print(_escape(describe_design(comparison)), highlight=False)
+    marked = f" ({LEAKY})" if comparison.leaky else ""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("configuration", overflow="fold")
+    for name in (f"accuracy{marked}", f"genre-averaged{marked}", "by seed"):
+        table.add_column(name, justify="right")
+    for model in comparison.models:
+        by_seed = " ".join(f"{100 * value:.1f}" for value in model.by_seed)
+        intervals = (_interval(model.accuracy), _interval(model.balanced_accuracy))
+        table.add_row(_escape(model.name), *intervals, by_seed)
+    console.print(table)
+    if comparison.pairs:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        table.add_column("pair", overflow="fold")
+        for name in (f"points{marked}", f"genre-averaged{marked}", "bootstrap p", "McNemar p"):
+            table.add_column(name, justify="right")
+        for pair in comparison.pairs:
+            points = (format_points(pair.accuracy), format_points(pair.balanced_accuracy))
+            p_values = (format_p(pair.adjusted_bootstrap), format_p(pair.adjusted_mcnemar))
+            table.add_row(_escape(pair_name(pair)), *(_escape(one) for one in points), *p_values)
+        console.print(table)
+    for text in critical_view(comparison):
+        console.print(f"* {_escape(text)}", highlight=False)
+    for note in comparison.notes:
+        console.print(f"note: {_escape(note)}", highlight=False)
+
+
+def render_taxonomy_run(run: TaxonomyRun, console: Console | None = None) -> None:
+    """Print how well genres are told apart on collections that were left out, and tables of the parts.
+
+    Parameters
+    ----------
+    run : TaxonomyRun
+    console : rich.console.Console, optional
+        What is printed to; standard output by default.
+    """
+    console = console or Console()
+    for name, figures in run.figures.items():
+        lines = (
+            f"[bold]{_escape(name)}[/bold]: {figures.clips} clips of {figures.collections} collections,"
+            f" leaving out one at a time: right {_interval(figures.top_1)},"
+            f" among the first three {_interval(figures.top_3)}",
+            f"  the surest 45 %: right {_interval(figures.surest)};"
+            f" nine of ten right at coverage {_interval(figures.coverage_at_target)}",
+            f"  above the threshold: {_interval(figures.answered)}, right {_interval(figures.right)}",
+            f"  sets: hold the genre {_interval(figures.covered)}, mean size {figures.set_size.value:.2f};"
+            f" calibration error {figures.calibration_error:.3f}",
+        )
+        for line in lines:
+            console.print(line, highlight=False)
+    for heading, rows in (("genre", run.genres), ("collection", run.collections)):
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        table.add_column(heading)
+        for name in ("clips", "right", "first three", "answered", "right of these"):
+            table.add_column(name, justify="right")
+        for row in rows:
+            shares = (row.top_1, row.top_3, row.answered, row.right)
+            cells = ("" if share != share else f"{share:.0%}" for share in shares)
+            table.add_row(_escape(display_name(row.name)), str(row.clips), *cells)
+        console.print(table)
+    if run.music is not None:
+        music = run.music
+        console.print(
+            f"music: {music.music_refused:.1%} of {music.music_tracks} tracks called not music,"
+            f" {music.other_accepted:.1%} of {music.other_tracks} other sounds called music",
+            highlight=False,
+        )
 
 
 def _interval(interval: Interval) -> str:

@@ -1,23 +1,54 @@
-"""The commands that train and evaluate models: ``train``, ``evaluate``, ``distill`` and ``reproduce``."""
+"""The commands that train and evaluate models, such as ``train``, ``evaluate`` and ``distill``."""
 
 from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from genrescope.training import LabeledSource
 
 Data = Annotated[
     Path,
     typer.Argument(
         metavar="DATA",
-        help="A folder with one sub-folder per genre, a CSV file with the columns path and label, or GTZAN.",
+        help="A folder with one sub-folder per genre, a CSV file with the columns path and label, or GTZAN,"
+        " FMA, MTG-Jamendo, ISMIR04 or Ballroom.",
     ),
+]
+
+
+class FoldChoice(StrEnum):
+    """Which folds of a cross-validation are run."""
+
+    one = "one"
+    all = "all"
+
+
+class Device(StrEnum):
+    """Where networks are trained."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class Teacher(StrEnum):
+    """What a student is distilled from."""
+
+    mn04 = "mn04"
+    musicnn = "musicnn"
+
+
+DeviceOption = Annotated[
+    Device, typer.Option(help="Where to train; auto is the GPU, if there is one that torch can use.")
 ]
 
 
@@ -55,6 +86,7 @@ def train(
             help="The run's folder. The same command resumes an interrupted run. Default: runs/NAME."
         ),
     ] = None,
+    device: DeviceOption = Device.auto,
 ) -> None:
     """Train a model on your own music, and evaluate it.
 
@@ -64,7 +96,7 @@ def train(
     from genrescope.cli import output
 
     chosen = training.load_config(config, settings or ())
-    dataset = datasets.load_dataset(data, kind=chosen.data.input)
+    dataset = datasets.load_dataset(data, kind=chosen.data.input, layout=chosen.data.layout)
     for issue in dataset.issues:
         typer.echo(f"note: {issue.message}", err=True)
     run_name = f"{dataset.name}-{chosen.model.name}-{chosen.split.protocol}-{chosen.train.seed}"
@@ -75,6 +107,7 @@ def train(
             run_dir or Path("runs") / run_name,
             cache=utils.cache_folder("features"),
             progress_bar=sys.stderr.isatty(),
+            device=device.value,
         )
     output.render_evaluation(result.evaluation)
     typer.echo(f"model: {result.model}")
@@ -88,7 +121,8 @@ def evaluate(
     protocol: Annotated[
         str,
         typer.Option(
-            help="Which tracks: all, or the test part of track-random, artist-grouped or fault-filtered."
+            help="Which tracks: all, or the test part of track-random, artist-grouped, fault-filtered or"
+            " given."
         ),
     ] = "all",
     output: Annotated[
@@ -99,6 +133,10 @@ def evaluate(
         DataInput, typer.Option(help="What to read where DATA has several kinds of files.")
     ] = DataInput.auto,
     seed: Annotated[int, typer.Option(help="Seed of the split and of the intervals.")] = 0,
+    fold: Annotated[
+        int, typer.Option(help="Which fold of artist-grouped is the test part, counted from 0.")
+    ] = 0,
+    folds: Annotated[int, typer.Option(help="Number of folds of artist-grouped.")] = 5,
 ) -> None:
     """Evaluate a model on labeled music.
 
@@ -110,7 +148,7 @@ def evaluate(
 
     opened = models.load_model(model)
     dataset = datasets.load_dataset(data, kind=input.value)
-    evaluation = evaluate_model(opened, dataset, protocol=protocol, seed=seed)
+    evaluation = evaluate_model(opened, dataset, protocol=protocol, seed=seed, folds=folds, fold=fold)
     render_evaluation(evaluation)
     if output is not None:
         from genrescope import reporting
@@ -123,6 +161,65 @@ def evaluate(
         typer.echo(f"report: {reporting.write_report(report, output).html}")
 
 
+def compare(
+    configs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="CONFIG...",
+            help="Configurations as for 'train --config', perhaps with settings of their own:"
+            " cnn:optimizer.learning_rate=0.001,train.epochs=20.",
+        ),
+    ],
+    data: Data,
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="How to split: artist-grouped (the default), fault-filtered, track-random or segment-random;"
+            " repeatable, such as to see a leaky protocol beside another."
+        ),
+    ] = None,
+    seeds: Annotated[
+        int, typer.Option(help="Number of seeds; each is another split and another training.")
+    ] = 3,
+    folds: Annotated[
+        FoldChoice,
+        typer.Option(help="all: run and pool all folds of artist-grouped, so that every track is tested."),
+    ] = FoldChoice.one,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="SECTION.KEY=VALUE", help="Change one setting of all configurations; repeatable."
+        ),
+    ] = None,
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="Folder of runs and reports; finished runs are kept."),
+    ] = Path("reports/comparison"),
+) -> None:
+    """Compare models on the same tracks.
+
+    Trains each configuration with several seeds, and says which differences are beyond chance: accuracy with
+    95 % intervals, paired bootstrap over artists, McNemar's test. The same command resumes.
+    """
+    from genrescope import experiments, reporting
+    from genrescope.cli.output import render_comparison
+
+    with _log_on_stderr():
+        report = experiments.compare_models(
+            data,
+            configs,
+            output,
+            protocols=tuple(dict.fromkeys(protocol or ["artist-grouped"])),
+            seeds=seeds,
+            all_folds=folds is FoldChoice.all,
+            overrides=settings or (),
+            progress_bar=sys.stderr.isatty(),
+        )
+    for comparison in report.comparisons:
+        render_comparison(comparison)
+    typer.echo(f"report: {reporting.write_comparison(report, output).html}")
+
+
 def distill(
     music: Annotated[
         list[Path], typer.Argument(metavar="MUSIC...", help="Audio to train on: data sets as for 'train'.")
@@ -133,26 +230,105 @@ def distill(
     protocol: Annotated[
         str | None, typer.Option(help="Leave out the test part of this protocol of the first data set.")
     ] = None,
+    teacher: Annotated[
+        list[Teacher] | None,
+        typer.Option(help="mn04, or mn04 and musicnn; repeatable. Both are needed for 'train-taxonomy'."),
+    ] = None,
     weights: Annotated[
         Path | None, typer.Option(help="The teacher's weights (mn04), if you have the file already.")
     ] = None,
+    musicnn_weights: Annotated[Path | None, typer.Option(help="The weights of musicnn, a .npz file.")] = None,
+    labeled: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=PATH",
+            help="More music: the labeled music that 'train-taxonomy' will be given; repeatable.",
+        ),
+    ] = None,
+    not_music: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder of speech, noise and other sound, for 'train-taxonomy'; repeatable."),
+    ] = None,
     shards: Annotated[int, typer.Option(help="Files of 256 training examples.")] = 160,
     epochs: Annotated[int, typer.Option(help="How often each example is used.")] = 2,
+    batch_size: Annotated[int, typer.Option(help="Examples per step; 256 suits a GPU.")] = 32,
     workers: Annotated[int, typer.Option(help="Processes that prepare examples.")] = 2,
     seed: Annotated[int, typer.Option(help="Seed of all random choices.")] = 0,
+    device: DeviceOption = Device.auto,
 ) -> None:
-    """Distill a pretrained network into a small one.
+    """Distill pretrained networks into a small one.
 
     Any music will do: labels are not needed.
     """
     from genrescope import training
 
-    settings = training.DistillConfig(weights, shards, epochs, workers, seed)
+    settings = training.DistillConfig(
+        weights,
+        shards,
+        epochs,
+        workers,
+        seed,
+        teachers=tuple(one.value for one in teacher or (Teacher.mn04,)),
+        musicnn_weights=musicnn_weights,
+        batch_size=batch_size,
+        device=device.value,
+    )
     tracks = training.select_tracks(music[0], music[1:], protocol=protocol, seed=seed)
+    further = training.further_tracks(_labeled_sources(labeled or ()), not_music or ())
     with _log_on_stderr():
         data = ", ".join(path.resolve().name for path in music)
-        student = training.distill(tracks, settings, run_dir, data=data, progress_bar=sys.stderr.isatty())
+        student = training.distill(
+            tracks, settings, run_dir, data=data, progress_bar=sys.stderr.isatty(), further=further
+        )
     typer.echo(f"student: {student}")
+
+
+def train_taxonomy(
+    student: Annotated[
+        Path, typer.Option(help="Weights of a student of two teachers, from 'genrescope distill'.")
+    ],
+    labeled: Annotated[
+        list[str],
+        typer.Option(
+            metavar="NAME=PATH",
+            help="Labeled music: a CSV file with the columns path and genre, and if known artist, source"
+            " and trust; a folder with such a file, tracks.csv; or a data set as for 'train'. Each is a"
+            " collection of its own, unless the column source names several. Repeatable.",
+        ),
+    ],
+    shards: Annotated[
+        Path, typer.Option(help="The shards that the student was trained on: DIR/shards of 'distill'.")
+    ],
+    run_dir: Annotated[Path, typer.Option(help="Folder of the model, the report, and what is kept.")],
+    not_music: Annotated[
+        list[Path] | None,
+        typer.Option(help="Speech, noise and other sound besides that of the shards; repeatable."),
+    ] = None,
+    device: DeviceOption = Device.auto,
+    name: Annotated[str, typer.Option(help="The model's name.")] = "genres",
+    seed: Annotated[int, typer.Option(help="Seed of all random choices.")] = 0,
+) -> None:
+    """Train a model of the taxonomy's genres on several collections of labeled music.
+
+    Prints how well it does on collections that it was not trained on, leaving out one at a time. Of GTZAN,
+    only the training and validation parts of its fault-filtered split are used.
+    """
+    from genrescope import training
+    from genrescope.cli.output import render_taxonomy_run
+
+    config = training.TaxonomyConfig(
+        student,
+        _labeled_sources(labeled),
+        shards,
+        not_music=tuple(not_music or ()),
+        device=device.value,
+        seed=seed,
+        name=name,
+    )
+    with _log_on_stderr():
+        run = training.train_taxonomy(config, run_dir)
+    render_taxonomy_run(run)
+    typer.echo(f"model: {run.model}")
 
 
 def reproduce(
@@ -177,6 +353,19 @@ def reproduce(
     with _log_on_stderr():
         paths = experiments.reproduce_paper(data, output, quick=quick)
     typer.echo(f"report: {paths.html}")
+
+
+def _labeled_sources(texts: Sequence[str]) -> tuple[LabeledSource, ...]:
+    """Read values of the option ``--labeled``: names and paths."""
+    from genrescope import training
+
+    sources = []
+    for text in texts:
+        name, separator, path = text.partition("=")
+        if not separator or not name or not path:
+            raise typer.BadParameter(f"{text!r} is not NAME=PATH", param_hint="--labeled")
+        sources.append(training.LabeledSource(name, Path(path)))
+    return tuple(sources)
 
 
 @contextmanager

@@ -1,14 +1,17 @@
 """Labeled music: reading data sets, splitting them, and their segments as arrays."""
 
-from genrescope.datasets.base import Dataset, DatasetIssue, dataset_fingerprint
+from genrescope.datasets.base import Dataset, DatasetIssue, dataset_fingerprint, find_duplicates
 from genrescope.datasets.digests import artist_digest, artist_digests, content_digests, track_digest
 from genrescope.datasets.gtzan import load_gtzan, load_index
-from genrescope.datasets.readers import load_dataset
+from genrescope.datasets.readers import LAYOUT_READERS, load_dataset
 from genrescope.datasets.segments import SegmentDataset, build_segments
 from genrescope.datasets.spectrograms import decode_db, encode_db, load_spectrogram
-from genrescope.datasets.splits import PROTOCOLS, Split, get_protocol, split_dataset
+from genrescope.datasets.splits import FOLDED_PROTOCOLS, PROTOCOLS, Split, get_protocol, split_dataset
+from genrescope.datasets.tables import read_rows
 
 __all__ = [
+    "FOLDED_PROTOCOLS",
+    "LAYOUT_READERS",
     "PROTOCOLS",
     "Dataset",
     "DatasetIssue",
@@ -21,11 +24,13 @@ __all__ = [
     "dataset_fingerprint",
     "decode_db",
     "encode_db",
+    "find_duplicates",
     "get_protocol",
     "load_dataset",
     "load_gtzan",
     "load_index",
     "load_spectrogram",
+    "read_rows",
     "split_dataset",
     "track_digest",
 ]

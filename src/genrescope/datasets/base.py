@@ -10,20 +10,24 @@ import itertools
 import os
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast, get_args
 
 from genrescope.errors import ConfigError, DataError
+from genrescope.labels import label_key
 from genrescope.types import Track, TrackKind
 from genrescope.utils import did_you_mean, sha256_bytes, sha256_file, sha256_text
 
 LAYOUTS = (
-    "give a folder with one sub-folder per genre, a GTZAN folder, or a CSV with the columns path and label"
+    "give a folder with one sub-folder per genre, a GTZAN, FMA, MTG-Jamendo, ISMIR04 or Ballroom folder, "
+    "or a CSV with the columns path and label"
 )
 # How much of a file is compared before all of it is: most files of one size differ in here.
 _HEAD_BYTES = 1 << 16
+# More absent files than these are counted, not listed.
+_LISTED_ABSENT = 20
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,10 @@ class DatasetIssue:
     ----------
     code : str
         ``file_missing``, ``file_empty``, ``file_unreadable``, ``genre_empty``, ``known_corrupt``,
-        ``not_here`` or ``replica``.
+        ``not_here``, ``replica``, ``label_spelling`` (two labels that are one word, spelled differently),
+        ``genres_none`` and ``genres_several`` (tracks without exactly one genre), ``genre_rare`` (a genre
+        that the published split cannot train and test), ``split_missing`` (tracks in no part),
+        ``split_unused`` or ``artists_anonymous``.
     track : str
         Id of the track; empty where no single track is meant.
     path : str
@@ -63,8 +70,11 @@ class Dataset:
     issues : tuple of DatasetIssue
         What was left out, or is odd.
     official_splits : mapping of str to mapping of str to str
-        What the literature assigns to these tracks, by name and then by track: for GTZAN
-        ``fault-filtered`` (train, validation, test) and ``artist-folds`` (1, 2, 3).
+        What is published of these tracks, or stands in their manifest, by name and then by track:
+        ``split`` (train, validation, test), ``split-0``, ``split-1``, ... where there are several, ``fold``
+        (a number); for GTZAN ``fault-filtered`` (train, validation, test) and ``artist-folds`` (1, 2, 3).
+    all_labels : mapping of str to tuple of str
+        All genres of a track, by id, where the data set has more than the one that is its label.
     """
 
     name: str
@@ -72,6 +82,7 @@ class Dataset:
     classes: tuple[str, ...]
     issues: tuple[DatasetIssue, ...] = ()
     official_splits: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    all_labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def checked_kind(kind: str | None) -> TrackKind | None:
@@ -135,6 +146,61 @@ def keep_present(tracks: Iterable[Track]) -> tuple[list[Track], list[DatasetIssu
     return kept, issues
 
 
+def summarize_missing(issues: list[DatasetIssue], total: int, folder: Path) -> list[DatasetIssue]:
+    """Replace many issues about absent files by one: of a large data set often a part is on disk.
+
+    Parameters
+    ----------
+    issues : list of DatasetIssue
+        As `keep_present` gives them.
+    total : int
+        The number of tracks that were looked for.
+    folder : Path
+        Where.
+    """
+    absent = sum(issue.code == "file_missing" for issue in issues)
+    if absent <= _LISTED_ABSENT:
+        return issues
+    message = f"{absent} of {total} tracks have no file here"
+    rest = [issue for issue in issues if issue.code != "file_missing"]
+    return [*rest, DatasetIssue("not_here", "", str(folder), message)]
+
+
+def keep_trainable(
+    tracks: list[Track], splits: Mapping[str, Mapping[str, str]], source: Path
+) -> tuple[list[Track], list[DatasetIssue]]:
+    """Leave out genres of which a published split trains or tests no track.
+
+    Parameters
+    ----------
+    tracks : list of Track
+    splits : mapping of str to mapping of str to str
+        Parts by split and track.
+    source : Path
+        For the issues.
+
+    Returns
+    -------
+    tracks : list of Track
+        All of them where fewer than two genres would be left, as where only the test part is on disk.
+    issues : list of DatasetIssue
+        One, which names the genres, if there are any.
+    """
+    labels = {track.id: track.label for track in tracks}
+    whole = set(labels.values())
+    for parts in splits.values():
+        for wanted in ("train", "test"):
+            whole &= {labels[track] for track, part in parts.items() if part == wanted and track in labels}
+    rare = sorted(set(labels.values()) - whole)
+    if not rare or len(whole) < 2:
+        return tracks, []
+    kept = [track for track in tracks if track.label in whole]
+    message = (
+        f"left out: {len(tracks) - len(kept)} tracks of {', '.join(rare)}, which a part of a split lacks"
+    )
+    return kept, [DatasetIssue("genre_rare", "", str(source), message)]
+
+
 def _fault(path: Path) -> tuple[str, str] | None:
     if not path.is_file():
         return "file_missing", "no such file"
@@ -163,6 +229,29 @@ def unite_replicas(tracks: list[Track]) -> tuple[list[Track], list[DatasetIssue]
     OSError
         A file that cannot be read.
     """
+    sets = find_duplicates([track.path for track in tracks])
+    issues = [
+        replica_issue(tracks[member].id, str(tracks[member].path), tracks[members[0]].id)
+        for members in sets
+        for member in members[1:]
+    ]
+    return unite_groups(tracks, sets), issues
+
+
+def unite_groups(tracks: list[Track], sets: Iterable[Sequence[int]]) -> list[Track]:
+    """Give tracks that belong together, and all that share a group with them, one group.
+
+    Parameters
+    ----------
+    tracks : list of Track
+    sets : iterable of sequence of int
+        Places in ``tracks`` of tracks that must not be separated.
+
+    Returns
+    -------
+    list of Track
+        In the same order, perhaps with other groups.
+    """
     # Two copies in different groups could be drawn into training and test part. The groups are therefore
     # united whole (a union-find structure without ranks: there are few copies).
     joined: dict[str, str] = {}
@@ -173,16 +262,10 @@ def unite_replicas(tracks: list[Track]) -> tuple[list[Track], list[DatasetIssue]
             name = joined[name]
         return name
 
-    sets = find_duplicates([track.path for track in tracks])
     for members in sets:
         first, *others = sorted({group(tracks[member]) for member in members})
         joined.update(dict.fromkeys(others, first))
-    issues = [
-        replica_issue(tracks[member].id, str(tracks[member].path), tracks[members[0]].id)
-        for members in sets
-        for member in members[1:]
-    ]
-    return [replace(track, group=group(track)) for track in tracks], issues
+    return [replace(track, group=group(track)) for track in tracks]
 
 
 def replica_issue(track: str, path: str, other: str) -> DatasetIssue:
@@ -196,6 +279,7 @@ def build_dataset(
     issues: list[DatasetIssue],
     source: Path,
     official_splits: Mapping[str, Mapping[str, str]] | None = None,
+    all_labels: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Dataset:
     """Put a data set together.
 
@@ -207,8 +291,8 @@ def build_dataset(
     issues : list of DatasetIssue
     source : Path
         For error messages.
-    official_splits : mapping, optional
-        As of `Dataset`.
+    official_splits, all_labels : mapping, optional
+        As of `Dataset`; entries of other tracks are left out.
 
     Raises
     ------
@@ -223,7 +307,25 @@ def build_dataset(
     if len(classes) < 2:
         message = f"{source}: all {len(tracks)} tracks are {classes[0]!r}; a classifier needs two genres"
         raise DataError("dataset_too_small", message, LAYOUTS)
-    return Dataset(name, _in_order(tracks, source), classes, tuple(issues), official_splits or {})
+    ids = {track.id for track in tracks}
+    splits = {
+        split: {track: part for track, part in parts.items() if track in ids}
+        for split, parts in (official_splits or {}).items()
+    }
+    found = (*issues, *_spelling_issues(classes, source))
+    labels = {track: genres for track, genres in (all_labels or {}).items() if track in ids}
+    return Dataset(name, _in_order(tracks, source), classes, found, splits, labels)
+
+
+def _spelling_issues(classes: Sequence[str], source: Path) -> Iterator[DatasetIssue]:
+    """Yield an issue for every two or more labels that differ in case, spaces and punctuation only."""
+    spellings: defaultdict[str, list[str]] = defaultdict(list)
+    for name in classes:
+        spellings[label_key(name)].append(name)
+    for names in spellings.values():
+        if len(names) > 1:
+            message = f"{' and '.join(map(repr, names))} are kept as {len(names)} genres; is it one?"
+            yield DatasetIssue("label_spelling", "", str(source), message)
 
 
 def _in_order(tracks: list[Track], source: Path) -> tuple[Track, ...]:
@@ -291,4 +393,10 @@ def dataset_fingerprint(dataset: Dataset) -> str:
     """
     # Not the paths, nor the content of the files: a data set that was moved or copied is the same one.
     lines = sorted(f"{track.id}\t{track.label}\t{track.group}" for track in dataset.tracks)
+    # The split of a manifest is part of the data, as it can be edited; published ones go with the name.
+    lines += [
+        f"{name}\t{track}\t{part}"
+        for name in ("split", "fold")
+        for track, part in sorted(dataset.official_splits.get(name, {}).items())
+    ]
     return sha256_text("\n".join(lines))

@@ -18,6 +18,7 @@ from genrescope.utils import sha256_file, sha256_text
 
 # 40 bits: in a list of a million tracks, one that is not of it is found by mistake once in a million.
 DIGEST_DIGITS = 10
+_IDENTIFYING_COLUMNS = 8
 # Names of folders, and entries of CSV files, that stand for many artists or for none.
 _NO_ARTIST = re.compile(
     r"(various|unknown|no|untitled|other|misc|miscellaneous)(artists?)?|va|(cd|dis[ck]|vol|volume|part|side)?\d*"
@@ -88,8 +89,9 @@ def content_digests(tracks: Sequence[Track]) -> dict[str, str]:
     Parameters
     ----------
     tracks : sequence of Track
-        Files are digested whole. Of a row of a table, the means that models are fed are, to six digits:
-        spreadsheets round numbers, and reorder or drop columns.
+        Files are digested whole. Of a row of a table, the paper's means are, to six digits: spreadsheets
+        round numbers, and reorder or drop columns. Of a table of other features all values are, if it has
+        at least eight columns: fewer can agree by chance, as tempos do.
 
     Returns
     -------
@@ -122,11 +124,16 @@ def _row_digests(paths: set[Path]) -> dict[Path, dict[str, str]]:
     for path in paths:
         try:
             table = tables.read_table(path)
-            means = tables.paper_means(table)
         except DataError:
             continue
+        try:
+            values = tables.paper_means(table)
+        except DataError:  # a table of other features
+            values = table.values
+            if len(table.columns) < _IDENTIFYING_COLUMNS:
+                continue
         digests[path] = {
             name: _shortened(sha256_text(" ".join(f"{value:.6g}" for value in row)))
-            for name, row in zip(table.tracks, means, strict=True)
+            for name, row in zip(table.tracks, values, strict=True)
         }
     return digests

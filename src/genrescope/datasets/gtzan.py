@@ -17,9 +17,11 @@ from genrescope.datasets.base import (
     build_dataset,
     checked_kind,
     keep_present,
+    normalize_label,
     replica_issue,
 )
-from genrescope.datasets.tables import read_rows, read_table, table_header
+from genrescope.datasets.official import read_split_columns
+from genrescope.datasets.tables import read_rows, table_from_rows, table_header
 from genrescope.errors import DataError
 from genrescope.types import Track, TrackKind
 from genrescope.utils import package_data
@@ -218,6 +220,8 @@ def has_gtzan_names(tracks: Iterable[Track], name: Callable[[Track], str]) -> bo
 def load_table(path: Path) -> Dataset:
     """Read a table of features with the columns ``filename`` and ``label``, as GTZAN's is distributed.
 
+    Columns ``group``, ``split`` and ``fold`` are those of a manifest.
+
     Parameters
     ----------
     path : Path
@@ -228,13 +232,15 @@ def load_table(path: Path) -> Dataset:
     DataError
         As `load_dataset`.
     """
-    table = read_table(path)
+    rows = read_rows(path, required=("filename",))
+    table = table_from_rows(path, rows)
     if "" in table.labels:
         raise DataError("dataset_invalid", f"{path}: rows without a label", "fill in the column label")
     tracks = [
-        Track(name, path, label, name, "table")
-        for name, label in zip(table.tracks, table.labels, strict=True)
+        Track(name, path, normalize_label(label), row.values.get("group") or name, "table")
+        for name, label, row in zip(table.tracks, table.labels, rows, strict=True)
     ]
     if has_gtzan_names(tracks, lambda track: track.id):
         return build_gtzan(tracks, [], path)
-    return build_dataset(path.stem, tracks, [], path)
+    splits, issues = read_split_columns(path, rows, table.tracks)
+    return build_dataset(path.stem, tracks, issues, path, splits)

@@ -1,12 +1,14 @@
-"""Read a data set from disk: a copy of GTZAN, one folder per genre, or a CSV."""
+"""Read a data set from disk: a published one by its layout, one folder per genre, or a CSV."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Final, NamedTuple
 
 from genrescope import audio
+from genrescope.datasets.ballroom import is_ballroom, load_ballroom
 from genrescope.datasets.base import (
     LAYOUTS,
     Dataset,
@@ -17,6 +19,7 @@ from genrescope.datasets.base import (
     normalize_label,
     unite_replicas,
 )
+from genrescope.datasets.fma import is_fma, load_fma
 from genrescope.datasets.gtzan import (
     build_gtzan,
     corrupt_issue,
@@ -26,23 +29,33 @@ from genrescope.datasets.gtzan import (
     load_index,
     load_table,
 )
+from genrescope.datasets.ismir04 import is_ismir04, load_ismir04
+from genrescope.datasets.jamendo import is_jamendo, load_jamendo
+from genrescope.datasets.mirdata_index import load_mirdata
+from genrescope.datasets.official import read_split_columns
 from genrescope.datasets.spectrograms import SPECTROGRAM_SUFFIXES
-from genrescope.datasets.tables import read_rows, table_header
-from genrescope.errors import DataError
+from genrescope.datasets.tables import Row, read_rows, table_header
+from genrescope.errors import ConfigError, DataError
 from genrescope.types import AUDIO_SUFFIXES, Track, TrackKind
+from genrescope.utils import did_you_mean
+
+_MIRDATA = "mirdata:"
 
 
-def load_dataset(path: Path, *, kind: str | None = None) -> Dataset:
+def load_dataset(path: Path, *, kind: str | None = None, layout: str = "auto") -> Dataset:
     """Recognize what lies at ``path``, and read it.
 
     * GTZAN: ``genres/<genre>/*.au`` or ``genres_original/<genre>/*.wav``, or the layout of ``gtzan``.
       Known by its file names; groups are artists. ``jazz.00054`` is left out, as in most publications.
     * A folder with one sub-folder per genre. Files lie at any depth; those that share a folder just below
       the genre (an artist, an album) share a group, others are a group each.
-    * A CSV with the columns ``path`` (relative to the CSV) and ``label``, and perhaps ``group``, ``id``.
+    * FMA, MTG-Jamendo, ISMIR04 and Ballroom as they are published: see `load_fma`, `load_jamendo`,
+      `load_ismir04` and `load_ballroom` in this package.
+    * A CSV with the columns ``path`` (relative to the CSV) and ``label``, and perhaps ``group``, ``id``,
+      ``split`` and ``fold``, the split of the protocol ``given``.
     * A CSV of features with the column ``filename``, as ``read_table``.
 
-    Byte-identical files share a group.
+    Byte-identical files share a group, but for FMA and MTG-Jamendo, whose groups are their artists.
 
     Parameters
     ----------
@@ -50,6 +63,9 @@ def load_dataset(path: Path, *, kind: str | None = None) -> Dataset:
         A folder or a CSV file.
     kind : {"audio", "spectrogram", "table", "auto"} or None
         What to take where there is a choice; by itself audio before spectrograms.
+    layout : str
+        ``auto``; a name of `LAYOUT_READERS`, where it is not to be recognized; or ``mirdata:NAME``, a data
+        set by the index of mirdata, which must be installed.
 
     Returns
     -------
@@ -62,27 +78,71 @@ def load_dataset(path: Path, *, kind: str | None = None) -> Dataset:
         ``dataset_not_found``, ``dataset_invalid``, ``dataset_empty``; ``dataset_too_small`` for a single
         genre.
     ConfigError
-        ``invalid_argument`` for an unknown ``kind``.
+        ``invalid_argument`` for an unknown ``kind`` or ``layout``.
+    MissingDependencyError
+        ``missing_dependency`` for ``mirdata:NAME`` without mirdata.
     """
     # Also where a caller without types gives a str.
     path = Path(path)
     wanted = checked_kind(kind)
     try:
-        if path.is_file():
-            return _read_csv(path, wanted)
-        if not path.is_dir():
-            raise DataError("dataset_not_found", f"{path}: nothing there", LAYOUTS)
-        if is_indexed_gtzan(path):
-            return load_gtzan(path, wanted or "audio")
-        if wanted == "table":
-            return load_gtzan(path, "table")
-        return _read_folder(_genre_root(path), wanted)
+        if layout.startswith(_MIRDATA):
+            return load_mirdata(path, layout.removeprefix(_MIRDATA))
+        reader = _reader(path, layout)
+        if reader.kinds and wanted is not None and wanted not in reader.kinds:
+            message = f"{path}: of this data set {' or '.join(reader.kinds)} can be read, not {wanted}"
+            raise DataError("dataset_invalid", message, "choose another kind of input")
+        return reader.load(path, wanted)
     except OSError as reason:
         raise DataError(
             "dataset_not_found",
             f"{path}: cannot be read: {reason.strerror or reason}",
             "check its permissions",
         ) from None
+
+
+class LayoutReader(NamedTuple):
+    """How a data set in one layout is recognized and read.
+
+    Attributes
+    ----------
+    recognizes : callable
+        From a path that exists to whether the layout is there.
+    load : callable
+        From the path and the wanted kind of files to the data set.
+    kinds : tuple of str
+        The kinds of files that it can give; empty where the files decide.
+    """
+
+    recognizes: Callable[[Path], bool]
+    load: Callable[[Path, TrackKind | None], Dataset]
+    kinds: tuple[TrackKind, ...] = ()
+
+
+def _reader(path: Path, layout: str) -> LayoutReader:
+    if layout == "auto":
+        if not path.exists():
+            raise DataError("dataset_not_found", f"{path}: nothing there", LAYOUTS)
+        return next(reader for reader in LAYOUT_READERS.values() if reader.recognizes(path))
+    if layout not in LAYOUT_READERS:
+        names = ("auto", *LAYOUT_READERS)
+        hint = did_you_mean(layout, names, otherwise=f"choose {', '.join(names)} or {_MIRDATA}NAME")
+        raise ConfigError("invalid_argument", f"no layout of data sets is named {layout!r}", hint)
+    if not path.exists():
+        raise DataError("dataset_not_found", f"{path}: nothing there", LAYOUTS)
+    return LAYOUT_READERS[layout]
+
+
+def _read_gtzan(path: Path, kind: TrackKind | None) -> Dataset:
+    if is_indexed_gtzan(path):
+        return load_gtzan(path, kind or "audio")
+    return _read_folders(path, kind)
+
+
+def _read_folders(path: Path, kind: TrackKind | None) -> Dataset:
+    if kind == "table":
+        return load_gtzan(path, "table")
+    return _read_folder(_genre_root(path), kind)
 
 
 def _genre_root(path: Path) -> Path:
@@ -143,16 +203,19 @@ def _read_csv(path: Path, kind: TrackKind | None) -> Dataset:
     names = table_header(path)
     if kind == "table" or (kind is None and "filename" in names and "path" not in names):
         return load_table(path)
-    tracks = [track for track in _manifest_tracks(path) if kind in (None, track.kind)]
+    rows = read_rows(path, required=("path", "label"))
+    listed = _manifest_tracks(path, rows)
+    splits, absent = read_split_columns(path, rows, [track.id for track in listed])
+    tracks = [track for track in listed if kind in (None, track.kind)]
     kept, faults = keep_present(tracks)
     united, replicas = unite_replicas(kept)
-    return build_dataset(path.stem, united, [*faults, *replicas], path)
+    return build_dataset(path.stem, united, [*faults, *replicas, *absent], path, splits)
 
 
-def _manifest_tracks(path: Path) -> list[Track]:
+def _manifest_tracks(path: Path, rows: list[Row]) -> list[Track]:
     tracks: list[Track] = []
     lines: dict[str, int] = {}
-    for line, values in read_rows(path, required=("path", "label")):
+    for line, values in rows:
         empty = next((name for name in ("path", "label") if not values[name]), None)
         if empty:
             raise DataError("dataset_invalid", f"{path}, line {line}: {empty} is empty", "fill it in")
@@ -165,3 +228,15 @@ def _manifest_tracks(path: Path) -> list[Track]:
         kind: TrackKind = "spectrogram" if file.suffix.lower() in SPECTROGRAM_SUFFIXES else "audio"
         tracks.append(Track(name, file, normalize_label(values["label"]), values.get("group") or name, kind))
     return tracks
+
+
+LAYOUT_READERS: Final[dict[str, LayoutReader]] = {
+    "mtg-jamendo": LayoutReader(is_jamendo, load_jamendo, ("audio", "spectrogram")),
+    "csv": LayoutReader(Path.is_file, _read_csv),
+    "fma": LayoutReader(is_fma, lambda path, _: load_fma(path), ("audio",)),
+    "ismir04": LayoutReader(is_ismir04, lambda path, _: load_ismir04(path), ("audio",)),
+    "gtzan": LayoutReader(is_indexed_gtzan, _read_gtzan),
+    "ballroom": LayoutReader(is_ballroom, lambda path, _: load_ballroom(path), ("audio",)),
+    "folders": LayoutReader(lambda path: True, _read_folders),
+}
+"""The layouts of data sets by name, in the order in which they are looked for."""

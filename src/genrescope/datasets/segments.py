@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,7 @@ class SegmentDataset:
     spec : FeatureSpec
     spectrograms : tuple of ndarray, shape (features, columns), float32
         One per track, time along the second axis. Despite the name the features may be others; for
-        ``vector`` specs a column is a whole segment.
+        ``vector`` and ``table`` specs a column is a whole segment.
     width : int
         Columns of a segment.
     track : ndarray, shape (segments,), int64
@@ -87,7 +87,7 @@ class SegmentDataset:
         stacked = np.stack(windows)
         if self.spec.kind == "sequence":
             return stacked.transpose(0, 2, 1)
-        return stacked[:, :, 0] if self.spec.kind == "vector" else stacked
+        return stacked[:, :, 0] if self.spec.kind in ("vector", "table") else stacked
 
     def random_starts(self, tracks: IntArray, generator: np.random.Generator) -> IntArray:
         """Draw a first column for each of ``tracks``, uniformly over where a segment fits.
@@ -138,7 +138,7 @@ def build_segments(
     ----------
     tracks : sequence of Track
     spec : FeatureSpec
-        Which features.
+        Which features; a ``table`` without names has those of all columns of the table.
     seconds, hop_seconds : float
         Length of a segment, and distance between two (0: end to end).
     limit : int
@@ -160,7 +160,7 @@ def build_segments(
     AudioError, DataError
         A track that cannot be read; ``dataset_empty`` when none can.
     """
-    rows = _table_rows(tracks, spec, seconds)
+    rows, spec = _table_rows(tracks, spec, seconds)
 
     def read(track: Track) -> Layout | AudioError:
         try:
@@ -196,28 +196,45 @@ def _joined(tracks: list[Track], layouts: list[Layout], spec: FeatureSpec, secon
         tracks=tuple(tracks),
         spec=spec,
         spectrograms=tuple(picture for picture, _, _ in layouts),
-        width=1 if spec.kind == "vector" else segment_frames(spec, seconds),
+        width=1 if spec.kind in ("vector", "table") else segment_frames(spec, seconds),
         track=np.repeat(np.arange(len(tracks)), [len(starts) for _, starts, _ in layouts]),
         start=np.concatenate([starts for _, starts, _ in layouts]),
         weights=np.concatenate([weights for _, _, weights in layouts]),
     )
 
 
-def _table_rows(tracks: Sequence[Track], spec: FeatureSpec, seconds: float) -> dict[str, Layout]:
-    """Return the rows of feature tables, by track; a row is one segment."""
+def _table_rows(
+    tracks: Sequence[Track], spec: FeatureSpec, seconds: float
+) -> tuple[dict[str, Layout], FeatureSpec]:
+    """Return the rows of feature tables, by track, and the spec with the names of the columns.
+
+    A row is one segment.
+    """
     paths = {track.path for track in tracks if track.kind == "table"}
-    if paths and spec != features.PAPER_MEANS:
+    other = next((track for track in tracks if track.kind != "table"), None)
+    if spec.kind == "table" and other is not None:
+        raise DataError(
+            "dataset_invalid",
+            f"{other.path}: this model takes columns of a table as input",
+            "give a CSV with the column filename and these columns, or set data.columns=paper",
+        )
+    if paths and spec.kind != "table" and spec != features.PAPER_MEANS:
         raise DataError(
             "dataset_invalid",
             f"{min(paths)}: this model does not take a table of clip means as input",
             "train logistic-regression or svm on it, or give audio (--set data.input=audio)",
         )
     rows: dict[str, Layout] = {}
-    for path in paths:
+    for path in sorted(paths):
         table = tables.read_table(path)
-        for name, means in zip(table.tracks, tables.paper_means(table), strict=True):
-            rows[name] = (means[:, None].astype(np.float32), np.zeros(1, np.int64), np.array([seconds]))
-    return rows
+        if spec.kind == "table":
+            spec = replace(spec, features=spec.features or table.columns)
+            values = tables.column_values(table, spec.features, path)
+        else:
+            values = tables.paper_means(table)
+        for name, row in zip(table.tracks, values, strict=True):
+            rows[name] = (row[:, None].astype(np.float32), np.zeros(1, np.int64), np.array([seconds]))
+    return rows, spec
 
 
 def _read(track: Track, spec: FeatureSpec, seconds: float, hop_seconds: float, cache: Path | None) -> Layout:

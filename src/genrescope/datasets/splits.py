@@ -5,13 +5,14 @@ A split consists of units: tracks, or single segments for ``segment-random``. No
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
 from genrescope.datasets import gtzan
+from genrescope.datasets.official import given_parts
 from genrescope.errors import ConfigError, DataError
 from genrescope.types import Float64Array, IntArray, Track
 from genrescope.utils import did_you_mean
@@ -70,8 +71,17 @@ PROTOCOLS: Final[dict[str, Protocol]] = {
             "GTZAN's published split: no artist in two parts, replicas and distorted tracks removed",
             "C. Kereliuk, B. L. Sturm, J. Larsen, Deep Learning and Music Adversaries, 2015",
         ),
+        Protocol(
+            "given",
+            False,
+            "the data set's own split, by its columns or as published",
+            "the publication of the data set, or the author of its manifest",
+        ),
     )
 }
+
+# Those whose test part is one of several folds, which together hold each track once.
+FOLDED_PROTOCOLS: Final = ("artist-grouped",)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +99,9 @@ class Split:
         The track that each unit is of.
     unit_segments : ndarray, shape (units,), int64
         Which segment of its track each unit is; zeros where units are tracks.
+    divides_groups : bool
+        Whether a group is in both train and test part, though the protocol does not say so: splits that come
+        with a data set may do this.
     """
 
     protocol: str
@@ -99,11 +112,19 @@ class Split:
     test: IntArray
     unit_tracks: IntArray
     unit_segments: IntArray
+    divides_groups: bool = False
 
     @property
     def leaky(self) -> bool:
         """Whether one recording, or recordings of one artist, may be in both train and test part."""
-        return PROTOCOLS[self.protocol].leaky
+        return PROTOCOLS[self.protocol].leaky or self.divides_groups
+
+    @property
+    def description(self) -> str:
+        """What may be on both sides, in words."""
+        if self.divides_groups:
+            return "leaky: this split of the data set has artists in both train and test part"
+        return PROTOCOLS[self.protocol].description
 
 
 def get_protocol(protocol: str) -> Protocol:
@@ -136,6 +157,7 @@ def split_dataset(
     validation_fraction: float = 0.1,
     folds: int = 5,
     fold: int = 0,
+    official_splits: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Split:
     """Divide tracks, or their segments, into train, validation and test. The same seed, the same split.
 
@@ -147,6 +169,8 @@ def split_dataset(
         ``segment-random``: segments at random, genres uneven. ``track-random``: tracks at random within each
         genre. ``artist-grouped``: fold ``fold`` of ``folds`` is the test part; groups are never divided,
         genres as even as groups allow. ``fault-filtered``: GTZAN's published parts, by track name.
+        ``given``: what ``official_splits`` says, see `genrescope.datasets.Dataset`; tracks that it does not
+        mention are in no part.
     seed : int
         Of all that is drawn, 0 or more.
     segments_per_track : int, or one int per track
@@ -154,9 +178,13 @@ def split_dataset(
     test_fraction : float
         Share of all units, for ``segment-random`` and ``track-random``.
     validation_fraction : float
-        Share of all units, taken from what the test part leaves; 0 for none. ``fault-filtered`` has its own.
+        Share of all units, taken from what the test part leaves; 0 for none. ``fault-filtered`` has its own;
+        of ``given`` it is drawn, in whole groups, where the data set names no validation part.
     folds, fold : int
-        Number of folds, and which of them, from 0 on, is the test part, for ``artist-grouped``.
+        Number of folds, and which of them, from 0 on, is the test part, for ``artist-grouped``; for ``given``
+        ``fold`` is the number that the data set has for the fold, or for one of several splits.
+    official_splits : mapping, optional
+        ``Dataset.official_splits``, for ``given``.
 
     Returns
     -------
@@ -168,10 +196,13 @@ def split_dataset(
         ``invalid_argument`` for an unknown protocol or an option out of range.
     DataError
         ``dataset_empty``; ``dataset_too_small`` for one genre, fewer than two tracks of a genre, fewer
-        groups of a genre than folds, or tracks of which the published split knows too few.
+        groups of a genre than folds, or tracks of which the published split knows too few;
+        ``dataset_invalid`` for ``given`` where the data set has no split of its own.
     """
     get_protocol(protocol)
-    _check_options(test_fraction, validation_fraction, folds, fold, seed)
+    # The folds of `given` are numbered by the data set.
+    checked = (2, 0) if protocol == "given" else (folds, fold)
+    _check_options(test_fraction, validation_fraction, *checked, seed)
     names, labels = _genres(tracks)
     generator = np.random.default_rng(seed)
     owners = np.arange(len(tracks), dtype=np.int64)
@@ -184,12 +215,17 @@ def split_dataset(
     elif protocol == "artist-grouped":
         groups = np.unique([track.group for track in tracks], return_inverse=True)[1]
         parts = _draw_groups(labels, names, groups, validation_fraction, folds, fold, generator)
+    elif protocol == "given":
+        parts = given_parts(tracks, official_splits, fold)
+        if not len(parts[1]) and validation_fraction:
+            parts = _draw_validation(parts, tracks, labels, validation_fraction, generator)
     else:
         parts = _look_up(tracks)
     _check_parts(parts, labels[owners], names)
     train, validation, test = (np.sort(part).astype(np.int64) for part in parts)
     unit: Literal["track", "segment"] = "segment" if protocol == "segment-random" else "track"
-    return Split(protocol, seed, unit, train, validation, test, owners, segments)
+    divided = protocol == "given" and _shares_group(tracks, train, test)
+    return Split(protocol, seed, unit, train, validation, test, owners, segments, divided)
 
 
 # Protocols: each returns train, validation, test
@@ -254,6 +290,31 @@ def _draw_groups(
     parts[folds_of != fold] = _assign(counts[folds_of != fold], shares, generator)
     train, validated, test = (np.flatnonzero(parts[groups] == part) for part in range(3))
     return train, validated, test
+
+
+def _draw_validation(
+    parts: SplitParts,
+    tracks: Sequence[Track],
+    labels: IntArray,
+    validation: float,
+    generator: np.random.Generator,
+) -> SplitParts:
+    """Draw whole groups of the training part for validation."""
+    train, _, test = parts
+    groups = np.unique([tracks[unit].group for unit in train.tolist()], return_inverse=True)[1]
+    share = validation * (len(train) + len(test)) / max(1, len(train))
+    if share >= 1:
+        message = f"a validation_fraction of {validation} leaves nothing to train on"
+        raise _too_few(message, "make it smaller")
+    counts = np.zeros((groups.max(initial=0) + 1, labels.max() + 1))
+    np.add.at(counts, (groups, labels[train]), 1)
+    held = _assign(counts, np.array([1 - share, share]), generator)[groups] == 1
+    return train[~held], train[held], test
+
+
+def _shares_group(tracks: Sequence[Track], first: IntArray, second: IntArray) -> bool:
+    groups = [{tracks[unit].group for unit in part.tolist()} for part in (first, second)]
+    return bool(groups[0] & groups[1])
 
 
 def _look_up(tracks: Sequence[Track]) -> SplitParts:

@@ -13,6 +13,7 @@ import numpy as np
 
 from genrescope.errors import DataError
 from genrescope.types import Float64Array
+from genrescope.utils import did_you_mean
 
 _MEANS = (
     "chroma_stft_mean",
@@ -23,6 +24,8 @@ _MEANS = (
 )
 MAX_CSV_BYTES = 1 << 28
 _AUDIO = (".wav", ".au", ".mp3", ".flac", ".ogg")
+# Columns that say what a row is, and not how it sounds. GTZAN's table has the number of samples as length.
+_NOT_FEATURES = frozenset({"filename", "label", "length", "group", "split", "fold"})
 _MFCC_MEANS = tuple(f"mfcc{number}_mean" for number in range(1, 21))
 
 
@@ -44,7 +47,7 @@ class Table:
     labels : tuple of str
         Genres; empty strings where absent.
     columns : tuple of str
-        Names of the features.
+        Names of the features: columns of numbers, but for ``length``, ``split`` and ``fold``.
     values : ndarray, shape (tracks, columns), float64
     """
 
@@ -78,7 +81,7 @@ def read_rows(path: Path, required: Sequence[str]) -> list[Row]:
         ``dataset_empty`` without a row below the header.
     """
     # Strict, because the csv module otherwise reads a stray quote as text, and shifts all that follows.
-    reader = csv.reader(io.StringIO(_read_text(path), newline=""), strict=True)
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
     rows: list[Row] = []
     try:
         header = [name.strip() for name in next(reader, [])]
@@ -101,7 +104,8 @@ def read_table(path: Path) -> Table:
     Parameters
     ----------
     path : Path
-        A CSV. The column ``filename`` names the track, ``label`` (optional) its genre; others are numbers.
+        A CSV. The column ``filename`` names the track, ``label`` (optional) its genre; other columns are
+        numbers, or texts throughout, which are no features.
 
     Returns
     -------
@@ -112,8 +116,25 @@ def read_table(path: Path) -> Table:
     DataError
         As ``read_rows``; ``dataset_invalid`` also for a value that is not a finite number.
     """
-    rows = read_rows(path, required=("filename",))
-    columns = tuple(name for name in rows[0].values if name not in ("filename", "label"))
+    return table_from_rows(path, read_rows(path, required=("filename",)))
+
+
+def table_from_rows(path: Path, rows: Sequence[Row]) -> Table:
+    """Build a table of features from the rows of a CSV.
+
+    Parameters
+    ----------
+    path : Path
+        For messages.
+    rows : sequence of Row
+        At least one, with the column ``filename``.
+
+    Raises
+    ------
+    DataError
+        ``dataset_invalid`` for a value that is not a finite number.
+    """
+    columns = tuple(name for name in rows[0].values if name not in _NOT_FEATURES and not _is_text(name, rows))
     return Table(
         tracks=tuple(_track_id(row.values["filename"]) for row in rows),
         labels=tuple(row.values.get("label", "") for row in rows),
@@ -154,6 +175,35 @@ def paper_means(table: Table) -> Float64Array:
     return np.column_stack([means, mfcc])
 
 
+def column_values(table: Table, columns: Sequence[str], path: Path) -> Float64Array:
+    """Return columns of a table, in the order asked for.
+
+    Parameters
+    ----------
+    table : Table
+    columns : sequence of str
+        Their names.
+    path : Path
+        Of the table, for messages.
+
+    Returns
+    -------
+    ndarray, shape (tracks, columns), float64
+
+    Raises
+    ------
+    DataError
+        ``dataset_invalid`` where the table lacks a column, with the nearest name that it has.
+    """
+    places = {name: place for place, name in enumerate(table.columns)}
+    missing = [name for name in columns if name not in places]
+    if missing or not columns:
+        hint = did_you_mean(missing[0], table.columns) if missing else "give a table with columns of numbers"
+        what = f"no column of numbers is named {', '.join(missing)}" if missing else "no column of numbers"
+        raise DataError("dataset_invalid", f"{path}: {what}", hint)
+    return table.values[:, [places[name] for name in columns]]
+
+
 def table_header(path: Path) -> tuple[str, ...]:
     """Return the names of the columns of a CSV.
 
@@ -167,14 +217,26 @@ def table_header(path: Path) -> tuple[str, ...]:
     DataError
         As of `read_rows`.
     """
-    first = next(iter(_read_text(path).splitlines()), "")
+    first = next(iter(read_text(path).splitlines()), "")
     try:
         return tuple(name.strip() for name in next(csv.reader([first]), []))
     except csv.Error as reason:
         raise _malformed(path, 1, str(reason)) from None
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Return the text of a CSV or TSV file, as `read_rows` takes it.
+
+    Parameters
+    ----------
+    path : Path
+        In UTF-8, with or without a byte order mark.
+
+    Raises
+    ------
+    DataError
+        ``dataset_not_found``; ``dataset_invalid`` for what is too large or is not text.
+    """
     try:
         if path.stat().st_size > MAX_CSV_BYTES:
             raise _malformed(path, 1, f"the file is larger than {MAX_CSV_BYTES >> 20} MB")
@@ -215,6 +277,19 @@ def _malformed(path: Path, line: int, what: str) -> DataError:
 def _track_id(filename: str) -> str:
     name = PurePosixPath(filename)
     return name.stem if name.suffix.lower() in _AUDIO else filename
+
+
+def _is_text(column: str, rows: Sequence[Row]) -> bool:
+    """Return whether a column has a text in every row; with one number or gap it is a damaged one."""
+    return all(row.values[column] and not _is_number(row.values[column]) for row in rows)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _numbers(path: Path, row: Row, columns: Sequence[str]) -> list[float]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from genrescope import datasets
 from genrescope.datasets import (
+    FOLDED_PROTOCOLS,
     PROTOCOLS,
     Dataset,
     SegmentDataset,
@@ -126,18 +127,20 @@ def _tracks_of_known_genres(dataset: Dataset, model: Model) -> tuple[Track, ...]
     return tracks
 
 
-def _test_part(tracks: Sequence[Track], protocol: str, seed: int, folds: int) -> tuple[Track, ...]:
+def _test_part(dataset: Dataset, protocol: str, seed: int, folds: int, fold: int) -> tuple[Track, ...]:
     if protocol == "segment-random":
         raise ConfigError(
             "invalid_argument",
             "segment-random divides tracks, so no track of it is a test track",
             "choose another protocol",
         )
-    return tuple(tracks[index] for index in split_dataset(tracks, protocol, seed=seed, folds=folds).test)
+    tracks, splits = dataset.tracks, dataset.official_splits
+    split = split_dataset(tracks, protocol, seed=seed, folds=folds, fold=fold, official_splits=splits)
+    return tuple(tracks[index] for index in split.test)
 
 
 def evaluate_model(
-    model: Model, dataset: Dataset, *, protocol: str = "all", seed: int = 0, folds: int = 5
+    model: Model, dataset: Dataset, *, protocol: str = "all", seed: int = 0, folds: int = 5, fold: int = 0
 ) -> Evaluation:
     """Evaluate a model file on labeled music: all of it, or the test part of a protocol.
 
@@ -155,16 +158,23 @@ def evaluate_model(
         ``all``, or a protocol of `genrescope.datasets`, whose test part is evaluated.
     seed : int
         Of the split and of the bootstrap.
-    folds : int
-        Of the split.
+    folds, fold : int
+        Number of folds of the split, and which of them is the test part.
 
     Raises
     ------
     ConfigError
-        ``invalid_argument``: a protocol that does not exist, or that divides tracks.
+        ``invalid_argument``: a protocol that does not exist or that divides tracks, or a fold other than 0 of
+        a protocol without folds.
     DataError
         ``dataset_invalid``: no label of the data set is a genre that the model knows.
     """
+    if fold and protocol not in FOLDED_PROTOCOLS:
+        raise ConfigError(
+            "invalid_argument",
+            f"{protocol} has no folds",
+            f"leave out the fold, or choose {', '.join(FOLDED_PROTOCOLS)}",
+        )
     info, classes = model.info, model.info.classes
     tracks = _tracks_of_known_genres(dataset, model)
     notes = []
@@ -172,8 +182,10 @@ def evaluate_model(
         unknown = len(dataset.tracks) - len(tracks)
         notes.append(f"{unknown} tracks of genres that the model does not know are not scored")
     unreadable: list[str] = []
+    if protocol != "all":
+        tracks = _test_part(replace(dataset, tracks=tracks), protocol, seed, folds, fold)
     examples = build_segments(
-        tracks if protocol == "all" else _test_part(tracks, protocol, seed, folds),
+        tracks,
         info.features,
         seconds=info.segment_seconds,
         hop_seconds=info.hop_seconds,

@@ -320,12 +320,36 @@ def bootstrap_interval(
             f"{resamples} resamples at confidence {confidence} make no interval",
             "ask for at least one resample, and a confidence between 0 and 1",
         )
-    drawn = np.concatenate([measure(stack) for stack in _resample(sums, resamples, seed)])
+    drawn = bootstrap_draws(sums, measure, resamples=resamples, seed=seed)
     # The percentile interval: unlike value +- 1.96 deviations it stays within 0 and 1, and needs no symmetry.
     # It is somewhat narrow for few groups, which is why `FEW_GROUPS` adds a note to an evaluation.
     tail = (1 - confidence) / 2
     low, high = np.quantile(drawn, [tail, 1 - tail])
     return Interval(float(measure(sums.sum(0)[None])[0]), float(low), float(high))
+
+
+def bootstrap_draws(
+    statistics: npt.ArrayLike, measure: Callable[[Any], Float64Array], *, resamples: int, seed: int
+) -> Float64Array:
+    """Return ``measure`` of each resample of the groups.
+
+    Parameters
+    ----------
+    statistics : array_like, shape (groups, ...)
+        What adds up over groups and suffices for the measure.
+    measure : callable
+        From statistics of shape (resamples, ...) to values of shape (resamples, ...).
+    resamples : int
+        Number of draws, at least 1.
+    seed : int
+        Of the draws.
+
+    Returns
+    -------
+    ndarray, shape (resamples, ...)
+    """
+    sums = np.asarray(statistics, dtype=np.float64)
+    return np.concatenate([measure(stack) for stack in _resample(sums, resamples, seed)])
 
 
 def checked_labels(labels: Labels, name: str, size: int) -> IntArray:

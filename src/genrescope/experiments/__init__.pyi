@@ -1,2 +1,3 @@
 from .comparison import compare_with_paper as compare_with_paper
+from .model_comparison import compare_models as compare_models
 from .reproduce import reproduce_paper as reproduce_paper

@@ -142,7 +142,9 @@ def reproduce_paper(data: Path, folder: Path, *, quick: bool = False) -> reporti
     report = reporting.EvaluationReport(
         title=f"The paper's models, trained again{note}",
         evaluations=evaluations,
-        curves={out.evaluation.title: _curve(out.curves) for out in outcomes if out.curves},
+        curves={
+            out.evaluation.title: reporting.Curve.from_rows(out.curves) for out in outcomes if out.curves
+        },
         pictures=tuple(_pictures(datasets.load_gtzan(data, "spectrogram"))),
         published=compare_with_paper(evaluations),
         published_f1=paper_f1(),
@@ -219,22 +221,6 @@ def _combine_seeds(outcomes: list[Outcome], experiment: Experiment) -> Outcome:
         notes = (f"{repeated}; shown is seed 0", *notes)
     evaluation = replace(first.evaluation, model=experiment.name, notes=notes, repeats=repeats)
     return Outcome(evaluation, first.curves)
-
-
-def _curve(rows: list[dict[str, float]]) -> reporting.Curve:
-    """Return the measures of a run, a row per epoch, as columns."""
-
-    def column(name: str) -> tuple[float, ...]:
-        return tuple(row[name] for row in rows if name in row)
-
-    return reporting.Curve(
-        epochs=tuple(int(row["epoch"]) for row in rows),
-        train_loss=column("train_loss"),
-        validation_loss=column("validation_loss"),
-        train_accuracy=column("train_accuracy"),
-        validation_accuracy=column("validation_accuracy"),
-        learning_rate=column("learning_rate"),
-    )
 
 
 def _pictures(dataset: Dataset) -> Iterator[Figure]:

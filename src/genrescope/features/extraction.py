@@ -134,11 +134,18 @@ def extract(samples: FloatArray, sample_rate: int, spec: FeatureSpec) -> FloatAr
     Raises
     ------
     ConfigError
-        ``invalid_argument``, for another sample rate, or samples that are not two-dimensional.
+        ``invalid_argument``, for another sample rate, samples that are not two-dimensional, or the columns of
+        a table.
     AudioError
         ``audio_no_samples``, for no segments, or segments too short for the spec.
     """
     _check(samples, sample_rate, spec)
+    if spec.kind == "table":
+        raise ConfigError(
+            "invalid_argument",
+            "the features of this model are columns of a table, which are not computed from audio",
+            "evaluate it on a table with these columns (genrescope evaluate), or use another model",
+        )
     # Segment by segment and not as one batch: the result of a segment must not depend, by rounding, on which
     # others are computed with it, and the spectrum of one segment stays in the processor's cache.
     compute = {"log_mel": _log_mel, "sequence": _sequence, "vector": _vector}[spec.kind]

@@ -15,7 +15,7 @@ from genrescope.errors import ConfigError, ModelError
 from genrescope.features.filterbanks import PITCH_CLASSES, MelScale
 from genrescope.features.spectral import CONTRAST_FMIN, CONTRAST_OCTAVES, PadMode
 
-Kind = Literal["log_mel", "sequence", "vector"]
+Kind = Literal["log_mel", "sequence", "vector", "table"]
 LogScale = Literal["db", "natural", "compressed"]
 
 # Names that a spec may list, and a model file may hold; their definitions are in `spectral`.
@@ -35,7 +35,7 @@ STATISTICS: dict[str, Callable[..., Any]] = {"mean": np.mean, "std": np.std, "va
 _LARGEST = {"sample_rate": 384_000, "n_fft": 1 << 15, "hop_length": 1 << 20, "n_mels": 512, "n_mfcc": 512}
 
 _CHOICES = {
-    "kind": ("log_mel", "sequence", "vector"),
+    "kind": ("log_mel", "sequence", "vector", "table"),
     "pad_mode": ("constant", "reflect"),
     "mel_scale": ("slaney", "kaldi"),
     "log": ("db", "natural", "compressed"),
@@ -48,8 +48,9 @@ class FeatureSpec:
 
     Attributes
     ----------
-    kind : {"log_mel", "sequence", "vector"}
-        Mel bands over time, named features over time, or statistics of named features.
+    kind : {"log_mel", "sequence", "vector", "table"}
+        Mel bands over time, named features over time, statistics of named features, or columns of a table of
+        features, which are not computed here.
     sample_rate : int
         In Hz.
     n_fft, hop_length, win_length : int
@@ -68,7 +69,8 @@ class FeatureSpec:
     n_mfcc : int
         How many cepstral coefficients; for them the mel bands of this spec are used.
     features : tuple of str
-        Names out of ``FEATURES``, for sequences and vectors.
+        Names out of ``FEATURES``, for sequences and vectors; of a table the names of its columns, none for
+        all that it has.
     statistics : tuple of str
         Names out of ``STATISTICS``, for vectors.
     pool_bins : bool
@@ -155,7 +157,7 @@ def segment_frames(spec: FeatureSpec, seconds: float) -> int:
 
 
 def feature_dimension(spec: FeatureSpec) -> int:
-    """Return how many values a frame (log-mel and sequence) or a segment (vector) has.
+    """Return how many values a frame (log-mel and sequence) or a segment (vector and table) has.
 
     Parameters
     ----------
@@ -165,7 +167,7 @@ def feature_dimension(spec: FeatureSpec) -> int:
 
 
 def feature_names(spec: FeatureSpec) -> tuple[str, ...]:
-    """Return the name of every row of a log-mel and every column of a sequence or vector.
+    """Return the name of every row of a log-mel and every column of a sequence, vector or table.
 
     Parameters
     ----------
@@ -178,6 +180,8 @@ def feature_names(spec: FeatureSpec) -> tuple[str, ...]:
     """
     if spec.kind == "log_mel":
         return _numbered("mel", spec.n_mels)
+    if spec.kind == "table":
+        return spec.features
     rows = [name for feature in spec.features for name in _row_names(feature, spec)]
     if spec.kind == "sequence":
         return tuple(rows)
@@ -219,11 +223,15 @@ def _faults(spec: FeatureSpec) -> Iterator[str]:
 
 def _choice_faults(spec: FeatureSpec) -> Iterator[str]:
     """Yield what is wrong with the chosen features and statistics."""
-    yield from _list_faults("features", spec.features, FEATURES, wanted=spec.kind != "log_mel")
+    if spec.kind == "table":
+        if len(set(spec.features)) < len(spec.features):
+            yield "features holds a name twice"
+    else:
+        yield from _list_faults("features", spec.features, FEATURES, wanted=spec.kind != "log_mel")
     yield from _list_faults("statistics", spec.statistics, tuple(STATISTICS), wanted=spec.kind == "vector")
     if spec.pool_bins and spec.kind != "vector":
         yield "pool_bins is for vectors"
-    if "spectral_contrast" in spec.features:
+    if "spectral_contrast" in spec.features and spec.kind != "table":
         if spec.sample_rate / 2 <= CONTRAST_FMIN * 2 ** (CONTRAST_OCTAVES - 1):
             yield "spectral_contrast needs a sample rate above 12800 Hz"
         if spec.sample_rate / spec.n_fft > CONTRAST_FMIN:

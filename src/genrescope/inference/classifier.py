@@ -40,6 +40,9 @@ class Classifier:
         As `genrescope.models.load_model` returns it; `from_pretrained` opens one by name.
     threshold : float, optional
         The score, from 0 to 1, below which a result is uncertain; None: the model's own.
+    every_segment : bool
+        Whether every segment of a long track is scored. Otherwise, from 40 s on, only every fourth is while
+        the genre is clear, and a row of the timeline reaches to the start of the next one: a fifth faster.
 
     Raises
     ------
@@ -53,8 +56,9 @@ class Classifier:
     >>> prediction.genre, prediction.confidence
     """
 
-    def __init__(self, model: Model, *, threshold: float | None = None) -> None:
+    def __init__(self, model: Model, *, threshold: float | None = None, every_segment: bool = False) -> None:
         self.model = model
+        self._every_segment = every_segment
         if threshold is not None and not 0 <= threshold <= 1:
             raise ConfigError("invalid_argument", f"threshold = {threshold:g}", "give a score from 0 to 1")
         self.threshold = model.info.threshold if threshold is None else threshold
@@ -68,6 +72,7 @@ class Classifier:
         *,
         threads: int = 1,
         threshold: float | None = None,
+        every_segment: bool = False,
     ) -> Classifier:
         """Open a model by shipped name or path of a ``.onnx`` file.
 
@@ -79,6 +84,8 @@ class Classifier:
             How many threads the model may use.
         threshold : float, optional
             The score below which a result is uncertain; None: the model's own, chosen on validation data.
+        every_segment : bool
+            Whether every segment of a long track is scored, also where its genre is clear.
 
         Raises
         ------
@@ -87,7 +94,8 @@ class Classifier:
         ConfigError
             ``invalid_argument``: a threshold that is no score.
         """
-        return cls(models.load_model(os.fspath(name), threads=threads), threshold=threshold)
+        model = models.load_model(os.fspath(name), threads=threads)
+        return cls(model, threshold=threshold, every_segment=every_segment)
 
     # The name of version 0.1.
     load = from_pretrained
@@ -147,7 +155,7 @@ class Classifier:
         course = Timeline(
             classes=info.classes,
             starts=scored.starts,
-            ends=np.minimum(scored.starts + info.segment_seconds, scored.seconds),
+            ends=np.minimum(scored.starts + scored.lengths, scored.seconds),
             scores=scored.outputs.scores,
         )
         outputs = scored.outputs
@@ -215,9 +223,10 @@ class Classifier:
     def _predict_full(
         self, file: audio.AudioFile, strict: bool, max_seconds: float | None
     ) -> _ScoredSegments:
-        """Score every segment, block by block, in bounded memory."""
+        """Score the segments, batch by batch, in bounded memory; few of them while the genre is clear."""
         info = self.model.info
-        starts, weights, outputs = [], [], []
+        starts, weights, lengths = [], [], []
+        outputs: list[ModelOutput] = []
         with file.stream(sample_rate=info.features.sample_rate, strict=strict) as stream:
             batches = audio.split_stream(
                 _bounded(stream, max_seconds),
@@ -226,16 +235,27 @@ class Classifier:
                 hop_seconds=info.hop_seconds,
             )
             for batch in batches:
+                length = info.segment_seconds
+                if outputs and self._is_clear(outputs, float(batch.starts[0])):
+                    length += float(batch.starts[-1] - batch.starts[0])
+                    batch = _first_for_all(batch)
                 starts.append(batch.starts)
                 weights.append(batch.weights)
+                lengths.append(np.full(len(batch), length))
                 outputs.append(self._predict_batch(batch))
         return _ScoredSegments(
             np.concatenate(starts),
             np.concatenate(weights),
+            np.concatenate(lengths),
             _concatenate(outputs),
             stream.seconds,
             stream.flags,
         )
+
+    def _is_clear(self, outputs: Sequence[ModelOutput], seconds: float) -> bool:
+        if self._every_segment:
+            return False
+        return excerpts.should_thin(np.concatenate([output.scores for output in outputs]), seconds)
 
     def _predict_excerpts(self, file: audio.AudioFile) -> _ScoredSegments | None:
         """Score excerpts; None where that is no gain, or where only all of the file tells what is wrong."""
@@ -271,6 +291,7 @@ class Classifier:
         return _ScoredSegments(
             np.array(scored)[order] * length,
             np.ones(len(order)),
+            np.full(len(order), length),
             ModelOutput(*(output[order] for output in joined)),
             seconds,
             tuple(flags),
@@ -315,15 +336,21 @@ def _goes_on(file: audio.AudioFile, seconds: float) -> bool:
 class _ScoredSegments(NamedTuple):
     """The segments of a track that were scored.
 
-    ``starts`` in seconds and ``weights``, shape (segments,); the model's ``outputs`` for each of them; the
-    length of the track in seconds; the flags of the result.
+    ``starts`` in seconds, ``weights``, and ``lengths`` in seconds of what they stand for, shape (segments,);
+    the model's ``outputs`` for each of them; the length of the track in seconds; the flags of the result.
     """
 
     starts: Float64Array
     weights: Float64Array
+    lengths: Float64Array
     outputs: ModelOutput
     seconds: float
     flags: tuple[str, ...]
+
+
+def _first_for_all(batch: Segments) -> Segments:
+    """Return the first segment of a batch, with the weight of all."""
+    return Segments(batch.samples[:1], batch.sample_rate, batch.starts[:1], batch.weights.sum(keepdims=True))
 
 
 def _concatenate(outputs: Sequence[ModelOutput]) -> ModelOutput:

@@ -1,8 +1,11 @@
-"""Which segments of a long track are classified, and when enough of them were: a sequential test.
+"""Which segments of a long track are classified, and when enough of them were: sequential tests.
 
 Positions follow the golden ratio: any number of them is spread evenly over the track, and they do not
 coincide with the period of verses and choruses. The test stops when the mean lead of the top genre over the
 second is larger than the standard error of that lead.
+
+A track that is classified in full has all of its sound decoded and checked, but once the lead is twice its
+standard error, only one segment of each batch is scored.
 """
 
 from __future__ import annotations
@@ -23,6 +26,11 @@ MIN_SEGMENTS = 6
 # see EXPERIMENTS.md.
 _ERRORS = 1.0
 _SPREAD = 0.25
+# The same for a track that is classified in full: 99.1 % of 320 pieces of 100 s and more keep their genre,
+# and all of those whose score is at least 0.5; 57 % of the segments are scored. See EXPERIMENTS.md.
+_THINNING_ERRORS = 2.0
+# Seconds from the start of a track in which every segment is scored.
+_DENSE_SECONDS = 40.0
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
@@ -69,8 +77,26 @@ def should_stop(scores: FloatArray, segments: int) -> bool:
     excerpts = len(scores)
     if excerpts < MIN_EXCERPTS:
         return False
+    # The standard error of a mean over part of a finite population is smaller.
+    return _lead_exceeds(scores, _ERRORS * math.sqrt(1 - excerpts / segments))
+
+
+def should_thin(scores: FloatArray, seconds: float) -> bool:
+    """Return whether the top genre of a track is so clear that one segment of each further batch is enough.
+
+    Parameters
+    ----------
+    scores : ndarray, shape (segments, classes)
+        Scores of the segments classified so far.
+    seconds : float
+        How much of the track lies before the next batch.
+    """
+    return seconds >= _DENSE_SECONDS and _lead_exceeds(scores, _THINNING_ERRORS)
+
+
+def _lead_exceeds(scores: FloatArray, errors: float) -> bool:
+    """Return whether the mean lead of the top genre is at least so many standard errors."""
     second, first = np.argsort(scores.mean(axis=0), kind="stable")[-2:]
     lead = scores[:, first] - scores[:, second]
-    # Standard error of a mean over part of a finite population.
-    error = math.sqrt((float(lead.var()) + _SPREAD**2) / excerpts * (1 - excerpts / segments))
-    return float(lead.mean()) >= _ERRORS * error
+    error = math.sqrt((float(lead.var()) + _SPREAD**2) / len(scores))
+    return float(lead.mean()) >= errors * error

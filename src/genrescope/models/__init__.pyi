@@ -1,6 +1,7 @@
 from .assembly import ModelHead as ModelHead
 from .assembly import assemble as assemble
 from .assembly import extract_head as extract_head
+from .backbones.efficientat import AUDIOSET_CLASSES as AUDIOSET_CLASSES
 from .backbones.efficientat import EfficientAt as EfficientAt
 from .backbones.registry import ARCHITECTURES as ARCHITECTURES
 from .backbones.registry import BACKBONES as BACKBONES
@@ -10,6 +11,7 @@ from .backbones.registry import BackboneInfo as BackboneInfo
 from .backbones.registry import backbone_exposures as backbone_exposures
 from .backbones.registry import backbone_spec as backbone_spec
 from .backbones.registry import load_backbone as load_backbone
+from .backbones.registry import read_weights as read_weights
 from .classical import ClassicalPipeline as ClassicalPipeline
 from .classical import fit_classical as fit_classical
 from .classical import fit_linear as fit_linear
@@ -21,6 +23,7 @@ from .export import with_metadata as with_metadata
 from .exposure import MAX_EXPOSURE_NAME as MAX_EXPOSURE_NAME
 from .exposure import UNLABELED_EXPOSURE as UNLABELED_EXPOSURE
 from .exposure import UnlabeledExposure as UnlabeledExposure
+from .exposure import read_exposures as read_exposures
 from .exposure import write_exposures as write_exposures
 from .model import TRAINING_ARTISTS as TRAINING_ARTISTS
 from .model import TRAINING_CONTENT as TRAINING_CONTENT
@@ -41,7 +44,9 @@ from .registry import DEFAULT as DEFAULT
 from .registry import PackagedModel as PackagedModel
 from .registry import list_models as list_models
 from .registry import load_model as load_model
+from .student import MUSICNN_TAGS as MUSICNN_TAGS
 from .student import Student as Student
+from .student import TeacherOutputs as TeacherOutputs
 from .student import TwoTeacherStudent as TwoTeacherStudent
 from .student import fit_mel_projection as fit_mel_projection
 from .student import init_from_teacher as init_from_teacher
@@ -49,3 +54,4 @@ from .taxonomy_network import DistilledHead as DistilledHead
 from .taxonomy_network import MusicHead as MusicHead
 from .taxonomy_network import PriorRegression as PriorRegression
 from .taxonomy_network import TaxonomyNetwork as TaxonomyNetwork
+from .taxonomy_network import style_weights as style_weights

@@ -434,7 +434,7 @@ def _size_faults(spec: FeatureSpec, seconds: float) -> Iterator[str]:
         yield f"its sample rate is below {MIN_SAMPLE_RATE} Hz"
     if seconds * spec.sample_rate > MAX_SEGMENT_SAMPLES:
         yield f"its segments have more than {MAX_SEGMENT_SAMPLES} samples"
-    if spec.kind != "vector" and frames * feature_dimension(spec) > MAX_SEGMENT_FEATURES:
+    if spec.kind not in ("vector", "table") and frames * feature_dimension(spec) > MAX_SEGMENT_FEATURES:
         yield f"its segments have more than {MAX_SEGMENT_FEATURES} features"
     if frames * spec.n_fft > MAX_SPECTRUM_SIZE:
         yield f"its spectra have more than {MAX_SPECTRUM_SIZE} samples in all frames"
@@ -562,7 +562,7 @@ def _invalid_output(name: str, why: str) -> ModelError:
 def _shape(info: ModelInfo) -> tuple[int | None, ...]:
     """Return the shape of the features that a described model is fed; None where it may vary."""
     spec = info.features
-    if spec.kind == "vector":
+    if spec.kind in ("vector", "table"):
         return None, feature_dimension(spec)
     frames = segment_frames(spec, info.segment_seconds)
     return (

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from genrescope.labels import Genre, Style
 from genrescope.models.backbones.efficientat import AUDIOSET_CLASSES
@@ -22,6 +23,8 @@ from genrescope.models.student import MUSICNN_SIZE, MUSICNN_TAGS, TeacherOutputs
 SPEECH, MUSIC = 0, 137
 # Logits vary more than the standardized embeddings that they stand beside.
 _LOGIT_SCALE = 0.5
+# Share of the inputs of the distilled head's linear layer that are dropped in training.
+_LINEAR_DROPOUT = 0.1
 # Floors of the probabilities whose logarithms are a prior, for EfficientAT's classes and musicnn's tags.
 _PRIOR_FLOORS = (1e-4, 1e-3)
 
@@ -88,12 +91,22 @@ class PriorRegression(nn.Module):
 
     def forward(self, outputs: TeacherOutputs) -> Tensor:
         """Return logits of the ``outputs`` of a student, shape (segments, genres)."""
-        joined = torch.cat([outputs.embedding, outputs.musicnn], 1)
-        logits: Tensor = self.regression((joined - self.mean) / self.scale)
-        for index, values in enumerate((outputs.logits, outputs.tags)):
-            prior = self._prior(values.sigmoid(), self.sources[index], _PRIOR_FLOORS[index])
+        logits: Tensor = self.regression(self.standardize(outputs))
+        for index, prior in enumerate(self.log_priors(outputs)):
             logits = logits + self.weights[index] * (prior - self.centers[index])
         return logits
+
+    def standardize(self, outputs: TeacherOutputs) -> Tensor:
+        """Return what the regression is fed: both embeddings of ``outputs``, shape (segments, 584)."""
+        return (torch.cat([outputs.embedding, outputs.musicnn], 1) - self.mean) / self.scale
+
+    def log_priors(self, outputs: TeacherOutputs) -> tuple[Tensor, Tensor]:
+        """Return both teachers' log probabilities of the genres in ``outputs``, shape (segments, genres)."""
+        first, second = (
+            self._prior(values.sigmoid(), self.sources[index], _PRIOR_FLOORS[index])
+            for index, values in enumerate((outputs.logits, outputs.tags))
+        )
+        return first, second
 
     @staticmethod
     def _prior(chances: Tensor, sources: Sequence[Sequence[int]], floor: float) -> Tensor:
@@ -133,7 +146,14 @@ class DistilledHead(nn.Module):
 
     def forward(self, outputs: TeacherOutputs) -> Tensor:
         """Return logits of the ``outputs`` of a student, shape (segments, genres)."""
-        joined = torch.cat(
+        standard = (self.join(outputs) - self.mean) / self.scale
+        linear: Tensor = self.linear(functional.dropout(standard, _LINEAR_DROPOUT, self.training))
+        logits: Tensor = linear + self.perceptron(standard)
+        return logits
+
+    def join(self, outputs: TeacherOutputs) -> Tensor:
+        """Return what the head is fed, before it is standardized: all ``outputs`` side by side."""
+        return torch.cat(
             [
                 outputs.embedding,
                 outputs.logits[:, list(self.classes)] * _LOGIT_SCALE,
@@ -142,9 +162,6 @@ class DistilledHead(nn.Module):
             ],
             1,
         )
-        standard = (joined - self.mean) / self.scale
-        logits: Tensor = self.linear(standard) + self.perceptron(standard)
-        return logits
 
 
 class MusicHead(nn.Module):
@@ -156,9 +173,13 @@ class MusicHead(nn.Module):
 
     def forward(self, outputs: TeacherOutputs) -> Tensor:
         """Return logits of the ``outputs`` of a student, shape (segments, 1)."""
-        classes = outputs.logits[:, [SPEECH, MUSIC]] * _LOGIT_SCALE
-        logits: Tensor = self.regression(torch.cat([outputs.embedding, classes], 1))
+        logits: Tensor = self.regression(self.join(outputs))
         return logits
+
+    @staticmethod
+    def join(outputs: TeacherOutputs) -> Tensor:
+        """Return what the regression is fed: embedding and two classes of ``outputs``."""
+        return torch.cat([outputs.embedding, outputs.logits[:, [SPEECH, MUSIC]] * _LOGIT_SCALE], 1)
 
 
 def style_weights(styles: Sequence[Style]) -> Tensor:

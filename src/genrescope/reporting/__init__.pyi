@@ -2,6 +2,13 @@ from .blocks import Figure as Figure
 from .blocks import Section as Section
 from .blocks import Table as Table
 from .classification_report import classification_page as classification_page
+from .comparison_report import ComparisonReport as ComparisonReport
+from .comparison_report import critical_view as critical_view
+from .comparison_report import describe_design as describe_design
+from .comparison_report import format_p as format_p
+from .comparison_report import format_points as format_points
+from .comparison_report import pair_name as pair_name
+from .comparison_report import write_comparison as write_comparison
 from .evaluation_report import EvaluationReport as EvaluationReport
 from .evaluation_report import MeasuredAccuracy as MeasuredAccuracy
 from .evaluation_report import PaperComparison as PaperComparison

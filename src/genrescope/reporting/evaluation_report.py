@@ -179,16 +179,42 @@ def write_report(report: EvaluationReport, folder: str | Path) -> ReportPaths:
     WriteError, MissingDependencyError
         ``write_failed``; ``missing_dependency`` without matplotlib.
     """
-    target = Path(folder)
-    sections = _sections(report)
-    lead = _lead(report)
+    return write_sections(report.title, _lead(report), _sections(report), report.to_json(), Path(folder))
+
+
+def write_sections(
+    title: str, lead: str, sections: tuple[Section, ...], content: Mapping[str, Any], folder: Path
+) -> ReportPaths:
+    """Write the three forms of a report, each of them atomically.
+
+    Parameters
+    ----------
+    title, lead : str
+        The heading and the line below it.
+    sections : tuple of Section
+        For Markdown and HTML.
+    content : mapping of str to object
+        For JSON.
+    folder : Path
+        Created where it does not exist.
+
+    Returns
+    -------
+    ReportPaths
+        The three files.
+
+    Raises
+    ------
+    WriteError
+        ``write_failed``.
+    """
     texts: dict[Path, str | bytes] = {
-        target / "figures" / figure.file_name: figure.image for figure in iter_figures(sections)
+        folder / "figures" / figure.file_name: figure.image for figure in iter_figures(sections)
     }
-    paths = ReportPaths(target / "report.json", target / "report.md", target / "report.html")
-    texts[paths.json] = json.dumps(report.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    texts[paths.markdown] = render_markdown(report.title, lead, sections)
-    texts[paths.html] = render_sections(report.title, lead, sections, footer="Made by genrescope.")
+    paths = ReportPaths(folder / "report.json", folder / "report.md", folder / "report.html")
+    texts[paths.json] = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    texts[paths.markdown] = render_markdown(title, lead, sections)
+    texts[paths.html] = render_sections(title, lead, sections, footer="Made by genrescope.")
     for path, text in texts.items():
         write_atomic(path, text)
     return paths

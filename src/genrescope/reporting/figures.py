@@ -73,6 +73,28 @@ class Curve:
     validation_accuracy: tuple[float, ...]
     learning_rate: tuple[float, ...] = ()
 
+    @classmethod
+    def from_rows(cls, rows: Sequence[Mapping[str, float]]) -> Curve:
+        """Build the curve of a training run.
+
+        Parameters
+        ----------
+        rows : sequence of mapping of str to float
+            One for each epoch, as in ``curves.json``.
+        """
+
+        def column(name: str) -> tuple[float, ...]:
+            return tuple(row[name] for row in rows if name in row)
+
+        return cls(
+            epochs=tuple(int(row["epoch"]) for row in rows),
+            train_loss=column("train_loss"),
+            validation_loss=column("validation_loss"),
+            train_accuracy=column("train_accuracy"),
+            validation_accuracy=column("validation_accuracy"),
+            learning_rate=column("learning_rate"),
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Return the curve as JSON-ready data; None where a value is not finite, as after a divergence."""
         columns = asdict(self).items()
@@ -146,6 +168,63 @@ def curves_figure(curve: Curve, title: str) -> str:
         return _svg(figure)
 
 
+def repeated_curves_figure(runs: Mapping[str, Sequence[Curve]], title: str) -> str:
+    """Draw validation accuracy and training loss of several models: each run thin, their mean thick.
+
+    Parameters
+    ----------
+    runs : mapping of str to sequence of Curve
+        The runs of each model, such as one per seed.
+    title : str
+        Printed above.
+
+    Returns
+    -------
+    str
+        SVG.
+    """
+    with _drawing(8.5, 3.6, title) as figure:
+        figure.suptitle(title)
+        for axes, name in zip(figure.subplots(1, 2), ("validation_accuracy", "train_loss"), strict=True):
+            for place, (model, curves) in enumerate(runs.items()):
+                _repeated(axes, [getattr(one, name) for one in curves], SERIES[place % len(SERIES)], model)
+            axes.set(xlabel="epoch", title=name.replace("_", " "))
+            axes.grid()
+        handles, labels = axes.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=2)
+        return _svg(figure)
+
+
+def differences_figure(
+    values: Mapping[str, tuple[float, float, float]], title: str, *, hollow: Sequence[str] = ()
+) -> str:
+    """Draw differences as points with whiskers about a line at zero.
+
+    Parameters
+    ----------
+    values : mapping of str to (float, float, float)
+        Difference, lower and upper bound of each pair, from -1 to 1.
+    title : str
+        Printed above.
+    hollow : sequence of str
+        The names whose points are not filled.
+
+    Returns
+    -------
+    str
+        SVG.
+    """
+    with _drawing(7.5, 0.34 * len(values) + 1.2, title) as figure:
+        axes = figure.add_subplot()
+        axes.axvline(0, color=MUTED, linewidth=1)
+        _whiskers(axes, values, hollow)
+        widest = max((abs(bound) for one in values.values() for bound in one), default=0.0)
+        limit = max(0.05, 1.1 * widest)
+        axes.set(xlim=(-limit, limit), title=title)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:+g} %" if value else "0")
+        return _svg(figure)
+
+
 def comparison_figure(
     scores: Mapping[str, Sequence[float]], classes: Sequence[str], title: str, *, order: Sequence[str] = ()
 ) -> str:
@@ -206,14 +285,8 @@ def intervals_figure(
     """
     with _drawing(7.5, 0.34 * len(values) + 1.2, title) as figure:
         axes = figure.add_subplot()
-        for place, (name, (value, low, high)) in enumerate(values.items()):
-            face = "none" if name in hollow else ACCENT
-            axes.plot([low, high], [place, place], color=ACCENT, linewidth=1.6)
-            axes.plot([value], [place], "o", color=ACCENT, markerfacecolor=face, markersize=7)
-        axes.set_yticks(range(len(values)), list(values))
-        axes.set(xlim=(0, 1), ylim=(len(values) - 0.5, -0.5), title=title)
-        axes.grid(axis="x")
-        axes.tick_params(axis="y", length=0)
+        _whiskers(axes, values, hollow)
+        axes.set(xlim=(0, 1), title=title)
         return _svg(figure)
 
 
@@ -458,6 +531,29 @@ def _cells(axes: Axes, counts: IntArray, shares: Float64Array) -> None:
             color = "white" if share > 0.8 else INK
             axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=color)
     axes.set(xlim=(-0.5, len(counts) - 0.5), ylim=(len(counts) - 0.5, -0.5))
+
+
+def _whiskers(axes: Axes, values: Mapping[str, tuple[float, float, float]], hollow: Sequence[str]) -> None:
+    """Draw one named interval below the other."""
+    for place, (name, (value, low, high)) in enumerate(values.items()):
+        face = "none" if name in hollow else ACCENT
+        axes.plot([low, high], [place, place], color=ACCENT, linewidth=1.6)
+        axes.plot([value], [place], "o", color=ACCENT, markerfacecolor=face, markersize=7)
+    axes.set_yticks(range(len(values)), list(values))
+    axes.set(ylim=(len(values) - 0.5, -0.5))
+    axes.grid(axis="x")
+    axes.tick_params(axis="y", length=0)
+
+
+def _repeated(axes: Axes, runs: Sequence[Sequence[float]], color: str, name: str) -> None:
+    """Draw one quantity of all runs of a model, and their mean as far as all of them go."""
+    runs = [run for run in runs if run]
+    for run in runs:
+        axes.plot(range(1, len(run) + 1), run, color=color, linewidth=0.7, alpha=0.5)
+    if runs:
+        shortest = min(map(len, runs))
+        means = np.mean([run[:shortest] for run in runs], axis=0)
+        axes.plot(range(1, shortest + 1), means, color=color, linewidth=2, label=name)
 
 
 def _pair(

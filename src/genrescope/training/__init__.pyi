@@ -1,9 +1,17 @@
 from .config import Config as Config
 from .config import config_reference as config_reference
 from .config import load_config as load_config
+from .config import packaged_configs as packaged_configs
 from .distillation.pipeline import DistillConfig as DistillConfig
 from .distillation.pipeline import distill as distill
+from .distillation.pipeline import further_tracks as further_tracks
 from .distillation.pipeline import select_tracks as select_tracks
+from .run import TrainingRun as TrainingRun
+from .run import check_config as check_config
 from .run import load_finished as load_finished
 from .run import train as train
 from .task import Task as Task
+from .taxonomy.data import LabeledSource as LabeledSource
+from .taxonomy.pipeline import TaxonomyConfig as TaxonomyConfig
+from .taxonomy.pipeline import TaxonomyRun as TaxonomyRun
+from .taxonomy.pipeline import train_taxonomy as train_taxonomy

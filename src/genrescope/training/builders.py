@@ -78,7 +78,7 @@ class ModelBuilder(ABC):
         """
 
     @abstractmethod
-    def fit(self, task: Task, folder: Path, *, progress_bar: bool = False) -> Curves:
+    def fit(self, task: Task, folder: Path, *, progress_bar: bool = False, device: str = "auto") -> Curves:
         """Fit the model on the training part of a task.
 
         Parameters
@@ -89,6 +89,8 @@ class ModelBuilder(ABC):
             Of checkpoints, from which a killed training carries on; only networks write any.
         progress_bar : bool
             Whether to show the progress of an epoch on standard error.
+        device : {"auto", "cpu", "cuda"}
+            Where networks are trained.
 
         Returns
         -------
@@ -138,10 +140,12 @@ class ClassicalBuilder(ModelBuilder):
     pipeline: ClassicalPipeline
 
     def feature_spec(self) -> FeatureSpec:
-        """Return the paper's vector of means."""
-        return features.PAPER_MEANS
+        """Return the paper's vector of means, or the columns of a table that the settings name."""
+        if self.config.data.columns == "paper":
+            return features.PAPER_MEANS
+        return FeatureSpec("table", features=self.config.data.column_names)
 
-    def fit(self, task: Task, folder: Path, *, progress_bar: bool = False) -> Curves:
+    def fit(self, task: Task, folder: Path, *, progress_bar: bool = False, device: str = "auto") -> Curves:
         """Fit standardization and classifier; see `ModelBuilder.fit`."""
         inputs, targets = training_data(task)
         model = self.config.model
@@ -175,7 +179,7 @@ class NetworkBuilder(ModelBuilder):
             Gives the size of the features and the number of classes.
         """
 
-    def fit(self, task: Task, folder: Path, *, progress_bar: bool = False) -> Curves:
+    def fit(self, task: Task, folder: Path, *, progress_bar: bool = False, device: str = "auto") -> Curves:
         """Train the network by gradient descent; see `ModelBuilder.fit`."""
         # Imported here, because it takes seconds to import torch and Lightning, which scikit-learn's families
         # do not need.
@@ -183,9 +187,9 @@ class NetworkBuilder(ModelBuilder):
 
         trainer.configure_torch(self.config)
         self.network = self.create_network(task)
-        return self._train(task, folder, progress_bar)
+        return self._train(task, folder, progress_bar, device)
 
-    def _train(self, task: Task, folder: Path, progress_bar: bool) -> Curves:
+    def _train(self, task: Task, folder: Path, progress_bar: bool, device: str) -> Curves:
         from genrescope.training import trainer
 
         return trainer.train_network(
@@ -198,6 +202,7 @@ class NetworkBuilder(ModelBuilder):
             config=self.config,
             folder=folder,
             progress_bar=progress_bar,
+            device=device,
         )
 
     def logits(self, inputs: FloatArray) -> FloatArray:
@@ -289,7 +294,7 @@ class FrozenBuilder(PretrainedBuilder):
             dropout=self.config.model.dropout if self.dropout else 0.0,
         )
 
-    def fit(self, task: Task, folder: Path, *, progress_bar: bool = False) -> Curves:
+    def fit(self, task: Task, folder: Path, *, progress_bar: bool = False, device: str = "auto") -> Curves:
         """Fit the linear layer as a logistic regression; see `ModelBuilder.fit`."""
         self.network = self.create_network(task)
         self._fit_linear_head(task)
@@ -311,7 +316,7 @@ class FineTunedBuilder(FrozenBuilder):
 
     dropout = True
 
-    def fit(self, task: Task, folder: Path, *, progress_bar: bool = False) -> Curves:
+    def fit(self, task: Task, folder: Path, *, progress_bar: bool = False, device: str = "auto") -> Curves:
         """Fit the linear layer, fine-tune all weights, and interpolate them; see `ModelBuilder.fit`.
 
         A head that fits before the backbone moves does not distort the pre-trained features (Kumar et al.,
@@ -325,7 +330,7 @@ class FineTunedBuilder(FrozenBuilder):
         self.network.eval()
         self._fit_linear_head(task)
         start = {name: value.clone() for name, value in self.network.state_dict().items()}
-        curves = self._train(task, folder, progress_bar)
+        curves = self._train(task, folder, progress_bar, device)
         _interpolate_weights(self.network, start, self.config.model.weight_interpolation)
         return curves
 

@@ -15,7 +15,7 @@ from genrescope.errors import ConfigError, missing_extra
 from genrescope.utils import did_you_mean, package_data, parse_toml
 
 try:
-    from pydantic import BaseModel, ConfigDict, Field, ValidationError
+    from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
     from pydantic.fields import FieldInfo
 except ImportError:  # pydantic comes with the extras ``train`` and ``web``
     raise missing_extra("train", "pydantic") from None
@@ -32,6 +32,16 @@ class DataConfig(_Section):
 
     input: Literal["auto", "audio", "spectrogram", "table"] = Field(
         default="auto", description="Kind of the data set; `auto` finds out from the files."
+    )
+    layout: str = Field(
+        default="auto",
+        description="Layout of the data set, where it is not to be recognized: `csv`, `folders`, `gtzan`, "
+        "`fma`, `mtg-jamendo`, `ismir04`, `ballroom`, or `mirdata:NAME`.",
+    )
+    columns: str = Field(
+        default="paper",
+        description="Columns of a table of features that logistic regression and SVM take: `paper`, its six "
+        "means; `all`; or a list of names.",
     )
     segment_seconds: float = Field(
         default=5.3, ge=0.1, le=3600, description="Length of a segment in seconds."
@@ -50,6 +60,20 @@ class DataConfig(_Section):
         default=0, ge=0, description="Largest number of segments per track; 0: all that fit."
     )
 
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _join(cls, value: object) -> object:
+        """Take a list of names as well as a text with commas."""
+        if isinstance(value, list) and value and all(isinstance(name, str) for name in value):
+            return ",".join(value)
+        return value
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """The names in ``columns``; none for ``all``."""
+        names = tuple(name.strip() for name in self.columns.split(",") if name.strip())
+        return () if names == ("all",) else names
+
 
 class SplitConfig(_Section):
     """Which tracks train, validate and test the model."""
@@ -62,7 +86,11 @@ class SplitConfig(_Section):
         default=0.1, ge=0, le=0.99, description="Share of the tracks in the validation part."
     )
     folds: int = Field(default=5, ge=2, description="Number of folds of protocols with cross-validation.")
-    fold: int = Field(default=0, ge=0, description="The fold that is the test part, counted from 0.")
+    fold: int = Field(
+        default=0,
+        ge=0,
+        description="The fold that is the test part, from 0; under `given` its number in the data set.",
+    )
     train_on_validation: bool = Field(
         default=False,
         description="Train on the validation part too, for a final run whose settings are already chosen.",
@@ -413,6 +441,12 @@ def _check_combinations(config: Config) -> None:
             f"data.hop_seconds is {config.data.hop_seconds:g}, longer than a segment: "
             "audio between segments would be skipped",
             "set data.hop_seconds=0 for segments end to end",
+        )
+    if config.data.columns != "paper" and config.model.name not in ("logistic-regression", "svm"):
+        raise ConfigError(
+            "invalid_config",
+            f"data.columns is {config.data.columns!r}, and {config.model.name} takes no tables",
+            "set data.columns=paper, or train logistic-regression or svm",
         )
     unvalidated = config.split.train_on_validation or (
         config.split.validation_fraction == 0 and config.split.protocol != "fault-filtered"

@@ -1,7 +1,8 @@
 """A training run: from a configuration and a data set to a folder with a model file.
 
 A run folder holds ``config.json`` and ``split.json`` (written first, so that a killed run resumes with the
-same data and split), ``checkpoints/``, ``curves.json``, ``model.onnx`` and, last, ``evaluation.json``.
+same data and split), ``checkpoints/``, ``curves.json``, ``model.onnx``, ``predictions.json`` (the scores of
+each test track) and, last, ``evaluation.json``.
 """
 
 from __future__ import annotations
@@ -26,7 +27,14 @@ from genrescope.datasets import (
     track_digest,
 )
 from genrescope.errors import ConfigError, DataError, GenrescopeError, write_failed
-from genrescope.evaluation import Evaluation, evaluate_scores, predict_segments, summary_metrics
+from genrescope.evaluation import (
+    Evaluation,
+    Predictions,
+    evaluate_scores,
+    predict_segments,
+    summary_metrics,
+    track_predictions,
+)
 from genrescope.models import (
     TRAINING_ARTISTS,
     TRAINING_CONTENT,
@@ -39,7 +47,8 @@ from genrescope.models import (
 from genrescope.training.builders import Curves, ModelBuilder, create_builder
 from genrescope.training.calibration import Calibration, calibrate
 from genrescope.training.config import Config, config_from_json
-from genrescope.training.task import Task, prepare_task
+from genrescope.training.task import Task, check_protocol, prepare_task
+from genrescope.types import FloatArray
 from genrescope.utils import write_atomic
 
 # Segments of the training part on which the exported graph must agree with the fitted model.
@@ -63,12 +72,16 @@ class TrainingRun:
         Of the model on the part that ``split.evaluate_on`` names.
     curves : list of dict
         One row per epoch; empty for models without epochs.
+    predictions : Predictions or None
+        Of each row of that part: tracks, or segments where the split divides tracks. None where the run is
+        of a version that did not keep them.
     """
 
     folder: Path
     model: Path
     evaluation: Evaluation
     curves: Curves
+    predictions: Predictions | None = None
 
 
 def train(
@@ -78,6 +91,7 @@ def train(
     *,
     cache: Path | None = None,
     progress_bar: bool = False,
+    device: str = "auto",
 ) -> TrainingRun:
     """Train a model, or resume a killed run, and evaluate it.
 
@@ -95,6 +109,8 @@ def train(
         Folder where features of audio files are kept; None keeps none.
     progress_bar : bool
         Whether to show the progress of each epoch on standard error.
+    device : {"auto", "cpu", "cuda"}
+        Where networks are trained; ``auto``: on a GPU, if there is one that torch can use.
 
     Returns
     -------
@@ -120,7 +136,7 @@ def train(
     write_atomic(folder / "config.json", json.dumps(identity, indent=1))
     _check_split(folder / "split.json", _split_text(task))
     try:
-        curves = builder.fit(task, folder / "checkpoints", progress_bar=progress_bar)
+        curves = builder.fit(task, folder / "checkpoints", progress_bar=progress_bar, device=device)
         calibration = calibrate(builder, task)
         exported = _export(builder, task, calibration)
     except OSError as reason:  # checkpoints and export write many files
@@ -128,12 +144,35 @@ def train(
     write_atomic(folder / "curves.json", json.dumps(curves, indent=1))
     # The exported file is evaluated, not the network in memory: what is measured is what is shipped.
     logger.info("evaluating on the %s part", config.split.evaluate_on)
-    result = evaluate_task(exported.model, task, config.split.evaluate_on, notes=calibration.notes)
+    part = config.split.evaluate_on
+    scores = _score_part(exported.model, task, part)
+    result = evaluate_task(exported.model, task, part, notes=calibration.notes, scores=scores)
+    predictions = _predictions(task, part, scores)
     described = replace(exported.model.info, scores=summary_metrics(result))
     write_atomic(folder / "model.onnx", models.with_metadata(exported.graph, described))
+    write_atomic(folder / "predictions.json", json.dumps(predictions.to_json(), indent=1))
     # Last, because its presence says that the run is finished.
     write_atomic(folder / "evaluation.json", json.dumps(result.to_json(), indent=1))
-    return TrainingRun(folder, folder / "model.onnx", result, curves)
+    return TrainingRun(folder, folder / "model.onnx", result, curves, predictions)
+
+
+def check_config(config: Config) -> None:
+    """Raise what `train` would raise for these settings, before any data is read.
+
+    Parameters
+    ----------
+    config : Config
+        Settings of a run.
+
+    Raises
+    ------
+    ConfigError
+        ``invalid_argument``, ``invalid_config``.
+    MissingDependencyError
+        ``missing_dependency``: the libraries of the model family are not installed.
+    """
+    check_protocol(config)
+    create_builder(config).feature_spec()
 
 
 def load_finished(folder: Path, dataset: Dataset, config: Config) -> TrainingRun | None:
@@ -165,16 +204,25 @@ def load_finished(folder: Path, dataset: Dataset, config: Config) -> TrainingRun
         if not _is_same_run(saved["config"], dataset, config):
             return None
         result = Evaluation.from_json(saved["evaluation"])
+        kept = folder / "predictions.json"
+        predictions = Predictions.from_json(_read_json(kept, dict)) if kept.exists() else None
     except (OSError, ValueError, GenrescopeError) as reason:
         raise ConfigError(
             "invalid_config",
             f"{folder}: a file of this finished run cannot be read: {reason}",
             "delete its evaluation.json to have it evaluated again, or the folder to have it trained again",
         ) from None
-    return TrainingRun(folder, folder / "model.onnx", result, saved["curves"])
+    return TrainingRun(folder, folder / "model.onnx", result, saved["curves"], predictions)
 
 
-def evaluate_task(model: Model, task: Task, part: str = "test", *, notes: Sequence[str] = ()) -> Evaluation:
+def evaluate_task(
+    model: Model,
+    task: Task,
+    part: str = "test",
+    *,
+    notes: Sequence[str] = (),
+    scores: FloatArray | None = None,
+) -> Evaluation:
     """Evaluate a model file on one part of a task.
 
     Parameters
@@ -187,19 +235,16 @@ def evaluate_task(model: Model, task: Task, part: str = "test", *, notes: Sequen
         A part other than ``test`` is noted in the result.
     notes : sequence of str
         What else a reader of the result should know.
+    scores : ndarray, shape (segments, classes), optional
+        Those of the model on the part, where they are known.
 
     Raises
     ------
     DataError
         ``dataset_empty``: the part has no segments.
     """
+    scores = _score_part(model, task, part) if scores is None else scores
     chosen = task.segments(part)
-    if len(chosen) == 0:
-        raise DataError(
-            "dataset_empty",
-            f"the {part} part is empty",
-            "choose another split.protocol or split.validation_fraction",
-        )
     examples, protocol = task.examples, PROTOCOLS[task.split.protocol]
     owners = examples.track[chosen]
     tested = [examples.tracks[owner] for owner in np.unique(owners)]
@@ -209,7 +254,7 @@ def evaluate_task(model: Model, task: Task, part: str = "test", *, notes: Sequen
             0, f"evaluated on the {part} part, which was also used to choose settings: optimistic"
         )
     return evaluate_scores(
-        predict_segments(model, examples, chosen),
+        scores,
         task.targets[owners],
         classes=task.classes,
         tracks=[examples.tracks[owner].id for owner in owners],
@@ -219,11 +264,43 @@ def evaluate_task(model: Model, task: Task, part: str = "test", *, notes: Sequen
         model=model.info.name,
         threshold=model.info.threshold,
         protocol=protocol.name,
-        leaky=protocol.leaky,
-        protocol_note=protocol.description,
+        leaky=task.split.leaky,
+        protocol_note=task.split.description,
         data=task.dataset.name,
         seed=task.config.train.seed,
         notes=all_notes,
+    )
+
+
+def _score_part(model: Model, task: Task, part: str) -> FloatArray:
+    """Score the segments of one part; refuse an empty one."""
+    chosen = task.segments(part)
+    if len(chosen) == 0:
+        raise DataError(
+            "dataset_empty",
+            f"the {part} part is empty",
+            "choose another split.protocol or split.validation_fraction",
+        )
+    return predict_segments(model, task.examples, chosen)
+
+
+def _predictions(task: Task, part: str, scores: FloatArray) -> Predictions:
+    """Return the predictions to be kept: of tracks, or of segments where the split divides tracks."""
+    chosen, examples = task.segments(part), task.examples
+    owners = examples.track[chosen]
+    names = [examples.tracks[owner].id for owner in owners]
+    groups = [examples.tracks[owner].group for owner in owners]
+    truth = task.targets[owners]
+    if task.split.unit == "segment":
+        rows = tuple(f"{name}#{start}" for name, start in zip(names, examples.start[chosen], strict=True))
+        return Predictions("segment", task.classes, rows, tuple(groups), truth, scores.astype(np.float64))
+    return track_predictions(
+        scores.astype(np.float64),
+        truth,
+        classes=task.classes,
+        tracks=names,
+        groups=groups,
+        weights=examples.weights[chosen],
     )
 
 

@@ -81,7 +81,7 @@ def prepare_task(dataset: Dataset, config: Config, spec: FeatureSpec, *, cache: 
     DataError
         See `genrescope.datasets.build_segments` and `genrescope.datasets.split_dataset`.
     """
-    _check(config)
+    check_protocol(config)
     data = config.data
     logger.info("reading %d tracks of %s", len(dataset.tracks), dataset.name)
     examples = build_segments(
@@ -100,8 +100,20 @@ def prepare_task(dataset: Dataset, config: Config, spec: FeatureSpec, *, cache: 
     return Task(dataset, examples, targets, _split(dataset, examples, config), config)
 
 
-def _check(config: Config) -> None:
-    """Refuse settings that would fail, or leak test data, only after hours of reading."""
+def check_protocol(config: Config) -> None:
+    """Refuse settings that would fail, or leak test data, only after hours of reading.
+
+    Parameters
+    ----------
+    config : Config
+        Settings of a run.
+
+    Raises
+    ------
+    ConfigError
+        ``invalid_argument``: an unknown protocol; ``invalid_config``: settings that would train on the test
+        part.
+    """
     get_protocol(config.split.protocol)
     overlapping = 0 < config.data.hop_seconds < config.data.segment_seconds
     if config.split.protocol == "segment-random" and (config.augment.crops_per_track or overlapping):
@@ -124,6 +136,7 @@ def _split(dataset: Dataset, examples: SegmentDataset, config: Config) -> Split:
         validation_fraction=options.validation_fraction,
         folds=options.folds,
         fold=options.fold,
+        official_splits=dataset.official_splits,
     )
     if options.train_on_validation:
         joined = np.sort(np.concatenate([parts.train, parts.validation]))

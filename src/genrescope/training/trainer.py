@@ -17,6 +17,7 @@ from genrescope.datasets import SegmentDataset
 from genrescope.errors import GenrescopeError
 from genrescope.models import Network
 from genrescope.training.config import Config
+from genrescope.training.devices import select_device
 from genrescope.training.module import GenreModule, TrainingBatches, ValidationBatches, fit_normalizer
 from genrescope.types import IntArray
 
@@ -37,7 +38,7 @@ def configure_torch(config: Config) -> None:
         torch.set_num_threads(config.train.threads)
 
 
-def precision(config: Config) -> str:
+def precision(config: Config, device: torch.device | None = None) -> str:
     """Return Lightning's name for the arithmetic: bfloat16 autocast where the processor has it.
 
     A processor without it would only emulate bfloat16, slower than float32.
@@ -46,6 +47,8 @@ def precision(config: Config) -> str:
     ----------
     config : Config
         ``train.precision``: ``auto``, ``float32`` or ``bfloat16``.
+    device : torch.device, optional
+        That is trained on; None: as ``auto`` chooses.
 
     Returns
     -------
@@ -53,7 +56,8 @@ def precision(config: Config) -> str:
     """
     wanted = config.train.precision
     if wanted == "auto":
-        wanted = "bfloat16" if torch.cuda.is_available() or has_bfloat16() else "float32"
+        device = device or select_device("auto")
+        wanted = "bfloat16" if device.type == "cuda" or has_bfloat16() else "float32"
     return {"float32": "32-true", "bfloat16": "bf16-mixed"}[wanted]
 
 
@@ -77,6 +81,7 @@ def train_network(
     config: Config,
     folder: Path,
     progress_bar: bool = False,
+    device: str = "auto",
 ) -> list[dict[str, float]]:
     """Train ``network`` in place, from the last checkpoint in ``folder`` if there is one.
 
@@ -98,6 +103,8 @@ def train_network(
         Of checkpoints.
     progress_bar : bool
         Whether to show the progress of an epoch on standard error.
+    device : {"auto", "cpu", "cuda"}
+        Where to train, as of `select_device`.
 
     Returns
     -------
@@ -111,6 +118,7 @@ def train_network(
     KeyboardInterrupt
         The user interrupted it, which Lightning would take for a regular end.
     """
+    chosen = select_device(device)
     batches = TrainingBatches(examples, targets, train, classes, config)
     fit_normalizer(network, examples, train, config.train.seed)
     # On a CPU, convolutions are faster with the channels last in memory.
@@ -119,9 +127,10 @@ def train_network(
     best, callbacks = _callbacks(config, folder, bool(len(validation)))
     trainer = create_trainer(
         epochs=config.train.epochs,
-        precision=precision(config),
+        precision=precision(config, chosen),
         callbacks=callbacks,
         progress_bar=progress_bar,
+        accelerator=chosen.type,
     )
     held_out = ValidationBatches(examples, targets, validation) if len(validation) else None
     fit(trainer, module, folder / "last.ckpt", train=batches, validation=held_out)
@@ -138,6 +147,8 @@ def create_trainer(
     callbacks: list[Callback],
     progress_bar: bool,
     reload_each_epoch: bool = False,
+    accelerator: str = "auto",
+    max_gradient_norm: float | None = None,
 ) -> lightning.Trainer:
     """Set Lightning up to write nothing of its own: curves, messages and checkpoints are ours.
 
@@ -153,6 +164,10 @@ def create_trainer(
         Whether to show the progress of an epoch on standard error.
     reload_each_epoch : bool
         Whether to ask the data module for fresh batches in each epoch.
+    accelerator : {"auto", "cpu", "cuda"}
+        Where to train.
+    max_gradient_norm : float, optional
+        That longer gradients are shortened to; None: any.
     """
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -163,7 +178,8 @@ def create_trainer(
         precision=precision,  # type: ignore[arg-type]
         callbacks=callbacks,
         logger=False,
-        accelerator="auto",
+        accelerator=accelerator,
+        gradient_clip_val=max_gradient_norm,
         devices=1,
         # Lightning's trial validation would be counted in the curves of the first epoch.
         num_sanity_val_steps=0,

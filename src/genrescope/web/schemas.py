@@ -22,7 +22,7 @@ class ClassifyOptions(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     model: str | None = Field(None, description="Name of the served model to use.")
-    timeline: bool = Field(False, description="Add the scores of each segment over the track.")
+    timeline: bool = Field(False, description="Add the scores of the segments over the track.")
     strict: bool = Field(False, description="Refuse truncated files instead of flagging them.")
     threshold: Share | None = Field(
         None,

@@ -7,30 +7,35 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from genrescope import audio, datasets, features, models
 from genrescope.datasets import split_dataset
-from genrescope.errors import GenrescopeError
-from genrescope.labels import STYLE_INDICES
+from genrescope.errors import ConfigError, GenrescopeError
+from genrescope.labels import STYLE_INDICES, load_taxonomy
 from genrescope.models import (
     MAX_EXPOSURE_NAME,
     EfficientAt,
     Student,
+    TwoTeacherStudent,
     UnlabeledExposure,
     fit_mel_projection,
     init_from_teacher,
 )
+from genrescope.training.devices import select_device
 from genrescope.training.distillation import targets
 from genrescope.training.distillation.module import DistillSchedule, train_student
+from genrescope.training.taxonomy.data import LabeledSource, read_clips
 from genrescope.types import Track
 from genrescope.utils import write_atomic
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-TEACHER = "mn04"
+TEACHER, SECOND_TEACHER = "mn04", "musicnn"
 VALIDATION_SHARDS = 2
+# The source of tracks that are neither labeled music nor marked as not music.
+MUSIC_SOURCE = "music"
 # Share of the examples that the student gets without their highest bands. Much music that is classified later
 # was stored at a low sample rate or bit rate, which the student must not take for a property of the genre.
 LOWPASS_PROBABILITY = 0.4
@@ -54,6 +59,14 @@ class DistillConfig:
         Of all random choices.
     examples_per_shard : int
         Number of examples in each shard.
+    teachers : tuple of str
+        ("mn04",) for a `Student` of its styles, ("mn04", "musicnn") for a `TwoTeacherStudent`.
+    musicnn_weights : Path or None
+        Of the second teacher.
+    batch_size : int
+        Examples per step of the training.
+    device : {"auto", "cpu", "cuda"}
+        Where the student is trained.
     """
 
     weights: Path | None = None
@@ -62,6 +75,24 @@ class DistillConfig:
     workers: int = 1
     seed: int = 0
     examples_per_shard: int = 256
+    teachers: tuple[str, ...] = (TEACHER,)
+    musicnn_weights: Path | None = None
+    batch_size: int = 32
+    device: str = "auto"
+
+
+class FurtherTracks(NamedTuple):
+    """Tracks besides those of music without labels, and what each is; see `further_tracks`.
+
+    Attributes
+    ----------
+    tracks : tuple of Track
+    origins : tuple of targets.Origin
+        Of each track.
+    """
+
+    tracks: tuple[Track, ...] = ()
+    origins: tuple[targets.Origin, ...] = ()
 
 
 def distill(
@@ -71,8 +102,9 @@ def distill(
     *,
     data: str = "distillation",
     progress_bar: bool = False,
+    further: FurtherTracks | None = None,
 ) -> Path:
-    """Train a student on mn04's outputs for distorted music, or resume an interrupted run.
+    """Train a student on the outputs of one or two teachers for distorted music, or resume such a run.
 
     Progress, a line per shard and per chunk of the training, is logged at level INFO below the logger
     ``genrescope.training``. The processes that make shards are spawned: a script that calls this needs
@@ -90,6 +122,8 @@ def distill(
         Name of the music, under which it stands in what models from this student state of themselves.
     progress_bar : bool
         Whether to show the progress of a chunk on standard error.
+    further : FurtherTracks, optional
+        Labeled music and other sound, for `genrescope.training.train_taxonomy`.
 
     Returns
     -------
@@ -100,7 +134,8 @@ def distill(
     Raises
     ------
     ConfigError
-        ``invalid_config``: ``folder`` holds a run with other settings.
+        ``invalid_config``: ``folder`` holds a run with other settings; ``invalid_argument``: no such
+        teachers or device.
     DataError
         ``dataset_empty``: no track can be read; ``dataset_not_found``, ``dataset_invalid``: a shard is
         missing or damaged.
@@ -113,27 +148,47 @@ def distill(
     WriteError
         ``write_failed``.
     """
+    if config.teachers not in ((TEACHER,), (TEACHER, SECOND_TEACHER)):
+        raise ConfigError(
+            "invalid_argument",
+            f"a student of {', '.join(config.teachers) or 'no teacher'} cannot be made",
+            f"give {TEACHER}, or {TEACHER} and {SECOND_TEACHER}",
+        )
+    select_device(config.device)
     spec = targets.ShardSpec(
         TEACHER,
         config.weights,
         features.SPECTROGRAM_LOG_MEL,
         examples=config.examples_per_shard,
         seed=config.seed,
+        second_teacher=SECOND_TEACHER if SECOND_TEACHER in config.teachers else None,
+        second_weights=config.musicnn_weights,
     )
     numbers, shards = range(config.shards + VALIDATION_SHARDS), _shards_folder(folder)
-    targets.build_shards(tracks, spec, shards, numbers=numbers, workers=config.workers)
+    further = further or FurtherTracks()
+    origins = (targets.Origin(MUSIC_SOURCE),) * len(tracks) + further.origins
+    tracks = (*tracks, *further.tracks)
+    targets.build_shards(tracks, spec, shards, numbers=numbers, workers=config.workers, origins=origins)
     schedule = DistillSchedule(
         shards,
         numbers[: config.shards],
         numbers[config.shards :],
         epochs=config.epochs,
+        batch_size=config.batch_size,
         lowpass_probability=LOWPASS_PROBABILITY,
         seed=config.seed,
     )
-    student = train_student(_init_student(tracks, spec), schedule, folder, progress_bar=progress_bar)
+    start: Student | TwoTeacherStudent
+    if spec.second_teacher is None:
+        start = _init_student(tracks, spec)
+    else:
+        start = _init_two_teacher_student(tracks, spec)
+    student = train_student(start, schedule, folder, progress_bar=progress_bar, device=config.device)
     weights = folder / models.STUDENT_FILE
+    everything = [*tracks, *(further.tracks if further else ())]
     # First, so that there are no weights without it when the run is killed in between.
-    models.write_exposures([*models.backbone_exposures(TEACHER), describe_exposure(tracks, data)], weights)
+    exposures = [exposure for teacher in config.teachers for exposure in models.backbone_exposures(teacher)]
+    models.write_exposures([*exposures, describe_exposure(everything, data)], weights)
     return write_student(student, weights)
 
 
@@ -155,6 +210,35 @@ def describe_exposure(tracks: Sequence[Track], data: str) -> UnlabeledExposure:
     # Names of folders may hold what a name in a model file may not.
     name = "".join(letter for letter in data if letter.isprintable())[:MAX_EXPOSURE_NAME] or "distillation"
     return UnlabeledExposure(name, len(tracks), round(seconds / 3600, 3), tuple(content))
+
+
+def further_tracks(labeled: Sequence[LabeledSource], not_music: Sequence[Path]) -> FurtherTracks:
+    """Return labeled music and other sound as tracks whose examples can be told apart.
+
+    Parameters
+    ----------
+    labeled : sequence of LabeledSource
+        Labeled data sets, read as `genrescope.training.train_taxonomy` reads them: without the test part of
+        GTZAN.
+    not_music : sequence of Path
+        Folders of speech, noise and other sound.
+
+    Raises
+    ------
+    DataError
+        As of `genrescope.training.train_taxonomy`; ``dataset_empty``: no audio in the folders.
+    """
+    tracks: list[Track] = []
+    origins: list[targets.Origin] = []
+    for clip in read_clips(labeled, load_taxonomy()):
+        tracks.append(Track(clip.track, clip.path, clip.genre, clip.artist or clip.track))
+        origins.append(targets.Origin(clip.collection, "labeled"))
+    for place in not_music:
+        for path in audio.find_audio([place]):
+            name = path.relative_to(place).as_posix() if path != place else path.name
+            tracks.append(Track(name, path, "not music", name))
+            origins.append(targets.Origin(place.name, "not_music"))
+    return FurtherTracks(tuple(tracks), tuple(origins))
 
 
 def _shards_folder(folder: Path) -> Path:
@@ -184,9 +268,10 @@ def select_tracks(
     ConfigError, DataError
         As ``datasets.load_dataset`` and ``datasets.split_dataset``.
     """
-    tracks = datasets.load_dataset(first, kind="audio").tracks
+    dataset = datasets.load_dataset(first, kind="audio")
+    tracks = dataset.tracks
     if protocol is not None:
-        parts = split_dataset(tracks, protocol, seed=seed)
+        parts = split_dataset(tracks, protocol, seed=seed, official_splits=dataset.official_splits)
         tracks = tuple(tracks[index] for index in sorted([*parts.train, *parts.validation]))
     return [
         *tracks,
@@ -194,7 +279,7 @@ def select_tracks(
     ]
 
 
-def write_student(student: Student, path: Path) -> Path:
+def write_student(student: Student | TwoTeacherStudent, path: Path) -> Path:
     """Write a student's weights, in half precision: what is lost is far below what training moves.
 
     The statistics of normalization stay in single precision, since variances may exceed the largest number of
@@ -202,7 +287,7 @@ def write_student(student: Student, path: Path) -> Path:
 
     Parameters
     ----------
-    student : Student
+    student : Student or TwoTeacherStudent
         Whose weights are written.
     path : Path
         The file.
@@ -247,4 +332,18 @@ def _init_student(tracks: Sequence[Track], spec: targets.ShardSpec) -> Student:
     assert isinstance(teacher, EfficientAt)  # TEACHER names one
     student = init_from_teacher(teacher, list(STYLE_INDICES.values()))
     fit_mel_projection(student, *targets.paired_features(tracks, spec))
+    return student
+
+
+def _init_two_teacher_student(tracks: Sequence[Track], spec: targets.ShardSpec) -> TwoTeacherStudent:
+    """Return a student with the first teacher's weights and all its classes; the rest is random."""
+    import torch
+
+    teacher = models.load_backbone(spec.teacher, weights=spec.weights).network
+    assert isinstance(teacher, EfficientAt)  # TEACHER names one
+    with torch.random.fork_rng():
+        torch.manual_seed(spec.seed)
+        student = TwoTeacherStudent()
+    student.student.network.load_state_dict(teacher.state_dict())
+    fit_mel_projection(student.student, *targets.paired_features(tracks, spec))
     return student
