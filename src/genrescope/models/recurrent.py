@@ -16,7 +16,7 @@ readers of model files accept no graphs with loops.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -93,6 +93,8 @@ class BatchNormCell(nn.Module, ABC):
         Units of the input and of the state.
     max_steps : int
         Time steps with statistics of their own.
+    reverse : bool
+        Whether it reads from the end; its time steps, and their statistics, are counted from there.
 
     Attributes
     ----------
@@ -102,9 +104,10 @@ class BatchNormCell(nn.Module, ABC):
 
     gates: int
 
-    def __init__(self, input_size: int, hidden_size: int, max_steps: int) -> None:
+    def __init__(self, input_size: int, hidden_size: int, max_steps: int, *, reverse: bool = False) -> None:
         super().__init__()
         self.hidden_size = hidden_size
+        self.reverse = reverse
         width, bound = self.gates * hidden_size, hidden_size**-0.5
         self.weight_ih = nn.Parameter(torch.empty(width, input_size).uniform_(-bound, bound))
         self.weight_hh = nn.Parameter(torch.empty(width, hidden_size).uniform_(-bound, bound))
@@ -119,14 +122,24 @@ class BatchNormCell(nn.Module, ABC):
         inputs : Tensor, shape (steps, items, input_size)
         """
 
+    def _entering(self, inputs: Tensor) -> Iterator[Tensor]:
+        """Yield what enters the gates from the input at each step, in the order of reading."""
+        # No `flip` here: it would be a slice with a negative step, which model files may not have.
+        steps = (inputs @ self.weight_ih.t()).unbind()
+        yield from reversed(steps) if self.reverse else steps
+
+    def _stacked(self, states: list[Tensor]) -> Tensor:
+        """Return the states in the order of the input."""
+        return torch.stack(states[::-1] if self.reverse else states)
+
 
 class BatchNormLstmCell(BatchNormCell):
     """One direction of a `BatchNormLstm`."""
 
     gates = 4  # input, forget, cell, output, as torch orders them
 
-    def __init__(self, input_size: int, hidden_size: int, max_steps: int) -> None:
-        super().__init__(input_size, hidden_size, max_steps)
+    def __init__(self, input_size: int, hidden_size: int, max_steps: int, *, reverse: bool = False) -> None:
+        super().__init__(input_size, hidden_size, max_steps, reverse=reverse)
         # A second bias would be redundant beside that of the input.
         self.norm_hh = StepBatchNorm(max_steps, self.gates * hidden_size, bias=False)
         self.norm_cell = StepBatchNorm(max_steps, hidden_size)
@@ -135,13 +148,13 @@ class BatchNormLstmCell(BatchNormCell):
         """Run over ``inputs``, equations 6 to 8 of the paper; see `BatchNormCell.forward`."""
         state = cell = inputs.new_zeros(inputs.shape[1], self.hidden_size)
         recurrent, states = self.weight_hh.t(), []
-        for step, entering in enumerate((inputs @ self.weight_ih.t()).unbind()):
+        for step, entering in enumerate(self._entering(inputs)):
             gates = self.norm_ih(entering, step) + self.norm_hh(state @ recurrent, step)
             enter, forget, candidate, leave = gates.split([self.hidden_size] * 4, 1)
             cell = forget.sigmoid() * cell + enter.sigmoid() * candidate.tanh()
             state = leave.sigmoid() * self.norm_cell(cell, step).tanh()
             states.append(state)
-        return torch.stack(states), state, cell
+        return self._stacked(states), state, cell
 
 
 class BatchNormGruCell(BatchNormCell):
@@ -149,8 +162,8 @@ class BatchNormGruCell(BatchNormCell):
 
     gates = 3  # reset, update, candidate, as torch orders them
 
-    def __init__(self, input_size: int, hidden_size: int, max_steps: int) -> None:
-        super().__init__(input_size, hidden_size, max_steps)
+    def __init__(self, input_size: int, hidden_size: int, max_steps: int, *, reverse: bool = False) -> None:
+        super().__init__(input_size, hidden_size, max_steps, reverse=reverse)
         # The reset gate multiplies the state's part of the candidate together with its bias (the form of
         # cuDNN, which torch has too), so that this bias is not redundant beside that of the input.
         self.norm_hh = StepBatchNorm(max_steps, self.gates * hidden_size)
@@ -159,13 +172,13 @@ class BatchNormGruCell(BatchNormCell):
         """Run over ``inputs``; see `BatchNormCell.forward`."""
         state = inputs.new_zeros(inputs.shape[1], self.hidden_size)
         recurrent, sizes, states = self.weight_hh.t(), [self.hidden_size] * 3, []
-        for step, entering in enumerate((inputs @ self.weight_ih.t()).unbind()):
+        for step, entering in enumerate(self._entering(inputs)):
             reset, update, candidate = self.norm_ih(entering, step).split(sizes, 1)
             parts = self.norm_hh(state @ recurrent, step).split(sizes, 1)
             candidate = (candidate + (reset + parts[0]).sigmoid() * parts[2]).tanh()
             state = candidate + (update + parts[1]).sigmoid() * (state - candidate)
             states.append(state)
-        return torch.stack(states), state, state
+        return self._stacked(states), state, state
 
 
 class _BatchNormLayer(nn.Module):
@@ -179,12 +192,11 @@ class _BatchNormLayer(nn.Module):
         # Statistics of a batch in bfloat16, as autocast would take them, have two or three digits.
         with torch.autocast(batch.device.type, enabled=False):
             inputs = (batch if batch.dtype == torch.float64 else batch.float()).transpose(0, 1)
-            for index, direction in enumerate(self.directions):
-                # The time steps of the second direction, and their statistics, are counted from the end.
-                found, state, cell = direction(inputs.flip(0) if index else inputs)
+            for direction in self.directions:
+                found, state, cell = direction(inputs)
+                states.append(found)
                 last.append(state)
                 cells.append(cell)
-                states.append(found.flip(0) if index else found)
         return torch.cat(states, 2).transpose(0, 1), torch.stack(last), torch.stack(cells)
 
 
@@ -208,7 +220,10 @@ class BatchNormLstm(_BatchNormLayer):
         self, input_size: int, hidden_size: int, *, max_steps: int, bidirectional: bool = False
     ) -> None:
         super().__init__(
-            [BatchNormLstmCell(input_size, hidden_size, max_steps) for _ in range(1 + bidirectional)]
+            [
+                BatchNormLstmCell(input_size, hidden_size, max_steps, reverse=reverse)
+                for reverse in (False, True)[: 1 + bidirectional]
+            ]
         )
 
     def forward(self, batch: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
@@ -243,7 +258,10 @@ class BatchNormGru(_BatchNormLayer):
         self, input_size: int, hidden_size: int, *, max_steps: int, bidirectional: bool = False
     ) -> None:
         super().__init__(
-            [BatchNormGruCell(input_size, hidden_size, max_steps) for _ in range(1 + bidirectional)]
+            [
+                BatchNormGruCell(input_size, hidden_size, max_steps, reverse=reverse)
+                for reverse in (False, True)[: 1 + bidirectional]
+            ]
         )
 
     def forward(self, batch: Tensor) -> tuple[Tensor, Tensor]:
