@@ -61,7 +61,7 @@ def _keep_variance(network: nn.Module) -> None:
             _orthogonal_gates(layer.weight_hh.data, layer.hidden_size)
             nn.init.xavier_uniform_(layer.weight_ih)
             if isinstance(layer, BatchNormLstmCell):
-                _open_forget_gate(layer.norm_ih.bias.data, layer.hidden_size)
+                _open_forget_gate(layer.norm_ih.get_parameter("bias").data, layer.hidden_size)
 
 
 def _initialize_recurrence(layer: nn.LSTM | nn.GRU) -> None:

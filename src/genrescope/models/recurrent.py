@@ -29,8 +29,8 @@ INITIAL_SCALE = 0.1
 EPSILON = 1e-5
 # Share of the newest batch in the running statistics, as in torch's layers.
 MOMENTUM = 0.1
-# A step takes up to 40 operations of a graph in the deepest network, and model files have 20,000 at most.
-MAX_STEPS = 480
+# A step takes up to 50 operations of a graph in the deepest network, and model files have 20,000 at most.
+MAX_STEPS = 390
 
 
 class StepBatchNorm(nn.Module):
@@ -48,6 +48,7 @@ class StepBatchNorm(nn.Module):
         Whether there is a learned shift besides the scale.
     """
 
+    bias: nn.Parameter | None
     running_mean: Tensor
     running_var: Tensor
 
