@@ -135,7 +135,10 @@ class BatchNormCell(nn.Module, ABC):
 
 
 class BatchNormLstmCell(BatchNormCell):
-    """One direction of a `BatchNormLstm`."""
+    """One direction of a `BatchNormLstm`.
+
+    `input_size`, `hidden_size`, `max_steps` and `reverse` are those of `BatchNormCell`.
+    """
 
     gates = 4  # input, forget, cell, output, as torch orders them
 
@@ -159,7 +162,10 @@ class BatchNormLstmCell(BatchNormCell):
 
 
 class BatchNormGruCell(BatchNormCell):
-    """One direction of a `BatchNormGru`."""
+    """One direction of a `BatchNormGru`.
+
+    `input_size`, `hidden_size`, `max_steps` and `reverse` are those of `BatchNormCell`.
+    """
 
     gates = 3  # reset, update, candidate, as torch orders them
 
