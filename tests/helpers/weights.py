@@ -11,7 +11,7 @@ def settled_weights(width: float, file: Path, *, rounds: int = 10, segments: int
     import torch
 
     from genrescope.models.backbones.efficientat import EfficientAt
-    from genrescope.models.networks import initialize_weights
+    from genrescope.models.initialization import initialize_weights
 
     torch.manual_seed(0)
     network = EfficientAt(width).train()

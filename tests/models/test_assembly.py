@@ -17,8 +17,8 @@ from genrescope.models import assembly
 from genrescope.models import registry as models
 from genrescope.models.assembly import ModelHead
 from genrescope.models.backbones.efficientat import WIDTHS, EfficientAt
+from genrescope.models.initialization import initialize_weights
 from genrescope.models.model import Model
-from genrescope.models.networks import initialize_weights
 from genrescope.models.registry import PackagedModel
 from genrescope.training import config
 from genrescope.training import run as training

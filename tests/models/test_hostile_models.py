@@ -325,6 +325,14 @@ def bombs() -> dict[str, tuple[Nodes, Nodes]]:
             [node("Softmax", ["features"], ["x"]), node("Squeeze", ["x", "a"], ["scores"])],
             [weights("a", [99], np.int64)],
         ),
+        "parts larger than the whole": (
+            [node("Split", ["features", "sizes"], ["scores", "rest"], axis=1)],
+            [weights("sizes", [10**10, 1], np.int64)],
+        ),
+        "a part of negative size": (
+            [node("Split", ["features", "sizes"], ["scores", "rest"], axis=1)],
+            [weights("sizes", [10**10, FEATURES - 10**10], np.int64)],
+        ),
         "division by zero": (
             [node("Div", ["a", "b"], ["c"]), node("Reshape", ["features", "c"], ["scores"])],
             [weights("a", [1], np.int64), weights("b", [0], np.int64)],

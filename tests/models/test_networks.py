@@ -7,6 +7,7 @@ import torch
 
 from genrescope.errors import ConfigError
 from genrescope.models import networks
+from genrescope.models.recurrent import BatchNormCell
 
 BANDS, FRAMES = 128, 194
 
@@ -67,6 +68,57 @@ def test_normalization_centers_what_it_was_fitted_on() -> None:
     torch.testing.assert_close(flat.mean(0), torch.zeros(5), atol=1e-3, rtol=0)
     torch.testing.assert_close(flat.std(0)[:4], torch.ones(4), atol=1e-3, rtol=0)
     assert flat.isfinite().all()  # the last feature is constant
+
+
+def test_the_lstms_input_is_scaled_as_the_options_say() -> None:
+    batch = torch.randn(20, 8, 3) * torch.tensor([1.0, 1000, 0.01]) + 5
+    found = {}
+    for scaling in networks.SCALINGS:
+        network = networks.Lstm(3, 2, options=networks.NetworkOptions(scaling=scaling))
+        network.fit(batch)
+        found[scaling] = network.normalizer(batch)
+    torch.testing.assert_close(found["none"], batch, atol=0, rtol=0)
+    torch.testing.assert_close(found["per-feature"].std((0, 1)), torch.ones(3), atol=1e-4, rtol=0)
+    # By the batch, with the epsilon of torch's layer, which the smallest feature shows.
+    centered = batch - batch.mean((0, 1))
+    expected = centered / (centered.square().mean((0, 1)) + 1e-5).sqrt()
+    torch.testing.assert_close(found["batch"], expected, atol=1e-4, rtol=0)
+
+
+def test_batch_scaling_learns_scales_and_keeps_statistics() -> None:
+    network = networks.Lstm(3, 2, options=networks.NetworkOptions(scaling="batch"))
+    batch = torch.randn(4, 8, 3) * 10 + 5
+    network(batch).sum().backward()
+    scaling = network.normalizer
+    assert isinstance(scaling, networks.BatchScaling)
+    assert scaling.weight.grad is not None
+    torch.testing.assert_close(scaling.running_mean, 0.1 * batch.mean((0, 1)))
+    network.eval()
+    together, alone = network(batch), torch.cat([network(item[None]) for item in batch])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["lstm", "crnn", "parallel"])
+def test_recurrent_normalization_replaces_the_recurrent_layers(name: str) -> None:
+    options = networks.NetworkOptions(recurrent_normalization="batch")
+    network = networks.build_network(
+        name, features=BANDS, frames=FRAMES, classes=7, dropout=0.0, options=options
+    )
+    assert not any(isinstance(layer, torch.nn.RNNBase) for layer in network.modules())
+    cells = [layer for layer in network.modules() if isinstance(layer, BatchNormCell)]
+    assert len(cells) == 2  # two layers, or two directions
+    # As many time steps have statistics as the layer reads of a segment.
+    batch = torch.randn(3, FRAMES, BANDS) if name == "lstm" else spectrograms()
+    before = [cell.norm_ih.running_mean.clone() for cell in cells]
+    assert network(batch).shape == (3, 7)
+    for cell, unfitted in zip(cells, before, strict=True):
+        assert (cell.norm_ih.running_mean != unfitted).any(1).all()
+
+
+def test_segments_too_long_for_recurrent_normalization_are_refused() -> None:
+    options = networks.NetworkOptions(recurrent_normalization="batch")
+    with pytest.raises(ConfigError, match="2000 time steps"):
+        networks.build_network("lstm", features=40, frames=2000, classes=2, dropout=0.0, options=options)
 
 
 def test_normalization_is_saved_with_the_weights() -> None:

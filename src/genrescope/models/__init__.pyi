@@ -40,6 +40,7 @@ from .model import ModelInfo as ModelInfo
 from .model import ModelOutput as ModelOutput
 from .networks import NETWORK_FAMILIES as NETWORK_FAMILIES
 from .networks import Network as Network
+from .networks import NetworkOptions as NetworkOptions
 from .networks import build_network as build_network
 from .networks import network_logits as network_logits
 from .networks import smoothed_cross_entropy as smoothed_cross_entropy

@@ -352,6 +352,16 @@ def _split(node: Node, parts: list[Value]) -> list[Value]:
     return [Value((*shape[:axis], size, *shape[axis + 1 :])) for size in sizes]
 
 
+def _split(node: Node, parts: list[Value]) -> list[Value]:
+    shape = parts[0].shape
+    axis = _integer(node, "axis")
+    axis += len(shape) if axis < 0 else 0
+    sizes = _known(parts[1]).ravel().tolist()
+    if not 0 <= axis < len(shape) or sum(sizes) != shape[axis] or len(sizes) != len(node.outputs):
+        raise ValueError
+    return [Value((*shape[:axis], size, *shape[axis + 1 :])) for size in sizes]
+
+
 def _reduce(node: Node, parts: list[Value]) -> list[Value]:
     shape = parts[0].shape
     axes = _axes(node, parts, len(shape)) or list(range(len(shape)))

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from genrescope.errors import ConfigError
+from genrescope.models.initialization import Initialization, initialize_weights
+from genrescope.models.recurrent import build_gru, build_lstm
 from genrescope.types import FloatArray
 
 # What librosa keeps below the peak by default (`power_to_db`, top_db), and GTZAN's published spectrogram
@@ -96,6 +98,36 @@ class RelativeLevel(nn.Module):
         return standard.transpose(1, 2)
 
 
+class Identity(nn.Identity):
+    """The normalization of networks that take features as they are computed."""
+
+    def fit(self, batch: Tensor) -> None:
+        """Do nothing: no statistics are taken of ``batch``."""
+
+
+class BatchScaling(nn.BatchNorm1d):
+    """Batch normalization of each feature of a sequence, over segments and frames (Ioffe and Szegedy, 2015).
+
+    Unlike `Standardize` it has a learned scale and shift for each feature, and in training the statistics of
+    the batch. Shape: (segments, frames, features) -> the same.
+
+    Parameters
+    ----------
+    features : int
+        Of a frame.
+    """
+
+    def __init__(self, features: int) -> None:
+        super().__init__(features)
+
+    def fit(self, batch: Tensor) -> None:
+        """Do nothing: statistics are taken in training, not of ``batch``."""
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """Return the normalized features of ``batch``."""
+        return super().forward(batch.transpose(1, 2)).transpose(1, 2)
+
+
 class Normalization(Protocol):
     """A first layer: fitted on training data, then applied to every batch."""
 
@@ -135,6 +167,37 @@ class Network(nn.Module, ABC):
         return self.forward_features(self.normalizer(batch))
 
 
+class NetworkOptions(NamedTuple):
+    """How networks differ from those of their family; the defaults give these.
+
+    Attributes
+    ----------
+    recurrent_normalization : {"none", "batch"}
+        Of the recurrent layers, see `genrescope.models.recurrent`.
+    scaling : {"per-feature", "none", "batch"}
+        Of the input of the LSTM: `Standardize`, nothing, or `BatchScaling`.
+    initialization : {"default", "pytorch", "xavier", "he", "orthogonal"}
+        As `initialize_weights` takes it.
+    """
+
+    recurrent_normalization: Literal["none", "batch"] = "none"
+    scaling: Literal["per-feature", "none", "batch"] = "per-feature"
+    initialization: Initialization = "default"
+
+    @property
+    def normalized(self) -> bool:
+        """Whether the recurrent layers have batch normalization."""
+        return self.recurrent_normalization == "batch"
+
+
+DEFAULT_OPTIONS = NetworkOptions()
+SCALINGS: dict[str, Callable[[int], Normalization]] = {
+    "per-feature": Standardize,
+    "none": lambda _: Identity(),
+    "batch": BatchScaling,
+}
+
+
 class Lstm(Network):
     """The paper's vanilla LSTM (its Figure 6): 128 units, 64 units, one output per genre.
 
@@ -146,17 +209,29 @@ class Lstm(Network):
         Numbers per frame, and of genres.
     dropout : float
         Share of units that are dropped in training.
+    frames : int
+        Frames of a segment; only recurrent normalization needs it.
+    options : NetworkOptions
+        Recurrent normalization, scaling and initialization.
     """
 
-    def __init__(self, features: int, classes: int, *, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        features: int,
+        classes: int,
+        *,
+        dropout: float = 0.0,
+        frames: int = 0,
+        options: NetworkOptions = DEFAULT_OPTIONS,
+    ) -> None:
         super().__init__()
-        self.normalizer = Standardize(features)
+        self.normalizer = SCALINGS[options.scaling](features)
         # Two layers and not one of two: the paper's have different widths.
-        self.first = nn.LSTM(features, 128, batch_first=True)
-        self.second = nn.LSTM(128, 64, batch_first=True)
+        self.first = build_lstm(features, 128, steps=frames, normalized=options.normalized)
+        self.second = build_lstm(128, 64, steps=frames, normalized=options.normalized)
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(64, classes)
-        initialize_weights(self)
+        initialize_weights(self, options.initialization)
 
     def forward_features(self, batch: Tensor) -> Tensor:
         """Return logits of the last state of the second layer for ``batch``, normalized features."""
@@ -177,19 +252,29 @@ class SequentialCrnn(Network):
         Bands and frames of a segment, and number of genres.
     dropout : float
         Share of units that are dropped in training.
+    options : NetworkOptions
+        Recurrent normalization and initialization.
     """
 
-    def __init__(self, mels: int, frames: int, classes: int, *, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        mels: int,
+        frames: int,
+        classes: int,
+        *,
+        dropout: float = 0.0,
+        options: NetworkOptions = DEFAULT_OPTIONS,
+    ) -> None:
         super().__init__()
         self.normalizer = RelativeLevel(mels)
         self.convolutions = nn.Sequential(
             *_block(1, 24, (2, 2)), *_block(24, 48, (2, 2)), *_block(48, 64, (4, 2)), *_block(64, 64, (4, 2))
         )
         # The four pools leave mels / 64 bands and frames / 16 time steps; the bands of a step are one input.
-        self.recurrence = nn.GRU(64 * (mels // 64), 64, batch_first=True, bidirectional=True)
+        self.recurrence = build_gru(64 * (mels // 64), 64, steps=frames // 16, normalized=options.normalized)
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(128, classes)
-        initialize_weights(self)
+        initialize_weights(self, options.initialization)
 
     def forward_features(self, batch: Tensor) -> Tensor:
         """Return logits of the last states of both directions for ``batch``, normalized features."""
@@ -213,9 +298,19 @@ class ParallelCnnRnn(Network):
         Bands and frames of a segment, and number of genres.
     dropout : float
         Share of units that are dropped in training.
+    options : NetworkOptions
+        Recurrent normalization and initialization.
     """
 
-    def __init__(self, mels: int, frames: int, classes: int, *, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        mels: int,
+        frames: int,
+        classes: int,
+        *,
+        dropout: float = 0.0,
+        options: NetworkOptions = DEFAULT_OPTIONS,
+    ) -> None:
         super().__init__()
         self.normalizer = RelativeLevel(mels)
         layers: list[nn.Module] = []
@@ -227,13 +322,13 @@ class ParallelCnnRnn(Network):
             ]
         self.convolutions = nn.Sequential(*layers, nn.Flatten())
         self.pool = nn.MaxPool2d((2, 4))
-        self.recurrence = nn.GRU(mels // 2, 64, batch_first=True, bidirectional=True)
+        self.recurrence = build_gru(mels // 2, 64, steps=frames // 4, normalized=options.normalized)
         self.dropout = nn.Dropout(dropout)
         # The width of the flattened maps depends on bands and frames; one forward pass finds it.
         with torch.no_grad():
             width = self.branches(torch.zeros(1, mels, frames))[0].shape[1]
         self.output = nn.Linear(width + 128, classes)
-        initialize_weights(self)
+        initialize_weights(self, options.initialization)
 
     def branches(self, batch: Tensor) -> tuple[Tensor, Tensor]:
         """Return the outputs of CNN (segments, 384) and GRU (segments, 128) for ``batch``, normalized."""
@@ -260,10 +355,18 @@ class Cnn(Network):
         Share of units that are dropped in training.
     widths : sequence of int
         Channels of the five convolutions.
+    options : NetworkOptions
+        Initialization.
     """
 
     def __init__(
-        self, mels: int, classes: int, *, dropout: float = 0.3, widths: Sequence[int] = (24, 48, 96, 144, 192)
+        self,
+        mels: int,
+        classes: int,
+        *,
+        dropout: float = 0.3,
+        widths: Sequence[int] = (24, 48, 96, 144, 192),
+        options: NetworkOptions = DEFAULT_OPTIONS,
     ) -> None:
         super().__init__()
         self.normalizer = RelativeLevel(mels)
@@ -273,7 +376,7 @@ class Cnn(Network):
         self.convolutions = nn.Sequential(*layers[:-1])  # the last map is pooled over all of it instead
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(2 * widths[-1], classes)
-        initialize_weights(self)
+        initialize_weights(self, options.initialization)
 
     def embed(self, batch: Tensor) -> Tensor:
         """Return embeddings, shape (segments, 2 x last width), of ``batch``, normalized features."""
@@ -296,65 +399,38 @@ def _block(inputs: int, outputs: int, pool: tuple[int, int]) -> list[nn.Module]:
     ]
 
 
-def initialize_weights(network: nn.Module) -> None:
-    """Start from weights that keep variance: He for convolutions, orthogonal for recurrences.
-
-    He et al., ICCV 2015; Saxe et al., ICLR 2014. Forget gates start open: Jozefowicz et al., ICML 2015.
-
-    Parameters
-    ----------
-    network : torch.nn.Module
-        Its weights are drawn anew, from the current random state of torch.
-    """
-    for layer in network.modules():
-        if isinstance(layer, nn.Conv2d):
-            # Normal, not uniform, and for the fan-in: as in the paper for rectifiers.
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
-        elif isinstance(layer, nn.LSTM | nn.GRU):
-            _initialize_recurrence(layer)
-
-
-def _initialize_recurrence(layer: nn.LSTM | nn.GRU) -> None:
-    for name, weight in layer.named_parameters():
-        if name.startswith("weight_hh"):
-            # PyTorch keeps the matrices of all gates in one; each is to be orthogonal by itself.
-            for gate in torch.split(weight.data, layer.hidden_size):
-                nn.init.orthogonal_(gate)
-        elif name.startswith("weight_ih"):
-            nn.init.xavier_uniform_(weight)
-        else:
-            nn.init.zeros_(weight)
-            # Gates: input, forget, cell, output. The other bias stays 0, so that the sum is 1.
-            if isinstance(layer, nn.LSTM) and name.startswith("bias_ih"):
-                weight.data[layer.hidden_size : 2 * layer.hidden_size] = 1.0
-
-
 class NetworkFamily(NamedTuple):
     """A kind of network.
 
     Attributes
     ----------
     build : callable
-        From (bands or features, frames, classes, dropout) to a network.
+        From (bands or features, frames, classes, dropout, options) to a network.
     input : {"sequence", "log_mel"}
         What it takes.
     """
 
-    build: Callable[[int, int, int, float], Network]
+    build: Callable[[int, int, int, float, NetworkOptions], Network]
     input: Literal["sequence", "log_mel"]
 
 
 NETWORK_FAMILIES: dict[str, NetworkFamily] = {
-    "lstm": NetworkFamily(lambda n, _, k, p: Lstm(n, k, dropout=p), "sequence"),
-    "crnn": NetworkFamily(lambda n, t, k, p: SequentialCrnn(n, t, k, dropout=p), "log_mel"),
-    "parallel": NetworkFamily(lambda n, t, k, p: ParallelCnnRnn(n, t, k, dropout=p), "log_mel"),
-    "cnn": NetworkFamily(lambda n, _, k, p: Cnn(n, k, dropout=p), "log_mel"),
+    "lstm": NetworkFamily(lambda n, t, k, p, o: Lstm(n, k, dropout=p, frames=t, options=o), "sequence"),
+    "crnn": NetworkFamily(lambda n, t, k, p, o: SequentialCrnn(n, t, k, dropout=p, options=o), "log_mel"),
+    "parallel": NetworkFamily(lambda n, t, k, p, o: ParallelCnnRnn(n, t, k, dropout=p, options=o), "log_mel"),
+    "cnn": NetworkFamily(lambda n, _, k, p, o: Cnn(n, k, dropout=p, options=o), "log_mel"),
 }
 
 
-def build_network(name: str, *, features: int, frames: int, classes: int, dropout: float) -> Network:
+def build_network(
+    name: str,
+    *,
+    features: int,
+    frames: int,
+    classes: int,
+    dropout: float,
+    options: NetworkOptions = DEFAULT_OPTIONS,
+) -> Network:
     """Build a network with random weights, drawn from the current random state of torch.
 
     Parameters
@@ -369,18 +445,21 @@ def build_network(name: str, *, features: int, frames: int, classes: int, dropou
         Number of genres.
     dropout : float
         Share dropped in training, before the last layer.
+    options : NetworkOptions
+        Recurrent normalization, scaling and initialization.
 
     Raises
     ------
     ConfigError
-        ``invalid_config``: no network of that name, or segments too short for its pools.
+        ``invalid_config``: no network of that name, segments too short for its pools, or too long for
+        recurrent normalization.
     """
     if name not in NETWORK_FAMILIES:
         raise ConfigError(
             "invalid_config", f"no network is named {name!r}", "choose one of: " + ", ".join(NETWORK_FAMILIES)
         )
     try:
-        return NETWORK_FAMILIES[name].build(features, frames, classes, dropout)
+        return NETWORK_FAMILIES[name].build(features, frames, classes, dropout, options)
     except RuntimeError as reason:
         raise ConfigError(
             "invalid_config",

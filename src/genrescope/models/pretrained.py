@@ -16,17 +16,19 @@ from torch import Tensor, nn
 
 from genrescope.labels import STYLES
 from genrescope.models.backbones.registry import Backbone
-from genrescope.models.networks import Network, Normalization, RelativeLevel, initialize_weights
+from genrescope.models.initialization import initialize_weights
+from genrescope.models.networks import (
+    DEFAULT_OPTIONS,
+    Identity,
+    Network,
+    NetworkOptions,
+    Normalization,
+    RelativeLevel,
+)
+from genrescope.models.recurrent import build_gru
 from genrescope.types import FloatArray
 
 EMBEDDING_BATCH_SIZE = 16
-
-
-class Identity(nn.Identity):
-    """The normalization of networks whose backbone expects features as they are computed."""
-
-    def fit(self, batch: Tensor) -> None:
-        """Do nothing: no statistics are taken of ``batch``."""
 
 
 class PretrainedNetwork(Network):
@@ -135,9 +137,22 @@ class ParallelPretrained(PretrainedNetwork):
         Number of genres.
     dropout : float
         Share of the joined branches that is dropped in training.
+    frames : int
+        Frames of a segment; only recurrent normalization needs it.
+    options : NetworkOptions
+        Recurrent normalization, and initialization of what is not the backbone.
     """
 
-    def __init__(self, backbone: Backbone, mels: int, classes: int, *, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        mels: int,
+        classes: int,
+        *,
+        dropout: float = 0.0,
+        frames: int = 0,
+        options: NetworkOptions = DEFAULT_OPTIONS,
+    ) -> None:
         super().__init__()
         self.normalizer = Identity()
         # A backbone in decibels normalizes inside. The GRU has no such layer, and features of up to -80
@@ -145,10 +160,10 @@ class ParallelPretrained(PretrainedNetwork):
         in_decibels = backbone.info.spec is not None and backbone.info.spec.log == "db"
         self.level: Normalization = RelativeLevel(mels) if in_decibels else Identity()
         self.pool = nn.MaxPool2d((2, 4))
-        self.recurrence = nn.GRU(mels // 2, 64, batch_first=True, bidirectional=True)
+        self.recurrence = build_gru(mels // 2, 64, steps=frames // 4, normalized=options.normalized)
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(backbone.info.size + 128, classes)
-        initialize_weights(self)
+        initialize_weights(self, options.initialization)
         self.backbone = backbone  # only now: initialize_weights would overwrite its weights
 
     def fit(self, batch: Tensor) -> None:

@@ -20,7 +20,7 @@ from genrescope import features, models
 from genrescope.errors import ConfigError, missing_extra
 from genrescope.features import FeatureSpec
 from genrescope.models import ExportedModel, ModelInfo, UnlabeledExposure
-from genrescope.training.config import Config
+from genrescope.training.config import Config, ModelConfig
 from genrescope.training.task import Task
 from genrescope.types import FloatArray, IntArray
 
@@ -234,6 +234,7 @@ class ScratchNetworkBuilder(NetworkBuilder):
             frames=features.segment_frames(spec, self.config.data.segment_seconds),
             classes=len(task.classes),
             dropout=self.config.model.dropout,
+            options=_network_options(self.config.model),
         )
 
 
@@ -316,6 +317,8 @@ class ParallelPretrainedBuilder(PretrainedBuilder):
             task.examples.spec.n_mels,
             len(task.classes),
             dropout=self.config.model.dropout,
+            frames=features.segment_frames(task.examples.spec, self.config.data.segment_seconds),
+            options=_network_options(self.config.model),
         )
 
 
@@ -429,6 +432,10 @@ def training_data(task: Task) -> tuple[FloatArray, IntArray]:
     """
     chosen = task.segments("train")
     return task.examples.take(chosen), task.targets[task.examples.track[chosen]]
+
+
+def _network_options(settings: ModelConfig) -> models.NetworkOptions:
+    return models.NetworkOptions(settings.recurrent_normalization, settings.scaling, settings.initialization)
 
 
 def _interpolate_weights(network: Network, start: dict[str, Tensor], share: float) -> None:

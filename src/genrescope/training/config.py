@@ -107,6 +107,23 @@ class ModelConfig(_Section):
 
     name: str = Field(default="cnn", description="Model family.")
     dropout: float = Field(default=0.3, ge=0, le=0.99, description="Dropout probability of networks.")
+    recurrent_normalization: Literal["none", "batch"] = Field(
+        default="none",
+        description="Normalization inside recurrent layers: `batch` is that of Cooijmans et al. (ICLR 2017), "
+        "for `lstm`, `crnn`, `parallel` and `parallel-pretrained`.",
+    )
+    scaling: Literal["per-feature", "none", "batch"] = Field(
+        default="per-feature",
+        description="Scaling of the input of `lstm`: `per-feature` standardizes each by mean and deviation "
+        "of the training data, `batch` is batch normalization with learned scale and shift.",
+    )
+    initialization: Literal["default", "pytorch", "xavier", "he", "orthogonal"] = Field(
+        default="default",
+        description="Initial weights of networks without a backbone, and of what `parallel-pretrained` puts "
+        "beside its own: `default` mixes He, Xavier and orthogonal weights by layer, `pytorch` leaves "
+        "PyTorch's, `xavier` and `he` are for all layers, `orthogonal` for the recurrent weights only, with "
+        "PyTorch's for the rest.",
+    )
     inverse_regularization: float = Field(
         default=1.0,
         ge=1e-12,
@@ -304,6 +321,7 @@ def config_from_json(values: Mapping[str, Any]) -> Config:
         error = failure.errors(include_url=False)[0]
         raise _explain(error["type"], tuple(map(str, error["loc"])), error["input"]) from None
     _check_combinations(config)
+    _check_network_options(config.model)
     return config
 
 
@@ -377,6 +395,23 @@ def _put(values: dict[str, Any], override: str) -> None:
             "invalid_config", f"{section!r} is not a section", did_you_mean(section, list(_sections()))
         )
     table[key] = value
+
+
+def _check_network_options(model: ModelConfig) -> None:
+    """Refuse options of networks for families that have nothing to apply them to."""
+    recurrent = ("lstm", "crnn", "parallel", "parallel-pretrained")
+    for key, families in (
+        ("recurrent_normalization", recurrent),
+        ("scaling", ("lstm",)),
+        ("initialization", (*recurrent, "cnn")),
+    ):
+        value, default = getattr(model, key), ModelConfig.model_fields[key].default
+        if value != default and model.name not in families:
+            raise ConfigError(
+                "invalid_config",
+                f"model.{key} is {value!r}, and does not apply to {model.name}",
+                f"set model.{key}={default}, or model.name to one of: " + ", ".join(families),
+            )
 
 
 def _sections() -> dict[str, type[_Section]]:
