@@ -6,6 +6,10 @@ import os
 import shutil
 from pathlib import Path
 
+# Before torch is imported. Tests run in several processes: with several threads in each, which wait for each
+# other at every operation, they take as long as five times.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import hypothesis
 import pytest
 import soundfile
