@@ -344,20 +344,10 @@ def _split(node: Node, parts: list[Value]) -> list[Value]:
     if len(parts) > 1:
         sizes = _known(parts[1]).ravel().tolist()
     else:
-        count = _integer(node, "num_outputs", len(node.outputs))
+        count = max(1, _integer(node, "num_outputs", len(node.outputs)))
         most = -(-shape[axis] // count)
         sizes = [most] * (count - 1) + [shape[axis] - most * (count - 1)]
-    if sum(sizes) != shape[axis] or len(sizes) != len(node.outputs):
-        raise ValueError
-    return [Value((*shape[:axis], size, *shape[axis + 1 :])) for size in sizes]
-
-
-def _split(node: Node, parts: list[Value]) -> list[Value]:
-    shape = parts[0].shape
-    axis = _integer(node, "axis")
-    axis += len(shape) if axis < 0 else 0
-    sizes = _known(parts[1]).ravel().tolist()
-    if not 0 <= axis < len(shape) or sum(sizes) != shape[axis] or len(sizes) != len(node.outputs):
+    if sum(sizes) != shape[axis] or len(sizes) != len(node.outputs) or min(sizes) < 0:
         raise ValueError
     return [Value((*shape[:axis], size, *shape[axis + 1 :])) for size in sizes]
 

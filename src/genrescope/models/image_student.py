@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from genrescope.labels import STYLES
 from genrescope.models.backbones.efficientat import AUDIOSET_CLASSES, embedding_size
 from genrescope.models.backbones.imagenet import ImageNetwork, InceptionV3, Vgg16
-from genrescope.models.networks import initialize_weights
+from genrescope.models.initialization import initialize_weights
 from genrescope.models.student import MUSICNN_SIZE, MUSICNN_TAGS, WIDTH
 
 # By the names of `backbones.registry`.

@@ -22,7 +22,7 @@ from genrescope.labels import STYLE_INDICES, STYLES
 from genrescope.models.backbones import hub, imagenet, musicnn
 from genrescope.models.backbones.efficientat import AUDIOSET_CLASSES, WIDTHS, EfficientAt, embedding_size
 from genrescope.models.exposure import UnlabeledExposure, read_exposures
-from genrescope.models.networks import initialize_weights
+from genrescope.models.initialization import initialize_weights
 from genrescope.models.student import WIDTH as STUDENT_WIDTH
 from genrescope.models.student import Student
 from genrescope.utils import cache_folder, package_data
@@ -291,8 +291,8 @@ def load_backbone(name: str, *, weights: Path | None = None, cache: Path | None 
 def random_backbone(name: str, *, seed: int) -> Backbone:
     """Return a backbone's network with random weights, in eval mode; torch's random state is left as it is.
 
-    Convolutions and rectifiers start as `genrescope.models.networks.initialize_weights` has it, so that the
-    network can be trained. Its outputs besides the embedding mean nothing, so it scores no styles.
+    Convolutions start as `initialize_weights` has them, so that the network can be trained. Its outputs
+    besides the embedding mean nothing, so it scores no styles.
 
     Parameters
     ----------
