@@ -25,6 +25,7 @@ from .exposure import UNLABELED_EXPOSURE as UNLABELED_EXPOSURE
 from .exposure import UnlabeledExposure as UnlabeledExposure
 from .exposure import read_exposures as read_exposures
 from .exposure import write_exposures as write_exposures
+from .layer_sizes import LayerSizes as LayerSizes
 from .model import TRAINING_ARTISTS as TRAINING_ARTISTS
 from .model import TRAINING_CONTENT as TRAINING_CONTENT
 from .model import TRAINING_TRACKS as TRAINING_TRACKS
@@ -33,6 +34,7 @@ from .model import ModelInfo as ModelInfo
 from .model import ModelOutput as ModelOutput
 from .networks import NETWORK_FAMILIES as NETWORK_FAMILIES
 from .networks import Network as Network
+from .networks import StandardizeRows as StandardizeRows
 from .networks import build_network as build_network
 from .networks import network_logits as network_logits
 from .networks import smoothed_cross_entropy as smoothed_cross_entropy

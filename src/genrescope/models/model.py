@@ -81,9 +81,9 @@ class ModelInfo:
     genre_thresholds : dict of str to float
         Thresholds of single genres, for which there were labeled recordings enough to choose them.
     provenance : dict
-        Data name and hash, split protocol, seed, package version, commit, temperature; under
-        ``training_tracks``, ``training_content`` and ``training_artists``, digests of the ids, files and
-        known artists of the tracks that the model was trained on or selected by, see
+        Data name and hash, split protocol, seeds of training and split, package version, commit, temperature;
+        under ``training_tracks``, ``training_content`` and ``training_artists``, digests of the ids, files
+        and known artists of the tracks that the model was trained on or selected by, see
         `genrescope.datasets.content_digests`; under ``unlabeled_exposure``, what its network was exposed to
         without labels.
     scores : dict

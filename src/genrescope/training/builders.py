@@ -142,7 +142,7 @@ class ClassicalBuilder(ModelBuilder):
     def feature_spec(self) -> FeatureSpec:
         """Return the paper's vector of means, or the columns of a table that the settings name."""
         if self.config.data.columns == "paper":
-            return features.PAPER_MEANS
+            return configured_spec(self.config, features.PAPER_MEANS)
         return FeatureSpec("table", features=self.config.data.column_names)
 
     def fit(self, task: Task, folder: Path, *, progress_bar: bool = False, device: str = "auto") -> Curves:
@@ -150,7 +150,12 @@ class ClassicalBuilder(ModelBuilder):
         inputs, targets = training_data(task)
         model = self.config.model
         self.pipeline = models.fit_classical(
-            model.name, inputs, targets, c=model.inverse_regularization, seed=self.config.train.seed
+            model.name,
+            inputs,
+            targets,
+            c=model.inverse_regularization,
+            seed=self.config.train.seed,
+            balanced=self.config.train.class_weights == "balanced",
         )
         return []
 
@@ -218,22 +223,50 @@ class ScratchNetworkBuilder(NetworkBuilder):
     """Networks that start from random weights: lstm, crnn, parallel and cnn."""
 
     def feature_spec(self) -> FeatureSpec:
-        """Return the paper's sequence of features for the LSTM, log-mel for the others."""
+        """Return the paper's sequence of features for the LSTM, log-mel for the others, as configured."""
         with _naming_missing_libraries():
             family = models.NETWORK_FAMILIES[self.config.model.name]
         base = features.PAPER_SEQUENCE if family.input == "sequence" else features.PAPER_LOG_MEL
-        return replace(base, hop_length=self.config.data.hop_length)
+        spec = configured_spec(self.config, base)
+        self._check(spec)
+        return spec
 
     def create_network(self, task: Task) -> Network:
         """Build a network with fresh weights."""
-        spec = task.examples.spec
+        return self._build(task.examples.spec, len(task.classes))
+
+    def _build(self, spec: FeatureSpec, classes: int) -> Network:
+        layers = self.config.network
         return models.build_network(
             self.config.model.name,
             features=features.feature_dimension(spec),
             frames=features.segment_frames(spec, self.config.data.segment_seconds),
-            classes=len(task.classes),
+            classes=classes,
             dropout=self.config.model.dropout,
+            layers=models.LayerSizes(
+                count=layers.layers,
+                units=layers.units,
+                filters=layers.filters,
+                kernel=(layers.kernel[0], layers.kernel[1]) if layers.kernel else None,
+                pooling=layers.pooling,
+            ),
         )
+
+    def _check(self, spec: FeatureSpec) -> None:
+        """Refuse layers and an optimizer that do not fit, before any audio is read."""
+        from genrescope.training.optimizers import create_optimizer
+
+        try:
+            network = self._build(spec, 2)
+            models.network_logits(network, _blank_segments(self.config, spec))
+        except RuntimeError as reason:  # what torch raises for shapes that do not fit
+            seconds = self.config.data.segment_seconds
+            raise ConfigError(
+                "invalid_config",
+                f"{self.config.model_name} does not fit segments of {seconds:g} s: {_first_line(reason)}",
+                "use longer segments, more bands, fewer layers or smaller pools",
+            ) from None
+        create_optimizer(network, self.config.optimizer)
 
 
 class PretrainedBuilder(NetworkBuilder):
@@ -372,6 +405,48 @@ def create_builder(config: Config) -> ModelBuilder:
             "invalid_config", f"no model family is named {name!r}", "choose one of: " + ", ".join(BUILDERS)
         )
     return BUILDERS[name](config)
+
+
+def configured_spec(config: Config, base: FeatureSpec) -> FeatureSpec:
+    """Return the features of a family, as configured.
+
+    Parameters
+    ----------
+    config : Config
+        Its ``features``, and ``data.hop_length`` but for vectors.
+    base : FeatureSpec
+        The family's own.
+
+    Raises
+    ------
+    ConfigError
+        ``invalid_config``: settings that contradict each other.
+    """
+    chosen = config.features
+    spec = replace(
+        base,
+        sample_rate=chosen.sample_rate,
+        n_mels=chosen.n_mels,
+        n_fft=chosen.n_fft,
+        fmin=chosen.fmin,
+        fmax=chosen.fmax or None,
+        n_mfcc=chosen.n_mfcc,
+        features=chosen.names or base.features,
+    )
+    if base.kind == "vector":
+        return replace(spec, statistics=chosen.statistics, pool_bins=chosen.pool_bins)
+    return replace(spec, hop_length=config.data.hop_length)
+
+
+def _first_line(reason: Exception) -> str:
+    return next(iter(str(reason).splitlines()), type(reason).__name__)[:300]
+
+
+def _blank_segments(config: Config, spec: FeatureSpec) -> FloatArray:
+    """Return two segments of zeros, of the shape of the features."""
+    rows = features.feature_dimension(spec)
+    frames = features.segment_frames(spec, config.data.segment_seconds)
+    return np.zeros((2, frames, rows) if spec.kind == "sequence" else (2, rows, frames), np.float32)
 
 
 def training_data(task: Task) -> tuple[FloatArray, IntArray]:

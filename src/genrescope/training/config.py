@@ -212,8 +212,8 @@ class NetworkConfig(_Section):
     units: Widths = described(
         (),
         values="integer, or list of integers",
-        description="Units of the recurrent layers: of `lstm`, and of the GRU of `crnn`, `parallel` and "
-        "`parallel-pretrained`, where each direction has so many.",
+        description="Units of the recurrent layers: of `lstm`, and of the GRU of `crnn` and `parallel`, "
+        "where each direction has so many.",
     )
     filters: Widths = described(
         (),

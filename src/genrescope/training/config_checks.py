@@ -23,7 +23,6 @@ NETWORK_KEYS: dict[str, tuple[str, ...]] = {
     "cnn": _CONVOLUTIONS,
     "crnn": (*_CONVOLUTIONS, "units"),
     "parallel": (*_CONVOLUTIONS, "units"),
-    "parallel-pretrained": ("units",),
 }
 FEATURE_KEYS: dict[str, tuple[str, ...]] = {
     "logistic-regression": ("statistics", "pool_bins", *_PER_FRAME),

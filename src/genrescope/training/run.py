@@ -324,7 +324,7 @@ def _describe(builder: ModelBuilder, task: Task) -> ModelInfo:
     weights = {"weights": Path(config.model.weights).name}
     portable = config.model_copy(update={"model": config.model.model_copy(update=weights)})
     return ModelInfo(
-        name=config.model.name,
+        name=config.model_name,
         classes=task.classes,
         features=task.examples.spec,
         segment_seconds=config.data.segment_seconds,
@@ -334,6 +334,7 @@ def _describe(builder: ModelBuilder, task: Task) -> ModelInfo:
             "data_sha256": dataset_fingerprint(task.dataset),
             "protocol": task.split.protocol,
             "seed": config.train.seed,
+            "split_seed": config.split_seed,
             "genrescope": __version__,
             "commit": _commit(),
             "config": portable.to_json(),
@@ -426,4 +427,4 @@ def _split_text(task: Task) -> str:
             parts[part] = [f"{names[task.examples.track[i]]}#{task.examples.start[i]}" for i in chosen]
         else:
             parts[part] = [names[track] for track in np.unique(task.examples.track[chosen])]
-    return json.dumps({"protocol": task.split.protocol, "seed": task.config.train.seed, **parts}, indent=1)
+    return json.dumps({"protocol": task.split.protocol, "seed": task.config.split_seed, **parts}, indent=1)

@@ -129,7 +129,7 @@ def _split(dataset: Dataset, examples: SegmentDataset, config: Config) -> Split:
     parts = split_dataset(
         dataset.tracks,
         options.protocol,
-        seed=config.train.seed,
+        seed=config.split_seed,
         # Counted and not computed from lengths: tracks differ in length, and a limit may apply.
         segments_per_track=np.bincount(examples.track, minlength=len(dataset.tracks)),
         test_fraction=options.test_fraction,
