@@ -1,6 +1,7 @@
 """Features of audio segments: their specification, extraction and cache."""
 
 from genrescope.features.cache import FeatureCache
+from genrescope.features.custom import check_custom, custom_rows, register_feature
 from genrescope.features.extraction import extract, extract_features
 from genrescope.features.spec import (
     EFFICIENTAT,
@@ -28,9 +29,12 @@ __all__ = [
     "STATISTICS",
     "FeatureCache",
     "FeatureSpec",
+    "check_custom",
+    "custom_rows",
     "extract",
     "extract_features",
     "feature_dimension",
     "feature_names",
+    "register_feature",
     "segment_frames",
 ]

@@ -34,6 +34,9 @@ from .model import ModelInfo as ModelInfo
 from .model import ModelOutput as ModelOutput
 from .networks import NETWORK_FAMILIES as NETWORK_FAMILIES
 from .networks import Network as Network
+from .networks import OwnNetwork as OwnNetwork
+from .networks import RelativeLevel as RelativeLevel
+from .networks import Standardize as Standardize
 from .networks import StandardizeRows as StandardizeRows
 from .networks import build_network as build_network
 from .networks import network_logits as network_logits

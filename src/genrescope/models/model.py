@@ -567,7 +567,7 @@ def _shape(info: ModelInfo) -> tuple[int | None, ...]:
     frames = segment_frames(spec, info.segment_seconds)
     return (
         (None, feature_dimension(spec), frames)
-        if spec.kind == "log_mel"
+        if spec.kind in ("log_mel", "custom")
         else (None, frames, feature_dimension(spec))
     )
 

@@ -162,6 +162,28 @@ class Network(nn.Module, ABC):
         return self.forward_features(self.normalizer(batch))
 
 
+class OwnNetwork(Network):
+    """A network of the user behind a normalization of this package.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        From normalized features to logits, (segments, classes).
+    normalizer : Normalization
+        Fitted on training data.
+    """
+
+    def __init__(self, network: nn.Module, normalizer: Normalization) -> None:
+        super().__init__()
+        self.normalizer = normalizer
+        self.network = network
+
+    def forward_features(self, batch: Tensor) -> Tensor:
+        """Return logits of ``batch``, normalized features."""
+        logits: Tensor = self.network(batch)
+        return logits
+
+
 class Lstm(Network):
     """The paper's vanilla LSTM (its Figure 6): 128 units, 64 units, one output per genre.
 

@@ -22,6 +22,7 @@ from genrescope.models import ExportedModel, ModelInfo, UnlabeledExposure
 from genrescope.training.config import Config
 from genrescope.training.task import Task
 from genrescope.types import FloatArray, IntArray
+from genrescope.utils import import_object
 
 if TYPE_CHECKING:  # these load torch or scikit-learn, which only the families that use them may do
     from torch import Tensor
@@ -237,7 +238,7 @@ class ScratchNetworkBuilder(NetworkBuilder):
 
     def _build(self, spec: FeatureSpec, classes: int) -> Network:
         layers = self.config.network
-        return models.build_network(
+        network = models.build_network(
             self.config.model.name,
             features=features.feature_dimension(spec),
             frames=features.segment_frames(spec, self.config.data.segment_seconds),
@@ -251,6 +252,9 @@ class ScratchNetworkBuilder(NetworkBuilder):
                 pooling=layers.pooling,
             ),
         )
+        if spec.kind == "custom":  # levels below a maximum are for decibels
+            network.normalizer = models.StandardizeRows(features.feature_dimension(spec))
+        return network
 
     def _check(self, spec: FeatureSpec) -> None:
         """Refuse layers and an optimizer that do not fit, before any audio is read."""
@@ -267,6 +271,79 @@ class ScratchNetworkBuilder(NetworkBuilder):
                 "use longer segments, more bands, fewer layers or smaller pools",
             ) from None
         create_optimizer(network, self.config.optimizer)
+
+
+class OwnNetworkBuilder(ScratchNetworkBuilder):
+    """A network of the user, which ``model.class`` names.
+
+    Its class is called with ``features``, ``frames``, ``classes`` and what ``network.options`` holds. A
+    `genrescope.models.Network` normalizes its input itself; before any other module stands the normalization
+    of the shipped networks.
+    """
+
+    def feature_spec(self) -> FeatureSpec:
+        """Return log-mel; with ``features.names`` a sequence of these; or the function's feature."""
+        with _naming_missing_libraries():
+            import torch  # noqa: F401
+        base = features.PAPER_SEQUENCE if self.config.features.names else features.PAPER_LOG_MEL
+        spec = configured_spec(self.config, base)
+        self._check(spec)
+        return spec
+
+    def _build(self, spec: FeatureSpec, classes: int) -> Network:
+        from torch import nn
+
+        name = self.config.model.class_
+        kind = import_object(name)
+        rows = features.feature_dimension(spec)
+        frames = features.segment_frames(spec, self.config.data.segment_seconds)
+        try:
+            own = kind(features=rows, frames=frames, classes=classes, **dict(self.config.network.options))
+        except Exception as reason:  # code of others, which may raise anything
+            raise ConfigError(
+                "invalid_config",
+                f"{name}: {type(reason).__name__}: {_first_line(reason)}",
+                "it is called with features, frames, classes and the keys of [network.options]",
+            ) from reason
+        if not isinstance(own, nn.Module):
+            raise ConfigError("invalid_config", f"{name} is no torch.nn.Module", "name a class of networks")
+        if isinstance(own, models.Network):
+            return own
+        first = {"log_mel": models.RelativeLevel, "custom": models.StandardizeRows}.get(
+            spec.kind, models.Standardize
+        )
+        return models.OwnNetwork(own, first(rows))
+
+    def _check(self, spec: FeatureSpec) -> None:
+        """Run the network and export it before any audio is read, as both would fail after training."""
+        from genrescope.training.optimizers import create_optimizer
+
+        name, seconds = self.config.model.class_, self.config.data.segment_seconds
+        network = self._build(spec, 3)
+        create_optimizer(network, self.config.optimizer)
+        blank = _blank_segments(self.config, spec)
+        try:
+            shape = models.network_logits(network, blank).shape
+        except Exception as reason:  # code of others, which may raise anything
+            raise ConfigError(
+                "invalid_config",
+                f"{name}: {type(reason).__name__}: {_first_line(reason)}",
+                f"it is given features of the shape {blank.shape}",
+            ) from reason
+        if shape != (2, 3):
+            raise ConfigError(
+                "invalid_config",
+                f"{name} returned the shape {shape} for 2 segments and 3 classes",
+                "return logits of the shape (segments, classes)",
+            )
+        try:
+            models.export_network(network, ModelInfo("own", ("a", "b", "c"), spec, seconds, seconds), blank)
+        except Exception as reason:  # torch's exporter raises errors of many kinds
+            raise ConfigError(
+                "invalid_config",
+                f"{name} cannot be exported to ONNX: {_first_line(reason)}",
+                "use layers and operations that torch.onnx exports (opset 17)",
+            ) from reason
 
 
 class PretrainedBuilder(NetworkBuilder):
@@ -400,6 +477,8 @@ def create_builder(config: Config) -> ModelBuilder:
         ``invalid_config``: no such family.
     """
     name = config.model.name
+    if config.model.class_:
+        return OwnNetworkBuilder(config)
     if name not in BUILDERS:
         raise ConfigError(
             "invalid_config", f"no model family is named {name!r}", "choose one of: " + ", ".join(BUILDERS)
@@ -431,11 +510,24 @@ def configured_spec(config: Config, base: FeatureSpec) -> FeatureSpec:
         fmin=chosen.fmin,
         fmax=chosen.fmax or None,
         n_mfcc=chosen.n_mfcc,
-        features=chosen.names or base.features,
+        features=base.features if chosen.class_ or not chosen.names else chosen.names,
+        hop_length=base.hop_length if base.kind == "vector" else config.data.hop_length,
     )
+    if chosen.class_:
+        spec = _with_function(spec, chosen.class_, config)
     if base.kind == "vector":
         return replace(spec, statistics=chosen.statistics, pool_bins=chosen.pool_bins)
-    return replace(spec, hop_length=config.data.hop_length)
+    return spec
+
+
+def _with_function(spec: FeatureSpec, name: str, config: Config) -> FeatureSpec:
+    """Put a feature function of the user into a spec: as its only feature, or where it lists ``custom``."""
+    features.register_feature(name)
+    seconds = config.data.segment_seconds
+    rows = features.custom_rows(name, spec.sample_rate, spec.hop_length, seconds)
+    if spec.kind == "log_mel":
+        return replace(spec, kind="custom", function=name, function_rows=rows)
+    return replace(spec, features=config.features.names or ("custom",), function=name, function_rows=rows)
 
 
 def _first_line(reason: Exception) -> str:

@@ -49,7 +49,7 @@ from genrescope.training.calibration import Calibration, calibrate
 from genrescope.training.config import Config, config_from_json
 from genrescope.training.task import Task, check_protocol, prepare_task
 from genrescope.types import FloatArray
-from genrescope.utils import write_atomic
+from genrescope.utils import source_digest, write_atomic
 
 # Segments of the training part on which the exported graph must agree with the fitted model.
 CHECKED_SEGMENTS = 64
@@ -341,9 +341,17 @@ def _describe(builder: ModelBuilder, task: Task) -> ModelInfo:
             TRAINING_TRACKS: [track_digest(track.id) for track in trained],
             TRAINING_CONTENT: sorted(set(content_digests(trained).values())),
             TRAINING_ARTISTS: sorted({artists[track.id] for track in trained if track.id in artists}),
+            **_own_code(config),
             UNLABELED_EXPOSURE: [exposure.to_json() for exposure in builder.exposures],
         },
     )
+
+
+def _own_code(config: Config) -> dict[str, dict[str, str]]:
+    """Return the names of code that is not of this package, with the SHA-256 of its files."""
+    names = filter(None, (config.model.class_, config.features.class_, config.data.reader))
+    code = {name: source_digest(name) for name in names}
+    return {"own_code": code} if code else {}
 
 
 def _commit() -> str:
