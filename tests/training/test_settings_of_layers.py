@@ -39,7 +39,11 @@ def network(name: str, *overrides: str) -> torch.nn.Module:
         ("cnn", ["network.layers=3"], {"convolutions.8.weight": (96, 48, 3, 3), "output.weight": (4, 192)}),
         ("crnn", ["network.units=[9, 3]"], {"recurrences.1.weight_ih_l0": (9, 18), "output.weight": (4, 6)}),
         ("crnn", ["network.pooling=[2, [4, 2], 1, 1]"], {"recurrences.0.weight_ih_l0": (192, 1024)}),
-        ("parallel", ["network.filters=5", "network.layers=2", "network.pooling=4"], {"convolutions.3.weight": (5, 5, 3, 1)}),
+        (
+            "parallel",
+            ["network.filters=5", "network.layers=2", "network.pooling=4"],
+            {"convolutions.3.weight": (5, 5, 3, 1)},
+        ),
         ("cnn", ["features.n_mels=40"], {"normalizer.standardize.mean": (40,)}),
         ("lstm", ["features.names=[\"chroma\", \"mfcc\"]", "features.n_mfcc=13"], {"normalizer.mean": (25,)}),
     ],

@@ -309,10 +309,11 @@ class OwnNetworkBuilder(ScratchNetworkBuilder):
             raise ConfigError("invalid_config", f"{name} is no torch.nn.Module", "name a class of networks")
         if isinstance(own, models.Network):
             return own
-        first = {"log_mel": models.RelativeLevel, "custom": models.StandardizeRows}.get(
-            spec.kind, models.Standardize
-        )
-        return models.OwnNetwork(own, first(rows))
+        if spec.kind == "log_mel":
+            return models.OwnNetwork(own, models.RelativeLevel(rows))
+        if spec.kind == "custom":
+            return models.OwnNetwork(own, models.StandardizeRows(rows))
+        return models.OwnNetwork(own, models.Standardize(rows))
 
     def _check(self, spec: FeatureSpec) -> None:
         """Run the network and export it before any audio is read, as both would fail after training."""

@@ -121,5 +121,17 @@ Options = Annotated[
 
 
 def described(default: Any, *, values: str, description: str, alias: str | None = None) -> Any:
-    """Return a field whose values the reference page describes as ``values``."""
+    """Return a field of a type that the reference page cannot describe by itself.
+
+    Parameters
+    ----------
+    default : object
+        Its value where none is given.
+    values : str
+        Which values it takes, in words.
+    description : str
+        What it means.
+    alias : str, optional
+        Its name in TOML, where that is a word of Python.
+    """
     return Field(default=default, alias=alias, description=description, json_schema_extra={"values": values})
