@@ -131,6 +131,26 @@ def test_the_command_prints_a_table_and_writes_a_report(little_music: Path, tmp_
     assert "6 tracks of 1 groups" in result.output
 
 
+def test_seeds_may_share_one_split(little_music: Path, tmp_path: Path) -> None:
+    words = [
+        "compare",
+        *BOTH,
+        str(little_music),
+        "--seeds",
+        "2",
+        "--split-seed",
+        "5",
+        "--output",
+        str(tmp_path),
+    ]
+    result = CliRunner().invoke(app, [*words, "--set", "split.folds=2"])
+    assert result.exit_code == 0, result.output
+    assert "All trainings have one split, of seed 5" in (tmp_path / "report.md").read_text()
+    runs = [json.loads(path.read_text()) for path in tmp_path.glob("runs/*/split.json")]
+    assert len(runs) == 4
+    assert all(run == runs[0] for run in runs)
+
+
 def test_networks_have_learning_curves(little_music: Path, tmp_path: Path) -> None:
     configs = ("cnn:train.epochs=2", "svm")
     report = compare_models(little_music, configs, tmp_path, seeds=1, overrides=LITTLE[:6] + LITTLE[7:])

@@ -30,8 +30,8 @@ def test_the_parallel_network_has_the_papers_shapes() -> None:
 
 def test_the_lstm_has_the_papers_layers() -> None:
     network = networks.Lstm(40, 10)
-    assert (network.first.input_size, network.first.hidden_size) == (40, 128)
-    assert (network.second.hidden_size, network.output.out_features) == (64, 10)
+    assert (network.layers[0].input_size, network.layers[0].hidden_size) == (40, 128)
+    assert (network.layers[1].hidden_size, network.output.out_features) == (64, 10)
 
 
 @pytest.mark.parametrize("name", networks.NETWORK_FAMILIES)
@@ -130,7 +130,7 @@ def test_normalization_is_saved_with_the_weights() -> None:
 
 
 def test_forget_gates_start_open_and_recurrences_orthogonal() -> None:
-    layer = networks.Lstm(4, 2).first
+    layer = networks.Lstm(4, 2).layers[0]
     gate = layer.weight_hh_l0.detach()[:128]
     torch.testing.assert_close(gate @ gate.T, torch.eye(128), atol=1e-4, rtol=0)
     assert (layer.bias_ih_l0 + layer.bias_hh_l0)[128:256].eq(1).all()

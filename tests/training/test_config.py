@@ -53,7 +53,7 @@ def test_the_papers_settings_are_those_of_the_paper() -> None:
         ("data.segments_per_track=-1", "at least 0"),
         ("data.hop_seconds=9", "longer than a segment"),
         ("optimizer.schedule=nothing", "plateau"),
-        ("optimizer.name=sgd", "adamw"),
+        ("optimizer.name=adamv", "adamw"),
         ("epochs=3", "section.key=value"),
         ("train.epochs", "section.key=value"),
         ("train.seed=true", "must be int"),

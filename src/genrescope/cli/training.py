@@ -94,20 +94,30 @@ def train(
             help="The run's folder. The same command resumes an interrupted run. Default: runs/NAME."
         ),
     ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of the training, and of the split too. Default: 0.")
+    ] = None,
+    split_seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of the split, if it is to be another one.")
+    ] = None,
     device: DeviceOption = Device.auto,
 ) -> None:
     """Train a model on your own music, and evaluate it.
 
     Writes model.onnx, which 'classify --model' takes, into the run's folder.
     """
-    from genrescope import datasets, training, utils
+    from genrescope import training, utils
     from genrescope.cli import output
 
-    chosen = training.load_config(config, settings or ())
-    dataset = datasets.load_dataset(data, kind=chosen.data.input, layout=chosen.data.layout)
+    seeds = {"train.seed": seed, "split.seed": split_seed}
+    given = [f"{key}={value}" for key, value in seeds.items() if value is not None]
+    chosen = training.load_config(config, [*(settings or ()), *given])
+    dataset = training.load_data(data, chosen)
     for issue in dataset.issues:
         typer.echo(f"note: {issue.message}", err=True)
-    run_name = f"{dataset.name}-{chosen.model.name}-{chosen.split.protocol}-{chosen.train.seed}"
+    run_name = f"{dataset.name}-{chosen.model_name}-{chosen.split.protocol}-{chosen.train.seed}"
+    if chosen.split_seed != chosen.train.seed:
+        run_name += f"-split-{chosen.split_seed}"
     with _log_on_stderr():
         result = training.train(
             dataset,
@@ -189,6 +199,9 @@ def compare(
     seeds: Annotated[
         int, typer.Option(help="Number of seeds; each is another split and another training.")
     ] = 3,
+    split_seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of one split for all trainings, which then differ alone.")
+    ] = None,
     folds: Annotated[
         FoldChoice,
         typer.Option(help="all: run and pool all folds of artist-grouped, so that every track is tested."),
@@ -220,7 +233,7 @@ def compare(
             protocols=tuple(dict.fromkeys(protocol or ["artist-grouped"])),
             seeds=seeds,
             all_folds=folds is FoldChoice.all,
-            overrides=settings or (),
+            overrides=[*(settings or ()), *([] if split_seed is None else [f"split.seed={split_seed}"])],
             progress_bar=sys.stderr.isatty(),
         )
     for comparison in report.comparisons:

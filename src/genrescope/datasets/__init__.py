@@ -1,6 +1,12 @@
 """Labeled music: reading data sets, splitting them, and their segments as arrays."""
 
-from genrescope.datasets.base import Dataset, DatasetIssue, dataset_fingerprint, find_duplicates
+from genrescope.datasets.base import (
+    Dataset,
+    DatasetIssue,
+    dataset_fingerprint,
+    dataset_from_tracks,
+    find_duplicates,
+)
 from genrescope.datasets.digests import artist_digest, artist_digests, content_digests, track_digest
 from genrescope.datasets.gtzan import load_gtzan, load_index
 from genrescope.datasets.readers import LAYOUT_READERS, load_dataset
@@ -22,6 +28,7 @@ __all__ = [
     "build_segments",
     "content_digests",
     "dataset_fingerprint",
+    "dataset_from_tracks",
     "decode_db",
     "encode_db",
     "find_duplicates",

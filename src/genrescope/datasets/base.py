@@ -317,6 +317,34 @@ def build_dataset(
     return Dataset(name, _in_order(tracks, source), classes, found, splits, labels)
 
 
+def dataset_from_tracks(tracks: Iterable[Track], source: Path) -> Dataset:
+    """Make a data set of tracks that were found by other means than the readers of this package.
+
+    Parameters
+    ----------
+    tracks : iterable of Track
+        In any order; those whose files are absent are left out, byte-identical ones share a group.
+    source : Path
+        Folder or file that they come from: its name is that of the data set.
+
+    Raises
+    ------
+    DataError
+        As of `build_dataset`; ``dataset_invalid`` also for what is no `Track`.
+    """
+    listed = list(tracks)
+    for place, track in enumerate(listed):
+        valid = (
+            isinstance(track, Track) and isinstance(track.path, Path) and track.kind in get_args(TrackKind)
+        )
+        if not valid or not all(isinstance(one, str) and one for one in (track.id, track.label, track.group)):
+            message = f"{source}: item {place} is no Track with id, path, label and group: {track!r}"
+            raise DataError("dataset_invalid", message, "return genrescope.types.Track objects")
+    kept, faults = keep_present([replace(one, label=normalize_label(one.label)) for one in listed])
+    united, replicas = unite_replicas(kept)
+    return build_dataset(source.resolve().stem, united, [*faults, *replicas], source)
+
+
 def _spelling_issues(classes: Sequence[str], source: Path) -> Iterator[DatasetIssue]:
     """Yield an issue for every two or more labels that differ in case, spaces and punctuation only."""
     spellings: defaultdict[str, list[str]] = defaultdict(list)

@@ -240,7 +240,7 @@ def _table_rows(
 
 
 def _read(track: Track, spec: FeatureSpec, seconds: float, hop_seconds: float, cache: Path | None) -> Layout:
-    if track.kind == "audio" and spec.kind not in ("log_mel", "samples"):
+    if track.kind == "audio" and spec.kind not in ("log_mel", "samples", "custom"):
         return _read_segments(track, spec, seconds, hop_seconds)
     picture = _read_picture(track, spec, cache)
     # The length is known to a hop only, as a picture or a kept spectrogram has no samples.
@@ -269,7 +269,7 @@ def _read_segments(track: Track, spec: FeatureSpec, seconds: float, hop_seconds:
     segments = audio.split(clip, seconds=seconds, hop_seconds=hop_seconds or None)
     computed = features.extract(segments.samples, segments.sample_rate, spec)
     # One matrix for the whole track, segment after segment along time, as `SegmentDataset` holds it.
-    if spec.kind == "log_mel":
+    if spec.kind in ("log_mel", "custom"):
         computed = computed.transpose(0, 2, 1)
     elif spec.kind == "samples":
         computed = computed[:, :, None]

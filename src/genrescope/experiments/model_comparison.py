@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from genrescope import __version__, datasets, models, training
+from genrescope import __version__, models, training
 from genrescope.datasets import FOLDED_PROTOCOLS, PROTOCOLS, Dataset, dataset_fingerprint, get_protocol
 from genrescope.errors import ConfigError, DataError
 from genrescope.evaluation import (
@@ -30,10 +30,10 @@ DEFAULT_PROTOCOL = "artist-grouped"
 DEFAULT_SEEDS = 3
 # ``LABEL=SOURCE:section.key=value,section.key=value``; a comma or colon within a value does not end it.
 _LABEL = re.compile(r"([^:=/]+)=(?=[^=])")
-_OVERRIDES = re.compile(r":(?=\w+\.\w+\s*=)")
-_NEXT_OVERRIDE = re.compile(r",(?=\s*\w+\.\w+\s*=)")
+_OVERRIDES = re.compile(r":(?=\w+(?:\.\w+)+\s*=)")
+_NEXT_OVERRIDE = re.compile(r",(?=\s*\w+(?:\.\w+)+\s*=)")
 # What is scored depends on these, apart from the protocol and the seed.
-_SHARED_SPLIT = ("test_fraction", "folds", "fold", "evaluate_on")
+_SHARED_SPLIT = ("seed", "test_fraction", "folds", "fold", "evaluate_on")
 # These are options of the comparison, not settings of a configuration.
 _OPTIONS = {"split.protocol": "--protocol", "train.seed": "--seeds"}
 _NAME_LENGTH = 40
@@ -316,8 +316,16 @@ def _jobs(named: Sequence[NamedConfig], configs: Sequence[Config], all_folds: bo
 
 def _load_data(data: Path, jobs: Sequence[_Job]) -> dict[str, Dataset]:
     """Read the data set, once for each kind of input, and keep the tracks that all kinds have."""
+    configs = {job.config.data.input: job.config for job in reversed(jobs)}
     kinds = dict.fromkeys(job.config.data.input for job in jobs)
-    loaded: dict[str, Dataset] = {kind: datasets.load_dataset(data, kind=kind) for kind in kinds}
+    for key in ("reader", "layout"):
+        if len({getattr(job.config.data, key) for job in jobs}) > 1:
+            raise ConfigError(
+                "invalid_config",
+                f"the configurations differ in data.{key}, and all are tested on the same tracks",
+                f"give it for all: --set data.{key}=...",
+            )
+    loaded: dict[str, Dataset] = {kind: training.load_data(data, configs[kind]) for kind in kinds}
     shared = set.intersection(*({track.id for track in one.tracks} for one in loaded.values()))
     if not shared:
         raise DataError(
@@ -412,6 +420,9 @@ def _notes(
     runs: Sequence[tuple[_Job, TrainingRun]], data_sets: Mapping[str, Dataset], left_out: int
 ) -> Iterator[str]:
     """Yield what a reader should know before quoting a number."""
+    fixed = {job.config.split.seed for job, _ in runs} - {-1}
+    if fixed and len({job.config.train.seed for job, _ in runs}) > 1:
+        yield f"All trainings have one split, of seed {min(fixed)}: seeds change the training only."
     if left_out:
         yield f"Up to {left_out} tracks per seed that not every configuration was tested on are left out."
     for name in dict.fromkeys(job.named.name for job, _ in runs):

@@ -1,6 +1,7 @@
 """Features of audio segments: their specification, extraction and cache."""
 
 from genrescope.features.cache import FeatureCache
+from genrescope.features.custom import check_custom, custom_rows, register_feature
 from genrescope.features.extraction import extract, extract_features
 from genrescope.features.spec import (
     EFFICIENTAT,
@@ -10,6 +11,7 @@ from genrescope.features.spec import (
     PAPER_MEANS,
     PAPER_SEQUENCE,
     SPECTROGRAM_LOG_MEL,
+    STATISTICS,
     FeatureSpec,
     feature_dimension,
     feature_names,
@@ -25,12 +27,16 @@ __all__ = [
     "PAPER_MEANS",
     "PAPER_SEQUENCE",
     "SPECTROGRAM_LOG_MEL",
+    "STATISTICS",
     "FeatureCache",
     "FeatureSpec",
+    "check_custom",
+    "custom_rows",
     "extract",
     "extract_features",
     "feature_dimension",
     "feature_names",
+    "register_feature",
     "samples_spec",
     "segment_frames",
 ]

@@ -8,6 +8,7 @@ import numpy as np
 
 from genrescope import audio
 from genrescope.errors import AudioError, ConfigError
+from genrescope.features.custom import custom_feature
 from genrescope.features.spec import PAPER_LOG_MEL, STATISTICS, FeatureSpec
 from genrescope.features.spectral import (
     Spectrum,
@@ -128,8 +129,9 @@ def extract(samples: FloatArray, sample_rate: int, spec: FeatureSpec) -> FloatAr
     Returns
     -------
     ndarray, float32
-        Log-mel (segments, mels, frames), sequence (segments, frames, features) or vector (segments,
-        features), with ``frames = 1 + n // hop_length``; or the samples as they are.
+        Log-mel (segments, mels, frames), sequence (segments, frames, features), vector (segments,
+        features) or custom (segments, rows, frames), with ``frames = 1 + n // hop_length``; or the samples as
+        they are.
 
     Raises
     ------
@@ -138,6 +140,8 @@ def extract(samples: FloatArray, sample_rate: int, spec: FeatureSpec) -> FloatAr
         a table.
     AudioError
         ``audio_no_samples``, for no segments, or segments too short for the spec.
+    ModelError, MissingDependencyError
+        ``model_incompatible``, ``missing_dependency``: a feature function that is not allowed, or not here.
     """
     _check(samples, sample_rate, spec)
     if spec.kind == "table":
@@ -150,7 +154,9 @@ def extract(samples: FloatArray, sample_rate: int, spec: FeatureSpec) -> FloatAr
     # others are computed with it, and the spectrum of one segment stays in the processor's cache.
     if spec.kind == "samples":
         return np.ascontiguousarray(samples, np.float32)
-    compute = {"log_mel": _log_mel, "sequence": _sequence, "vector": _vector}[spec.kind]
+    compute = {"log_mel": _log_mel, "sequence": _sequence, "vector": _vector, "custom": custom_feature}[
+        spec.kind
+    ]
     return np.stack([compute(_pre_emphasized(segment, spec), spec) for segment in samples])
 
 
@@ -200,6 +206,7 @@ def _tracks(samples: FloatArray, spec: FeatureSpec) -> list[FloatArray]:
         "spectral_rolloff": lambda: spectral_rolloff(spectrum),
         "zero_crossing_rate": lambda: zero_crossing_rate(samples, spec.n_fft, spec.hop_length),
         "rms": lambda: rms(spectrum),
+        "custom": lambda: custom_feature(samples, spec),
     }
     return [np.atleast_2d(features[feature]()) for feature in spec.features]
 

@@ -5,6 +5,7 @@ The spec travels in the model file, so that a model is always fed what it was tr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Set
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from genrescope.errors import ConfigError, ModelError
 from genrescope.features.filterbanks import PITCH_CLASSES, MelScale
 from genrescope.features.spectral import CONTRAST_FMIN, CONTRAST_OCTAVES, PadMode
 
-Kind = Literal["log_mel", "sequence", "vector", "table", "samples"]
+Kind = Literal["log_mel", "sequence", "vector", "table", "samples", "custom"]
 LogScale = Literal["db", "natural", "compressed"]
 
 # Names that a spec may list, and a model file may hold; their definitions are in `spectral`.
@@ -29,17 +30,24 @@ FEATURES = (
     "zero_crossing_rate",
     "rms",
 )
+# The feature that `FeatureSpec.function` computes.
+CUSTOM = "custom"
+MAX_CUSTOM_ROWS = 4096
+_FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 STATISTICS: dict[str, Callable[..., Any]] = {"mean": np.mean, "std": np.std, "var": np.var}
 
 # Far beyond what is of use: tables and spectra of these sizes still fit into memory.
 _LARGEST = {"sample_rate": 384_000, "n_fft": 1 << 15, "hop_length": 1 << 20, "n_mels": 512, "n_mfcc": 512}
 
 _CHOICES = {
-    "kind": ("log_mel", "sequence", "vector", "table", "samples"),
+    "kind": ("log_mel", "sequence", "vector", "table", "samples", "custom"),
     "pad_mode": ("constant", "reflect"),
     "mel_scale": ("slaney", "kaldi"),
     "log": ("db", "natural", "compressed"),
 }
+
+
+_OF_FUNCTION = frozenset(["function", "function_rows"])
 
 
 @dataclass(frozen=True)
@@ -48,9 +56,10 @@ class FeatureSpec:
 
     Attributes
     ----------
-    kind : {"log_mel", "sequence", "vector", "table", "samples"}
+    kind : {"log_mel", "sequence", "vector", "table", "samples", "custom"}
         Mel bands over time, named features over time, statistics of named features, columns of a table of
-        features, which are not computed here, or the samples themselves, of which the hop is one.
+        features, which are not computed here, the samples themselves, of which the hop is one, or what
+        ``function`` returns, (rows, frames).
     sample_rate : int
         In Hz.
     n_fft, hop_length, win_length : int
@@ -69,12 +78,17 @@ class FeatureSpec:
     n_mfcc : int
         How many cepstral coefficients; for them the mel bands of this spec are used.
     features : tuple of str
-        Names out of ``FEATURES``, for sequences and vectors; of a table the names of its columns, none for
-        all that it has.
+        Names out of ``FEATURES``, and ``custom``, for sequences and vectors; of a table the names of its
+        columns, none for all that it has.
     statistics : tuple of str
         Names out of ``STATISTICS``, for vectors.
     pool_bins : bool
         Whether a statistic runs over a feature's rows as well as its frames, giving one number.
+    function : str
+        ``package.module:name`` of the function that computes the feature ``custom``; empty for others. See
+        `genrescope.features.register_feature`.
+    function_rows : int
+        Values per frame that it returns.
 
     Raises
     ------
@@ -99,6 +113,8 @@ class FeatureSpec:
     features: tuple[str, ...] = ()
     statistics: tuple[str, ...] = ()
     pool_bins: bool = False
+    function: str = ""
+    function_rows: int = 0
 
     def __post_init__(self) -> None:
         for fault in _faults(self):
@@ -106,7 +122,9 @@ class FeatureSpec:
 
     def to_json(self) -> dict[str, Any]:
         """Return the spec as JSON-ready values."""
-        return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
+        values = {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
+        # Not where there is none, so that files of such models are what earlier versions read and wrote.
+        return values if self.function else {key: v for key, v in values.items() if key not in _OF_FUNCTION}
 
     @classmethod
     def from_json(cls, settings: object) -> FeatureSpec:
@@ -126,6 +144,8 @@ class FeatureSpec:
         types = {field.name: str(field.type) for field in fields(cls)}
         # All keys, also those at their defaults: a later version with another default must not change what
         # an existing model is fed.
+        if isinstance(settings, dict) and not settings.keys() & _OF_FUNCTION:
+            settings = {**settings, "function": "", "function_rows": 0}
         if not isinstance(settings, dict) or settings.keys() != types.keys():
             raise _foreign(_difference(settings, types.keys()))
         for key, value in settings.items():
@@ -182,6 +202,8 @@ def feature_names(spec: FeatureSpec) -> tuple[str, ...]:
     """
     if spec.kind == "log_mel":
         return _numbered("mel", spec.n_mels)
+    if spec.kind == "custom":
+        return _numbered(CUSTOM, spec.function_rows)
     if spec.kind == "table":
         return spec.features
     if spec.kind == "samples":
@@ -207,6 +229,7 @@ def _row_names(feature: str, spec: FeatureSpec) -> tuple[str, ...]:
     if spec.kind == "vector" and spec.pool_bins:
         return (feature,)
     heights = {"mfcc": spec.n_mfcc, "chroma": PITCH_CLASSES, "spectral_contrast": CONTRAST_OCTAVES + 1}
+    heights[CUSTOM] = spec.function_rows
     return _numbered(feature, heights[feature]) if feature in heights else (feature,)
 
 
@@ -242,9 +265,10 @@ def _choice_faults(spec: FeatureSpec) -> Iterator[str]:
         if len(set(spec.features)) < len(spec.features):
             yield "features holds a name twice"
     else:
-        yield from _list_faults(
-            "features", spec.features, FEATURES, wanted=spec.kind in ("sequence", "vector")
-        )
+        known = (*FEATURES, CUSTOM) if spec.function else FEATURES
+        wanted = spec.kind in ("sequence", "vector")
+        yield from _list_faults("features", spec.features, known, wanted=wanted)
+        yield from _function_faults(spec)
     if spec.kind == "samples" and (spec.hop_length, spec.pre_emphasis) != (1, None):
         yield "hop_length must be 1 for samples, and pre_emphasis not be given"
     yield from _list_faults("statistics", spec.statistics, tuple(STATISTICS), wanted=spec.kind == "vector")
@@ -255,6 +279,15 @@ def _choice_faults(spec: FeatureSpec) -> Iterator[str]:
             yield "spectral_contrast needs a sample rate above 12800 Hz"
         if spec.sample_rate / spec.n_fft > CONTRAST_FMIN:
             yield "spectral_contrast needs a larger n_fft: bins of 200 Hz or less"
+
+
+def _function_faults(spec: FeatureSpec) -> Iterator[str]:
+    if bool(spec.function) != (spec.kind == "custom" or CUSTOM in spec.features):
+        yield "function must be given for the feature custom, and for no other"
+    elif spec.function and not (len(spec.function) <= 200 and _FUNCTION.fullmatch(spec.function)):
+        yield "function is not package.module:name"
+    elif not bool(spec.function) <= spec.function_rows <= (MAX_CUSTOM_ROWS if spec.function else 0):
+        yield f"function_rows must be from 1 to {MAX_CUSTOM_ROWS}, and 0 without a function"
 
 
 def _list_faults(key: str, chosen: tuple[str, ...], known: tuple[str, ...], *, wanted: bool) -> Iterator[str]:

@@ -48,6 +48,9 @@ class Classifier:
     ------
     ConfigError
         ``invalid_argument``: a threshold that is no score.
+    ModelError, MissingDependencyError
+        A model with a feature function of its own, which is not allowed or not here, see
+        `genrescope.features.register_feature`.
 
     Examples
     --------
@@ -57,6 +60,7 @@ class Classifier:
     """
 
     def __init__(self, model: Model, *, threshold: float | None = None, every_segment: bool = False) -> None:
+        features.check_custom(model.info.features)
         self.model = model
         self._every_segment = every_segment
         if threshold is not None and not 0 <= threshold <= 1:

@@ -31,6 +31,7 @@ from .exposure import write_exposures as write_exposures
 from .image_student import IMAGE_NETWORKS as IMAGE_NETWORKS
 from .image_student import ImageStudent as ImageStudent
 from .image_student import build_image_student as build_image_student
+from .layer_sizes import LayerSizes as LayerSizes
 from .model import MAX_FILE_BYTES as MAX_FILE_BYTES
 from .model import TRAINING_ARTISTS as TRAINING_ARTISTS
 from .model import TRAINING_CONTENT as TRAINING_CONTENT
@@ -41,6 +42,10 @@ from .model import ModelOutput as ModelOutput
 from .networks import NETWORK_FAMILIES as NETWORK_FAMILIES
 from .networks import Network as Network
 from .networks import NetworkOptions as NetworkOptions
+from .networks import OwnNetwork as OwnNetwork
+from .networks import RelativeLevel as RelativeLevel
+from .networks import Standardize as Standardize
+from .networks import StandardizeRows as StandardizeRows
 from .networks import build_network as build_network
 from .networks import network_logits as network_logits
 from .networks import smoothed_cross_entropy as smoothed_cross_entropy

@@ -19,7 +19,7 @@ class ClassicalPipeline(Protocol):
 
 
 def fit_classical(
-    name: str, inputs: FloatArray, targets: IntArray, *, c: float, seed: int
+    name: str, inputs: FloatArray, targets: IntArray, *, c: float, seed: int, balanced: bool = False
 ) -> ClassicalPipeline:
     """Fit a scikit-learn pipeline: standardization on these inputs only, then the classifier.
 
@@ -35,6 +35,8 @@ def fit_classical(
         Inverse strength of regularization.
     seed : int
         Of the solver, and of the folds on which the sigmoids of the SVM are fitted.
+    balanced : bool
+        Whether segments are weighted so that each genre counts as much as any other, also for the sigmoids.
 
     Raises
     ------
@@ -49,6 +51,7 @@ def fit_classical(
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
         from sklearn.svm import SVC
+        from sklearn.utils.class_weight import compute_sample_weight
     except ImportError:
         raise missing_extra("train", "scikit-learn") from None
     if name == "logistic-regression":
@@ -63,7 +66,10 @@ def fit_classical(
             "choose logistic-regression or svm",
         )
     pipeline = make_pipeline(StandardScaler(), classifier)
-    fitted: ClassicalPipeline = pipeline.fit(np.asarray(inputs, np.float32), targets)
+    # Weights of segments and not of classes, because the sigmoids know only of these.
+    weights = compute_sample_weight("balanced", targets) if balanced else None
+    weighted = {f"{pipeline.steps[-1][0]}__sample_weight": weights} if balanced else {}
+    fitted: ClassicalPipeline = pipeline.fit(np.asarray(inputs, np.float32), targets, **weighted)
     return fitted
 
 

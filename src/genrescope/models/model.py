@@ -82,9 +82,9 @@ class ModelInfo:
     genre_thresholds : dict of str to float
         Thresholds of single genres, for which there were labeled recordings enough to choose them.
     provenance : dict
-        Data name and hash, split protocol, seed, package version, commit, temperature; under
-        ``training_tracks``, ``training_content`` and ``training_artists``, digests of the ids, files and
-        known artists of the tracks that the model was trained on or selected by, see
+        Data name and hash, split protocol, seeds of training and split, package version, commit, temperature;
+        under ``training_tracks``, ``training_content`` and ``training_artists``, digests of the ids, files
+        and known artists of the tracks that the model was trained on or selected by, see
         `genrescope.datasets.content_digests`; under ``unlabeled_exposure``, what its network was exposed to
         without labels.
     scores : dict
@@ -572,7 +572,7 @@ def _shape(info: ModelInfo) -> tuple[int | None, ...]:
         return None, frames
     return (
         (None, feature_dimension(spec), frames)
-        if spec.kind == "log_mel"
+        if spec.kind in ("log_mel", "custom")
         else (None, frames, feature_dimension(spec))
     )
 

@@ -6,8 +6,9 @@ Normalization is the first layer of each, fitted on training data only, so it tr
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch.nn import functional
 
 from genrescope.errors import ConfigError
 from genrescope.models.initialization import Initialization, initialize_weights
+from genrescope.models.layer_sizes import LAYERS_OF_FAMILY, LayerSizes, check_pooled, convolution_sizes, sized
 from genrescope.models.recurrent import build_gru, build_lstm
 from genrescope.types import FloatArray
 
@@ -128,6 +130,31 @@ class BatchScaling(nn.BatchNorm1d):
         return super().forward(batch.transpose(1, 2)).transpose(1, 2)
 
 
+class StandardizeRows(nn.Module):
+    """Standardize each row of a feature over time, where it is no level in dB.
+
+    Shape: (segments, rows, frames) -> the same.
+
+    Parameters
+    ----------
+    rows : int
+        Values per frame.
+    """
+
+    def __init__(self, rows: int) -> None:
+        super().__init__()
+        self.standardize = Standardize(rows)
+
+    def fit(self, batch: Tensor) -> None:
+        """Take the statistics of ``batch``, training data only."""
+        self.standardize.fit(batch.transpose(1, 2))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """Return the standardized rows of ``batch``."""
+        standard: Tensor = self.standardize(batch.transpose(1, 2))
+        return standard.transpose(1, 2)
+
+
 class Normalization(Protocol):
     """A first layer: fitted on training data, then applied to every batch."""
 
@@ -172,6 +199,8 @@ class NetworkOptions(NamedTuple):
 
     Attributes
     ----------
+    layers : LayerSizes
+        Sizes of other layers than the family's own.
     recurrent_normalization : {"none", "batch"}
         Of the recurrent layers, see `genrescope.models.recurrent`.
     scaling : {"per-feature", "none", "batch"}
@@ -180,6 +209,7 @@ class NetworkOptions(NamedTuple):
         As `initialize_weights` takes it.
     """
 
+    layers: LayerSizes = LAYERS_OF_FAMILY
     recurrent_normalization: Literal["none", "batch"] = "none"
     scaling: Literal["per-feature", "none", "batch"] = "per-feature"
     initialization: Initialization = "default"
@@ -198,6 +228,28 @@ SCALINGS: dict[str, Callable[[int], Normalization]] = {
 }
 
 
+class OwnNetwork(Network):
+    """A network of the user behind a normalization of this package.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        From normalized features to logits, (segments, classes).
+    normalizer : Normalization
+        Fitted on training data.
+    """
+
+    def __init__(self, network: nn.Module, normalizer: Normalization) -> None:
+        super().__init__()
+        self.normalizer = normalizer
+        self.network = network
+
+    def forward_features(self, batch: Tensor) -> Tensor:
+        """Return logits of ``batch``, normalized features."""
+        logits: Tensor = self.network(batch)
+        return logits
+
+
 class Lstm(Network):
     """The paper's vanilla LSTM (its Figure 6): 128 units, 64 units, one output per genre.
 
@@ -212,7 +264,7 @@ class Lstm(Network):
     frames : int
         Frames of a segment; only recurrent normalization needs it.
     options : NetworkOptions
-        Recurrent normalization, scaling and initialization.
+        Units of other layers than the paper's two, recurrent normalization, scaling and initialization.
     """
 
     def __init__(
@@ -226,17 +278,20 @@ class Lstm(Network):
     ) -> None:
         super().__init__()
         self.normalizer = SCALINGS[options.scaling](features)
-        # Two layers and not one of two: the paper's have different widths.
-        self.first = build_lstm(features, 128, steps=frames, normalized=options.normalized)
-        self.second = build_lstm(128, 64, steps=frames, normalized=options.normalized)
+        # Several layers and not one of several: the paper's have different widths.
+        units = sized("network.units", options.layers.units, (128, 64), options.layers.count)
+        self.layers = nn.ModuleList(
+            build_lstm(inputs, outputs, steps=frames, normalized=options.normalized)
+            for inputs, outputs in zip((features, *units[:-1]), units, strict=True)
+        )
         self.dropout = nn.Dropout(dropout)
-        self.output = nn.Linear(64, classes)
+        self.output = nn.Linear(units[-1], classes)
         initialize_weights(self, options.initialization)
 
     def forward_features(self, batch: Tensor) -> Tensor:
-        """Return logits of the last state of the second layer for ``batch``, normalized features."""
-        states, _ = self.first(batch)
-        _, (last, _) = self.second(self.dropout(states))
+        """Return logits of the last state of the last layer for ``batch``, normalized features."""
+        for index, layer in enumerate(self.layers):
+            batch, (last, _) = layer(self.dropout(batch) if index else batch)
         logits: Tensor = self.output(self.dropout(last[-1]))
         return logits
 
@@ -253,7 +308,7 @@ class SequentialCrnn(Network):
     dropout : float
         Share of units that are dropped in training.
     options : NetworkOptions
-        Recurrent normalization and initialization.
+        Sizes of other layers than these, recurrent normalization and initialization.
     """
 
     def __init__(
@@ -267,21 +322,25 @@ class SequentialCrnn(Network):
     ) -> None:
         super().__init__()
         self.normalizer = RelativeLevel(mels)
-        self.convolutions = nn.Sequential(
-            *_block(1, 24, (2, 2)), *_block(24, 48, (2, 2)), *_block(48, 64, (4, 2)), *_block(64, 64, (4, 2))
-        )
-        # The four pools leave mels / 64 bands and frames / 16 time steps; the bands of a step are one input.
-        self.recurrence = build_gru(64 * (mels // 64), 64, steps=frames // 16, normalized=options.normalized)
+        layers = options.layers
+        filters, pools = convolution_sizes(layers, (24, 48, 64, 64), ((2, 2), (2, 2), (4, 2), (4, 2)))
+        self.convolutions = nn.Sequential(*_blocks(filters, pools, layers.kernel))
+        # The family's pools leave mels / 64 bands and frames / 16 time steps; the bands of a step are one
+        # input.
+        bands = mels // math.prod(pool[0] for pool in pools)
+        steps = frames // math.prod(pool[1] for pool in pools)
+        check_pooled(bands, steps)
+        units = sized("network.units", layers.units, (64,))
+        self.recurrences = _gru_layers(filters[-1] * bands, units, steps, options)
         self.dropout = nn.Dropout(dropout)
-        self.output = nn.Linear(128, classes)
+        self.output = nn.Linear(2 * units[-1], classes)
         initialize_weights(self, options.initialization)
 
     def forward_features(self, batch: Tensor) -> Tensor:
         """Return logits of the last states of both directions for ``batch``, normalized features."""
         maps = self.convolutions(batch.unsqueeze(1))
         columns = maps.flatten(1, 2).transpose(1, 2)
-        _, last = self.recurrence(columns)
-        logits: Tensor = self.output(self.dropout(torch.cat([last[0], last[1]], dim=1)))
+        logits: Tensor = self.output(self.dropout(_last_states(self.recurrences, columns)))
         return logits
 
 
@@ -299,7 +358,7 @@ class ParallelCnnRnn(Network):
     dropout : float
         Share of units that are dropped in training.
     options : NetworkOptions
-        Recurrent normalization and initialization.
+        Sizes of other layers than these, recurrent normalization and initialization.
     """
 
     def __init__(
@@ -313,28 +372,32 @@ class ParallelCnnRnn(Network):
     ) -> None:
         super().__init__()
         self.normalizer = RelativeLevel(mels)
-        layers: list[nn.Module] = []
-        for inputs, outputs, pool in ((1, 16, 2), (16, 32, 2), (32, 64, 2), (64, 64, 4), (64, 64, 1)):
-            layers += [
-                nn.Conv2d(inputs, outputs, (3, 1)),
+        layers = options.layers
+        filters, pools = convolution_sizes(
+            layers, (16, 32, 64, 64, 64), ((2, 2), (2, 2), (2, 2), (4, 4), (1, 1))
+        )
+        stack: list[nn.Module] = []
+        for inputs, outputs, pool in zip((1, *filters[:-1]), filters, pools, strict=True):
+            stack += [
+                nn.Conv2d(inputs, outputs, layers.kernel or (3, 1)),
                 nn.ReLU(),
-                nn.MaxPool2d(pool) if pool > 1 else nn.Identity(),
+                nn.MaxPool2d(pool) if pool != (1, 1) else nn.Identity(),
             ]
-        self.convolutions = nn.Sequential(*layers, nn.Flatten())
+        self.convolutions = nn.Sequential(*stack, nn.Flatten())
         self.pool = nn.MaxPool2d((2, 4))
-        self.recurrence = build_gru(mels // 2, 64, steps=frames // 4, normalized=options.normalized)
+        units = sized("network.units", layers.units, (64,))
+        self.recurrences = _gru_layers(mels // 2, units, frames // 4, options)
         self.dropout = nn.Dropout(dropout)
         # The width of the flattened maps depends on bands and frames; one forward pass finds it.
         with torch.no_grad():
             width = self.branches(torch.zeros(1, mels, frames))[0].shape[1]
-        self.output = nn.Linear(width + 128, classes)
+        self.output = nn.Linear(width + 2 * units[-1], classes)
         initialize_weights(self, options.initialization)
 
     def branches(self, batch: Tensor) -> tuple[Tensor, Tensor]:
         """Return the outputs of CNN (segments, 384) and GRU (segments, 128) for ``batch``, normalized."""
         maps = self.convolutions(batch.unsqueeze(1))
-        _, last = self.recurrence(self.pool(batch.unsqueeze(1)).squeeze(1).transpose(1, 2))
-        return maps, torch.cat([last[0], last[1]], dim=1)
+        return maps, _last_states(self.recurrences, self.pool(batch.unsqueeze(1)).squeeze(1).transpose(1, 2))
 
     def forward_features(self, batch: Tensor) -> Tensor:
         """Return logits of both branches, joined, for ``batch``, normalized features."""
@@ -353,29 +416,22 @@ class Cnn(Network):
         Bands of a segment, and number of genres.
     dropout : float
         Share of units that are dropped in training.
-    widths : sequence of int
-        Channels of the five convolutions.
     options : NetworkOptions
-        Initialization.
+        Sizes of other convolutions than the five, and initialization.
     """
 
     def __init__(
-        self,
-        mels: int,
-        classes: int,
-        *,
-        dropout: float = 0.3,
-        widths: Sequence[int] = (24, 48, 96, 144, 192),
-        options: NetworkOptions = DEFAULT_OPTIONS,
+        self, mels: int, classes: int, *, dropout: float = 0.3, options: NetworkOptions = DEFAULT_OPTIONS
     ) -> None:
         super().__init__()
         self.normalizer = RelativeLevel(mels)
-        layers: list[nn.Module] = []
-        for inputs, outputs in zip((1, *widths[:-1]), widths, strict=True):
-            layers += _block(inputs, outputs, (2, 2))
-        self.convolutions = nn.Sequential(*layers[:-1])  # the last map is pooled over all of it instead
+        # The last map is pooled over all of it instead.
+        filters, pools = convolution_sizes(
+            options.layers, (24, 48, 96, 144, 192), ((2, 2), (2, 2), (2, 2), (2, 2), (1, 1))
+        )
+        self.convolutions = nn.Sequential(*_blocks(filters, pools, options.layers.kernel))
         self.dropout = nn.Dropout(dropout)
-        self.output = nn.Linear(2 * widths[-1], classes)
+        self.output = nn.Linear(2 * filters[-1], classes)
         initialize_weights(self, options.initialization)
 
     def embed(self, batch: Tensor) -> Tensor:
@@ -390,13 +446,36 @@ class Cnn(Network):
         return logits
 
 
-def _block(inputs: int, outputs: int, pool: tuple[int, int]) -> list[nn.Module]:
-    return [
-        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(),
-        nn.MaxPool2d(pool),
-    ]
+def _blocks(
+    filters: Sequence[int], pools: Sequence[tuple[int, int]], kernel: tuple[int, int] | None
+) -> Iterator[nn.Module]:
+    """Yield convolutions that keep the size of the map, each with batch normalization, ReLU and a pool."""
+    kernel = kernel or (3, 3)
+    if kernel[0] % 2 == 0 or kernel[1] % 2 == 0:
+        raise ConfigError("invalid_config", f"network.kernel is {kernel}", "give odd numbers")
+    padding = (kernel[0] // 2, kernel[1] // 2)
+    for inputs, outputs, pool in zip((1, *filters[:-1]), filters, pools, strict=True):
+        yield nn.Conv2d(inputs, outputs, kernel, padding=padding, bias=False)
+        yield nn.BatchNorm2d(outputs)
+        yield nn.ReLU()
+        if pool != (1, 1):
+            yield nn.MaxPool2d(pool)
+
+
+def _gru_layers(inputs: int, units: Sequence[int], steps: int, options: NetworkOptions) -> nn.ModuleList:
+    """Return GRUs of two directions, each on the states of the one before."""
+    sizes = (inputs, *(2 * size for size in units[:-1]))
+    return nn.ModuleList(
+        build_gru(size, own, steps=steps, normalized=options.normalized)
+        for size, own in zip(sizes, units, strict=True)
+    )
+
+
+def _last_states(recurrences: nn.ModuleList, batch: Tensor) -> Tensor:
+    """Return the last states of both directions of the last layer, (segments, 2 x units), of a sequence."""
+    for recurrence in recurrences:
+        batch, last = recurrence(batch)
+    return torch.cat([last[0], last[1]], dim=1)
 
 
 class NetworkFamily(NamedTuple):
@@ -446,13 +525,13 @@ def build_network(
     dropout : float
         Share dropped in training, before the last layer.
     options : NetworkOptions
-        Recurrent normalization, scaling and initialization.
+        Sizes of layers, recurrent normalization, scaling and initialization.
 
     Raises
     ------
     ConfigError
-        ``invalid_config``: no network of that name, segments too short for its pools, or too long for
-        recurrent normalization.
+        ``invalid_config``: no network of that name, segments too short for its pools or too long for
+        recurrent normalization, or sizes that do not fit together.
     """
     if name not in NETWORK_FAMILIES:
         raise ConfigError(
@@ -463,8 +542,8 @@ def build_network(
     except RuntimeError as reason:
         raise ConfigError(
             "invalid_config",
-            f"{name}: {frames} frames are too few for its pools ({reason})",
-            "use longer segments",
+            f"{name}: {frames} frames of {features} bands are too few for its layers ({reason})",
+            "use longer segments, more bands, fewer layers or smaller pools",
         ) from None
 
 

@@ -11,6 +11,7 @@ from .run import check_config as check_config
 from .run import load_finished as load_finished
 from .run import train as train
 from .task import Task as Task
+from .task import load_data as load_data
 from .taxonomy.data import LabeledSource as LabeledSource
 from .taxonomy.pipeline import TaxonomyConfig as TaxonomyConfig
 from .taxonomy.pipeline import TaxonomyRun as TaxonomyRun

@@ -20,9 +20,10 @@ from genrescope import features, models
 from genrescope.errors import ConfigError, missing_extra
 from genrescope.features import FeatureSpec
 from genrescope.models import ExportedModel, ModelInfo, UnlabeledExposure
-from genrescope.training.config import Config, ModelConfig
+from genrescope.training.config import Config
 from genrescope.training.task import Task
 from genrescope.types import FloatArray, IntArray
+from genrescope.utils import import_object
 
 if TYPE_CHECKING:  # these load torch or scikit-learn, which only the families that use them may do
     from torch import Tensor
@@ -143,7 +144,7 @@ class ClassicalBuilder(ModelBuilder):
     def feature_spec(self) -> FeatureSpec:
         """Return the paper's vector of means, or the columns of a table that the settings name."""
         if self.config.data.columns == "paper":
-            return features.PAPER_MEANS
+            return configured_spec(self.config, features.PAPER_MEANS)
         return FeatureSpec("table", features=self.config.data.column_names)
 
     def fit(self, task: Task, folder: Path, *, progress_bar: bool = False, device: str = "auto") -> Curves:
@@ -151,7 +152,12 @@ class ClassicalBuilder(ModelBuilder):
         inputs, targets = training_data(task)
         model = self.config.model
         self.pipeline = models.fit_classical(
-            model.name, inputs, targets, c=model.inverse_regularization, seed=self.config.train.seed
+            model.name,
+            inputs,
+            targets,
+            c=model.inverse_regularization,
+            seed=self.config.train.seed,
+            balanced=self.config.train.class_weights == "balanced",
         )
         return []
 
@@ -219,23 +225,120 @@ class ScratchNetworkBuilder(NetworkBuilder):
     """Networks that start from random weights: lstm, crnn, parallel and cnn."""
 
     def feature_spec(self) -> FeatureSpec:
-        """Return the paper's sequence of features for the LSTM, log-mel for the others."""
+        """Return the paper's sequence of features for the LSTM, log-mel for the others, as configured."""
         with _naming_missing_libraries():
             family = models.NETWORK_FAMILIES[self.config.model.name]
         base = features.PAPER_SEQUENCE if family.input == "sequence" else features.PAPER_LOG_MEL
-        return replace(base, hop_length=self.config.data.hop_length)
+        spec = configured_spec(self.config, base)
+        self._check(spec)
+        return spec
 
     def create_network(self, task: Task) -> Network:
         """Build a network with fresh weights."""
-        spec = task.examples.spec
-        return models.build_network(
+        return self._build(task.examples.spec, len(task.classes))
+
+    def _build(self, spec: FeatureSpec, classes: int) -> Network:
+        network = models.build_network(
             self.config.model.name,
             features=features.feature_dimension(spec),
             frames=features.segment_frames(spec, self.config.data.segment_seconds),
-            classes=len(task.classes),
+            classes=classes,
             dropout=self.config.model.dropout,
-            options=_network_options(self.config.model),
+            options=_network_options(self.config),
         )
+        if spec.kind == "custom":  # levels below a maximum are for decibels
+            network.normalizer = models.StandardizeRows(features.feature_dimension(spec))
+        return network
+
+    def _check(self, spec: FeatureSpec) -> None:
+        """Refuse layers and an optimizer that do not fit, before any audio is read."""
+        from genrescope.training.optimizers import create_optimizer
+
+        try:
+            network = self._build(spec, 2)
+            models.network_logits(network, _blank_segments(self.config, spec))
+        except RuntimeError as reason:  # what torch raises for shapes that do not fit
+            seconds = self.config.data.segment_seconds
+            raise ConfigError(
+                "invalid_config",
+                f"{self.config.model_name} does not fit segments of {seconds:g} s: {_first_line(reason)}",
+                "use longer segments, more bands, fewer layers or smaller pools",
+            ) from None
+        create_optimizer(network, self.config.optimizer)
+
+
+class OwnNetworkBuilder(ScratchNetworkBuilder):
+    """A network of the user, which ``model.class`` names.
+
+    Its class is called with ``features``, ``frames``, ``classes`` and what ``network.options`` holds. A
+    `genrescope.models.Network` normalizes its input itself; before any other module stands the normalization
+    of the shipped networks.
+    """
+
+    def feature_spec(self) -> FeatureSpec:
+        """Return log-mel; with ``features.names`` a sequence of these; or the function's feature."""
+        with _naming_missing_libraries():
+            import torch  # noqa: F401
+        base = features.PAPER_SEQUENCE if self.config.features.names else features.PAPER_LOG_MEL
+        spec = configured_spec(self.config, base)
+        self._check(spec)
+        return spec
+
+    def _build(self, spec: FeatureSpec, classes: int) -> Network:
+        from torch import nn
+
+        name = self.config.model.class_
+        kind = import_object(name)
+        rows = features.feature_dimension(spec)
+        frames = features.segment_frames(spec, self.config.data.segment_seconds)
+        try:
+            own = kind(features=rows, frames=frames, classes=classes, **dict(self.config.network.options))
+        except Exception as reason:  # code of others, which may raise anything
+            raise ConfigError(
+                "invalid_config",
+                f"{name}: {type(reason).__name__}: {_first_line(reason)}",
+                "it is called with features, frames, classes and the keys of [network.options]",
+            ) from reason
+        if not isinstance(own, nn.Module):
+            raise ConfigError("invalid_config", f"{name} is no torch.nn.Module", "name a class of networks")
+        if isinstance(own, models.Network):
+            return own
+        if spec.kind == "log_mel":
+            return models.OwnNetwork(own, models.RelativeLevel(rows))
+        if spec.kind == "custom":
+            return models.OwnNetwork(own, models.StandardizeRows(rows))
+        return models.OwnNetwork(own, models.Standardize(rows))
+
+    def _check(self, spec: FeatureSpec) -> None:
+        """Run the network and export it before any audio is read, as both would fail after training."""
+        from genrescope.training.optimizers import create_optimizer
+
+        name, seconds = self.config.model.class_, self.config.data.segment_seconds
+        network = self._build(spec, 3)
+        create_optimizer(network, self.config.optimizer)
+        blank = _blank_segments(self.config, spec)
+        try:
+            shape = models.network_logits(network, blank).shape
+        except Exception as reason:  # code of others, which may raise anything
+            raise ConfigError(
+                "invalid_config",
+                f"{name}: {type(reason).__name__}: {_first_line(reason)}",
+                f"it is given features of the shape {blank.shape}",
+            ) from reason
+        if shape != (2, 3):
+            raise ConfigError(
+                "invalid_config",
+                f"{name} returned the shape {shape} for 2 segments and 3 classes",
+                "return logits of the shape (segments, classes)",
+            )
+        try:
+            models.export_network(network, ModelInfo("own", ("a", "b", "c"), spec, seconds, seconds), blank)
+        except Exception as reason:  # torch's exporter raises errors of many kinds
+            raise ConfigError(
+                "invalid_config",
+                f"{name} cannot be exported to ONNX: {_first_line(reason)}",
+                "use layers and operations that torch.onnx exports (opset 17)",
+            ) from reason
 
 
 class PretrainedBuilder(NetworkBuilder):
@@ -318,7 +421,7 @@ class ParallelPretrainedBuilder(PretrainedBuilder):
             len(task.classes),
             dropout=self.config.model.dropout,
             frames=features.segment_frames(task.examples.spec, self.config.data.segment_seconds),
-            options=_network_options(self.config.model),
+            options=_network_options(self.config),
         )
 
 
@@ -409,11 +512,68 @@ def create_builder(config: Config) -> ModelBuilder:
         ``invalid_config``: no such family.
     """
     name = config.model.name
+    if config.model.class_:
+        return OwnNetworkBuilder(config)
     if name not in BUILDERS:
         raise ConfigError(
             "invalid_config", f"no model family is named {name!r}", "choose one of: " + ", ".join(BUILDERS)
         )
     return BUILDERS[name](config)
+
+
+def configured_spec(config: Config, base: FeatureSpec) -> FeatureSpec:
+    """Return the features of a family, as configured.
+
+    Parameters
+    ----------
+    config : Config
+        Its ``features``, and ``data.hop_length`` but for vectors.
+    base : FeatureSpec
+        The family's own.
+
+    Raises
+    ------
+    ConfigError
+        ``invalid_config``: settings that contradict each other.
+    """
+    chosen = config.features
+    spec = replace(
+        base,
+        sample_rate=chosen.sample_rate,
+        n_mels=chosen.n_mels,
+        n_fft=chosen.n_fft,
+        fmin=chosen.fmin,
+        fmax=chosen.fmax or None,
+        n_mfcc=chosen.n_mfcc,
+        features=base.features if chosen.class_ or not chosen.names else chosen.names,
+        hop_length=base.hop_length if base.kind == "vector" else config.data.hop_length,
+    )
+    if chosen.class_:
+        spec = _with_function(spec, chosen.class_, config)
+    if base.kind == "vector":
+        return replace(spec, statistics=chosen.statistics, pool_bins=chosen.pool_bins)
+    return spec
+
+
+def _with_function(spec: FeatureSpec, name: str, config: Config) -> FeatureSpec:
+    """Put a feature function of the user into a spec: as its only feature, or where it lists ``custom``."""
+    features.register_feature(name)
+    seconds = config.data.segment_seconds
+    rows = features.custom_rows(name, spec.sample_rate, spec.hop_length, seconds)
+    if spec.kind == "log_mel":
+        return replace(spec, kind="custom", function=name, function_rows=rows)
+    return replace(spec, features=config.features.names or ("custom",), function=name, function_rows=rows)
+
+
+def _first_line(reason: Exception) -> str:
+    return next(iter(str(reason).splitlines()), type(reason).__name__)[:300]
+
+
+def _blank_segments(config: Config, spec: FeatureSpec) -> FloatArray:
+    """Return two segments of zeros, of the shape of the features."""
+    rows = features.feature_dimension(spec)
+    frames = features.segment_frames(spec, config.data.segment_seconds)
+    return np.zeros((2, frames, rows) if spec.kind == "sequence" else (2, rows, frames), np.float32)
 
 
 def training_data(task: Task) -> tuple[FloatArray, IntArray]:
@@ -434,8 +594,20 @@ def training_data(task: Task) -> tuple[FloatArray, IntArray]:
     return task.examples.take(chosen), task.targets[task.examples.track[chosen]]
 
 
-def _network_options(settings: ModelConfig) -> models.NetworkOptions:
-    return models.NetworkOptions(settings.recurrent_normalization, settings.scaling, settings.initialization)
+def _network_options(config: Config) -> models.NetworkOptions:
+    layers, model = config.network, config.model
+    return models.NetworkOptions(
+        models.LayerSizes(
+            count=layers.layers,
+            units=layers.units,
+            filters=layers.filters,
+            kernel=(layers.kernel[0], layers.kernel[1]) if layers.kernel else None,
+            pooling=layers.pooling,
+        ),
+        model.recurrent_normalization,
+        model.scaling,
+        model.initialization,
+    )
 
 
 def _interpolate_weights(network: Network, start: dict[str, Tensor], share: float) -> None:

@@ -12,11 +12,25 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from genrescope.errors import ConfigError, missing_extra
+from genrescope.features import FEATURES, STATISTICS
+from genrescope.training.config_checks import check_combinations
 from genrescope.utils import did_you_mean, package_data, parse_toml
 
 try:
     from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
     from pydantic.fields import FieldInfo
+
+    from genrescope.training.config_types import (
+        MAX_LAYERS,
+        DottedName,
+        Kernel,
+        Names,
+        Optimizer,
+        Options,
+        Pools,
+        Widths,
+        described,
+    )
 except ImportError:  # pydantic comes with the extras ``train`` and ``web``
     raise missing_extra("train", "pydantic") from None
 
@@ -37,6 +51,11 @@ class DataConfig(_Section):
         default="auto",
         description="Layout of the data set, where it is not to be recognized: `csv`, `folders`, `gtzan`, "
         "`fma`, `mtg-jamendo`, `ismir04`, `ballroom`, or `mirdata:NAME`.",
+    )
+    reader: DottedName = described(
+        "",
+        values="`module:name`",
+        description="A function of yours that reads the data set, see [own models](own-models.md).",
     )
     columns: str = Field(
         default="paper",
@@ -75,10 +94,58 @@ class DataConfig(_Section):
         return () if names == ("all",) else names
 
 
+class FeatureConfig(_Section):
+    """What is computed of audio; networks on a backbone have the features of the backbone."""
+
+    names: Names = described(
+        (),
+        values="list of names",
+        description="Features per frame of `lstm` and of networks of your own, or that "
+        "`logistic-regression` and `svm` take statistics of: "
+        + ", ".join(f"`{name}`" for name in FEATURES)
+        + "; `custom`, the function of `class`. Empty: those of the paper.",
+    )
+    statistics: Names = described(
+        ("mean",),
+        values="list of " + ", ".join(f"`{name}`" for name in STATISTICS),
+        description="Statistics over the frames, of `logistic-regression` and `svm`.",
+    )
+    pool_bins: bool = Field(
+        default=True,
+        description="Whether statistics run over the rows of a feature too, as in the paper: one number "
+        "for all MFCC.",
+    )
+    sample_rate: int = Field(
+        default=22050, ge=1000, le=384_000, description="Rate in Hz that audio is resampled to."
+    )
+    n_mels: int = Field(default=128, ge=1, le=512, description="Number of mel bands.")
+    n_fft: int = Field(default=2048, ge=2, le=1 << 15, description="Length of a frame in samples; even.")
+    fmin: float = Field(default=0.0, ge=0, le=192_000, description="Lowest frequency of the mel bands in Hz.")
+    fmax: float = Field(
+        default=0.0,
+        ge=0,
+        le=192_000,
+        description="Highest frequency of the mel bands in Hz; 0: half the sample rate.",
+    )
+    n_mfcc: int = Field(default=20, ge=1, le=512, description="Number of MFCC, where they are used.")
+    class_: DottedName = described(
+        "",
+        alias="class",
+        values="`module:name`",
+        description="A feature function of yours, see [own models](own-models.md).",
+    )
+
+
 class SplitConfig(_Section):
     """Which tracks train, validate and test the model."""
 
     protocol: str = Field(default="artist-grouped", description="Name of the split protocol.")
+    seed: int = Field(
+        default=-1,
+        ge=-1,
+        le=(1 << 32) - 1,
+        description="Seed of the split; -1: that of the training, `train.seed`.",
+    )
     test_fraction: float = Field(
         default=0.2, ge=0, le=0.99, description="Share of the tracks in the test part."
     )
@@ -106,6 +173,12 @@ class ModelConfig(_Section):
     """Which network or classifier is trained, and its regularization."""
 
     name: str = Field(default="cnn", description="Model family.")
+    class_: DottedName = described(
+        "",
+        alias="class",
+        values="`module:name`",
+        description="A network of yours in place of the family, see [own models](own-models.md).",
+    )
     dropout: float = Field(default=0.3, ge=0, le=0.99, description="Dropout probability of networks.")
     recurrent_normalization: Literal["none", "batch"] = Field(
         default="none",
@@ -141,6 +214,45 @@ class ModelConfig(_Section):
         le=1,
         description="How far the weights of a fine-tuned network are moved back to those it started from: 0 "
         "not at all, 1 all the way (Wortsman et al., CVPR 2022).",
+    )
+
+
+class NetworkConfig(_Section):
+    """Sizes of a network's layers: of `lstm`, `cnn`, `crnn` and `parallel`; empty: as the family has them."""
+
+    layers: int = Field(
+        default=0,
+        ge=0,
+        le=MAX_LAYERS,
+        description="Number of convolutions, of `lstm` of recurrent layers; 0: as `filters` or `units` has "
+        "entries. Layers beyond those of the family have the width of its last, and no pooling.",
+    )
+    units: Widths = described(
+        (),
+        values="integer, or list of integers",
+        description="Units of the recurrent layers: of `lstm`, and of the GRU of `crnn` and `parallel`, "
+        "where each direction has so many.",
+    )
+    filters: Widths = described(
+        (),
+        values="integer, or list of integers",
+        description="Channels of the convolutions of `cnn`, `crnn` and `parallel`.",
+    )
+    kernel: Kernel = described(
+        (),
+        values="integer, or list of two",
+        description="Bands and frames of the convolutions' kernel; odd, but for "
+        "`parallel`, which does not pad.",
+    )
+    pooling: Pools = described(
+        (),
+        values="integer, or list of integers and pairs",
+        description="Bands and frames that are pooled after each convolution; 1: none.",
+    )
+    options: Options = described(
+        (),
+        values="table",
+        description="Arguments of the network that `model.class` names: `[network.options]`.",
     )
 
 
@@ -180,31 +292,61 @@ class AugmentConfig(_Section):
 class OptimizerConfig(_Section):
     """The optimizer, its learning rate, and how the rate changes."""
 
-    name: Literal["adamw", "rmsprop"] = Field(default="adamw", description="The optimizer.")
+    name: Optimizer = Field(
+        default="adamw",
+        description="The optimizer: a class of `torch.optim`. `rmsprop` has Keras' `alpha` and `eps`, as in "
+        "the paper.",
+    )
+    options: Options = described(
+        (),
+        values="table",
+        description="Further arguments of the optimizer, such as `momentum`: `[optimizer.options]`, or "
+        "`--set optimizer.options.momentum=0.9`.",
+    )
     learning_rate: float = Field(default=0.003, ge=1e-12, description="Learning rate; of one-cycle its peak.")
     weight_decay: float = Field(default=0.02, ge=0, description="Weight decay.")
     backbone_lr_scale: float = Field(
         default=0.1, ge=0, description="Factor on the learning rate of a pre-trained backbone; 0 freezes it."
     )
-    schedule: Literal["plateau", "one-cycle", "constant"] = Field(
+    schedule: Literal["plateau", "one-cycle", "cosine", "step", "constant"] = Field(
         default="one-cycle",
         description="Learning rate schedule: `plateau` multiplies the rate by `plateau_factor` when "
         "validation accuracy has not risen for `plateau_patience` epochs, "
-        "`one-cycle` is that of Smith and Topin (2017).",
+        "`one-cycle` is that of Smith and Topin (2017), which changes momentum too, `cosine` falls to 0 "
+        "over all steps (Loshchilov and Hutter, ICLR 2017, without restarts), `step` multiplies the rate by "
+        "`step_factor` every `step_epochs` epochs.",
     )
     plateau_factor: float = Field(
         default=0.5, ge=0.01, le=0.99, description="Factor of the `plateau` schedule."
     )
     plateau_patience: int = Field(default=10, ge=0, description="Epochs that the `plateau` schedule waits.")
+    step_factor: float = Field(default=0.1, ge=1e-6, le=1, description="Factor of the `step` schedule.")
+    step_epochs: int = Field(default=10, ge=1, description="Epochs between two steps of the `step` schedule.")
 
 
 class TrainConfig(_Section):
     """The run itself."""
 
-    seed: int = Field(default=0, ge=0, le=(1 << 32) - 1, description="Seed of all random numbers.")
+    seed: int = Field(
+        default=0,
+        ge=0,
+        le=(1 << 32) - 1,
+        description="Seed of all random numbers, but for those of the split where `split.seed` is given.",
+    )
     epochs: int = Field(default=40, ge=1, description="Number of epochs.")
     batch_size: int = Field(default=64, ge=1, description="Segments per step.")
     label_smoothing: float = Field(default=0.1, ge=0, le=0.99, description="Label smoothing.")
+    loss: Literal["cross-entropy", "focal"] = Field(
+        default="cross-entropy",
+        description="What networks minimize; `focal` weighs segments less that are scored right (Lin et al., "
+        "ICCV 2017).",
+    )
+    focal_gamma: float = Field(default=2.0, ge=0, le=20, description="Exponent of the focal loss.")
+    class_weights: Literal["none", "balanced"] = Field(
+        default="none",
+        description="Weights of genres in training: `balanced` weighs each as much as any other. The "
+        "linear layer of `frozen`, and that which `fine-tuned` starts from, is always fitted so.",
+    )
     early_stopping_patience: int = Field(
         default=0,
         ge=0,
@@ -248,21 +390,33 @@ class Config(_Section):
 
     Attributes
     ----------
-    data, split, model, augment, optimizer, train, calibration
+    data, features, split, model, network, augment, optimizer, train, calibration
         Sections of the TOML file, whose keys are described where they are defined.
     """
 
     data: DataConfig = DataConfig()
+    features: FeatureConfig = FeatureConfig()
     split: SplitConfig = SplitConfig()
     model: ModelConfig = ModelConfig()
+    network: NetworkConfig = NetworkConfig()
     augment: AugmentConfig = AugmentConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     train: TrainConfig = TrainConfig()
     calibration: CalibrationConfig = CalibrationConfig()
 
+    @property
+    def model_name(self) -> str:
+        """The model family, or the name of the class where the network is one of yours."""
+        return self.model.class_.partition(":")[2] or self.model.name
+
+    @property
+    def split_seed(self) -> int:
+        """The seed of the split: that of the training, unless it has its own."""
+        return self.train.seed if self.split.seed < 0 else self.split.seed
+
     def to_json(self) -> dict[str, Any]:
         """Return the settings as nested plain values."""
-        return self.model_dump()
+        return self.model_dump(mode="json", by_alias=True)
 
 
 def packaged_configs() -> list[str]:
@@ -318,10 +472,8 @@ def config_from_json(values: Mapping[str, Any]) -> Config:
         config = Config.model_validate(values)
     except ValidationError as failure:
         # One at a time, as everywhere in this package: most often the second error follows from the first.
-        error = failure.errors(include_url=False)[0]
-        raise _explain(error["type"], tuple(map(str, error["loc"])), error["input"]) from None
-    _check_combinations(config)
-    _check_network_options(config.model)
+        raise _explain(failure.errors(include_url=False)[0]) from None
+    check_combinations(config)
     return config
 
 
@@ -343,7 +495,7 @@ def config_reference() -> str:
         lines += ["| Key | Values | Default | Meaning |", "| --- | --- | --- | --- |"]
         lines += [
             f"| `{key}` | {_values(field)} | `{_toml(field.default)}` | {field.description} |"
-            for key, field in model.model_fields.items()
+            for key, field in _keys(model).items()
         ]
     return "\n".join(lines) + "\n"
 
@@ -377,8 +529,8 @@ def _parse(text: str, source: str) -> dict[str, Any]:
 
 def _put(values: dict[str, Any], override: str) -> None:
     name, equals, text = override.partition("=")
-    section, dot, key = name.strip().partition(".")
-    if not (equals and dot and key):
+    *sections, key = name.strip().split(".")
+    if not (equals and sections and all(sections) and key):
         raise ConfigError(
             "invalid_config",
             f"--set {override!r} is not section.key=value",
@@ -389,29 +541,14 @@ def _put(values: dict[str, Any], override: str) -> None:
         value = parse_toml(f"value = {text}")["value"]
     except ValueError:
         value = text.strip()
-    table = values.setdefault(section, {})
-    if not isinstance(table, dict):
-        raise ConfigError(
-            "invalid_config", f"{section!r} is not a section", did_you_mean(section, list(_sections()))
-        )
-    table[key] = value
-
-
-def _check_network_options(model: ModelConfig) -> None:
-    """Refuse options of networks for families that have nothing to apply them to."""
-    recurrent = ("lstm", "crnn", "parallel", "parallel-pretrained")
-    for key, families in (
-        ("recurrent_normalization", recurrent),
-        ("scaling", ("lstm",)),
-        ("initialization", (*recurrent, "cnn")),
-    ):
-        value, default = getattr(model, key), ModelConfig.model_fields[key].default
-        if value != default and model.name not in families:
+    table = values
+    for section in sections:
+        table = table.setdefault(section, {})
+        if not isinstance(table, dict):
             raise ConfigError(
-                "invalid_config",
-                f"model.{key} is {value!r}, and does not apply to {model.name}",
-                f"set model.{key}={default}, or model.name to one of: " + ", ".join(families),
+                "invalid_config", f"{section!r} is not a section", did_you_mean(section, list(_sections()))
             )
+    table[key] = value
 
 
 def _sections() -> dict[str, type[_Section]]:
@@ -422,11 +559,17 @@ def _sections() -> dict[str, type[_Section]]:
     }
 
 
-def _explain(kind: str, place: tuple[str, ...], value: object) -> ConfigError:
-    """Return the error for what pydantic refused: its kind of error, where, and the value there."""
+def _keys(section: type[_Section]) -> dict[str, FieldInfo]:
+    """Return the fields of a section by the names that they have in TOML."""
+    return {field.alias or name: field for name, field in section.model_fields.items()}
+
+
+def _explain(error: Mapping[str, Any]) -> ConfigError:
+    """Return the error for what pydantic refused: one of its ``ValidationError.errors``."""
+    kind, place, value = error["type"], tuple(map(str, error["loc"])), error["input"]
     name, key = ".".join(place), place[-1]
     if kind == "extra_forbidden":
-        known = list(_sections()) if len(place) == 1 else list(_sections()[place[0]].model_fields)
+        known = list(_sections()) if len(place) == 1 else list(_keys(_sections()[place[0]]))
         return ConfigError("invalid_config", f"unknown setting {name!r}", did_you_mean(key, known))
     if len(place) == 1:
         return ConfigError(
@@ -434,7 +577,10 @@ def _explain(kind: str, place: tuple[str, ...], value: object) -> ConfigError:
             f"{name!r} is a section, not a value",
             f"write [{key}] and its keys below it",
         )
-    field = _sections()[place[0]].model_fields[key]
+    field = _keys(_sections()[place[0]])[key]
+    if kind == "value_error":  # of the functions above, whose messages complete the sentence
+        hint = f"the default is {_toml(field.default)}"
+        return ConfigError("invalid_config", f"{name} {error['ctx']['error']}", hint)
     if kind == "literal_error":
         choices = ", ".join(map(str, get_args(field.annotation)))
         return ConfigError("invalid_config", f"{name} cannot be {value!r}", f"choose one of: {choices}")
@@ -456,6 +602,8 @@ def _range(field: FieldInfo) -> str:
 
 def _values(field: FieldInfo) -> str:
     """Return which values a field takes, for the reference page."""
+    if isinstance(field.json_schema_extra, dict):
+        return str(field.json_schema_extra["values"])
     if get_origin(field.annotation) is Literal:
         return ", ".join(f"`{choice}`" for choice in get_args(field.annotation))
     names = {int: "integer", float: "number", bool: "`true`, `false`", str: "text"}
@@ -466,30 +614,6 @@ def _values(field: FieldInfo) -> str:
 def _toml(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml, value))}]"
     return f'"{value}"' if isinstance(value, str) else str(value)
-
-
-def _check_combinations(config: Config) -> None:
-    """Refuse settings that are valid one by one but contradict each other."""
-    if config.data.hop_seconds > config.data.segment_seconds:
-        raise ConfigError(
-            "invalid_config",
-            f"data.hop_seconds is {config.data.hop_seconds:g}, longer than a segment: "
-            "audio between segments would be skipped",
-            "set data.hop_seconds=0 for segments end to end",
-        )
-    if config.data.columns != "paper" and config.model.name not in ("logistic-regression", "svm"):
-        raise ConfigError(
-            "invalid_config",
-            f"data.columns is {config.data.columns!r}, and {config.model.name} takes no tables",
-            "set data.columns=paper, or train logistic-regression or svm",
-        )
-    unvalidated = config.split.train_on_validation or (
-        config.split.validation_fraction == 0 and config.split.protocol != "fault-filtered"
-    )
-    if config.optimizer.schedule == "plateau" and unvalidated:
-        raise ConfigError(
-            "invalid_config",
-            "the plateau schedule needs validation accuracy, and there is no validation part",
-            "set split.validation_fraction above zero, or optimizer.schedule to one-cycle",
-        )

@@ -15,9 +15,11 @@ from torch import Tensor
 
 from genrescope import augmentation
 from genrescope.datasets import SegmentDataset
-from genrescope.models import Network, smoothed_cross_entropy
-from genrescope.training.config import Config, OptimizerConfig
-from genrescope.types import IntArray
+from genrescope.models import Network
+from genrescope.training.config import Config
+from genrescope.training.losses import balanced_weights, create_loss
+from genrescope.training.optimizers import create_optimizer, create_schedule
+from genrescope.types import Float64Array, IntArray
 
 VALIDATION_BATCH_SIZE = 128
 # Means and deviations of the first layer are accurate enough with this many segments.
@@ -73,6 +75,16 @@ class TrainingBatches:
     def _items(self) -> int:
         crops = self._config.augment.crops_per_track
         return crops * len(self._training_tracks()) if crops else len(self._chosen)
+
+    @property
+    def class_weights(self) -> Float64Array | None:
+        """Weights of the genres in the loss, shape (classes,); None: all alike."""
+        if self._config.train.class_weights == "none":
+            return None
+        drawn = self._examples.track[self._chosen]
+        if self._config.augment.crops_per_track:  # each track is drawn as often as any other
+            drawn = self._training_tracks()
+        return balanced_weights(self._targets[drawn], self._classes)
 
     def _training_tracks(self) -> IntArray:
         return np.unique(self._examples.track[self._chosen])
@@ -194,6 +206,7 @@ class GenreModule(lightning.LightningModule):
         self.on_epoch = on_epoch
         self.config = config
         self.batches = batches
+        self.loss = create_loss(config.train, batches.class_weights)
         self.curves: list[dict[str, float]] = []
         self._sums: dict[str, list[float]] = {}
 
@@ -208,7 +221,7 @@ class GenreModule(lightning.LightningModule):
         features, targets = batch
         logits = self.network(features)
         # Targets are distributions: smoothed labels (Szegedy et al., CVPR 2016), perhaps mixed.
-        loss = smoothed_cross_entropy(logits, targets)
+        loss = self.loss(logits, targets)
         hits = (logits.argmax(1) == targets.argmax(1)).sum().item()
         self._accumulate("train", loss.item() * len(features), hits, len(features))
         return loss
@@ -256,46 +269,6 @@ class GenreModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Build optimizer and schedule from the settings."""
-        settings = self.config.optimizer
-        optimizer = _optimizer(self.network, self.config)
-        # Smith and Topin, "Super-Convergence", 2019: warm-up over a fifth of all steps, then a decay to near
-        # 0.
-        if settings.schedule == "one-cycle":
-            steps = len(self.batches) * self.config.train.epochs
-            peaks = [group["lr"] for group in optimizer.param_groups]
-            cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, peaks, total_steps=steps, pct_start=0.2)
-            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
-        if settings.schedule == "plateau":
-            plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
-                optimizer, mode="max", factor=settings.plateau_factor, patience=settings.plateau_patience
-            )
-            return {
-                "optimizer": optimizer,
-                "lr_scheduler": {"scheduler": plateau, "monitor": "validation_accuracy"},
-            }
-        return optimizer
-
-
-def _optimizer(network: Network, config: Config) -> torch.optim.Optimizer:
-    settings = config.optimizer
-    groups = _parameter_groups(network, settings)
-    if settings.name == "rmsprop":
-        # Keras' smoothing and epsilon, which the paper trained with.
-        return torch.optim.RMSprop(
-            groups, settings.learning_rate, alpha=0.9, eps=1e-7, weight_decay=settings.weight_decay
-        )
-    return torch.optim.AdamW(groups, settings.learning_rate, weight_decay=settings.weight_decay)
-
-
-def _parameter_groups(network: Network, settings: OptimizerConfig) -> list[dict[str, Any]]:
-    """Group the trainable parameters: the network's own first, then a backbone's at a smaller rate."""
-    own: list[Tensor] = []
-    pretrained: list[Tensor] = []
-    for name, parameter in network.named_parameters():
-        if parameter.requires_grad:
-            # `PretrainedNetwork` holds its backbone under this name.
-            (pretrained if name.startswith("backbone.") else own).append(parameter)
-    groups: list[dict[str, Any]] = [{"params": own, "lr": settings.learning_rate}]
-    if pretrained:
-        groups.append({"params": pretrained, "lr": settings.learning_rate * settings.backbone_lr_scale})
-    return groups
+        optimizer = create_optimizer(self.network, self.config.optimizer)
+        schedule = create_schedule(optimizer, self.config, len(self.batches))
+        return optimizer if schedule is None else {"optimizer": optimizer, "lr_scheduler": schedule}

@@ -49,7 +49,7 @@ from genrescope.training.calibration import Calibration, calibrate
 from genrescope.training.config import Config, config_from_json
 from genrescope.training.task import Task, check_protocol, prepare_task
 from genrescope.types import FloatArray
-from genrescope.utils import write_atomic
+from genrescope.utils import source_digest, write_atomic
 
 # Segments of the training part on which the exported graph must agree with the fitted model.
 CHECKED_SEGMENTS = 64
@@ -324,7 +324,7 @@ def _describe(builder: ModelBuilder, task: Task) -> ModelInfo:
     weights = {"weights": Path(config.model.weights).name}
     portable = config.model_copy(update={"model": config.model.model_copy(update=weights)})
     return ModelInfo(
-        name=config.model.name,
+        name=config.model_name,
         classes=task.classes,
         features=task.examples.spec,
         segment_seconds=config.data.segment_seconds,
@@ -334,15 +334,24 @@ def _describe(builder: ModelBuilder, task: Task) -> ModelInfo:
             "data_sha256": dataset_fingerprint(task.dataset),
             "protocol": task.split.protocol,
             "seed": config.train.seed,
+            "split_seed": config.split_seed,
             "genrescope": __version__,
             "commit": _commit(),
             "config": portable.to_json(),
             TRAINING_TRACKS: [track_digest(track.id) for track in trained],
             TRAINING_CONTENT: sorted(set(content_digests(trained).values())),
             TRAINING_ARTISTS: sorted({artists[track.id] for track in trained if track.id in artists}),
+            **_own_code(config),
             UNLABELED_EXPOSURE: [exposure.to_json() for exposure in builder.exposures],
         },
     )
+
+
+def _own_code(config: Config) -> dict[str, dict[str, str]]:
+    """Return the names of code that is not of this package, with the SHA-256 of its files."""
+    names = filter(None, (config.model.class_, config.features.class_, config.data.reader))
+    code = {name: source_digest(name) for name in names}
+    return {"own_code": code} if code else {}
 
 
 def _commit() -> str:
@@ -426,4 +435,4 @@ def _split_text(task: Task) -> str:
             parts[part] = [f"{names[task.examples.track[i]]}#{task.examples.start[i]}" for i in chosen]
         else:
             parts[part] = [names[track] for track in np.unique(task.examples.track[chosen])]
-    return json.dumps({"protocol": task.split.protocol, "seed": task.config.train.seed, **parts}, indent=1)
+    return json.dumps({"protocol": task.split.protocol, "seed": task.config.split_seed, **parts}, indent=1)

@@ -8,11 +8,21 @@ from pathlib import Path
 
 import numpy as np
 
-from genrescope.datasets import Dataset, SegmentDataset, Split, build_segments, get_protocol, split_dataset
-from genrescope.errors import ConfigError
+from genrescope.datasets import (
+    Dataset,
+    SegmentDataset,
+    Split,
+    build_segments,
+    dataset_from_tracks,
+    get_protocol,
+    load_dataset,
+    split_dataset,
+)
+from genrescope.errors import ConfigError, DataError, GenrescopeError
 from genrescope.features import FeatureSpec
 from genrescope.training.config import Config
 from genrescope.types import IntArray
+from genrescope.utils import import_object
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +67,43 @@ class Task:
         return units if self.split.unit == "segment" else self.examples.of_tracks(units)
 
 
+def load_data(path: Path, config: Config) -> Dataset:
+    """Read a data set as the settings say: by its layout, or by a function of the user.
+
+    Parameters
+    ----------
+    path : Path
+        A folder or file.
+    config : Config
+        ``data.input``, ``data.layout`` and ``data.reader``.
+
+    Raises
+    ------
+    ConfigError
+        ``invalid_config``: the function cannot be imported; otherwise as `genrescope.datasets.load_dataset`.
+    DataError
+        ``dataset_invalid``: the function raises an error or returns no tracks; otherwise as `load_dataset`.
+    """
+    data = config.data
+    if not data.reader:
+        return load_dataset(path, kind=data.input, layout=data.layout)
+    read = import_object(data.reader)
+    try:
+        found = read(path)
+        dataset = found if isinstance(found, Dataset) else dataset_from_tracks(found, path)
+    except GenrescopeError:
+        raise
+    except Exception as reason:  # code of others, which may raise anything
+        raise DataError(
+            "dataset_invalid",
+            f"{path}: {data.reader}: {type(reason).__name__}: {reason}",
+            "correct this function: it takes the path and returns a Dataset, or Track objects",
+        ) from reason
+    if data.input == "auto":
+        return dataset
+    return replace(dataset, tracks=tuple(track for track in dataset.tracks if track.kind == data.input))
+
+
 def prepare_task(dataset: Dataset, config: Config, spec: FeatureSpec, *, cache: Path | None = None) -> Task:
     """Read features, cut them into segments and split these. Tracks that cannot be read are left out.
 
@@ -82,6 +129,7 @@ def prepare_task(dataset: Dataset, config: Config, spec: FeatureSpec, *, cache: 
         See `genrescope.datasets.build_segments` and `genrescope.datasets.split_dataset`.
     """
     check_protocol(config)
+    _check_pictures(dataset, config)
     data = config.data
     logger.info("reading %d tracks of %s", len(dataset.tracks), dataset.name)
     examples = build_segments(
@@ -98,6 +146,23 @@ def prepare_task(dataset: Dataset, config: Config, spec: FeatureSpec, *, cache: 
     dataset = replace(dataset, tracks=examples.tracks, classes=classes)
     targets = np.array([classes.index(track.label) for track in dataset.tracks], np.int64)
     return Task(dataset, examples, targets, _split(dataset, examples, config), config)
+
+
+def _check_pictures(dataset: Dataset, config: Config) -> None:
+    """Refuse features of which published pictures of spectrograms are not; arrays are taken as they are."""
+    default = type(config.features)()
+    changed = [
+        key
+        for key in ("sample_rate", "n_fft", "fmin", "fmax")
+        if getattr(config.features, key) != getattr(default, key)
+    ]
+    for track in dataset.tracks:
+        if changed and track.kind == "spectrogram" and track.path.suffix != ".npy":
+            raise DataError(
+                "dataset_invalid",
+                f"{track.path}: a picture of a spectrogram, which has another features.{changed[0]}",
+                f"leave features.{changed[0]} out, or give audio (--set data.input=audio)",
+            )
 
 
 def check_protocol(config: Config) -> None:
@@ -129,7 +194,7 @@ def _split(dataset: Dataset, examples: SegmentDataset, config: Config) -> Split:
     parts = split_dataset(
         dataset.tracks,
         options.protocol,
-        seed=config.train.seed,
+        seed=config.split_seed,
         # Counted and not computed from lengths: tracks differ in length, and a limit may apply.
         segments_per_track=np.bincount(examples.track, minlength=len(dataset.tracks)),
         test_fraction=options.test_fraction,

@@ -9,6 +9,7 @@ from genrescope.utils.files import (
     write_atomic,
 )
 from genrescope.utils.hashing import sha256_bytes, sha256_file, sha256_stream, sha256_text
+from genrescope.utils.imports import import_object, source_digest
 from genrescope.utils.parsing import check_types, load_array, parse_json, parse_toml
 from genrescope.utils.paths import cache_folder, data_folder, package_data
 from genrescope.utils.suggest import did_you_mean
@@ -20,6 +21,7 @@ __all__ = [
     "data_folder",
     "did_you_mean",
     "download_file",
+    "import_object",
     "load_array",
     "package_data",
     "parse_json",
@@ -30,6 +32,7 @@ __all__ = [
     "sha256_file",
     "sha256_stream",
     "sha256_text",
+    "source_digest",
     "spreadsheet_cell",
     "write_atomic",
 ]
