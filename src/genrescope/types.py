@@ -24,6 +24,10 @@ STYLE_THRESHOLD = 0.1
 NOT_MUSIC = "not music"
 
 TrackKind = Literal["audio", "spectrogram", "table"]
+# Whether a track has exactly one genre, or any number of them.
+TaskKind = Literal["single-label", "multi-label"]
+# The probability from which on a genre counts as a label of a track, where no threshold was chosen.
+LABEL_THRESHOLD = 0.5
 
 # What is looked for in folders. A file that is named itself is opened whatever its name is: FFmpeg recognizes
 # formats by content.
@@ -47,7 +51,7 @@ class Track:
     path : Path
         The audio file, the spectrogram (picture or array), or the table that the row stands in.
     label : str
-        The genre.
+        The genre; where a track has several, or shares of several, the first of those with the largest share.
     group : str
         Artist, or the recording itself where the artist is unknown; a grouped split never divides a group.
     kind : {"audio", "spectrogram", "table"}

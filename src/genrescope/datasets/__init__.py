@@ -1,5 +1,6 @@
 """Labeled music: reading data sets, splitting them, and their segments as arrays."""
 
+from genrescope.datasets.annotations import Annotation, LabelMatrix, label_classes, label_matrix
 from genrescope.datasets.base import Dataset, DatasetIssue, dataset_fingerprint, find_duplicates
 from genrescope.datasets.digests import artist_digest, artist_digests, content_digests, track_digest
 from genrescope.datasets.gtzan import load_gtzan, load_index
@@ -13,8 +14,10 @@ __all__ = [
     "FOLDED_PROTOCOLS",
     "LAYOUT_READERS",
     "PROTOCOLS",
+    "Annotation",
     "Dataset",
     "DatasetIssue",
+    "LabelMatrix",
     "SegmentDataset",
     "Split",
     "artist_digest",
@@ -26,6 +29,8 @@ __all__ = [
     "encode_db",
     "find_duplicates",
     "get_protocol",
+    "label_classes",
+    "label_matrix",
     "load_dataset",
     "load_gtzan",
     "load_index",
