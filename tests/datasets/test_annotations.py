@@ -50,7 +50,8 @@ def test_a_plain_manifest_is_the_same_for_both_tasks_but_for_its_fingerprint(tmp
     single, multiple = manifest(tmp_path, *lines), manifest(tmp_path, *lines, task="multi-label")
     assert single.tracks == multiple.tracks
     assert single.classes == multiple.classes == ("blues", "decade:1990", "pop")
-    assert not single.annotations and not multiple.annotations
+    assert not single.annotations
+    assert not multiple.annotations
     assert dataset_fingerprint(single) != dataset_fingerprint(multiple)
 
 
@@ -85,8 +86,8 @@ def test_rows_of_annotators_are_averaged(tmp_path: Path) -> None:
     assert [(track.id, track.label) for track in found.tracks] == [("a.wav", "rock"), ("b.wav", "pop")]
     with pytest.raises(DataError, match=r"'a.wav' by ann is already on line 2"):
         manifest(tmp_path, *lines, "a.wav,rock,ann", header="path,label,annotator")
+    header = "path,label,annotator,group"
     with pytest.raises(DataError, match="differ in path or group"):
-        header = "path,label,annotator,group"
         manifest(tmp_path, "a.wav,blues,ann,x", "a.wav,rock,bob,y", "b.wav,pop,ann,z", header=header)
 
 

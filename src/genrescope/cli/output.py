@@ -181,7 +181,10 @@ def _verdict(result: Prediction | LibraryEntry, genre: str) -> str:
     """Return the cell of the genre: not music, the genre, or the genre marked as unsure."""
     if not result.is_music:
         return f"[yellow]{NOT_MUSIC}[/yellow]"
-    return _escape(display_name(genre)) + (" [yellow]unsure[/yellow]" if result.is_uncertain else "")
+    names = getattr(result, "labels", None) or (genre,)
+    return _escape(", ".join(map(display_name, names))) + (
+        " [yellow]unsure[/yellow]" if result.is_uncertain else ""
+    )
 
 
 def render_albums(albums: Iterable[AlbumResult], console: Console) -> None:

@@ -129,7 +129,7 @@ class ModelInfo:
 
     @property
     def label_thresholds(self) -> tuple[float, ...]:
-        """Of a multi-label model, the probability from which each class is a label; 0.5 where none was chosen."""
+        """The probability from which each class is a label, of a multi-label model; 0.5 where none was chosen."""
         return self.class_thresholds or (LABEL_THRESHOLD,) * len(self.classes)
 
     @property
@@ -554,7 +554,10 @@ def _output_faults(outputs: Sequence[Any], segments: int, info: ModelInfo) -> It
             and not ((values >= -SUM_TOLERANCE) & (values <= 1 + SUM_TOLERANCE)).all()
         ):
             yield f"its {name} are not between 0 and 1"
-    if info.task == "single-label" and not (np.abs(outputs[0].sum(axis=-1, dtype=np.float64) - 1) <= SUM_TOLERANCE).all():
+    if (
+        info.task == "single-label"
+        and not (np.abs(outputs[0].sum(axis=-1, dtype=np.float64) - 1) <= SUM_TOLERANCE).all()
+    ):
         yield f"its {OUTPUT} do not sum to 1"
 
 
