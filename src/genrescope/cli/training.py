@@ -96,7 +96,9 @@ def train(
     from genrescope.cli import output
 
     chosen = training.load_config(config, settings or ())
-    dataset = datasets.load_dataset(data, kind=chosen.data.input, layout=chosen.data.layout)
+    dataset = datasets.load_dataset(
+        data, kind=chosen.data.input, layout=chosen.data.layout, task=chosen.data.task
+    )
     for issue in dataset.issues:
         typer.echo(f"note: {issue.message}", err=True)
     run_name = f"{dataset.name}-{chosen.model.name}-{chosen.split.protocol}-{chosen.train.seed}"
@@ -147,7 +149,7 @@ def evaluate(
     from genrescope.evaluation import evaluate_model
 
     opened = models.load_model(model)
-    dataset = datasets.load_dataset(data, kind=input.value)
+    dataset = datasets.load_dataset(data, kind=input.value, task=opened.info.task)
     evaluation = evaluate_model(opened, dataset, protocol=protocol, seed=seed, folds=folds, fold=fold)
     render_evaluation(evaluation)
     if output is not None:

@@ -28,8 +28,10 @@ class Predictions:
     groups : tuple of str
         The group (artist) of each row.
     truth : ndarray of int, shape (rows,)
-        Indices into ``classes``.
+        Indices into ``classes``; of a multi-label task, of one of the genres of each row.
     scores : ndarray, shape (rows, classes), float64
+    labels, judged : ndarray of bool, shape (rows, classes), or None
+        Of a multi-label task, all genres of each row, and of which that is known.
     """
 
     unit: Unit
@@ -38,16 +40,29 @@ class Predictions:
     groups: tuple[str, ...]
     truth: IntArray
     scores: Float64Array
+    labels: BoolArray | None = None
+    judged: BoolArray | None = None
 
     @property
     def predicted(self) -> IntArray:
-        """The class with the highest score of each row, of equals the first: shape (rows,)."""
-        guesses: IntArray = self.scores.argmax(1)
+        """The class with the highest score of each row, of equals the first: shape (rows,).
+
+        Of a multi-label task, among the classes of which it is known whether the row is of them.
+        """
+        scores = self.scores if self.judged is None else np.where(self.judged, self.scores, -np.inf)
+        guesses: IntArray = scores.argmax(1)
         return guesses
 
     @property
     def correct(self) -> BoolArray:
-        """Which rows are predicted correctly: shape (rows,)."""
+        """Which rows are predicted correctly: shape (rows,).
+
+        Of a multi-label task, those whose highest score is of one of their genres: what is not correct is the
+        one-error (Schapire and Singer, "BoosTexter", Machine Learning 2000).
+        """
+        if self.labels is not None:
+            found: BoolArray = self.labels[np.arange(len(self.scores)), self.predicted]
+            return found
         right: BoolArray = self.predicted == self.truth
         return right
 
@@ -66,6 +81,8 @@ class Predictions:
             tuple(self.groups[row] for row in rows),
             self.truth[rows],
             self.scores[rows],
+            None if self.labels is None else self.labels[rows],
+            None if self.judged is None else self.judged[rows],
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -81,6 +98,10 @@ class Predictions:
             }
             for name, group, true, guess, scores in columns
         ]
+        if self.labels is not None and self.judged is not None:
+            for row, labels, judged in zip(rows, self.labels, self.judged, strict=True):
+                row["labels"] = [self.classes[place] for place in np.flatnonzero(labels)]
+                row["not_judged"] = [self.classes[place] for place in np.flatnonzero(~judged)]
         return {"unit": self.unit, "classes": list(self.classes), "rows": rows}
 
     @classmethod
@@ -108,9 +129,22 @@ class Predictions:
                 tuple(str(row["group"]) for row in rows),
                 checked_labels([classes.index(row["genre"]) for row in rows], "genre", len(classes)),
                 checked_scores([row["scores"] for row in rows]),
+                _membership(rows, "labels", classes),
+                None if (unknown := _membership(rows, "not_judged", classes)) is None else ~unknown,
             )
         except (KeyError, TypeError, ValueError, AttributeError) as reason:
             raise malformed(f"these are not predictions: {reason}") from reason
+
+
+def _membership(rows: Sequence[dict[str, Any]], key: str, classes: Sequence[str]) -> BoolArray | None:
+    """Return which classes each row lists under a key; None where the first has no such list."""
+    if not rows or key not in rows[0]:
+        return None
+    found = np.zeros((len(rows), len(classes)), np.bool_)
+    for place, row in enumerate(rows):
+        for name in row[key]:
+            found[place, classes.index(name)] = True
+    return found
 
 
 def track_predictions(
@@ -121,6 +155,8 @@ def track_predictions(
     tracks: Sequence[str],
     groups: Sequence[str],
     weights: Float64Array,
+    labels: BoolArray | None = None,
+    judged: BoolArray | None = None,
 ) -> Predictions:
     """Return one row per track: its scores are the weighted mean of its segments'.
 
@@ -136,6 +172,8 @@ def track_predictions(
         The track and the group that each segment is of.
     weights : ndarray, shape (segments,), seconds
         Length of each segment.
+    labels, judged : ndarray of bool, shape (segments, classes), optional
+        Of a multi-label task.
 
     Returns
     -------
@@ -145,7 +183,16 @@ def track_predictions(
     names, firsts, places = np.unique(np.asarray(tracks), return_index=True, return_inverse=True)
     means = weighted_means(scores.astype(np.float64), places, weights)
     group = tuple(groups[first] for first in firsts)
-    return Predictions("track", tuple(classes), tuple(map(str, names)), group, truth[firsts], means)
+    return Predictions(
+        "track",
+        tuple(classes),
+        tuple(map(str, names)),
+        group,
+        truth[firsts],
+        means,
+        None if labels is None else labels[firsts],
+        None if judged is None else judged[firsts],
+    )
 
 
 def pool_predictions(parts: Sequence[Predictions]) -> Predictions:
@@ -178,4 +225,11 @@ def pool_predictions(parts: Sequence[Predictions]) -> Predictions:
         tuple(name for part in parts for name in part.groups),
         np.concatenate([part.truth for part in parts]),
         np.concatenate([part.scores for part in parts]),
+        _pooled([part.labels for part in parts]),
+        _pooled([part.judged for part in parts]),
     )
+
+
+def _pooled(columns: Sequence[BoolArray | None]) -> BoolArray | None:
+    known = [column for column in columns if column is not None]
+    return np.concatenate(known) if known else None

@@ -129,7 +129,7 @@ class ModelInfo:
 
     @property
     def label_thresholds(self) -> tuple[float, ...]:
-        """The probability from which each class is a label, of a multi-label model; 0.5 where none was chosen."""
+        """The probability from which on each class is a label of a track; 0.5 where none was chosen."""
         return self.class_thresholds or (LABEL_THRESHOLD,) * len(self.classes)
 
     @property

@@ -33,6 +33,11 @@ class DataConfig(_Section):
     input: Literal["auto", "audio", "spectrogram", "table"] = Field(
         default="auto", description="Kind of the data set; `auto` finds out from the files."
     )
+    task: Literal["single-label", "multi-label"] = Field(
+        default="single-label",
+        description="`single-label`: a track has exactly one genre, or shares of several that sum to one. "
+        "`multi-label`: it has any number of genres, each with a probability of its own.",
+    )
     layout: str = Field(
         default="auto",
         description="Layout of the data set, where it is not to be recognized: `csv`, `folders`, `gtzan`, "
@@ -441,6 +446,12 @@ def _check_combinations(config: Config) -> None:
             f"data.hop_seconds is {config.data.hop_seconds:g}, longer than a segment: "
             "audio between segments would be skipped",
             "set data.hop_seconds=0 for segments end to end",
+        )
+    if config.data.task == "multi-label" and config.model.name == "svm":
+        raise ConfigError(
+            "invalid_config",
+            "data.task is 'multi-label', and an svm gives each track exactly one genre",
+            "train logistic-regression or a network",
         )
     if config.data.columns != "paper" and config.model.name not in ("logistic-regression", "svm"):
         raise ConfigError(

@@ -30,6 +30,8 @@ from genrescope.errors import ConfigError, DataError, GenrescopeError, write_fai
 from genrescope.evaluation import (
     Evaluation,
     Predictions,
+    ScoredRows,
+    evaluate_label_scores,
     evaluate_scores,
     predict_segments,
     summary_metrics,
@@ -249,26 +251,35 @@ def evaluate_task(
     owners = examples.track[chosen]
     tested = [examples.tracks[owner] for owner in np.unique(owners)]
     all_notes = [*notes, *evaluation.exposure_notes(model.info, tested)]
+    if task.has_distributions:
+        all_notes.append("tracks with shares of several genres are tested as the one with the largest share")
     if part != "test":
         all_notes.insert(
             0, f"evaluated on the {part} part, which was also used to choose settings: optimistic"
         )
-    return evaluate_scores(
-        scores,
-        task.targets[owners],
+    described = ScoredRows(
         classes=task.classes,
         tracks=[examples.tracks[owner].id for owner in owners],
         groups=[examples.tracks[owner].group for owner in owners],
         weights=examples.weights[chosen],
-        train_truth=task.targets[examples.track[task.segments("train")]],
         model=model.info.name,
-        threshold=model.info.threshold,
         protocol=protocol.name,
         leaky=task.split.leaky,
         protocol_note=task.split.description,
         data=task.dataset.name,
         seed=task.config.train.seed,
         notes=all_notes,
+    )
+    if task.is_multilabel:
+        truth, judged = task.labels.positive[owners], task.labels.judged[owners]
+        thresholds = model.info.label_thresholds
+        return evaluate_label_scores(scores, truth, judged, thresholds=thresholds, **described)
+    return evaluate_scores(
+        scores,
+        task.targets[owners],
+        train_truth=task.targets[examples.track[task.segments("train")]],
+        threshold=model.info.threshold,
+        **described,
     )
 
 
@@ -291,9 +302,12 @@ def _predictions(task: Task, part: str, scores: FloatArray) -> Predictions:
     names = [examples.tracks[owner].id for owner in owners]
     groups = [examples.tracks[owner].group for owner in owners]
     truth = task.targets[owners]
+    labels = task.labels.positive[owners] if task.is_multilabel else None
+    judged = task.labels.judged[owners] if task.is_multilabel else None
     if task.split.unit == "segment":
         rows = tuple(f"{name}#{start}" for name, start in zip(names, examples.start[chosen], strict=True))
-        return Predictions("segment", task.classes, rows, tuple(groups), truth, scores.astype(np.float64))
+        wide = scores.astype(np.float64)
+        return Predictions("segment", task.classes, rows, tuple(groups), truth, wide, labels, judged)
     return track_predictions(
         scores.astype(np.float64),
         truth,
@@ -301,12 +315,19 @@ def _predictions(task: Task, part: str, scores: FloatArray) -> Predictions:
         tracks=names,
         groups=groups,
         weights=examples.weights[chosen],
+        labels=labels,
+        judged=judged,
     )
 
 
 def _export(builder: ModelBuilder, task: Task, calibration: Calibration) -> ExportedModel:
     """Describe a fitted model, and export it."""
-    info = replace(_describe(builder, task), styles=builder.styles, threshold=calibration.threshold)
+    info = replace(
+        _describe(builder, task),
+        styles=builder.styles,
+        threshold=calibration.threshold,
+        genre_thresholds=calibration.genre_thresholds,
+    )
     if builder.has_temperature:
         info = replace(info, provenance={**info.provenance, "temperature": calibration.temperature})
     sample = task.examples.take(task.segments("train")[:CHECKED_SEGMENTS])
@@ -329,6 +350,7 @@ def _describe(builder: ModelBuilder, task: Task) -> ModelInfo:
         features=task.examples.spec,
         segment_seconds=config.data.segment_seconds,
         hop_seconds=config.data.hop_seconds or config.data.segment_seconds,
+        task=config.data.task,
         provenance={
             "data": task.dataset.name,
             "data_sha256": dataset_fingerprint(task.dataset),
