@@ -64,7 +64,7 @@ def test_train_evaluate_and_classify_by_command_line(family: str, mixed_music: P
     assert [one.support for one in saved.label_levels[0].per_label] == [2, 2, 1]
     kept = Predictions.from_json(json.loads((run / "predictions.json").read_text()))
     assert kept.labels is not None
-    assert kept.labels.sum() == 5
+    assert kept.labels.true.sum() == 5
 
     printed = run_cli(
         "evaluate", str(run / "model.onnx"), str(mixed_music), "--output", str(tmp_path / "report")
@@ -182,3 +182,17 @@ def test_regressions_use_shares_and_leave_out_what_was_not_judged() -> None:
     shares = np.full((400, 1), 0.75, np.float32)
     shared = fit_label_regression(np.zeros((400, 2), np.float32), shares, judged[:, :1], c=1.0, seed=0)
     assert shared.predict_proba(np.zeros((1, 2), np.float32))[0, 0] == pytest.approx(0.75, abs=1e-3)
+
+
+def test_models_of_a_multi_label_task_are_compared(mixed_music: Path, tmp_path: Path) -> None:
+    settings = [word for setting in MULTI for word in ("--set", setting)]
+    configs = ("logistic-regression", "logistic-regression:model.inverse_regularization=0.001")
+    output = ("--seeds", "2", "--output", str(tmp_path / "report"))
+    printed = run_cli("compare", *configs, str(mixed_music), *settings, *output)
+    assert "ranking precision" in printed
+    (compared,) = json.loads((tmp_path / "report" / "report.json").read_text())["comparisons"]
+    assert compared["metric_names"] == ["Top genre right", "Ranking precision (LRAP)", "Macro F1"]
+    first = compared["models"][0]
+    assert first["balanced_accuracy"]["value"] > 0.9
+    assert [genre["genre"] for genre in first["per_genre"]] == ["drone", "hiss", "none"]
+    assert "Top genre right" in (tmp_path / "report" / "report.md").read_text()

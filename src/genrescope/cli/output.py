@@ -530,7 +530,10 @@ def render_comparison(comparison: Comparison, console: Console | None = None) ->
     marked = f" ({LEAKY})" if comparison.leaky else ""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("configuration", overflow="fold")
-    for name in (f"accuracy{marked}", f"genre-averaged{marked}", "by seed"):
+    first, second = (
+        name.lower().replace("averaged accuracy", "averaged") for name in comparison.metric_names[:2]
+    )
+    for name in (f"{first}{marked}", f"{second}{marked}", "by seed"):
         table.add_column(name, justify="right")
     for model in comparison.models:
         by_seed = " ".join(f"{100 * value:.1f}" for value in model.by_seed)
@@ -540,7 +543,7 @@ def render_comparison(comparison: Comparison, console: Console | None = None) ->
     if comparison.pairs:
         table = Table(box=None, pad_edge=False, header_style="bold")
         table.add_column("pair", overflow="fold")
-        for name in (f"points{marked}", f"genre-averaged{marked}", "bootstrap p", "McNemar p"):
+        for name in (f"points{marked}", f"{second}{marked}", "bootstrap p", "McNemar p"):
             table.add_column(name, justify="right")
         for pair in comparison.pairs:
             points = (format_points(pair.accuracy), format_points(pair.balanced_accuracy))

@@ -12,6 +12,8 @@ from genrescope.evaluation.calibration import (
 )
 from genrescope.evaluation.comparison import (
     ALPHA,
+    LABEL_METRIC_NAMES,
+    METRIC_NAMES,
     Comparison,
     ModelSummary,
     PairedDifference,
@@ -39,7 +41,7 @@ from genrescope.evaluation.multilabel import (
     select_label_thresholds,
 )
 from genrescope.evaluation.overlap import exposure_notes
-from genrescope.evaluation.predictions import Predictions, pool_predictions, track_predictions
+from genrescope.evaluation.predictions import LabelSets, Predictions, pool_predictions, track_predictions
 from genrescope.evaluation.ranking import ranking_precision
 from genrescope.evaluation.results import (
     LEAKY,
@@ -54,7 +56,9 @@ from genrescope.evaluation.results import (
 
 __all__ = [
     "ALPHA",
+    "LABEL_METRIC_NAMES",
     "LEAKY",
+    "METRIC_NAMES",
     "MIN_ANSWERS",
     "MIN_CALIBRATION_TRACKS",
     "TEMPERATURE_RANGE",
@@ -66,6 +70,7 @@ __all__ = [
     "Interval",
     "LabelLevelResult",
     "LabelMetrics",
+    "LabelSets",
     "LevelResult",
     "ModelSummary",
     "PairedDifference",

@@ -4,13 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from genrescope.evaluation.metrics import checked_labels, checked_scores, malformed, weighted_means
 from genrescope.evaluation.results import Unit
 from genrescope.types import BoolArray, Float64Array, IntArray
+
+# Where the JSON of a row has the columns of `LabelSets`.
+_SETS: Final = ("labels", "judged", "predicted_labels")
+
+
+class LabelSets(NamedTuple):
+    """The genres of rows of a multi-label task.
+
+    Attributes
+    ----------
+    true, judged, predicted : ndarray of bool, shape (rows, classes)
+        Which genres a row is of, of which that is known, and which the model predicts.
+    """
+
+    true: BoolArray
+    judged: BoolArray
+    predicted: BoolArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,8 +47,8 @@ class Predictions:
     truth : ndarray of int, shape (rows,)
         Indices into ``classes``; of a multi-label task, of one of the genres of each row.
     scores : ndarray, shape (rows, classes), float64
-    labels, judged : ndarray of bool, shape (rows, classes), or None
-        Of a multi-label task, all genres of each row, and of which that is known.
+    labels : LabelSets or None
+        Of a multi-label task, all genres of each row.
     """
 
     unit: Unit
@@ -40,8 +57,7 @@ class Predictions:
     groups: tuple[str, ...]
     truth: IntArray
     scores: Float64Array
-    labels: BoolArray | None = None
-    judged: BoolArray | None = None
+    labels: LabelSets | None = None
 
     @property
     def predicted(self) -> IntArray:
@@ -49,7 +65,7 @@ class Predictions:
 
         Of a multi-label task, among the classes of which it is known whether the row is of them.
         """
-        scores = self.scores if self.judged is None else np.where(self.judged, self.scores, -np.inf)
+        scores = self.scores if self.labels is None else np.where(self.labels.judged, self.scores, -np.inf)
         guesses: IntArray = scores.argmax(1)
         return guesses
 
@@ -61,7 +77,7 @@ class Predictions:
         one-error (Schapire and Singer, "BoosTexter", Machine Learning 2000).
         """
         if self.labels is not None:
-            found: BoolArray = self.labels[np.arange(len(self.scores)), self.predicted]
+            found: BoolArray = self.labels.true[np.arange(len(self.scores)), self.predicted]
             return found
         right: BoolArray = self.predicted == self.truth
         return right
@@ -81,8 +97,7 @@ class Predictions:
             tuple(self.groups[row] for row in rows),
             self.truth[rows],
             self.scores[rows],
-            None if self.labels is None else self.labels[rows],
-            None if self.judged is None else self.judged[rows],
+            None if self.labels is None else LabelSets(*(column[rows] for column in self.labels)),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -98,10 +113,10 @@ class Predictions:
             }
             for name, group, true, guess, scores in columns
         ]
-        if self.labels is not None and self.judged is not None:
-            for row, labels, judged in zip(rows, self.labels, self.judged, strict=True):
-                row["labels"] = [self.classes[place] for place in np.flatnonzero(labels)]
-                row["not_judged"] = [self.classes[place] for place in np.flatnonzero(~judged)]
+        if self.labels is not None:
+            for row, *sets in zip(rows, *self.labels, strict=True):
+                for key, members in zip(_SETS, sets, strict=True):
+                    row[key] = [self.classes[place] for place in np.flatnonzero(members)]
         return {"unit": self.unit, "classes": list(self.classes), "rows": rows}
 
     @classmethod
@@ -129,17 +144,16 @@ class Predictions:
                 tuple(str(row["group"]) for row in rows),
                 checked_labels([classes.index(row["genre"]) for row in rows], "genre", len(classes)),
                 checked_scores([row["scores"] for row in rows]),
-                _membership(rows, "labels", classes),
-                None if (unknown := _membership(rows, "not_judged", classes)) is None else ~unknown,
+                LabelSets(*(_membership(rows, key, classes) for key in _SETS))
+                if rows and _SETS[0] in rows[0]
+                else None,
             )
         except (KeyError, TypeError, ValueError, AttributeError) as reason:
             raise malformed(f"these are not predictions: {reason}") from reason
 
 
-def _membership(rows: Sequence[dict[str, Any]], key: str, classes: Sequence[str]) -> BoolArray | None:
-    """Return which classes each row lists under a key; None where the first has no such list."""
-    if not rows or key not in rows[0]:
-        return None
+def _membership(rows: Sequence[dict[str, Any]], key: str, classes: Sequence[str]) -> BoolArray:
+    """Return which classes each row lists under a key."""
     found = np.zeros((len(rows), len(classes)), np.bool_)
     for place, row in enumerate(rows):
         for name in row[key]:
@@ -155,8 +169,8 @@ def track_predictions(
     tracks: Sequence[str],
     groups: Sequence[str],
     weights: Float64Array,
-    labels: BoolArray | None = None,
-    judged: BoolArray | None = None,
+    labels: LabelSets | None = None,
+    thresholds: Sequence[float] = (),
 ) -> Predictions:
     """Return one row per track: its scores are the weighted mean of its segments'.
 
@@ -172,8 +186,10 @@ def track_predictions(
         The track and the group that each segment is of.
     weights : ndarray, shape (segments,), seconds
         Length of each segment.
-    labels, judged : ndarray of bool, shape (segments, classes), optional
-        Of a multi-label task.
+    labels : LabelSets, optional
+        Of a multi-label task, of segments; what is predicted of a track is given by ``thresholds``.
+    thresholds : sequence of float, optional
+        Of each class, from which score on it is predicted.
 
     Returns
     -------
@@ -190,8 +206,9 @@ def track_predictions(
         group,
         truth[firsts],
         means,
-        None if labels is None else labels[firsts],
-        None if judged is None else judged[firsts],
+        None
+        if labels is None
+        else LabelSets(labels.true[firsts], labels.judged[firsts], means >= np.asarray(thresholds)),
     )
 
 
@@ -225,11 +242,9 @@ def pool_predictions(parts: Sequence[Predictions]) -> Predictions:
         tuple(name for part in parts for name in part.groups),
         np.concatenate([part.truth for part in parts]),
         np.concatenate([part.scores for part in parts]),
-        _pooled([part.labels for part in parts]),
-        _pooled([part.judged for part in parts]),
+        _pooled([part.labels for part in parts if part.labels is not None]),
     )
 
 
-def _pooled(columns: Sequence[BoolArray | None]) -> BoolArray | None:
-    known = [column for column in columns if column is not None]
-    return np.concatenate(known) if known else None
+def _pooled(parts: Sequence[LabelSets]) -> LabelSets | None:
+    return LabelSets(*(np.concatenate(columns) for columns in zip(*parts, strict=True))) if parts else None

@@ -13,6 +13,8 @@ from genrescope import __version__, datasets, models, training
 from genrescope.datasets import FOLDED_PROTOCOLS, PROTOCOLS, Dataset, dataset_fingerprint, get_protocol
 from genrescope.errors import ConfigError, DataError
 from genrescope.evaluation import (
+    LABEL_METRIC_NAMES,
+    METRIC_NAMES,
     Comparison,
     Predictions,
     align_rows,
@@ -307,7 +309,16 @@ def _jobs(named: Sequence[NamedConfig], configs: Sequence[Config], all_folds: bo
 def _load_data(data: Path, jobs: Sequence[_Job]) -> dict[str, Dataset]:
     """Read the data set, once for each kind of input, and keep the tracks that all kinds have."""
     kinds = dict.fromkeys(job.config.data.input for job in jobs)
-    loaded: dict[str, Dataset] = {kind: datasets.load_dataset(data, kind=kind) for kind in kinds}
+    tasks = sorted({job.config.data.task for job in jobs})
+    if len(tasks) > 1:
+        raise ConfigError(
+            "invalid_config",
+            f"configurations are of different tasks: {', '.join(tasks)}",
+            "set data.task for all, with --set",
+        )
+    loaded: dict[str, Dataset] = {
+        kind: datasets.load_dataset(data, kind=kind, task=tasks[0]) for kind in kinds
+    }
     shared = set.intersection(*({track.id for track in one.tracks} for one in loaded.values()))
     if not shared:
         raise DataError(
@@ -323,7 +334,7 @@ def _load_data(data: Path, jobs: Sequence[_Job]) -> dict[str, Dataset]:
             left_out = len(one.tracks) - len(shared)
             logger.info("%s: %d tracks lack another input and are left out", kind, left_out)
             tracks = tuple(sorted((t for t in one.tracks if t.id in shared), key=lambda track: track.id))
-            genres = tuple(sorted({track.label for track in tracks}))
+            genres = datasets.label_classes(tracks, one.annotations)
             loaded[kind] = replace(one, tracks=tracks, classes=genres)
     return loaded
 
@@ -368,7 +379,7 @@ def _compare(
     summaries, pairs = compare_predictions(paired)
     tested = next(iter(paired.values()))
     described = PROTOCOLS[protocol]
-    baselines = [run.evaluation.levels[0].majority_baseline for _, run in runs]
+    baselines = [level.majority_baseline for _, run in runs for level in run.evaluation.levels[:1]]
     known = [value for value in baselines if value is not None]
     return Comparison(
         protocol=protocol,
@@ -385,6 +396,7 @@ def _compare(
         models=summaries,
         pairs=pairs,
         notes=tuple(_notes(runs, data_sets, left_out)),
+        metric_names=METRIC_NAMES if tested[0].labels is None else LABEL_METRIC_NAMES,
     )
 
 

@@ -29,6 +29,7 @@ from genrescope.datasets import (
 from genrescope.errors import ConfigError, DataError, GenrescopeError, write_failed
 from genrescope.evaluation import (
     Evaluation,
+    LabelSets,
     Predictions,
     ScoredRows,
     evaluate_label_scores,
@@ -149,7 +150,7 @@ def train(
     part = config.split.evaluate_on
     scores = _score_part(exported.model, task, part)
     result = evaluate_task(exported.model, task, part, notes=calibration.notes, scores=scores)
-    predictions = _predictions(task, part, scores)
+    predictions = _predictions(task, part, scores, exported.model.info.label_thresholds)
     described = replace(exported.model.info, scores=summary_metrics(result))
     write_atomic(folder / "model.onnx", models.with_metadata(exported.graph, described))
     write_atomic(folder / "predictions.json", json.dumps(predictions.to_json(), indent=1))
@@ -295,19 +296,21 @@ def _score_part(model: Model, task: Task, part: str) -> FloatArray:
     return predict_segments(model, task.examples, chosen)
 
 
-def _predictions(task: Task, part: str, scores: FloatArray) -> Predictions:
+def _predictions(task: Task, part: str, scores: FloatArray, thresholds: Sequence[float]) -> Predictions:
     """Return the predictions to be kept: of tracks, or of segments where the split divides tracks."""
     chosen, examples = task.segments(part), task.examples
     owners = examples.track[chosen]
     names = [examples.tracks[owner].id for owner in owners]
     groups = [examples.tracks[owner].group for owner in owners]
     truth = task.targets[owners]
-    labels = task.labels.positive[owners] if task.is_multilabel else None
-    judged = task.labels.judged[owners] if task.is_multilabel else None
+    labels = None
+    if task.is_multilabel:
+        predicted = scores >= np.asarray(thresholds)
+        labels = LabelSets(task.labels.positive[owners], task.labels.judged[owners], predicted)
     if task.split.unit == "segment":
         rows = tuple(f"{name}#{start}" for name, start in zip(names, examples.start[chosen], strict=True))
         wide = scores.astype(np.float64)
-        return Predictions("segment", task.classes, rows, tuple(groups), truth, wide, labels, judged)
+        return Predictions("segment", task.classes, rows, tuple(groups), truth, wide, labels)
     return track_predictions(
         scores.astype(np.float64),
         truth,
@@ -316,7 +319,7 @@ def _predictions(task: Task, part: str, scores: FloatArray) -> Predictions:
         groups=groups,
         weights=examples.weights[chosen],
         labels=labels,
-        judged=judged,
+        thresholds=thresholds,
     )
 
 
