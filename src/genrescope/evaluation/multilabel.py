@@ -182,7 +182,17 @@ class LabelRows(NamedTuple):
 
 
 class LabelSettings(NamedTuple):
-    """What does not change from level to level: names and thresholds of the classes, and the bootstrap's."""
+    """What does not change from level to level.
+
+    Attributes
+    ----------
+    classes : tuple of str
+        Names of the columns.
+    thresholds : ndarray, shape (classes,)
+        From which probability on each class is predicted.
+    seed, resamples : int
+        Of the bootstrap.
+    """
 
     classes: tuple[str, ...]
     thresholds: Float64Array

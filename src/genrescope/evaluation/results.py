@@ -141,7 +141,27 @@ class LevelResult:
 
 
 class ScoredRows(TypedDict):
-    """What `evaluate_scores` and `evaluate_label_scores` are told of the rows and of the result."""
+    """What `evaluate_scores` and `evaluate_label_scores` are told of the rows and of the result.
+
+    Attributes
+    ----------
+    classes : sequence of str
+        Names of the columns of the scores.
+    tracks, groups : sequence of str
+        The track and the group (artist) of each row.
+    weights : ndarray, shape (rows,), seconds
+        Length of each segment.
+    model, protocol, data : str
+        Names of the model, of the way of splitting, and of the data set.
+    leaky : bool
+        Whether parts of one recording, or of one artist, are in both training and test part.
+    protocol_note : str
+        What the protocol means, in words.
+    seed : int
+        Of the split and of the bootstrap.
+    notes : sequence of str
+        What a reader should know before quoting a metric.
+    """
 
     classes: Sequence[str]
     tracks: Sequence[str]
