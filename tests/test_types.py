@@ -110,3 +110,15 @@ def test_a_sure_style_is_the_answer_where_the_genre_is_sure() -> None:
     sure = Prediction("a.mp3", {"rock": 0.9}, 9.0, "m", threshold=0.8, style="hard rock")
     unsure = Prediction("a.mp3", {"rock": 0.7}, 9.0, "m", threshold=0.8, style="hard rock")
     assert (sure.answer, unsure.answer) == ("hard rock", None)
+
+
+def test_the_labels_of_a_multi_label_model_are_its_set() -> None:
+    scores = {"rock": 0.9, "pop": 0.8, "blues": 0.4}
+    both = Prediction("a.mp3", scores, 9.0, "m", threshold=0.95, labels=("pop", "blues"))
+    assert (both.genre_set, both.answer, both.is_uncertain) == (("pop", "blues"), "pop", False)
+    row = both.to_dict()
+    assert (row["genre"], row["set"], row["unsure"]) == ("rock", ["pop", "blues"], False)
+    none = Prediction("a.mp3", scores, 9.0, "m", labels=())
+    assert (none.genre_set, none.answer, none.is_uncertain) == ((), None, True)
+    speech = Prediction("a.mp3", scores, 9.0, "m", labels=("rock",), music=0.1, music_threshold=0.5)
+    assert (speech.genre_set, speech.answer, speech.is_uncertain) == ((), None, True)

@@ -285,6 +285,32 @@ def matching_class(label: str, classes: Sequence[str]) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
+def taxonomy_nodes(classes: Sequence[str]) -> tuple[frozenset[str], ...]:
+    """Return the nodes of the taxonomy that each class stands for: itself and the genre above it.
+
+    Parameters
+    ----------
+    classes : sequence of str
+        Genres and styles, in any spelling. One that is not of the taxonomy stands for itself.
+
+    Returns
+    -------
+    tuple of frozenset of str
+        One or two names of each class; the same name for the same node.
+    """
+    taxonomy = load_taxonomy()
+    parents = {style.name: style.genre for style in taxonomy.styles}
+    genres = {genre.name for genre in taxonomy.genres}
+    found = []
+    for label in classes:
+        meant = matching_labels(label)
+        # Where a genre and a style have one name, it is the genre.
+        node = next((name for name in sorted(meant & genres)), None)
+        node = node or next((name for name in sorted(meant & parents.keys())), f"={label_key(label)}")
+        found.append(frozenset({node, parents[node]} if node in parents and node not in genres else {node}))
+    return tuple(found)
+
+
 def display_name(label: str) -> str:
     """Return a label as it stands in lists, tables and pages: ``disco_funk`` is "disco & funk".
 

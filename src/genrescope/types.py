@@ -24,6 +24,10 @@ STYLE_THRESHOLD = 0.1
 NOT_MUSIC = "not music"
 
 TrackKind = Literal["audio", "spectrogram", "table"]
+# Whether a track has exactly one genre, or any number of them.
+TaskKind = Literal["single-label", "multi-label"]
+# The probability from which on a genre counts as a label of a track, where no threshold was chosen.
+LABEL_THRESHOLD = 0.5
 
 # What is looked for in folders. A file that is named itself is opened whatever its name is: FFmpeg recognizes
 # formats by content.
@@ -47,7 +51,7 @@ class Track:
     path : Path
         The audio file, the spectrogram (picture or array), or the table that the row stands in.
     label : str
-        The genre.
+        The genre; where a track has several, or shares of several, the first of those with the largest share.
     group : str
         Artist, or the recording itself where the artist is unknown; a grouped split never divides a group.
     kind : {"audio", "spectrogram", "table"}
@@ -240,7 +244,7 @@ class Prediction:
     path : str
         The file, or ``<bytes>``.
     scores : dict of str to float
-        By genre, at least one; they sum to one.
+        By genre, at least one; they sum to one, but for multi-label models, see ``labels``.
     seconds : float
         Length of the track.
     model : str
@@ -266,6 +270,9 @@ class Prediction:
         The sum of scores that `genre_set` reaches; None: the model gives no sets.
     embedding : ndarray, shape (size,), float32, or None
         Of the track, where it was asked for.
+    labels : tuple of str or None
+        Of a multi-label model, the genres whose probability reaches their threshold, by falling probability;
+        None: of a single-label model.
 
     Raises
     ------
@@ -287,6 +294,7 @@ class Prediction:
     music_threshold: float | None = None
     set_level: float | None = None
     embedding: FloatArray | None = field(default=None, repr=False, compare=False)
+    labels: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if not self.scores:
@@ -304,13 +312,23 @@ class Prediction:
 
     @property
     def is_uncertain(self) -> bool:
-        """Whether the genre is not to be relied on: its score is too low, or the track is not music."""
+        """Whether the genre is not to be relied on: its score is too low, or the track is not music.
+
+        Of a multi-label model: no genre reaches its threshold.
+        """
+        if self.labels is not None:
+            return not self.labels or not self.is_music
         return not self.is_music or (self.threshold is not None and self.confidence < self.threshold)
 
     @property
     def answer(self) -> str | None:
-        """The narrowest label that the model is sure of: a style, its genre, or None where it is unsure."""
-        return None if self.is_uncertain else self.style or self.genre
+        """The narrowest label that the model is sure of: a style, its genre, or None where it is unsure.
+
+        Of a multi-label model: the first of its ``labels``.
+        """
+        if self.is_uncertain:
+            return None
+        return self.labels[0] if self.labels else self.style or self.genre
 
     @property
     def is_music(self) -> bool:
@@ -323,8 +341,11 @@ class Prediction:
 
         Split conformal prediction chose how far the set goes, so that it holds the right genre for nine of
         ten tracks of a collection that the model does not know (Angelopoulos and Bates, arXiv 2107.07511).
-        One genre where it is sure; none where the track is not music or the model gives no sets.
+        One genre where it is sure; none where the track is not music or the model gives no sets. Of a
+        multi-label model: its ``labels``.
         """
+        if self.labels is not None:
+            return self.labels if self.is_music else ()
         if self.set_level is None or not self.is_music:
             return ()
         if self.threshold is not None and not self.is_uncertain:

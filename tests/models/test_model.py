@@ -100,7 +100,7 @@ def test_a_foreign_graph_is_refused(tmp_path: Path) -> None:
         (lambda values: values.update(segment_seconds="5"), "segment_seconds"),
         (lambda values: values.update(hop_seconds=0), "hop_seconds"),
         (lambda values: values.update(classes="ab"), "classes"),
-        (lambda values: values.update(task="multi-label"), "multi-label"),
+        (lambda values: values.update(task="ranking"), "task is 'ranking'"),
         (lambda values: values.update(styles=["techno"]), "ports"),
         (lambda values: values.update(styles="techno"), "styles"),
         (lambda values: values.update(threshold=2.0), "threshold"),

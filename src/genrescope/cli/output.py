@@ -181,7 +181,10 @@ def _verdict(result: Prediction | LibraryEntry, genre: str) -> str:
     """Return the cell of the genre: not music, the genre, or the genre marked as unsure."""
     if not result.is_music:
         return f"[yellow]{NOT_MUSIC}[/yellow]"
-    return _escape(display_name(genre)) + (" [yellow]unsure[/yellow]" if result.is_uncertain else "")
+    names = getattr(result, "labels", None) or (genre,)
+    return _escape(", ".join(map(display_name, names))) + (
+        " [yellow]unsure[/yellow]" if result.is_uncertain else ""
+    )
 
 
 def render_albums(albums: Iterable[AlbumResult], console: Console) -> None:
@@ -445,7 +448,7 @@ def render_untagged(found: Iterable[UntagResult], console: Console) -> tuple[int
 
 
 def render_evaluation(evaluation: Evaluation, console: Console | None = None) -> None:
-    """Print accuracy and macro F1 with their intervals, and precision, recall and F1 per genre.
+    """Print the main metrics with their intervals, and those of each genre.
 
     Parameters
     ----------
@@ -469,6 +472,18 @@ def render_evaluation(evaluation: Evaluation, console: Console | None = None) ->
             f" macro F1 {_interval(level.macro_f1)}{baseline}",
             highlight=False,
         )
+    for labeled in evaluation.label_levels:
+        values = ", ".join(f"{name} {_decimal_interval(one)}" for name, one in labeled.summary.items())
+        chance = f"PR-AUC by chance {labeled.prevalence:.3f}"
+        console.print(
+            f"{labeled.n} {labeled.unit}s of {labeled.groups} groups: {values}; {chance}", highlight=False
+        )
+    console.print(_label_table(evaluation) if evaluation.label_levels else _genre_table(evaluation))
+    for note in evaluation.notes:
+        console.print(f"note: {_escape(note)}", highlight=False)
+
+
+def _genre_table(evaluation: Evaluation) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("genre")
     for name in ("precision", "recall", "F1", "support"):
@@ -476,9 +491,23 @@ def render_evaluation(evaluation: Evaluation, console: Console | None = None) ->
     for genre in evaluation.levels[0].per_genre:
         shares = (f"{value:.2f}" for value in (genre.precision, genre.recall, genre.f1))
         table.add_row(_escape(genre.genre), *shares, str(genre.support))
-    console.print(table)
-    for note in evaluation.notes:
-        console.print(f"note: {_escape(note)}", highlight=False)
+    return table
+
+
+def _label_table(evaluation: Evaluation) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("genre")
+    for name in ("ROC-AUC", "PR-AUC", "precision", "recall", "F1", "threshold", "support", "judged"):
+        table.add_column(name, justify="right")
+    for one in evaluation.label_levels[0].per_label:
+        values = (one.roc_auc, one.pr_auc, one.precision, one.recall, one.f1, one.threshold)
+        shares = ("-" if value is None else f"{value:.2f}" for value in values)
+        table.add_row(_escape(one.genre), *shares, str(one.support), str(one.judged))
+    return table
+
+
+def _decimal_interval(interval: Interval) -> str:
+    return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
 
 
 def render_comparison(comparison: Comparison, console: Console | None = None) -> None:
@@ -501,7 +530,10 @@ def render_comparison(comparison: Comparison, console: Console | None = None) ->
     marked = f" ({LEAKY})" if comparison.leaky else ""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("configuration", overflow="fold")
-    for name in (f"accuracy{marked}", f"genre-averaged{marked}", "by seed"):
+    first, second = (
+        name.lower().replace("averaged accuracy", "averaged") for name in comparison.metric_names[:2]
+    )
+    for name in (f"{first}{marked}", f"{second}{marked}", "by seed"):
         table.add_column(name, justify="right")
     for model in comparison.models:
         by_seed = " ".join(f"{100 * value:.1f}" for value in model.by_seed)
@@ -511,7 +543,7 @@ def render_comparison(comparison: Comparison, console: Console | None = None) ->
     if comparison.pairs:
         table = Table(box=None, pad_edge=False, header_style="bold")
         table.add_column("pair", overflow="fold")
-        for name in (f"points{marked}", f"genre-averaged{marked}", "bootstrap p", "McNemar p"):
+        for name in (f"points{marked}", f"{second}{marked}", "bootstrap p", "McNemar p"):
             table.add_column(name, justify="right")
         for pair in comparison.pairs:
             points = (format_points(pair.accuracy), format_points(pair.balanced_accuracy))

@@ -165,7 +165,7 @@ def evaluate(
     from genrescope.evaluation import evaluate_model
 
     opened = models.load_model(model)
-    dataset = datasets.load_dataset(data, kind=input.value)
+    dataset = datasets.load_dataset(data, kind=input.value, task=opened.info.task)
     evaluation = evaluate_model(opened, dataset, protocol=protocol, seed=seed, folds=folds, fold=fold)
     render_evaluation(evaluation)
     if output is not None:

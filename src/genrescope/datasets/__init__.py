@@ -1,5 +1,6 @@
 """Labeled music: reading data sets, splitting them, and their segments as arrays."""
 
+from genrescope.datasets.annotations import Annotation, LabelMatrix, label_classes, label_matrix
 from genrescope.datasets.base import (
     Dataset,
     DatasetIssue,
@@ -19,8 +20,10 @@ __all__ = [
     "FOLDED_PROTOCOLS",
     "LAYOUT_READERS",
     "PROTOCOLS",
+    "Annotation",
     "Dataset",
     "DatasetIssue",
+    "LabelMatrix",
     "SegmentDataset",
     "Split",
     "artist_digest",
@@ -33,6 +36,8 @@ __all__ = [
     "encode_db",
     "find_duplicates",
     "get_protocol",
+    "label_classes",
+    "label_matrix",
     "load_dataset",
     "load_gtzan",
     "load_index",

@@ -15,9 +15,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast, get_args
 
+from genrescope.datasets.annotations import ALL_OTHERS, Annotation, label_classes
 from genrescope.errors import ConfigError, DataError
 from genrescope.labels import label_key
-from genrescope.types import Track, TrackKind
+from genrescope.types import TaskKind, Track, TrackKind
 from genrescope.utils import did_you_mean, sha256_bytes, sha256_file, sha256_text
 
 LAYOUTS = (
@@ -40,8 +41,8 @@ class DatasetIssue:
         ``file_missing``, ``file_empty``, ``file_unreadable``, ``genre_empty``, ``known_corrupt``,
         ``not_here``, ``replica``, ``label_spelling`` (two labels that are one word, spelled differently),
         ``genres_none`` and ``genres_several`` (tracks without exactly one genre), ``genre_rare`` (a genre
-        that the published split cannot train and test), ``split_missing`` (tracks in no part),
-        ``split_unused`` or ``artists_anonymous``.
+        that the published split cannot train and test), ``not_judged_unknown`` (a genre that no track has),
+        ``split_missing`` (tracks in no part), ``split_unused`` or ``artists_anonymous``.
     track : str
         Id of the track; empty where no single track is meant.
     path : str
@@ -75,6 +76,11 @@ class Dataset:
         (a number); for GTZAN ``fault-filtered`` (train, validation, test) and ``artist-folds`` (1, 2, 3).
     all_labels : mapping of str to tuple of str
         All genres of a track, by id, where the data set has more than the one that is its label.
+    task : {"single-label", "multi-label"}
+        What the labels were read for.
+    annotations : mapping of str to Annotation
+        The genres of a track, by id: of a single-label task where they are shares of several, of a
+        multi-label task where they are not just its label.
     """
 
     name: str
@@ -83,6 +89,26 @@ class Dataset:
     issues: tuple[DatasetIssue, ...] = ()
     official_splits: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     all_labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    task: TaskKind = "single-label"
+    annotations: Mapping[str, Annotation] = field(default_factory=dict)
+
+
+def checked_task(task: str) -> TaskKind:
+    """Return a task as typed by a user.
+
+    Parameters
+    ----------
+    task : str
+
+    Raises
+    ------
+    ConfigError
+        ``invalid_argument``: no such task.
+    """
+    tasks = get_args(TaskKind)
+    if task not in tasks:
+        raise ConfigError("invalid_argument", f"unknown task {task!r}", did_you_mean(task, tasks))
+    return cast(TaskKind, task)
 
 
 def checked_kind(kind: str | None) -> TrackKind | None:
@@ -201,6 +227,58 @@ def keep_trainable(
     return kept, [DatasetIssue("genre_rare", "", str(source), message)]
 
 
+def keep_trainable_labels(
+    tracks: list[Track],
+    annotations: Mapping[str, Annotation],
+    splits: Mapping[str, Mapping[str, str]],
+    source: Path,
+) -> tuple[list[Track], dict[str, Annotation], list[DatasetIssue]]:
+    """Leave out genres of tracks with several of which a published split trains or tests no track.
+
+    Parameters
+    ----------
+    tracks : list of Track
+    annotations : mapping of str to Annotation
+        Of each track.
+    splits : mapping of str to mapping of str to str
+        Parts by split and track.
+    source : Path
+        For the issues.
+
+    Returns
+    -------
+    tracks : list of Track
+        Without those that are of no genre that is kept; all of them where fewer than two genres would be
+        left.
+    annotations : dict of str to Annotation
+        Of these, with the genres that are kept.
+    issues : list of DatasetIssue
+        One, which names the genres, if there are any.
+    """
+    given = {track.id: annotations[track.id] for track in tracks}
+    named = {track: set(annotation.genres) for track, annotation in given.items()}
+    every = set().union(*named.values())
+    whole = set(every)
+    for parts in splits.values():
+        for wanted in ("train", "test"):
+            inside = (named[track] for track, part in parts.items() if part == wanted and track in named)
+            whole &= set().union(*inside)
+    rare = sorted(every - whole)
+    if not rare or len(whole) < 2:
+        return tracks, given, []
+    kept: dict[str, Annotation] = {}
+    for track, annotation in given.items():
+        genres = {name: share for name, share in annotation.genres.items() if name in whole}
+        if genres:
+            kept[track] = replace(annotation, genres=genres)
+    left = [replace(track, label=kept[track.id].label) for track in tracks if track.id in kept]
+    message = (
+        f"left out: the genres {', '.join(rare)}, which a part of a split lacks, and"
+        f" {len(tracks) - len(left)} tracks that are of no other"
+    )
+    return left, kept, [DatasetIssue("genre_rare", "", str(source), message)]
+
+
 def _fault(path: Path) -> tuple[str, str] | None:
     if not path.is_file():
         return "file_missing", "no such file"
@@ -280,6 +358,7 @@ def build_dataset(
     source: Path,
     official_splits: Mapping[str, Mapping[str, str]] | None = None,
     all_labels: Mapping[str, tuple[str, ...]] | None = None,
+    annotations: Mapping[str, Annotation] | None = None,
 ) -> Dataset:
     """Put a data set together.
 
@@ -291,8 +370,8 @@ def build_dataset(
     issues : list of DatasetIssue
     source : Path
         For error messages.
-    official_splits, all_labels : mapping, optional
-        As of `Dataset`; entries of other tracks are left out.
+    official_splits, all_labels, annotations : mapping, optional
+        As of `Dataset`; entries of other tracks are left out, and annotations of exactly one genre.
 
     Raises
     ------
@@ -300,7 +379,9 @@ def build_dataset(
         ``dataset_empty``; ``dataset_too_small`` for a single genre; ``dataset_invalid`` for two tracks of one
         id.
     """
-    classes = tuple(sorted({track.label for track in tracks}))
+    known = {track.id: (annotations or {}).get(track.id) for track in tracks}
+    several = {track: one for track, one in known.items() if one is not None and not one.is_plain}
+    classes = label_classes(tracks, several)
     if not tracks:
         reason = f"; first of {len(issues)} issues: {issues[0].message}" if issues else ""
         raise DataError("dataset_empty", f"{source}: no tracks there{reason}", LAYOUTS)
@@ -312,9 +393,21 @@ def build_dataset(
         split: {track: part for track, part in parts.items() if track in ids}
         for split, parts in (official_splits or {}).items()
     }
-    found = (*issues, *_spelling_issues(classes, source))
+    found = (*issues, *_spelling_issues(classes, source), *_unknown_issues(several, classes, source))
     labels = {track: genres for track, genres in (all_labels or {}).items() if track in ids}
-    return Dataset(name, _in_order(tracks, source), classes, found, splits, labels)
+    ordered = _in_order(tracks, source)
+    return Dataset(name, ordered, classes, found, splits, labels, annotations=several)
+
+
+def _unknown_issues(
+    annotations: Mapping[str, Annotation], classes: Sequence[str], source: Path
+) -> Iterator[DatasetIssue]:
+    """Yield an issue for genres that were not judged, and that no track has: perhaps a misspelled name."""
+    listed = {name for annotation in annotations.values() for name in annotation.not_judged}
+    unknown = sorted(listed - set(classes) - {ALL_OTHERS})
+    if unknown:
+        message = f"no track is of {', '.join(unknown)}, which the column not_judged lists"
+        yield DatasetIssue("not_judged_unknown", "", str(source), message)
 
 
 def dataset_from_tracks(tracks: Iterable[Track], source: Path) -> Dataset:
@@ -426,5 +519,11 @@ def dataset_fingerprint(dataset: Dataset) -> str:
         f"{name}\t{track}\t{part}"
         for name in ("split", "fold")
         for track, part in sorted(dataset.official_splits.get(name, {}).items())
+    ]
+    if dataset.task != "single-label":
+        lines.append(dataset.task)
+    lines += [
+        f"{track}\t{sorted(one.genres.items())}\t{sorted(one.not_judged)}"
+        for track, one in sorted(dataset.annotations.items())
     ]
     return sha256_text("\n".join(lines))

@@ -13,18 +13,20 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from genrescope.datasets.annotations import Annotation
 from genrescope.datasets.base import (
     Dataset,
     DatasetIssue,
     build_dataset,
     keep_present,
     keep_trainable,
+    keep_trainable_labels,
     summarize_missing,
 )
 from genrescope.datasets.official import part_of_split
 from genrescope.datasets.tables import read_rows
 from genrescope.errors import DataError
-from genrescope.types import Track
+from genrescope.types import TaskKind, Track
 
 # From the largest with clips of 30 s; the untrimmed tracks last, as few want them beside the clips.
 FOLDERS: Final = ("fma_large", "fma_medium", "fma_small", "fma_full")
@@ -64,19 +66,23 @@ def is_fma(path: Path) -> bool:
     return _audio_folder(path) is not None and _metadata_folder(path) is not None
 
 
-def load_fma(path: Path) -> Dataset:
+def load_fma(path: Path, task: TaskKind = "single-label") -> Dataset:
     """Read FMA: the top genre as label, all genres in ``all_labels``, artists as groups, the official split.
+
+    For a multi-label task the labels are all genres, of tracks without a top genre too.
 
     Parameters
     ----------
     path : Path
         The folder that holds ``fma_metadata`` and the audio folders, of which the largest is read, or one of
         the audio folders beside ``fma_metadata``.
+    task : {"single-label", "multi-label"}
+        What the labels are read for.
 
     Returns
     -------
     Dataset
-        Tracks without a top genre, which are most of ``fma_large``, are left out.
+        Of a single-label task, tracks without a top genre, which are most of ``fma_large``, are left out.
 
     Raises
     ------
@@ -91,16 +97,27 @@ def load_fma(path: Path) -> Dataset:
     subsets = _SUBSETS[: _SUBSETS.index(subset) + 1] if subset in _SUBSETS else _SUBSETS
     table = metadata / "tracks.csv"
     rows = [row for row in _read_tracks(table) if row.subset in subsets]
-    labeled = [row for row in rows if row.genre]
+    multiple = task == "multi-label"
+    labeled = [row for row in rows if (row.genres if multiple else row.genre)]
+    genres = _all_genres(labeled, metadata)
     tracks = [
-        Track(row.track, audio / row.track[:3] / f"{row.track}.mp3", row.genre, f"fma-artist-{row.artist}")
+        Track(
+            row.track,
+            audio / row.track[:3] / f"{row.track}.mp3",
+            genres[row.track][0] if multiple else row.genre,
+            f"fma-artist-{row.artist}",
+        )
         for row in labeled
     ]
     kept, faults = keep_present(tracks)
     splits = {"split": {row.track: row.split for row in labeled if row.split}}
+    issues = [*_unlabeled(rows, labeled, table, task), *summarize_missing(faults, len(tracks), audio)]
+    if multiple:
+        several = {track: Annotation(dict.fromkeys(names, 1.0)) for track, names in genres.items()}
+        whole, annotations, rare = keep_trainable_labels(kept, several, splits, audio)
+        return build_dataset(audio.name, whole, [*issues, *rare], audio, splits, genres, annotations)
     trainable, rare = keep_trainable(kept, splits, audio)
-    issues = [*_unlabeled(rows, labeled, table), *summarize_missing(faults, len(tracks), audio), *rare]
-    return build_dataset(audio.name, trainable, issues, audio, splits, _all_genres(labeled, metadata))
+    return build_dataset(audio.name, trainable, [*issues, *rare], audio, splits, genres)
 
 
 def _metadata_folder(path: Path) -> Path | None:
@@ -121,9 +138,13 @@ def _is_tracks_table(path: Path) -> bool:
         return {"set", "track"} <= set(file.readline(4096).strip().split(","))
 
 
-def _unlabeled(rows: list[_FmaRow], labeled: list[_FmaRow], table: Path) -> list[DatasetIssue]:
+def _unlabeled(
+    rows: list[_FmaRow], labeled: list[_FmaRow], table: Path, task: TaskKind
+) -> list[DatasetIssue]:
     absent = len(rows) - len(labeled)
-    message = f"left out: {absent} of {len(rows)} tracks have no top genre"
+    message = (
+        f"left out: {absent} of {len(rows)} tracks have no {'top ' if task == 'single-label' else ''}genre"
+    )
     return [DatasetIssue("genres_none", "", str(table), message)] if absent else []
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
+from genrescope.datasets.annotations import parse_cell
 from genrescope.datasets.base import (
     Dataset,
     DatasetIssue,
@@ -23,7 +24,7 @@ from genrescope.datasets.base import (
 from genrescope.datasets.official import read_split_columns
 from genrescope.datasets.tables import read_rows, table_from_rows, table_header
 from genrescope.errors import DataError
-from genrescope.types import Track, TrackKind
+from genrescope.types import TaskKind, Track, TrackKind
 from genrescope.utils import package_data
 
 _TABLE = "features_30_sec.csv"
@@ -217,7 +218,7 @@ def has_gtzan_names(tracks: Iterable[Track], name: Callable[[Track], str]) -> bo
     return all(track_id is not None and track_id.startswith(f"{label}.") for track_id, label in canonical)
 
 
-def load_table(path: Path) -> Dataset:
+def load_table(path: Path, task: TaskKind = "single-label") -> Dataset:
     """Read a table of features with the columns ``filename`` and ``label``, as GTZAN's is distributed.
 
     Columns ``group``, ``split`` and ``fold`` are those of a manifest.
@@ -226,6 +227,8 @@ def load_table(path: Path) -> Dataset:
     ----------
     path : Path
         A CSV file; tracks with GTZAN's names get its artists as groups.
+    task : {"single-label", "multi-label"}
+        What the labels are read for.
 
     Raises
     ------
@@ -236,11 +239,21 @@ def load_table(path: Path) -> Dataset:
     table = table_from_rows(path, rows)
     if "" in table.labels:
         raise DataError("dataset_invalid", f"{path}: rows without a label", "fill in the column label")
-    tracks = [
-        Track(name, path, normalize_label(label), row.values.get("group") or name, "table")
+    annotations = {
+        name: parse_cell(
+            normalize_label(label),
+            task,
+            f"{path}, line {row.line}",
+            normalize_label(row.values.get("not_judged", "")),
+        )
         for name, label, row in zip(table.tracks, table.labels, rows, strict=True)
+    }
+    tracks = [
+        Track(name, path, annotations[name].label, row.values.get("group") or name, "table")
+        for name, row in zip(table.tracks, rows, strict=True)
     ]
-    if has_gtzan_names(tracks, lambda track: track.id):
+    plain = all(annotation.is_plain for annotation in annotations.values())
+    if plain and has_gtzan_names(tracks, lambda track: track.id):
         return build_gtzan(tracks, [], path)
     splits, issues = read_split_columns(path, rows, table.tracks)
-    return build_dataset(path.stem, tracks, issues, path, splits)
+    return build_dataset(path.stem, tracks, issues, path, splits, annotations=annotations)

@@ -13,18 +13,20 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from genrescope.datasets.annotations import Annotation
 from genrescope.datasets.base import (
     Dataset,
     DatasetIssue,
     build_dataset,
     keep_present,
     keep_trainable,
+    keep_trainable_labels,
     normalize_label,
     summarize_missing,
 )
 from genrescope.datasets.tables import read_text
 from genrescope.errors import DataError
-from genrescope.types import Track, TrackKind
+from genrescope.types import TaskKind, Track, TrackKind
 
 _HEADER = "TRACK_ID\tARTIST_ID\tALBUM_ID\tPATH\tDURATION\tTAGS"
 # The lists of tracks that have tags of genres, the best for genres first.
@@ -65,8 +67,10 @@ def is_jamendo(path: Path) -> bool:
     return any(_has_header(listed) for listed in _track_lists(path))
 
 
-def load_jamendo(path: Path, kind: TrackKind | None = None) -> Dataset:
+def load_jamendo(path: Path, kind: TrackKind | None = None, task: TaskKind = "single-label") -> Dataset:
     """Read MTG-Jamendo: tracks with one genre, the artist as group, and all published splits.
+
+    For a multi-label task also the tracks with several genres, with all of them.
 
     Parameters
     ----------
@@ -75,12 +79,14 @@ def load_jamendo(path: Path, kind: TrackKind | None = None) -> Dataset:
         the ``.tsv`` files, with the files beside it.
     kind : {"audio", "spectrogram", "table"} or None
         Which files; by itself audio where there is any, else mel arrays.
+    task : {"single-label", "multi-label"}
+        What the labels are read for.
 
     Returns
     -------
     Dataset
-        Tracks with several genres are counted in an issue and left out. Its splits are ``split-0`` to
-        ``split-4``, as far as their files are there.
+        Of a single-label task, tracks with several genres are counted in an issue and left out. Its splits
+        are ``split-0`` to ``split-4``, as far as their files are there.
 
     Raises
     ------
@@ -95,6 +101,13 @@ def load_jamendo(path: Path, kind: TrackKind | None = None) -> Dataset:
     root = path.parent if path.is_file() else path
     splits = _read_splits(source)
     rows = _read_list(source)
+    if task == "multi-label":
+        labeled = [row for row in rows if row.genres]
+        tracks, faults = _locate(labeled, root, kind)
+        several = {row.track: Annotation(dict.fromkeys(row.genres, 1.0)) for row in labeled}
+        whole, annotations, rare = keep_trainable_labels(tracks, several, splits, source)
+        issues = [*_other_issues(rows, source, ("genres_none",)), *faults, *rare]
+        return build_dataset("mtg-jamendo", whole, issues, source, splits, annotations=annotations)
     single = [row for row in rows if len(row.genres) == 1]
     tracks, faults = _locate(single, root, kind)
     trainable, rare = keep_trainable(tracks, splits, source)
@@ -179,13 +192,15 @@ def _file_name(row: _JamendoRow, suffix: str) -> str:
     return row.path.removesuffix(".mp3") + suffix
 
 
-def _other_issues(rows: Sequence[_JamendoRow], source: Path) -> list[DatasetIssue]:
-    """Return issues about the tracks that have not exactly one genre."""
+def _other_issues(
+    rows: Sequence[_JamendoRow], source: Path, codes: Sequence[str] = ("genres_none", "genres_several")
+) -> list[DatasetIssue]:
+    """Return issues about the tracks that have no genre, or several."""
     none = sum(not row.genres for row in rows)
     several = sum(len(row.genres) > 1 for row in rows)
     found = (("genres_none", none, "no genre"), ("genres_several", several, "several genres"))
     return [
         DatasetIssue(code, "", str(source), f"left out: {count} of {len(rows)} tracks have {what}")
         for code, count, what in found
-        if count
+        if count and code in codes
     ]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from genrescope import audio
+from genrescope.datasets.annotations import Annotation, join_annotators, parse_cell
 from genrescope.datasets.ballroom import is_ballroom, load_ballroom
 from genrescope.datasets.base import (
     LAYOUTS,
@@ -15,6 +16,7 @@ from genrescope.datasets.base import (
     DatasetIssue,
     build_dataset,
     checked_kind,
+    checked_task,
     keep_present,
     normalize_label,
     unite_replicas,
@@ -36,13 +38,15 @@ from genrescope.datasets.official import read_split_columns
 from genrescope.datasets.spectrograms import SPECTROGRAM_SUFFIXES
 from genrescope.datasets.tables import Row, read_rows, table_header
 from genrescope.errors import ConfigError, DataError
-from genrescope.types import AUDIO_SUFFIXES, Track, TrackKind
+from genrescope.types import AUDIO_SUFFIXES, TaskKind, Track, TrackKind
 from genrescope.utils import did_you_mean
 
 _MIRDATA = "mirdata:"
 
 
-def load_dataset(path: Path, *, kind: str | None = None, layout: str = "auto") -> Dataset:
+def load_dataset(
+    path: Path, *, kind: str | None = None, layout: str = "auto", task: str = "single-label"
+) -> Dataset:
     """Recognize what lies at ``path``, and read it.
 
     * GTZAN: ``genres/<genre>/*.au`` or ``genres_original/<genre>/*.wav``, or the layout of ``gtzan``.
@@ -52,7 +56,8 @@ def load_dataset(path: Path, *, kind: str | None = None, layout: str = "auto") -
     * FMA, MTG-Jamendo, ISMIR04 and Ballroom as they are published: see `load_fma`, `load_jamendo`,
       `load_ismir04` and `load_ballroom` in this package.
     * A CSV with the columns ``path`` (relative to the CSV) and ``label``, and perhaps ``group``, ``id``,
-      ``split`` and ``fold``, the split of the protocol ``given``.
+      ``split`` and ``fold``, the split of the protocol ``given``; ``annotator``, where several people
+      labeled a track in a row each; and ``not_judged``, see `genrescope.datasets.annotations`.
     * A CSV of features with the column ``filename``, as ``read_table``.
 
     Byte-identical files share a group, but for FMA and MTG-Jamendo, whose groups are their artists.
@@ -66,6 +71,8 @@ def load_dataset(path: Path, *, kind: str | None = None, layout: str = "auto") -
     layout : str
         ``auto``; a name of `LAYOUT_READERS`, where it is not to be recognized; or ``mirdata:NAME``, a data
         set by the index of mirdata, which must be installed.
+    task : {"single-label", "multi-label"}
+        Whether a track has exactly one genre, or any number of them.
 
     Returns
     -------
@@ -78,21 +85,21 @@ def load_dataset(path: Path, *, kind: str | None = None, layout: str = "auto") -
         ``dataset_not_found``, ``dataset_invalid``, ``dataset_empty``; ``dataset_too_small`` for a single
         genre.
     ConfigError
-        ``invalid_argument`` for an unknown ``kind`` or ``layout``.
+        ``invalid_argument`` for an unknown ``kind``, ``layout`` or ``task``.
     MissingDependencyError
         ``missing_dependency`` for ``mirdata:NAME`` without mirdata.
     """
     # Also where a caller without types gives a str.
     path = Path(path)
-    wanted = checked_kind(kind)
+    wanted, labels_for = checked_kind(kind), checked_task(task)
     try:
         if layout.startswith(_MIRDATA):
-            return load_mirdata(path, layout.removeprefix(_MIRDATA))
+            return replace(load_mirdata(path, layout.removeprefix(_MIRDATA)), task=labels_for)
         reader = _reader(path, layout)
         if reader.kinds and wanted is not None and wanted not in reader.kinds:
             message = f"{path}: of this data set {' or '.join(reader.kinds)} can be read, not {wanted}"
             raise DataError("dataset_invalid", message, "choose another kind of input")
-        return reader.load(path, wanted)
+        return replace(reader.load(path, wanted, labels_for), task=labels_for)
     except OSError as reason:
         raise DataError(
             "dataset_not_found",
@@ -109,13 +116,13 @@ class LayoutReader(NamedTuple):
     recognizes : callable
         From a path that exists to whether the layout is there.
     load : callable
-        From the path and the wanted kind of files to the data set.
+        From the path, the wanted kind of files and the task to the data set.
     kinds : tuple of str
         The kinds of files that it can give; empty where the files decide.
     """
 
     recognizes: Callable[[Path], bool]
-    load: Callable[[Path, TrackKind | None], Dataset]
+    load: Callable[[Path, TrackKind | None, TaskKind], Dataset]
     kinds: tuple[TrackKind, ...] = ()
 
 
@@ -133,13 +140,13 @@ def _reader(path: Path, layout: str) -> LayoutReader:
     return LAYOUT_READERS[layout]
 
 
-def _read_gtzan(path: Path, kind: TrackKind | None) -> Dataset:
+def _read_gtzan(path: Path, kind: TrackKind | None, task: TaskKind) -> Dataset:
     if is_indexed_gtzan(path):
         return load_gtzan(path, kind or "audio")
-    return _read_folders(path, kind)
+    return _read_folders(path, kind, task)
 
 
-def _read_folders(path: Path, kind: TrackKind | None) -> Dataset:
+def _read_folders(path: Path, kind: TrackKind | None, _: TaskKind) -> Dataset:
     if kind == "table":
         return load_gtzan(path, "table")
     return _read_folder(_genre_root(path), kind)
@@ -199,44 +206,53 @@ def _files_by_genre(
     return list(files.values())
 
 
-def _read_csv(path: Path, kind: TrackKind | None) -> Dataset:
+def _read_csv(path: Path, kind: TrackKind | None, task: TaskKind) -> Dataset:
     names = table_header(path)
     if kind == "table" or (kind is None and "filename" in names and "path" not in names):
-        return load_table(path)
+        return load_table(path, task)
     rows = read_rows(path, required=("path", "label"))
-    listed = _manifest_tracks(path, rows)
-    splits, absent = read_split_columns(path, rows, [track.id for track in listed])
-    tracks = [track for track in listed if kind in (None, track.kind)]
+    listed = _manifest_tracks(path, rows, task)
+    joined, annotations = join_annotators(listed, path)
+    # Of several rows of a track, one states its part.
+    first = {track.id: row for (track, _), row in zip(reversed(listed), reversed(rows), strict=True)}
+    splits, absent = read_split_columns(path, list(first.values()), list(first))
+    tracks = [track for track in joined if kind in (None, track.kind)]
     kept, faults = keep_present(tracks)
     united, replicas = unite_replicas(kept)
-    return build_dataset(path.stem, united, [*faults, *replicas, *absent], path, splits)
+    issues = [*faults, *replicas, *absent]
+    return build_dataset(path.stem, united, issues, path, splits, annotations=annotations)
 
 
-def _manifest_tracks(path: Path, rows: list[Row]) -> list[Track]:
-    tracks: list[Track] = []
-    lines: dict[str, int] = {}
+def _manifest_tracks(path: Path, rows: list[Row], task: TaskKind) -> list[tuple[Track, Annotation]]:
+    """Return the track and the genres of each row; only annotators give a track several rows."""
+    tracks: list[tuple[Track, Annotation]] = []
+    lines: dict[tuple[str, str], int] = {}
     for line, values in rows:
         empty = next((name for name in ("path", "label") if not values[name]), None)
         if empty:
             raise DataError("dataset_invalid", f"{path}, line {line}: {empty} is empty", "fill it in")
         name = values.get("id") or values["path"]
-        if name in lines:
-            message = f"{path}, line {line}: {name!r} is already on line {lines[name]}"
+        annotator = values.get("annotator", "")
+        if (name, annotator) in lines:
+            by = f" by {annotator}" if annotator else ""
+            message = f"{path}, line {line}: {name!r}{by} is already on line {lines[name, annotator]}"
             raise DataError("dataset_invalid", message, "list every track once, each with its own id")
-        lines[name] = line
+        lines[name, annotator] = line
         file = path.parent / values["path"]
         kind: TrackKind = "spectrogram" if file.suffix.lower() in SPECTROGRAM_SUFFIXES else "audio"
-        tracks.append(Track(name, file, normalize_label(values["label"]), values.get("group") or name, kind))
+        unknown = normalize_label(values.get("not_judged", ""))
+        genres = parse_cell(normalize_label(values["label"]), task, f"{path}, line {line}", unknown)
+        tracks.append((Track(name, file, genres.label, values.get("group") or name, kind), genres))
     return tracks
 
 
 LAYOUT_READERS: Final[dict[str, LayoutReader]] = {
     "mtg-jamendo": LayoutReader(is_jamendo, load_jamendo, ("audio", "spectrogram")),
     "csv": LayoutReader(Path.is_file, _read_csv),
-    "fma": LayoutReader(is_fma, lambda path, _: load_fma(path), ("audio",)),
-    "ismir04": LayoutReader(is_ismir04, lambda path, _: load_ismir04(path), ("audio",)),
+    "fma": LayoutReader(is_fma, lambda path, _, task: load_fma(path, task), ("audio",)),
+    "ismir04": LayoutReader(is_ismir04, lambda path, *_: load_ismir04(path), ("audio",)),
     "gtzan": LayoutReader(is_indexed_gtzan, _read_gtzan),
-    "ballroom": LayoutReader(is_ballroom, lambda path, _: load_ballroom(path), ("audio",)),
+    "ballroom": LayoutReader(is_ballroom, lambda path, *_: load_ballroom(path), ("audio",)),
     "folders": LayoutReader(lambda path: True, _read_folders),
 }
 """The layouts of data sets by name, in the order in which they are looked for."""

@@ -14,7 +14,7 @@ import numpy as np
 from genrescope.datasets import gtzan
 from genrescope.datasets.official import given_parts
 from genrescope.errors import ConfigError, DataError
-from genrescope.types import Float64Array, IntArray, Track
+from genrescope.types import BoolArray, Float64Array, IntArray, Track
 from genrescope.utils import did_you_mean
 
 # Passes of the local search in `_assign`; it ends earlier where nothing moves.
@@ -158,6 +158,8 @@ def split_dataset(
     folds: int = 5,
     fold: int = 0,
     official_splits: Mapping[str, Mapping[str, str]] | None = None,
+    labels: BoolArray | None = None,
+    classes: Sequence[str] = (),
 ) -> Split:
     """Divide tracks, or their segments, into train, validation and test. The same seed, the same split.
 
@@ -185,6 +187,11 @@ def split_dataset(
         ``fold`` is the number that the data set has for the fold, or for one of several splits.
     official_splits : mapping, optional
         ``Dataset.official_splits``, for ``given``.
+    labels : ndarray, shape (tracks, classes), bool, optional
+        Which genres each track is of, where it has any number of them. Genres are then as even as the tracks
+        allow, in ``track-random`` too.
+    classes : sequence of str
+        The names of the columns of ``labels``.
 
     Returns
     -------
@@ -203,7 +210,7 @@ def split_dataset(
     # The folds of `given` are numbered by the data set.
     checked = (2, 0) if protocol == "given" else (folds, fold)
     _check_options(test_fraction, validation_fraction, *checked, seed)
-    names, labels = _genres(tracks)
+    names, counts = _genres(tracks) if labels is None else _label_counts(labels, classes)
     generator = np.random.default_rng(seed)
     owners = np.arange(len(tracks), dtype=np.int64)
     segments = np.zeros(len(tracks), dtype=np.int64)
@@ -211,17 +218,18 @@ def split_dataset(
         owners, segments = _segments(len(tracks), segments_per_track)
         parts = _draw_segments(len(owners), test_fraction, validation_fraction, generator)
     elif protocol == "track-random":
-        parts = _draw_tracks(labels, test_fraction, validation_fraction, generator)
+        draw = _draw_tracks if labels is None else _assign_tracks
+        parts = draw(counts, test_fraction, validation_fraction, generator)
     elif protocol == "artist-grouped":
         groups = np.unique([track.group for track in tracks], return_inverse=True)[1]
-        parts = _draw_groups(labels, names, groups, validation_fraction, folds, fold, generator)
+        parts = _draw_groups(counts, names, groups, validation_fraction, folds, fold, generator)
     elif protocol == "given":
         parts = given_parts(tracks, official_splits, fold)
         if not len(parts[1]) and validation_fraction:
-            parts = _draw_validation(parts, tracks, labels, validation_fraction, generator)
+            parts = _draw_validation(parts, tracks, counts, validation_fraction, generator)
     else:
         parts = _look_up(tracks)
-    _check_parts(parts, labels[owners], names)
+    _check_parts(parts, counts[owners], names)
     train, validation, test = (np.sort(part).astype(np.int64) for part in parts)
     unit: Literal["track", "segment"] = "segment" if protocol == "segment-random" else "track"
     divided = protocol == "given" and _shares_group(tracks, train, test)
@@ -251,11 +259,24 @@ def _draw_segments(units: int, test: float, validation: float, generator: np.ran
     return order[tested + held :], order[tested : tested + held], order[:tested]
 
 
+def _assign_tracks(
+    genres: Float64Array, test: float, validation: float, generator: np.random.Generator
+) -> SplitParts:
+    """Assign tracks that have any number of genres, so that each genre is as even as possible."""
+    shares = np.array([1 - test - validation, validation, test])
+    # A part of no tracks is left out, as nothing can be assigned in proportion to 0.
+    filled = np.flatnonzero(shares)
+    parts = filled[_assign(genres, shares[filled], generator)]
+    train, validated, tests = (np.flatnonzero(parts == part) for part in range(3))
+    return train, validated, tests
+
+
 def _draw_tracks(
-    labels: IntArray, test: float, validation: float, generator: np.random.Generator
+    genres: Float64Array, test: float, validation: float, generator: np.random.Generator
 ) -> SplitParts:
     """Draw within each genre: at least one track for test, at least one for training."""
     drawn: list[SplitParts] = []
+    labels = genres.argmax(axis=1)
     for label in np.unique(labels):
         # At least one track of each genre stays for training, however large the fractions.
         members = generator.permutation(np.flatnonzero(labels == label))
@@ -267,7 +288,7 @@ def _draw_tracks(
 
 
 def _draw_groups(
-    labels: IntArray,
+    genres: Float64Array,
     names: list[str],
     groups: IntArray,
     validation: float,
@@ -275,12 +296,12 @@ def _draw_groups(
     fold: int,
     generator: np.random.Generator,
 ) -> SplitParts:
-    counts = np.zeros((groups.max() + 1, labels.max() + 1))
-    np.add.at(counts, (groups, labels), 1)
+    counts = np.zeros((groups.max() + 1, genres.shape[1]))
+    np.add.at(counts, groups, genres)
     _check_groups(counts, folds, names)
     # Folds are alike but for the order in which they were filled, so they are numbered at random.
     folds_of = generator.permutation(folds)[_assign(counts, np.full(folds, 1 / folds), generator)]
-    share = validation * len(labels) / counts[folds_of != fold].sum()
+    share = validation * counts.sum() / counts[folds_of != fold].sum()
     # 0: train, 1: validation, 2: test. Validation is drawn from the groups that the test fold leaves.
     parts = np.full(len(counts), 2)
     if share >= 1:
@@ -295,7 +316,7 @@ def _draw_groups(
 def _draw_validation(
     parts: SplitParts,
     tracks: Sequence[Track],
-    labels: IntArray,
+    genres: Float64Array,
     validation: float,
     generator: np.random.Generator,
 ) -> SplitParts:
@@ -306,8 +327,8 @@ def _draw_validation(
     if share >= 1:
         message = f"a validation_fraction of {validation} leaves nothing to train on"
         raise _too_few(message, "make it smaller")
-    counts = np.zeros((groups.max(initial=0) + 1, labels.max() + 1))
-    np.add.at(counts, (groups, labels[train]), 1)
+    counts = np.zeros((groups.max(initial=0) + 1, genres.shape[1]))
+    np.add.at(counts, groups, genres[train])
     held = _assign(counts, np.array([1 - share, share]), generator)[groups] == 1
     return train[~held], train[held], test
 
@@ -377,8 +398,20 @@ def _assign(counts: Float64Array, shares: Float64Array, generator: np.random.Gen
 # Checks
 
 
-def _genres(tracks: Sequence[Track]) -> tuple[list[str], IntArray]:
-    """Return the genres, and each track's as a number; refuse what no protocol can split."""
+def _label_counts(labels: BoolArray, classes: Sequence[str]) -> tuple[list[str], Float64Array]:
+    """Return the genres, and which of them each track has; refuse what no protocol can split."""
+    counts = np.asarray(labels, np.float64)
+    if counts.ndim != 2 or counts.shape[1] != len(classes):
+        raise _bad_use(f"labels of shape {counts.shape} for {len(classes)} classes", "give a column for each")
+    totals = counts.sum(axis=0)
+    if len(counts) and totals.min(initial=2) < 2:
+        message = f"only {totals.min():.0f} tracks are {classes[int(totals.argmin())]!r}"
+        raise _too_few(message, "give every genre at least two tracks, or leave it out")
+    return list(classes), counts
+
+
+def _genres(tracks: Sequence[Track]) -> tuple[list[str], Float64Array]:
+    """Return the genres, and 1 for that of each track; refuse what no protocol can split."""
     if not tracks:
         raise DataError("dataset_empty", "there are no tracks to split", "check the contents of the data set")
     named = [track.label for track in tracks]
@@ -389,7 +422,7 @@ def _genres(tracks: Sequence[Track]) -> tuple[list[str], IntArray]:
     if counts.min() < 2:
         message = f"only one track is {names[counts.argmin()]!r}"
         raise _too_few(message, "give every genre at least two tracks, or leave it out")
-    return names, labels.astype(np.int64)
+    return names, np.eye(len(names))[labels]
 
 
 def _check_options(test: float, validation: float, folds: int, fold: int, seed: int) -> None:
@@ -415,10 +448,10 @@ def _check_groups(counts: Float64Array, folds: int, names: list[str]) -> None:
         raise _too_few(message, hint)
 
 
-def _check_parts(parts: SplitParts, unit_labels: IntArray, names: list[str]) -> None:
+def _check_parts(parts: SplitParts, unit_genres: Float64Array, names: list[str]) -> None:
     """Refuse a training part without some genre, and an empty test part."""
     train, _, test = parts
-    missing = [repr(names[label]) for label in np.setdiff1d(np.arange(len(names)), unit_labels[train])]
+    missing = [repr(names[label]) for label in np.flatnonzero(~unit_genres[train].any(axis=0))]
     if missing:
         message = f"nothing of {', '.join(missing)} is left to train on"
         raise _too_few(message, "give more tracks, or make the other parts smaller")

@@ -25,7 +25,7 @@ _MEANS = (
 MAX_CSV_BYTES = 1 << 28
 _AUDIO = (".wav", ".au", ".mp3", ".flac", ".ogg")
 # Columns that say what a row is, and not how it sounds. GTZAN's table has the number of samples as length.
-_NOT_FEATURES = frozenset({"filename", "label", "length", "group", "split", "fold"})
+_NOT_FEATURES = frozenset({"filename", "label", "length", "group", "split", "fold", "not_judged"})
 _MFCC_MEANS = tuple(f"mfcc{number}_mean" for number in range(1, 21))
 
 

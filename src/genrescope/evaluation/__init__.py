@@ -12,6 +12,8 @@ from genrescope.evaluation.calibration import (
 )
 from genrescope.evaluation.comparison import (
     ALPHA,
+    LABEL_METRIC_NAMES,
+    METRIC_NAMES,
     Comparison,
     ModelSummary,
     PairedDifference,
@@ -23,19 +25,40 @@ from genrescope.evaluation.comparison import (
 )
 from genrescope.evaluation.evaluator import (
     average_by_track,
+    check_task,
     evaluate_model,
     map_segments,
     predict_segments,
     summary_metrics,
 )
 from genrescope.evaluation.metrics import calibration_error
+from genrescope.evaluation.multilabel import (
+    HierarchicalMetrics,
+    LabelLevelResult,
+    LabelMetrics,
+    ThresholdF1,
+    fit_label_temperature,
+    select_label_thresholds,
+)
 from genrescope.evaluation.overlap import exposure_notes
-from genrescope.evaluation.predictions import Predictions, pool_predictions, track_predictions
-from genrescope.evaluation.results import LEAKY, Evaluation, Interval, LevelResult, evaluate_scores, mean_std
+from genrescope.evaluation.predictions import LabelSets, Predictions, pool_predictions, track_predictions
+from genrescope.evaluation.ranking import ranking_precision
+from genrescope.evaluation.results import (
+    LEAKY,
+    Evaluation,
+    Interval,
+    LevelResult,
+    ScoredRows,
+    evaluate_label_scores,
+    evaluate_scores,
+    mean_std,
+)
 
 __all__ = [
     "ALPHA",
+    "LABEL_METRIC_NAMES",
     "LEAKY",
+    "METRIC_NAMES",
     "MIN_ANSWERS",
     "MIN_CALIBRATION_TRACKS",
     "TEMPERATURE_RANGE",
@@ -43,20 +66,29 @@ __all__ = [
     "CalibrationReport",
     "Comparison",
     "Evaluation",
+    "HierarchicalMetrics",
     "Interval",
+    "LabelLevelResult",
+    "LabelMetrics",
+    "LabelSets",
     "LevelResult",
     "ModelSummary",
     "PairedDifference",
     "Predictions",
+    "ScoredRows",
     "Threshold",
+    "ThresholdF1",
     "align_rows",
     "average_by_track",
     "calibration_error",
     "cautions",
+    "check_task",
     "compare_predictions",
+    "evaluate_label_scores",
     "evaluate_model",
     "evaluate_scores",
     "exposure_notes",
+    "fit_label_temperature",
     "fit_segment_temperature",
     "holm",
     "map_segments",
@@ -64,6 +96,8 @@ __all__ = [
     "mean_std",
     "pool_predictions",
     "predict_segments",
+    "ranking_precision",
+    "select_label_thresholds",
     "select_threshold",
     "summary_metrics",
     "track_predictions",

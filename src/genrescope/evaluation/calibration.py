@@ -185,7 +185,7 @@ def fit_temperature(log_scores: npt.ArrayLike, truth: Labels, weights: npt.Array
     def loss(temperature: float) -> float:
         return -float(np.average(_log_likelihood(points / temperature, true), weights=shares))
 
-    return _minimize(loss)
+    return minimize_loss(loss)
 
 
 def fit_segment_temperature(
@@ -232,7 +232,7 @@ def fit_segment_temperature(
     def loss(temperature: float) -> float:
         return -float(_log_means(_log_likelihood(points / temperature, true), places, seconds).mean())
 
-    return _minimize(loss)
+    return minimize_loss(loss)
 
 
 def reliability(scores: npt.ArrayLike, truth: Labels, bins: int = 10) -> tuple[CalibrationBin, ...]:
@@ -439,8 +439,19 @@ def _log_means(logs: Float64Array, places: IntArray, weights: Float64Array) -> F
     return tops + np.log(sums / np.bincount(places, weights=weights))
 
 
-def _minimize(loss: Callable[[float], float]) -> float:
-    """Return the temperature of least loss: the best of a grid, then refined between its neighbors."""
+def minimize_loss(loss: Callable[[float], float]) -> float:
+    """Return the temperature of least loss: the best of a grid, then refined between its neighbors.
+
+    Parameters
+    ----------
+    loss : callable
+        From a temperature to what is to be small.
+
+    Returns
+    -------
+    float
+        Within `BOUNDS`; 1 where the loss falls without bound as the temperature falls.
+    """
     # The loss of rows is convex in 1 / T and has one minimum; that of means over segments may have several,
     # of which a local search would find any. Hence the grid.
     from scipy.optimize import minimize_scalar

@@ -17,8 +17,16 @@ import numpy.typing as npt
 from scipy.special import bdtr
 
 from genrescope.errors import ConfigError
-from genrescope.evaluation.metrics import Interval, bootstrap_draws, checked_labels, codes, malformed
-from genrescope.evaluation.predictions import Predictions
+from genrescope.evaluation.metrics import (
+    Interval,
+    bootstrap_draws,
+    checked_labels,
+    codes,
+    malformed,
+    precision_recall,
+)
+from genrescope.evaluation.predictions import LabelSets, Predictions
+from genrescope.evaluation.ranking import macro_f1_of_labels, ranking_precision
 from genrescope.evaluation.results import FEW_GROUPS, LEAKY, ClassMetrics, Unit
 from genrescope.types import Float64Array, IntArray
 
@@ -29,6 +37,9 @@ ALPHA: Final = 0.05
 # Enough for the smallest p-value of the bootstrap, 2 / (resamples + 1), to survive 200 pairs.
 RESAMPLES: Final = 10_000
 _METRICS = 3
+METRIC_NAMES: Final = ("Accuracy", "Genre-averaged accuracy", "Macro F1")
+LABEL_METRIC_NAMES: Final = ("Top genre right", "Ranking precision (LRAP)", "Macro F1")
+"""What stands in the fields ``accuracy``, ``balanced_accuracy`` and ``macro_f1`` of a multi-label task."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +149,10 @@ class Comparison:
     pairs : tuple of PairedDifference
     notes : tuple of str
         What a reader should know before quoting a number.
+    metric_names : tuple of str
+        What the three metrics of models and pairs are. Of a multi-label task: the share of rows whose
+        highest score is of one of their genres (1 less the one-error), label ranking average precision, and
+        macro F1 at the thresholds of the model.
     """
 
     protocol: str
@@ -154,6 +169,7 @@ class Comparison:
     models: tuple[ModelSummary, ...]
     pairs: tuple[PairedDifference, ...]
     notes: tuple[str, ...] = ()
+    metric_names: tuple[str, str, str] = METRIC_NAMES
 
     @property
     def title(self) -> str:
@@ -268,11 +284,13 @@ def compare_predictions(
     """
     names = list(predictions)
     _check_paired(list(predictions.values()))
-    counts = _class_counts(list(predictions.values()))
-    drawn = bootstrap_draws(counts, _seed_means, resamples=resamples, seed=seed)
-    values = _seed_means(counts.sum(0)[None])[0]
+    multiple = next(iter(predictions.values()))[0].labels is not None
+    counts = (_label_statistics if multiple else _class_counts)(list(predictions.values()))
+    means, summarize = (_label_seed_means, _summarize_labels) if multiple else (_seed_means, _summarize)
+    drawn = bootstrap_draws(counts, means, resamples=resamples, seed=seed)
+    values = means(counts.sum(0)[None])[0]
     summaries = tuple(
-        _summarize(name, counts[:, place].sum(0), values[place], drawn[:, place], predictions[name])
+        summarize(name, counts[:, place].sum(0), values[place], drawn[:, place], predictions[name])
         for place, name in enumerate(names)
     )
     places = list(combinations(range(len(names)), 2))
@@ -378,6 +396,7 @@ def _check_paired(models: list[Sequence[Predictions]]) -> None:
             (one.unit, one.classes, one.ids, one.groups)
             == (first.unit, first.classes, first.ids, first.groups)
             and np.array_equal(one.truth, first.truth)
+            and (one.labels is None) == (first.labels is None)
             for one in parts
         )
         if not same or first.classes != models[0][0].classes:
@@ -454,6 +473,64 @@ def _summarize(
         for genre, precision, recall, f1, rows in columns
     )
     by_seed = tuple(float(value) for value in _by_seed(counts)[:, 0])
+    return ModelSummary(name, *_intervals(values, drawn), by_seed, genres)
+
+
+def _label_statistics(models: list[Sequence[Predictions]]) -> Float64Array:
+    """Sum what the metrics of a multi-label task follow from.
+
+    Returns
+    -------
+    ndarray, shape (groups, models, seeds, 3 + 3 x classes)
+        Rows, rows whose highest score is right, the sum of their ranking precision; then, by class, hits,
+        predictions and labels.
+    """
+    seeds, classes = len(models[0]), len(models[0][0].classes)
+    names, group = codes([name for part in models[0] for name in part.groups], "groups")
+    seed = np.repeat(np.arange(seeds), [len(part.ids) for part in models[0]])
+    sums = np.zeros((len(names), len(models), seeds, 3 + 3 * classes))
+    for place, parts in enumerate(models):
+        rows = []
+        for part in parts:
+            labels = _known_labels(part)
+            precision = np.nan_to_num(ranking_precision(part.scores, labels.true, labels.judged), nan=1.0)
+            decided = [labels.predicted & labels.true, labels.predicted, labels.true]
+            sets = [(one & labels.judged).astype(np.float64) for one in decided]
+            rows.append(np.column_stack([np.ones(len(precision)), part.correct, precision, *sets]))
+        np.add.at(sums[:, place], (group, seed), np.concatenate(rows))
+    return sums
+
+
+def _known_labels(part: Predictions) -> LabelSets:
+    if part.labels is None:
+        raise malformed("models of a multi-label and of a single-label task cannot be compared")
+    return part.labels
+
+
+def _label_by_seed(sums: Float64Array) -> Float64Array:
+    """Return share of right top genres, ranking precision and macro F1 of each seed: shape (..., 3)."""
+    rows = np.maximum(sums[..., 0], 1)
+    counts = sums[..., 3:].reshape(*sums.shape[:-1], 3, -1)
+    return np.stack([sums[..., 1] / rows, sums[..., 2] / rows, macro_f1_of_labels(counts)], axis=-1)
+
+
+def _label_seed_means(sums: Float64Array) -> Float64Array:
+    """Return the mean over seeds of `_label_by_seed`: shape (..., seeds, columns) to (..., 3)."""
+    tested = (sums[..., 0] > 0)[..., None]
+    means: Float64Array = (_label_by_seed(sums) * tested).sum(-2) / np.maximum(tested.sum(-2), 1)
+    return means
+
+
+def _summarize_labels(
+    name: str, sums: Float64Array, values: Float64Array, drawn: Float64Array, parts: Sequence[Predictions]
+) -> ModelSummary:
+    """Describe one model of a multi-label task; ``sums`` are of shape (seeds, 3 + 3 x classes)."""
+    hits, named, support = sums[:, 3:].sum(0).reshape(3, -1)
+    precision, recall = precision_recall(np.stack([hits, named, support]))
+    f1 = 2 * hits / np.maximum(support + named, 1)
+    columns = zip(parts[0].classes, precision, recall, f1, support, strict=True)
+    genres = tuple(ClassMetrics(genre, float(p), float(r), float(f), int(n)) for genre, p, r, f, n in columns)
+    by_seed = tuple(float(value) for value in _label_by_seed(sums)[:, 0])
     return ModelSummary(name, *_intervals(values, drawn), by_seed, genres)
 
 

@@ -13,17 +13,19 @@ from genrescope.datasets import (
     FOLDED_PROTOCOLS,
     PROTOCOLS,
     Dataset,
+    LabelMatrix,
     SegmentDataset,
     build_segments,
+    label_matrix,
     split_dataset,
 )
 from genrescope.errors import ConfigError, DataError
 from genrescope.evaluation.metrics import weighted_means
 from genrescope.evaluation.overlap import exposure_notes, find_overlap
-from genrescope.evaluation.results import Evaluation, evaluate_scores
+from genrescope.evaluation.results import Evaluation, ScoredRows, evaluate_label_scores, evaluate_scores
 from genrescope.labels import matching_class
 from genrescope.models import Model
-from genrescope.types import FloatArray, IntArray, Track
+from genrescope.types import FloatArray, IntArray, TaskKind, Track
 
 BATCH_SIZE = 64
 
@@ -108,6 +110,11 @@ def summary_metrics(evaluation: Evaluation) -> dict[str, Any]:
         f"{level.unit}_{name}": {"value": value.value, "low": value.low, "high": value.high, "n": level.n}
         for level in evaluation.levels
         for name, value in (("accuracy", level.accuracy), ("macro_f1", level.macro_f1))
+    } | {
+        f"{level.unit}_{name}": {"value": value.value, "low": value.low, "high": value.high, "n": level.n}
+        for level in evaluation.label_levels
+        for name in ("roc_auc", "pr_auc", "lrap", "micro_f1", "macro_f1")
+        if (value := getattr(level, name)) is not None
     }
     return {"protocol": evaluation.protocol, "leaky": evaluation.leaky, "data": evaluation.data, **figures}
 
@@ -127,6 +134,28 @@ def _tracks_of_known_genres(dataset: Dataset, model: Model) -> tuple[Track, ...]
     return tracks
 
 
+def _known_labels(dataset: Dataset, tracks: Sequence[Track], model: Model) -> LabelMatrix:
+    """Return the genres of tracks as a multi-label model calls them; of its other genres nothing is known."""
+    classes = model.info.classes
+    known = {label: matching_class(label, classes) for label in dataset.classes}
+    if not any(known.values()):
+        raise DataError(
+            "dataset_invalid",
+            f"{dataset.name}: {model.info.name} knows none of its genres ({', '.join(dataset.classes[:6])})",
+            f"label tracks with: {', '.join(classes)}",
+        )
+    given = label_matrix(tracks, dataset.annotations, dataset.classes)
+    values = np.zeros((len(tracks), len(classes)), np.float32)
+    judged = np.zeros(values.shape, np.bool_)
+    for column, label in enumerate(dataset.classes):
+        name = known[label]
+        if name is not None:
+            place = classes.index(name)
+            values[:, place] = np.maximum(values[:, place], given.values[:, column] * given.judged[:, column])
+            judged[:, place] |= given.judged[:, column]
+    return LabelMatrix(values, judged)
+
+
 def _test_part(dataset: Dataset, protocol: str, seed: int, folds: int, fold: int) -> tuple[Track, ...]:
     if protocol == "segment-random":
         raise ConfigError(
@@ -135,7 +164,21 @@ def _test_part(dataset: Dataset, protocol: str, seed: int, folds: int, fold: int
             "choose another protocol",
         )
     tracks, splits = dataset.tracks, dataset.official_splits
-    split = split_dataset(tracks, protocol, seed=seed, folds=folds, fold=fold, official_splits=splits)
+    labels = (
+        label_matrix(tracks, dataset.annotations, dataset.classes).positive
+        if dataset.task == "multi-label"
+        else None
+    )
+    split = split_dataset(
+        tracks,
+        protocol,
+        seed=seed,
+        folds=folds,
+        fold=fold,
+        official_splits=splits,
+        labels=labels,
+        classes=dataset.classes,
+    )
     return tuple(tracks[index] for index in split.test)
 
 
@@ -164,8 +207,8 @@ def evaluate_model(
     Raises
     ------
     ConfigError
-        ``invalid_argument``: a protocol that does not exist or that divides tracks, or a fold other than 0 of
-        a protocol without folds.
+        ``invalid_argument``: a protocol that does not exist or that divides tracks, a fold other than 0 of
+        a protocol without folds, or a data set that was read for another task than the model's.
     DataError
         ``dataset_invalid``: no label of the data set is a genre that the model knows.
     """
@@ -176,7 +219,9 @@ def evaluate_model(
             f"leave out the fold, or choose {', '.join(FOLDED_PROTOCOLS)}",
         )
     info, classes = model.info, model.info.classes
-    tracks = _tracks_of_known_genres(dataset, model)
+    check_task(dataset, info.task)
+    multiple = info.task == "multi-label"
+    tracks = dataset.tracks if multiple else _tracks_of_known_genres(dataset, model)
     notes = []
     if len(tracks) < len(dataset.tracks):
         unknown = len(dataset.tracks) - len(tracks)
@@ -195,15 +240,13 @@ def evaluate_model(
         per_segment=True,
     )
     overlap = find_overlap(info, examples.tracks)
-    return evaluate_scores(
-        predict_segments(model, examples, np.arange(len(examples))),
-        np.array([classes.index(track.label) for track in examples.tracks])[examples.track],
+    scores = predict_segments(model, examples, np.arange(len(examples)))
+    described = ScoredRows(
         classes=classes,
         tracks=[examples.tracks[owner].id for owner in examples.track],
         groups=[examples.tracks[owner].group for owner in examples.track],
         weights=examples.weights,
         model=info.name,
-        threshold=info.class_thresholds,
         protocol=protocol,
         leaky=overlap.leaky or (protocol in PROTOCOLS and PROTOCOLS[protocol].leaky),
         protocol_note=overlap.describe(),
@@ -216,6 +259,34 @@ def evaluate_model(
             *_cautions(protocol, examples.tracks),
         ],
     )
+    if multiple:
+        labels = _known_labels(dataset, examples.tracks, model)
+        truth, judged = labels.positive[examples.track], labels.judged[examples.track]
+        return evaluate_label_scores(scores, truth, judged, thresholds=info.label_thresholds, **described)
+    true = np.array([classes.index(track.label) for track in examples.tracks])[examples.track]
+    return evaluate_scores(scores, true, threshold=info.class_thresholds, **described)
+
+
+def check_task(dataset: Dataset, task: TaskKind) -> None:
+    """Refuse a data set whose labels were read for another task.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    task : {"single-label", "multi-label"}
+        Of a model, or of the settings of a run.
+
+    Raises
+    ------
+    ConfigError
+        ``invalid_argument``.
+    """
+    if dataset.task != task:
+        raise ConfigError(
+            "invalid_argument",
+            f"{dataset.name} was read for a {dataset.task} task, and this is a {task} one",
+            f'read it with load_dataset(path, task="{task}"), and train with data.task={task}',
+        )
 
 
 def _cautions(protocol: str, tested: Sequence[Track]) -> list[str]:

@@ -119,6 +119,23 @@ def precision_recall_f1(matrix: npt.ArrayLike) -> tuple[Float64Array, Float64Arr
     return _ratio(hits, named), _ratio(hits, support), _ratio(2 * hits, support + named)
 
 
+def precision_recall(counts: Float64Array) -> tuple[Float64Array, Float64Array]:
+    """Return precision and recall of multi-label decisions by class.
+
+    Parameters
+    ----------
+    counts : ndarray, shape (..., 3, classes)
+        How often a class was predicted and true, predicted, and true.
+
+    Returns
+    -------
+    precision, recall : ndarray, shape (..., classes)
+        0 where nothing was predicted, or nothing is true.
+    """
+    hits, named, support = np.moveaxis(counts, -2, 0)
+    return _ratio(hits, named), _ratio(hits, support)
+
+
 def accuracy(matrix: npt.ArrayLike) -> Float64Array:
     """Return the share of right answers, shape (...), in each ``matrix``, shape (..., classes, classes)."""
     counts = _matrix(matrix)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +33,8 @@ from genrescope.evaluation.metrics import (
     precision_recall_f1,
     weighted_means,
 )
-from genrescope.types import Float64Array, IntArray
+from genrescope.evaluation.multilabel import LabelLevelResult, LabelRows, LabelSettings, evaluate_level
+from genrescope.types import LABEL_THRESHOLD, BoolArray, Float64Array, IntArray, TaskKind
 from genrescope.utils import check_types
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "bootstrap_interval",
     "calibration_error",
     "confusion_matrix",
+    "evaluate_label_scores",
     "evaluate_scores",
     "group_confusions",
     "macro_f1",
@@ -56,6 +58,8 @@ __all__ = [
 Unit = Literal["segment", "track"]
 
 LEAKY = "leaky"
+# Fields of `Evaluation` that only multi-label tasks have.
+_OF_LABELS = ("task", "label_segments", "label_tracks")
 # Below it the percentile bootstrap covers clearly less than it claims, as resamples of few groups are alike.
 FEW_GROUPS = 10
 
@@ -136,6 +140,42 @@ class LevelResult:
         )
 
 
+class ScoredRows(TypedDict):
+    """What `evaluate_scores` and `evaluate_label_scores` are told of the rows and of the result.
+
+    Attributes
+    ----------
+    classes : sequence of str
+        Names of the columns of the scores.
+    tracks, groups : sequence of str
+        The track and the group (artist) of each row.
+    weights : ndarray, shape (rows,), seconds
+        Length of each segment.
+    model, protocol, data : str
+        Names of the model, of the way of splitting, and of the data set.
+    leaky : bool
+        Whether parts of one recording, or of one artist, are in both training and test part.
+    protocol_note : str
+        What the protocol means, in words.
+    seed : int
+        Of the split and of the bootstrap.
+    notes : sequence of str
+        What a reader should know before quoting a metric.
+    """
+
+    classes: Sequence[str]
+    tracks: Sequence[str]
+    groups: Sequence[str]
+    weights: Float64Array
+    model: str
+    protocol: str
+    leaky: bool
+    protocol_note: str
+    data: str
+    seed: int
+    notes: Sequence[str]
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """Results of one model on one test part under one protocol.
@@ -156,6 +196,9 @@ class Evaluation:
         What a reader should know before quoting a metric.
     repeats : tuple of float
         Accuracies of the first of ``levels`` over repeated splits, this one first; empty where there was one.
+    task : {"single-label", "multi-label"}
+    label_segments, label_tracks : LabelLevelResult or None
+        Of a multi-label task, in place of ``segments`` and ``tracks``, which are None.
     """
 
     model: str
@@ -169,6 +212,9 @@ class Evaluation:
     seed: int
     notes: tuple[str, ...] = ()
     repeats: tuple[float, ...] = ()
+    task: TaskKind = "single-label"
+    label_segments: LabelLevelResult | None = None
+    label_tracks: LabelLevelResult | None = None
 
     @property
     def protocol_title(self) -> str:
@@ -182,12 +228,21 @@ class Evaluation:
 
     @property
     def levels(self) -> tuple[LevelResult, ...]:
-        """The levels there are, the one to quote first."""
+        """The levels of a single-label task, the one to quote first."""
         return tuple(level for level in (self.tracks, self.segments) if level is not None)
+
+    @property
+    def label_levels(self) -> tuple[LabelLevelResult, ...]:
+        """The levels of a multi-label task, the one to quote first."""
+        return tuple(level for level in (self.label_tracks, self.label_segments) if level is not None)
 
     def to_json(self) -> dict[str, Any]:
         """Return the evaluation as JSON-ready data."""
-        return {"title": self.title} | asdict(self)
+        values = {"title": self.title} | asdict(self)
+        if self.task == "single-label":
+            for name in _OF_LABELS:
+                del values[name]
+        return values
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> Evaluation:
@@ -207,6 +262,8 @@ class Evaluation:
             fields = {name: value for name, value in row.items() if name != "title"}
             for unit in ("segments", "tracks"):
                 fields[unit] = None if row[unit] is None else LevelResult.from_json(row[unit])
+                labels = row.get(f"label_{unit}")
+                fields[f"label_{unit}"] = None if labels is None else LabelLevelResult.from_json(labels)
             result = cls(
                 **fields
                 | {
@@ -302,6 +359,96 @@ def evaluate_scores(
     )
 
 
+def evaluate_label_scores(
+    scores: npt.ArrayLike,
+    truth: npt.ArrayLike,
+    judged: npt.ArrayLike,
+    *,
+    classes: Sequence[str],
+    tracks: npt.ArrayLike,
+    groups: npt.ArrayLike,
+    weights: npt.ArrayLike | None = None,
+    thresholds: Sequence[float] | None = None,
+    model: str,
+    protocol: str,
+    leaky: bool,
+    protocol_note: str = "",
+    data: str = "",
+    seed: int = 0,
+    resamples: int = 2000,
+    notes: Iterable[str] = (),
+) -> Evaluation:
+    """Evaluate multi-label scores of segments, and of the tracks that they belong to.
+
+    Parameters
+    ----------
+    scores : array_like, shape (n, classes)
+        One row per segment, a probability of each class.
+    truth, judged : array_like of bool, shape (n, classes)
+        Which classes a row is of, and of which that is known.
+    classes : sequence of str
+        Names of the columns.
+    tracks, groups : array_like, shape (n,)
+        Ids, text or numbers, of the track and of the group (artist) of each row.
+    weights : array_like, shape (n,), optional
+        Length of each segment in seconds; None weighs all alike.
+    thresholds : sequence of float, optional
+        Of each class, from which probability on it is predicted; None: 0.5.
+    model, protocol, data : str
+        Names of the model, of the way of splitting, and of the data set.
+    leaky : bool
+        Whether parts of one recording, or of one artist, are in both training and test part.
+    protocol_note : str
+        What the protocol means, in words.
+    seed : int
+        Of the bootstrap; kept as that of the split.
+    resamples : int
+        Of the bootstrap; fewer for areas under curves where rows and classes are very many.
+    notes : iterable of str
+        What a reader should know before quoting a metric.
+
+    Raises
+    ------
+    DataError
+        ``dataset_empty``; ``dataset_invalid`` where shapes differ, scores are not finite, or a track has
+        segments of different genres or groups.
+    """
+    names = tuple(classes)
+    points = checked_scores(scores)
+    true, known = np.asarray(truth, np.bool_), np.asarray(judged, np.bool_)
+    if not points.shape == true.shape == known.shape or points.shape[1] != len(names):
+        raise malformed(f"{points.shape} scores, {true.shape} labels and {known.shape} judgments")
+    checked_lengths(scores=points, tracks=np.asarray(tracks), groups=np.asarray(groups))
+    given = (LABEL_THRESHOLD,) * len(names) if thresholds is None else thresholds
+    settings = LabelSettings(names, np.asarray(given, np.float64), seed, resamples)
+    rows = LabelRows(points, true, known, codes(groups, "groups")[1])
+    by_track = _labels_by_track(rows, codes(tracks, "tracks")[1], weights)
+    divided = protocol == "segment-random"
+    track_level = None if divided else evaluate_level("track", by_track, settings)
+    segment_level = (
+        evaluate_level("segment", rows, settings) if divided or len(by_track.scores) < len(points) else None
+    )
+    unknown = int((~by_track.judged).sum())
+    cautions = list(_cautions(track_level or segment_level))
+    if unknown:
+        cautions.append(f"{unknown} of {by_track.judged.size} labels of tracks are not known: left out.")
+    return Evaluation(
+        model,
+        protocol,
+        leaky,
+        protocol_note,
+        data,
+        names,
+        None,
+        None,
+        seed,
+        (*notes, *cautions),
+        task="multi-label",
+        label_segments=segment_level,
+        label_tracks=track_level,
+    )
+
+
 def mean_std(accuracies: Sequence[float]) -> tuple[float, float]:
     """Return mean and sample standard deviation of repeated runs, such as ten seeds of a split.
 
@@ -354,6 +501,22 @@ def _by_track(rows: _Rows, tracks: IntArray, weights: npt.ArrayLike | None) -> _
     return whole._replace(scores=weighted_means(rows.scores, tracks, seconds))
 
 
+def _labels_by_track(rows: LabelRows, tracks: IntArray, weights: npt.ArrayLike | None) -> LabelRows:
+    """Return one row per track, its scores the weighted mean of its segments'."""
+    _, firsts = np.unique(tracks, return_index=True)
+
+    def differs(column: BoolArray | IntArray) -> bool:
+        return bool((column[firsts][tracks] != column).any())
+
+    if differs(rows.truth) or differs(rows.judged) or differs(rows.groups):
+        raise malformed("a track has segments of different genres, or in different groups")
+    seconds = checked_weights(weights, len(tracks))
+    if not (np.bincount(tracks, weights=seconds) > 0).all():
+        raise malformed("weights: all segments of a track weigh nothing")
+    means = weighted_means(rows.scores, tracks, seconds)
+    return LabelRows(means, rows.truth[firsts], rows.judged[firsts], rows.groups[firsts])
+
+
 def _level(unit: Unit, rows: _Rows, settings: _Settings) -> LevelResult:
     """Compute the metrics of rows."""
     # Counts per group add up to those of any resample, so the bootstrap never goes back to the rows.
@@ -393,7 +556,7 @@ def _is_probability(scores: Float64Array) -> bool:
     return bool((scores >= -1e-6).all() and np.allclose(scores.sum(1), 1, atol=1e-3))
 
 
-def _cautions(level: LevelResult | None) -> Iterator[str]:
+def _cautions(level: LevelResult | LabelLevelResult | None) -> Iterator[str]:
     """Yield what a reader should know about the intervals of a level."""
     if level is not None and level.groups < FEW_GROUPS:
         yield f"Only {level.groups} groups were tested: the intervals are too narrow to be trusted."

@@ -10,9 +10,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from genrescope import __version__, models, training
-from genrescope.datasets import FOLDED_PROTOCOLS, PROTOCOLS, Dataset, dataset_fingerprint, get_protocol
+from genrescope.datasets import (
+    FOLDED_PROTOCOLS,
+    PROTOCOLS,
+    Dataset,
+    dataset_fingerprint,
+    get_protocol,
+    label_classes,
+)
 from genrescope.errors import ConfigError, DataError
 from genrescope.evaluation import (
+    LABEL_METRIC_NAMES,
+    METRIC_NAMES,
     Comparison,
     Predictions,
     align_rows,
@@ -318,7 +327,7 @@ def _load_data(data: Path, jobs: Sequence[_Job]) -> dict[str, Dataset]:
     """Read the data set, once for each kind of input, and keep the tracks that all kinds have."""
     configs = {job.config.data.input: job.config for job in reversed(jobs)}
     kinds = dict.fromkeys(job.config.data.input for job in jobs)
-    for key in ("reader", "layout"):
+    for key in ("reader", "layout", "task"):
         if len({getattr(job.config.data, key) for job in jobs}) > 1:
             raise ConfigError(
                 "invalid_config",
@@ -341,7 +350,7 @@ def _load_data(data: Path, jobs: Sequence[_Job]) -> dict[str, Dataset]:
             left_out = len(one.tracks) - len(shared)
             logger.info("%s: %d tracks lack another input and are left out", kind, left_out)
             tracks = tuple(sorted((t for t in one.tracks if t.id in shared), key=lambda track: track.id))
-            genres = tuple(sorted({track.label for track in tracks}))
+            genres = label_classes(tracks, one.annotations)
             loaded[kind] = replace(one, tracks=tracks, classes=genres)
     return loaded
 
@@ -386,7 +395,7 @@ def _compare(
     summaries, pairs = compare_predictions(paired)
     tested = next(iter(paired.values()))
     described = PROTOCOLS[protocol]
-    baselines = [run.evaluation.levels[0].majority_baseline for _, run in runs]
+    baselines = [level.majority_baseline for _, run in runs for level in run.evaluation.levels[:1]]
     known = [value for value in baselines if value is not None]
     return Comparison(
         protocol=protocol,
@@ -403,6 +412,7 @@ def _compare(
         models=summaries,
         pairs=pairs,
         notes=tuple(_notes(runs, data_sets, left_out)),
+        metric_names=METRIC_NAMES if tested[0].labels is None else LABEL_METRIC_NAMES,
     )
 
 

@@ -14,6 +14,7 @@ from genrescope.errors import AudioError, ConfigError, GenrescopeError
 from genrescope.inference import excerpts
 from genrescope.models import Model, ModelOutput
 from genrescope.types import (
+    LABEL_THRESHOLD,
     FailedFile,
     Float64Array,
     FloatArray,
@@ -39,7 +40,8 @@ class Classifier:
     model : Model
         As `genrescope.models.load_model` returns it; `from_pretrained` opens one by name.
     threshold : float, optional
-        The score, from 0 to 1, below which a result is uncertain; None: the model's own.
+        The score, from 0 to 1, below which a result is uncertain, or, of a multi-label model, a genre is no
+        label; None: the model's own.
     every_segment : bool
         Whether every segment of a long track is scored. Otherwise, from 40 s on, only every fourth is while
         the genre is clear, and a row of the timeline reaches to the start of the next one: a fifth faster.
@@ -66,6 +68,8 @@ class Classifier:
         if threshold is not None and not 0 <= threshold <= 1:
             raise ConfigError("invalid_argument", f"threshold = {threshold:g}", "give a score from 0 to 1")
         self.threshold = model.info.threshold if threshold is None else threshold
+        if self.threshold is None and self._is_multilabel:
+            self.threshold = LABEL_THRESHOLD
         # A threshold that was asked for is that of every genre.
         self._genre_thresholds = model.info.genre_thresholds if threshold is None else {}
 
@@ -131,7 +135,8 @@ class Classifier:
             Refuse truncated files instead of flagging them.
         excerpts : bool
             Classify some excerpts of a long track, and more where they disagree, instead of all of it:
-            several times faster. The result is then flagged ``excerpts``.
+            several times faster. The result is then flagged ``excerpts``. Multi-label models classify all of
+            it: which excerpts are enough is decided by a single leading genre.
         max_seconds : float, optional
             Refuse longer audio, as soon as so much of it was decoded: no header is believed.
         embedding : bool
@@ -151,7 +156,7 @@ class Classifier:
         """
         with audio.AudioFile(source) as file:
             # Whether a file is whole, or too long, only decoding all of it can tell.
-            excerpts = excerpts and not strict and max_seconds is None
+            excerpts = excerpts and not strict and max_seconds is None and not self._is_multilabel
             scored = self._score(file, excerpts, strict, max_seconds)
             if file.avoid_cancellation():
                 scored = self._score(file, excerpts, strict, max_seconds)
@@ -180,6 +185,7 @@ class Classifier:
             music_threshold=info.music_threshold,
             set_level=info.set_level,
             embedding=_weighted_mean(outputs.embedding, weights) if embedding else None,
+            labels=self._labels(scores),
             flags=scored.flags,
             timeline=course if timeline else None,
             audio=file.info,
@@ -212,6 +218,16 @@ class Classifier:
                 yield self.predict(path, timeline=timeline, strict=strict, excerpts=excerpts)
             except GenrescopeError as failure:
                 yield FailedFile(os.fspath(path), **failure.to_dict())
+
+    @property
+    def _is_multilabel(self) -> bool:
+        return self.model.info.task == "multi-label"
+
+    def _labels(self, scores: dict[str, float]) -> tuple[str, ...] | None:
+        """Return the genres that reach their thresholds, of a multi-label model."""
+        if not self._is_multilabel:
+            return None
+        return tuple(genre for genre, score in scores.items() if score >= (self._threshold_of(genre) or 0.0))
 
     def _threshold_of(self, genre: str) -> float | None:
         """Return the score below which this genre is uncertain."""
@@ -257,7 +273,7 @@ class Classifier:
         )
 
     def _is_clear(self, outputs: Sequence[ModelOutput], seconds: float) -> bool:
-        if self._every_segment:
+        if self._every_segment or self._is_multilabel:
             return False
         return excerpts.should_thin(np.concatenate([output.scores for output in outputs]), seconds)
 

@@ -16,8 +16,11 @@ from .backbones.registry import load_backbone as load_backbone
 from .backbones.registry import random_backbone as random_backbone
 from .backbones.registry import read_weights as read_weights
 from .classical import ClassicalPipeline as ClassicalPipeline
+from .classical import LabelRegression as LabelRegression
 from .classical import fit_classical as fit_classical
+from .classical import fit_label_regression as fit_label_regression
 from .classical import fit_linear as fit_linear
+from .classical import fit_linear_labels as fit_linear_labels
 from .export import ExportedModel as ExportedModel
 from .export import export_classical as export_classical
 from .export import export_module as export_module
@@ -47,6 +50,7 @@ from .networks import RelativeLevel as RelativeLevel
 from .networks import Standardize as Standardize
 from .networks import StandardizeRows as StandardizeRows
 from .networks import build_network as build_network
+from .networks import label_cross_entropy as label_cross_entropy
 from .networks import network_logits as network_logits
 from .networks import smoothed_cross_entropy as smoothed_cross_entropy
 from .pretrained import LinearHead as LinearHead

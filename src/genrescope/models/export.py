@@ -47,6 +47,8 @@ def export_network(
 ) -> ExportedModel:
     """Turn a trained network into a model file, temperature, softmax and sigmoid included.
 
+    Genres of a single-label task get a softmax; those of a multi-label task, and styles, a sigmoid each.
+
     Parameters
     ----------
     network : Network
@@ -57,14 +59,14 @@ def export_network(
     sample : ndarray, float32
         Features of some segments, on which graph and network must agree.
     temperature : float
-        What the logits are divided by before the softmax.
+        What the logits are divided by before the softmax or sigmoid.
 
     Raises
     ------
     ModelError
         ``model_export_failed``: the graph's scores differ from the network's by more than 1e-4.
     """
-    return export_module(_scorer(network, bool(info.styles), temperature), info, sample)
+    return export_module(_scorer(network, info, temperature), info, sample)
 
 
 def export_module(module: nn.Module, info: ModelInfo, sample: FloatArray) -> ExportedModel:
@@ -112,11 +114,15 @@ def export_module(module: nn.Module, info: ModelInfo, sample: FloatArray) -> Exp
     return _checked(_described(_parse(graph), info), sample, expected, info.name)
 
 
-def _scorer(network: Network, with_styles: bool, temperature: float) -> nn.Module:
+def _scorer(network: Network, info: ModelInfo, temperature: float) -> nn.Module:
     """Wrap a network into a module that returns the outputs of a model file."""
     import torch
 
     from genrescope.models.pretrained import PretrainedNetwork
+
+    def probabilities(logits: Tensor) -> Tensor:
+        scaled = logits / temperature
+        return scaled.sigmoid() if info.task == "multi-label" else scaled.softmax(1)
 
     class Scorer(torch.nn.Module):
         def __init__(self) -> None:
@@ -124,10 +130,10 @@ def _scorer(network: Network, with_styles: bool, temperature: float) -> nn.Modul
             self.network = network
 
         def forward(self, batch: Tensor) -> tuple[Tensor, ...]:
-            if not isinstance(self.network, PretrainedNetwork) or not with_styles:
-                return ((self.network(batch) / temperature).softmax(1),)
+            if not isinstance(self.network, PretrainedNetwork) or not info.styles:
+                return (probabilities(self.network(batch)),)
             logits, styles = self.network.forward_with_styles(batch)
-            return (logits / temperature).softmax(1), styles.sigmoid()
+            return probabilities(logits), styles.sigmoid()
 
     return Scorer()
 

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from genrescope.features import FeatureSpec, feature_dimension, segment_frames
 from genrescope.models.exposure import UNLABELED_EXPOSURE, UnlabeledExposure, exposures_from_json
 from genrescope.models.graph import Graph, GraphError, read_graph
 from genrescope.models.graph_limits import check_graph
-from genrescope.types import FloatArray
+from genrescope.types import LABEL_THRESHOLD, FloatArray, TaskKind
 from genrescope.utils import parse_json, sha256_bytes
 
 SCHEMA = 4
@@ -73,12 +73,14 @@ class ModelInfo:
         Input of the graph; the sample rate that audio is resampled to comes from here.
     segment_seconds, hop_seconds : float
         Length of a segment, and distance between the starts of two.
-    task : {"single-label"}
-        One genre per track: scores of a segment sum to one.
+    task : {"single-label", "multi-label"}
+        One genre per track: scores of a segment sum to one. Or any number of genres: each has a probability
+        of its own, and is a label of the track where that reaches its threshold.
     styles : tuple of str
         Further genres, each with a probability of its own; empty for a model without them.
     threshold : float or None
-        The score below which the top genre of a track is uncertain; None where none was chosen.
+        The score below which the top genre of a track is uncertain, or a genre is no label of the track;
+        None where none was chosen.
     genre_thresholds : dict of str to float
         Thresholds of single genres, for which there were labeled recordings enough to choose them.
     provenance : dict
@@ -107,7 +109,7 @@ class ModelInfo:
     features: FeatureSpec
     segment_seconds: float
     hop_seconds: float
-    task: str = "single-label"
+    task: TaskKind = "single-label"
     styles: tuple[str, ...] = ()
     threshold: float | None = None
     genre_thresholds: dict[str, float] = field(default_factory=dict)
@@ -125,6 +127,11 @@ class ModelInfo:
         if self.threshold is None:
             return None
         return tuple(self.genre_thresholds.get(name, self.threshold) for name in self.classes)
+
+    @property
+    def label_thresholds(self) -> tuple[float, ...]:
+        """The probability from which on each class is a label of a track; 0.5 where none was chosen."""
+        return self.class_thresholds or (LABEL_THRESHOLD,) * len(self.classes)
 
     @property
     def unlabeled_exposure(self) -> tuple[UnlabeledExposure, ...]:
@@ -203,7 +210,7 @@ class ModelOutput(NamedTuple):
     Attributes
     ----------
     scores : ndarray, shape (segments, classes), float32
-        One probability per genre; the rows sum to 1.
+        One probability per genre; the rows sum to 1, but for multi-label models.
     styles : ndarray, shape (segments, styles), float32
         Independent probabilities; no columns for a model without styles.
     music : ndarray, shape (segments, 1), float32
@@ -387,7 +394,7 @@ def _faults(known: dict[str, Any]) -> Iterator[str]:
     size = known["embedding_size"]
     if type(size) is not int or not 0 <= size <= MAX_EMBEDDING_SIZE:
         yield f"its embedding_size is {_shown(size)}"
-    if known["task"] != "single-label":
+    if known["task"] not in get_args(TaskKind):
         yield f"its task is {_shown(known['task'])}, which this version does not know"
     yield from _table_faults(known)
 
@@ -550,7 +557,10 @@ def _output_faults(outputs: Sequence[Any], segments: int, info: ModelInfo) -> It
             and not ((values >= -SUM_TOLERANCE) & (values <= 1 + SUM_TOLERANCE)).all()
         ):
             yield f"its {name} are not between 0 and 1"
-    if not (np.abs(outputs[0].sum(axis=-1, dtype=np.float64) - 1) <= SUM_TOLERANCE).all():
+    if (
+        info.task == "single-label"
+        and not (np.abs(outputs[0].sum(axis=-1, dtype=np.float64) - 1) <= SUM_TOLERANCE).all()
+    ):
         yield f"its {OUTPUT} do not sum to 1"
 
 

@@ -577,3 +577,19 @@ def smoothed_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
         Probabilities: smoothed or mixed labels.
     """
     return -(targets * functional.log_softmax(logits.float(), dim=1)).sum(dim=1).mean()
+
+
+def label_cross_entropy(logits: Tensor, evidence: Tensor) -> Tensor:
+    """Return the mean binary cross-entropy of what is known, in float32 also under bfloat16 autocast.
+
+    Parameters
+    ----------
+    logits : Tensor, shape (segments, classes)
+    evidence : Tensor, shape (segments, 2 x classes)
+        How much speaks for each class, and then how much against it; 0 and 0 where nothing is known. With
+        mixup both halves are mixed, so that what is known of one recording only counts in its share.
+    """
+    pro, contra = evidence.float().chunk(2, dim=1)
+    wide = logits.float()
+    total = -(pro * functional.logsigmoid(wide) + contra * functional.logsigmoid(-wide)).sum()
+    return total / evidence.float().sum().clamp(min=1e-6)

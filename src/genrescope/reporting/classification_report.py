@@ -125,7 +125,7 @@ def _card(place: int, prediction: Prediction, colors: Mapping[str, str]) -> _Car
         name=name,
         path=path,
         length=format_clock(prediction.seconds),
-        genre=_shown_genre(prediction),
+        genre=", ".join(prediction.labels) if prediction.labels and is_music else _shown_genre(prediction),
         style=prediction.style if prediction.answer == prediction.style else None,
         score=format_percent(_shown_score(prediction)),
         is_uncertain=prediction.is_uncertain and prediction.is_music,

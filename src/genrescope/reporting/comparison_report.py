@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from genrescope.evaluation import ALPHA, LEAKY, Comparison, Interval, PairedDifference, cautions
+from genrescope.evaluation import ALPHA, LEAKY, METRIC_NAMES, Comparison, Interval, PairedDifference, cautions
 from genrescope.reporting import figures
 from genrescope.reporting.blocks import Block, Figure, Paragraph, Section, Table
 from genrescope.reporting.evaluation_report import LEAKY_NOTE, Provenance, ReportPaths, write_sections
@@ -121,7 +121,7 @@ def critical_view(comparison: Comparison) -> Iterator[str]:
     order = ("beyond chance", "unclear", "not beyond chance")
     marked = f" ({LEAKY})" if comparison.leaky else ""
     for pair in sorted(comparison.pairs, key=lambda pair: order.index(pair.verdict)):
-        yield f"{_pair_sentence(pair, marked)}{_reservations(pair)}"
+        yield f"{_pair_sentence(pair, marked)}{_reservations(pair, comparison)}"
     yield from cautions(comparison)
 
 
@@ -148,13 +148,17 @@ def _pair_sentence(pair: PairedDifference, marked: str) -> str:
     )
 
 
-def _reservations(pair: PairedDifference) -> str:
+def _reservations(pair: PairedDifference, comparison: Comparison) -> str:
     """Return what else speaks against quoting a difference."""
     found = ""
     if not pair.is_consistent:
         found += " The seeds disagree on which is better."
     if pair.accuracy.value * pair.balanced_accuracy.value < 0:
-        found += " With every genre counting the same it is the other way round."
+        found += (
+            " With every genre counting the same it is the other way round."
+            if comparison.metric_names == METRIC_NAMES
+            else f" By {comparison.metric_names[1].lower()} it is the other way round."
+        )
     return found
 
 
@@ -282,8 +286,8 @@ def _all_rows(one: Comparison, rows: Sequence[object]) -> frozenset[int]:
 
 def _models_table(one: Comparison) -> Table:
     headers = (
-        *("Configuration", "Accuracy", "Genre-averaged accuracy", "Macro F1"),
-        *("Deviation over seeds", "Accuracy by seed"),
+        *("Configuration", *one.metric_names),
+        *("Deviation over seeds", f"{one.metric_names[0]} by seed"),
     )
     rows = tuple(
         (
@@ -304,7 +308,7 @@ def _models_table(one: Comparison) -> Table:
 
 def _accuracy_figure(one: Comparison) -> Figure:
     values = {model.name: model.accuracy for model in one.models}
-    title = f"Accuracy with 95 % intervals, {one.title}"
+    title = f"{one.metric_names[0]} with 95 % intervals, {one.title}"
     picture = figures.intervals_figure(
         {name: (value.value, value.low, value.high) for name, value in values.items()},
         title,
@@ -316,7 +320,8 @@ def _accuracy_figure(one: Comparison) -> Figure:
 
 def _pairs_table(one: Comparison) -> Table:
     headers = (
-        *("Pair", "Accuracy, points", "Genre-averaged, points", "Only first right", "Only second right"),
+        *("Pair", f"{one.metric_names[0]}, points", f"{_short(one.metric_names[1])}, points"),
+        *("Only first right", "Only second right"),
         *("Bootstrap p", "corrected", "McNemar p", "corrected", "Verdict"),
     )
     rows = tuple(
@@ -337,6 +342,10 @@ def _pairs_table(one: Comparison) -> Table:
     return Table(f"Differences, first less second, {one.title}", headers, rows, _all_rows(one, rows))
 
 
+def _short(metric: str) -> str:
+    return metric.removesuffix(" accuracy")
+
+
 def pair_name(pair: PairedDifference) -> str:
     """Name a pair, the first model first.
 
@@ -349,7 +358,8 @@ def pair_name(pair: PairedDifference) -> str:
 
 
 def _differences_figure(one: Comparison) -> Figure:
-    title = f"Differences in accuracy with 95 % intervals, {one.title}"
+    metric = one.metric_names[0]
+    title = f"Differences in {metric[0].lower()}{metric[1:]} with 95 % intervals, {one.title}"
     values = {
         pair_name(pair): (pair.accuracy.value, pair.accuracy.low, pair.accuracy.high) for pair in one.pairs
     }

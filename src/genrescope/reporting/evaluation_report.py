@@ -32,6 +32,7 @@ from genrescope.reporting.formatting import (
     format_percent,
     format_percent_interval,
 )
+from genrescope.reporting.label_results import label_results, label_sections
 from genrescope.reporting.markdown import render_markdown
 from genrescope.reporting.pages import render_sections
 from genrescope.utils import write_atomic
@@ -263,6 +264,7 @@ def _results(named: Mapping[str, Evaluation]) -> Iterator[Block]:
     results = [
         (f"{name}, by {level.unit}", one, level) for name, one in named.items() for level in one.levels
     ]
+    yield from label_results(named)
     if not results:
         return
     headers = (
@@ -399,6 +401,8 @@ def _genres(named: Mapping[str, Evaluation], published: Mapping[str, Mapping[str
             for name, values in published.items()
             if set(values) == set(classes)
         }
+        if not lines:
+            continue
         marked = frozenset(place for place, name in enumerate(lines) if f"({LEAKY})" in name)
         rows = tuple((name, *(f"{value:.2f}" for value in values)) for name, values in lines.items())
         yield Table("F1 per genre", ("Model", *classes), rows, marked)
@@ -435,6 +439,7 @@ def _evaluation_section(name: str, one: Evaluation) -> Iterator[Block]:
         yield Paragraph(one.protocol_note)
     for note in one.notes:
         yield Paragraph(note)
+    yield from label_sections(name, one)
     for place, level in enumerate(one.levels):
         blocks = tuple(_level_section(name, one, level))
         yield from blocks if place == 0 else (Section(f"The same by {level.unit}", blocks, folded=True),)
@@ -542,7 +547,7 @@ def _curves(report: EvaluationReport) -> Iterator[Block]:
         title = f"Training of {name}{f' ({LEAKY})' if leaky else ''}"
         summary = f"{len(curve.epochs)} epochs"
         if curve.validation_accuracy:
-            summary += f", validation accuracy at the end {100 * curve.validation_accuracy[-1]:.1f} %"
+            summary += f", validation {curve.metric} at the end {100 * curve.validation_accuracy[-1]:.1f} %"
         picture = figures.curves_figure(curve, title)
         yield Figure(title, picture, f"{title}: {summary}.", f"{title}: {summary}")
 

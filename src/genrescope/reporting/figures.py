@@ -61,9 +61,11 @@ class Curve:
     train_loss, validation_loss : tuple of float
         Mean loss.
     train_accuracy, validation_accuracy : tuple of float
-        From 0 to 1.
+        From 0 to 1; of a multi-label task the label ranking average precision.
     learning_rate : tuple of float
         The optimizer's.
+    metric : str
+        What ``train_accuracy`` and ``validation_accuracy`` are: ``accuracy`` or ``LRAP``.
     """
 
     epochs: tuple[int, ...]
@@ -72,6 +74,7 @@ class Curve:
     train_accuracy: tuple[float, ...]
     validation_accuracy: tuple[float, ...]
     learning_rate: tuple[float, ...] = ()
+    metric: str = "accuracy"
 
     @classmethod
     def from_rows(cls, rows: Sequence[Mapping[str, float]]) -> Curve:
@@ -90,16 +93,21 @@ class Curve:
             epochs=tuple(int(row["epoch"]) for row in rows),
             train_loss=column("train_loss"),
             validation_loss=column("validation_loss"),
-            train_accuracy=column("train_accuracy"),
-            validation_accuracy=column("validation_accuracy"),
+            train_accuracy=column("train_accuracy") or column("train_lrap"),
+            validation_accuracy=column("validation_accuracy") or column("validation_lrap"),
             learning_rate=column("learning_rate"),
+            metric="LRAP" if column("train_lrap") else "accuracy",
         )
 
     def to_json(self) -> dict[str, Any]:
         """Return the curve as JSON-ready data; None where a value is not finite, as after a divergence."""
-        columns = asdict(self).items()
+        columns = asdict(self)
+        metric = columns.pop("metric")
+        named = {} if metric == "accuracy" else {"metric": metric}
         # JSON has no NaN: a loss that diverged would make the whole file unreadable.
-        return {name: [one if np.isfinite(one) else None for one in values] for name, values in columns}
+        return {
+            name: [one if np.isfinite(one) else None for one in values] for name, values in columns.items()
+        } | named
 
 
 def confusion_figure(confusion: Sequence[Sequence[int]], classes: Sequence[str], title: str) -> str:
@@ -159,7 +167,7 @@ def curves_figure(curve: Curve, title: str) -> str:
     with _drawing(3.6 * panels, 3.2, title) as figure:
         figure.suptitle(title)
         accuracy, loss, *rate = figure.subplots(1, panels)
-        _pair(accuracy, curve.epochs, curve.train_accuracy, curve.validation_accuracy, "accuracy")
+        _pair(accuracy, curve.epochs, curve.train_accuracy, curve.validation_accuracy, curve.metric)
         _pair(loss, curve.epochs, curve.train_loss, curve.validation_loss, "loss")
         for axes in rate:
             axes.step(curve.epochs, curve.learning_rate, where="post", color=SERIES[2])
@@ -188,7 +196,8 @@ def repeated_curves_figure(runs: Mapping[str, Sequence[Curve]], title: str) -> s
         for axes, name in zip(figure.subplots(1, 2), ("validation_accuracy", "train_loss"), strict=True):
             for place, (model, curves) in enumerate(runs.items()):
                 _repeated(axes, [getattr(one, name) for one in curves], SERIES[place % len(SERIES)], model)
-            axes.set(xlabel="epoch", title=name.replace("_", " "))
+            metric = next((one.metric for curves in runs.values() for one in curves), "accuracy")
+            axes.set(xlabel="epoch", title=name.replace("accuracy", metric).replace("_", " "))
             axes.grid()
         handles, labels = axes.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=2)

@@ -17,18 +17,19 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from genrescope import features, models
+from genrescope.datasets import LabelMatrix
 from genrescope.errors import ConfigError, missing_extra
 from genrescope.features import FeatureSpec
 from genrescope.models import ExportedModel, ModelInfo, UnlabeledExposure
 from genrescope.training.config import Config
 from genrescope.training.task import Task
-from genrescope.types import FloatArray, IntArray
+from genrescope.types import Float64Array, FloatArray, IntArray
 from genrescope.utils import import_object
 
 if TYPE_CHECKING:  # these load torch or scikit-learn, which only the families that use them may do
     from torch import Tensor
 
-    from genrescope.models import ClassicalPipeline, LinearHead, Network, PretrainedNetwork
+    from genrescope.models import ClassicalPipeline, LabelRegression, LinearHead, Network, PretrainedNetwork
 
 Curves = list[dict[str, float]]
 # Instead of 0, whose logarithm is infinite; it is still a normal number in float32.
@@ -140,6 +141,8 @@ class ClassicalBuilder(ModelBuilder):
     # Their probabilities are fitted already: by maximum likelihood, or by Platt's sigmoids.
     has_temperature = False
     pipeline: ClassicalPipeline
+    # Of a multi-label task, in place of the pipeline.
+    regression: LabelRegression | None = None
 
     def feature_spec(self) -> FeatureSpec:
         """Return the paper's vector of means, or the columns of a table that the settings name."""
@@ -149,26 +152,36 @@ class ClassicalBuilder(ModelBuilder):
 
     def fit(self, task: Task, folder: Path, *, progress_bar: bool = False, device: str = "auto") -> Curves:
         """Fit standardization and classifier; see `ModelBuilder.fit`."""
-        inputs, targets = training_data(task)
-        model = self.config.model
+        model, seed = self.config.model, self.config.train.seed
+        c, balanced = model.inverse_regularization, self.config.train.class_weights == "balanced"
+        if task.is_multilabel:
+            inputs, labels = training_labels(task)
+            self.regression = models.fit_label_regression(
+                inputs, labels.values, labels.judged, c=c, seed=seed, balanced=balanced
+            )
+            return []
+        if task.has_distributions and model.name == "svm":
+            raise ConfigError(
+                "invalid_config",
+                "an svm takes exactly one genre per track, and some have shares of several",
+                "train logistic-regression or a network",
+            )
+        inputs, targets, weights = training_data(task)
         self.pipeline = models.fit_classical(
-            model.name,
-            inputs,
-            targets,
-            c=model.inverse_regularization,
-            seed=self.config.train.seed,
-            balanced=self.config.train.class_weights == "balanced",
+            model.name, inputs, targets, c=c, seed=seed, balanced=balanced, sample_weight=weights
         )
         return []
 
     def logits(self, inputs: FloatArray) -> FloatArray:
-        """Return the logarithms of the probabilities, whose softmax gives these back."""
+        """Return the logarithms of the probabilities; of a multi-label task, what the sigmoid is taken of."""
+        if self.regression is not None:
+            return self.regression.logits(inputs)
         probabilities = self.pipeline.predict_proba(inputs)
         return np.log(np.maximum(probabilities, SMALLEST_PROBABILITY))
 
     def export(self, info: ModelInfo, sample: FloatArray, *, temperature: float) -> ExportedModel:
         """Convert the pipeline; see `ModelBuilder.export`."""
-        return models.export_classical(self.pipeline, info, sample)
+        return models.export_classical(self.regression or self.pipeline, info, sample)
 
 
 class NetworkBuilder(ModelBuilder):
@@ -203,6 +216,7 @@ class NetworkBuilder(ModelBuilder):
             self.network,
             task.examples,
             task.targets,
+            labels=task.labels if task.is_multilabel or task.has_distributions else None,
             train=task.segments("train"),
             validation=task.segments("validation"),
             classes=len(task.classes),
@@ -446,14 +460,18 @@ class FrozenBuilder(PretrainedBuilder):
         return []
 
     def _fit_linear_head(self, task: Task) -> None:
-        inputs, targets = training_data(task)
-        weights, biases = models.fit_linear(
-            models.embed_segments(self.network.backbone, inputs),
-            targets,
-            c=self.config.model.inverse_regularization,
-            seed=self.config.train.seed,
-        )
-        self.network.load_head(weights, biases)
+        c, seed = self.config.model.inverse_regularization, self.config.train.seed
+        if task.is_multilabel:
+            inputs, labels = training_labels(task)
+            embeddings = models.embed_segments(self.network.backbone, inputs)
+            head = models.fit_linear_labels(
+                embeddings, labels.values, labels.judged, c=c, seed=seed, balanced=True
+            )
+        else:
+            inputs, targets, amounts = training_data(task)
+            embeddings = models.embed_segments(self.network.backbone, inputs)
+            head = models.fit_linear(embeddings, targets, c=c, seed=seed, sample_weight=amounts)
+        self.network.load_head(*head)
 
 
 class FineTunedBuilder(FrozenBuilder):
@@ -576,22 +594,53 @@ def _blank_segments(config: Config, spec: FeatureSpec) -> FloatArray:
     return np.zeros((2, frames, rows) if spec.kind == "sequence" else (2, rows, frames), np.float32)
 
 
-def training_data(task: Task) -> tuple[FloatArray, IntArray]:
+def training_data(task: Task) -> tuple[FloatArray, IntArray, Float64Array | None]:
     """Return the features of all training segments, and the index of the genre of each.
 
     Parameters
     ----------
     task : Task
-        Features, targets and split.
+        Features, targets and split, of a single-label task.
+
+    Returns
+    -------
+    features : ndarray, float32
+        The first axis is that of the segments. One of a track with shares of several genres occurs once for
+        each of them.
+    targets : ndarray of int, shape (segments,)
+    weights : ndarray, shape (segments,), or None
+        The share of the genre; None where all have one genre.
+    """
+    chosen = task.segments("train")
+    if not task.has_distributions:
+        return task.examples.take(chosen), task.targets[task.examples.track[chosen]], None
+    values = task.labels.values[task.examples.track[chosen]]
+    rows, targets = np.nonzero(values)
+    return (
+        task.examples.take(chosen)[rows],
+        targets.astype(np.int64),
+        values[rows, targets].astype(np.float64),
+    )
+
+
+def training_labels(task: Task) -> tuple[FloatArray, LabelMatrix]:
+    """Return the features of all training segments, and the genres of each.
+
+    Parameters
+    ----------
+    task : Task
+        Features, labels and split, of a multi-label task.
 
     Returns
     -------
     features : ndarray, float32
         The first axis is that of the segments.
-    targets : ndarray of int, shape (segments,)
+    labels : LabelMatrix
+        A row for each segment.
     """
     chosen = task.segments("train")
-    return task.examples.take(chosen), task.targets[task.examples.track[chosen]]
+    owners = task.examples.track[chosen]
+    return task.examples.take(chosen), LabelMatrix(task.labels.values[owners], task.labels.judged[owners])
 
 
 def _network_options(config: Config) -> models.NetworkOptions:

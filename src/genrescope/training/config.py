@@ -47,6 +47,11 @@ class DataConfig(_Section):
     input: Literal["auto", "audio", "spectrogram", "table"] = Field(
         default="auto", description="Kind of the data set; `auto` finds out from the files."
     )
+    task: Literal["single-label", "multi-label"] = Field(
+        default="single-label",
+        description="`single-label`: a track has exactly one genre, or shares of several that sum to one. "
+        "`multi-label`: it has any number of genres, each with a probability of its own.",
+    )
     layout: str = Field(
         default="auto",
         description="Layout of the data set, where it is not to be recognized: `csv`, `folders`, `gtzan`, "

@@ -64,6 +64,8 @@ def check_combinations(config: Config) -> None:
             "audio between segments would be skipped",
             "set data.hop_seconds=0 for segments end to end",
         )
+    if config.data.task == "multi-label":
+        _check_multilabel(config)
     if config.data.columns != "paper" and config.model.name not in CLASSICAL:
         raise ConfigError(
             "invalid_config",
@@ -112,6 +114,28 @@ def _check_family(config: Config) -> None:
             "invalid_config",
             "data.columns takes features from a table, and [features] says how they are computed from audio",
             "leave out one of them",
+        )
+
+
+def _check_multilabel(config: Config) -> None:
+    """Refuse what is for tasks with one genre per track."""
+    if config.model.name == "svm" and not config.model.class_:
+        raise ConfigError(
+            "invalid_config",
+            "data.task is 'multi-label', and an svm gives each track exactly one genre",
+            "train logistic-regression or a network",
+        )
+    if config.train.loss != "cross-entropy":
+        raise ConfigError(
+            "invalid_config",
+            f"data.task is 'multi-label', and train.loss is {config.train.loss!r}",
+            "leave train.loss out: each genre has its binary cross-entropy",
+        )
+    if config.train.class_weights != "none" and config.model.name != "logistic-regression":
+        raise ConfigError(
+            "invalid_config",
+            f"data.task is 'multi-label', and train.class_weights is {config.train.class_weights!r}",
+            "leave train.class_weights out, or train logistic-regression",
         )
 
 

@@ -14,16 +14,63 @@ import torch
 from torch import Tensor
 
 from genrescope import augmentation
-from genrescope.datasets import SegmentDataset
-from genrescope.models import Network
+from genrescope.datasets import LabelMatrix, SegmentDataset
+from genrescope.evaluation import ranking_precision
+from genrescope.models import Network, label_cross_entropy
 from genrescope.training.config import Config
 from genrescope.training.losses import balanced_weights, create_loss
 from genrescope.training.optimizers import create_optimizer, create_schedule
-from genrescope.types import Float64Array, IntArray
+from genrescope.types import Float64Array, FloatArray, IntArray
 
 VALIDATION_BATCH_SIZE = 128
 # Means and deviations of the first layer are accurate enough with this many segments.
 NORMALIZATION_SEGMENTS = 1024
+
+
+def monitored_metric(config: Config) -> str:
+    """Return the name of what checkpoints, early stopping and the plateau schedule monitor, to be large.
+
+    Parameters
+    ----------
+    config : Config
+        Of a multi-label task it is the label ranking average precision, otherwise the accuracy.
+    """
+    return f"validation_{_metric(config)}"
+
+
+def _metric(config: Config) -> str:
+    return "lrap" if config.data.task == "multi-label" else "accuracy"
+
+
+def label_evidence(labels: LabelMatrix, tracks: IntArray, smoothing: float = 0.0) -> FloatArray:
+    """Return how much speaks for and against each class, as `genrescope.models.label_cross_entropy` takes it.
+
+    Parameters
+    ----------
+    labels : LabelMatrix
+        Of all tracks.
+    tracks : ndarray of int, shape (items,)
+        Whose rows are wanted.
+    smoothing : float
+        Share of each label that is replaced by an even chance.
+
+    Returns
+    -------
+    ndarray, shape (items, 2 x classes), float32
+        0 for and against what was not judged.
+    """
+    values = labels.values[tracks] * (1 - smoothing) + smoothing / 2
+    known = labels.judged[tracks]
+    evidence: FloatArray = np.concatenate([values * known, (1 - values) * known], axis=1, dtype=np.float32)
+    return evidence
+
+
+def _ranking_precision(logits: Tensor, evidence: Tensor) -> float:
+    """Return the sum of the items' label ranking average precision; mixed items are of what prevails."""
+    pro, contra = evidence.float().chunk(2, dim=1)
+    scores = logits.detach().float().cpu().numpy()
+    found = ranking_precision(scores, (pro > contra).cpu().numpy(), (pro + contra > 0).cpu().numpy())
+    return float(np.nan_to_num(found).sum())
 
 
 class TrainingBatches:
@@ -44,6 +91,8 @@ class TrainingBatches:
         Number of genres.
     config : Config
         Seed, batch size, label smoothing and augmentation.
+    labels : LabelMatrix, optional
+        In place of ``targets``: any number of genres of each track, or shares of several.
 
     Attributes
     ----------
@@ -52,10 +101,17 @@ class TrainingBatches:
     """
 
     def __init__(
-        self, examples: SegmentDataset, targets: IntArray, chosen: IntArray, classes: int, config: Config
+        self,
+        examples: SegmentDataset,
+        targets: IntArray,
+        chosen: IntArray,
+        classes: int,
+        config: Config,
+        labels: LabelMatrix | None = None,
     ) -> None:
         self._examples = examples
         self._targets = targets
+        self._labels = labels
         self._chosen = chosen
         self._classes = classes
         self._config = config
@@ -103,11 +159,7 @@ class TrainingBatches:
     ) -> tuple[Tensor, Tensor]:
         settings, spec = self._config.augment, self._examples.spec
         batch = self._examples.window(tracks, starts)
-        targets = np.eye(self._classes, dtype=np.float32)[self._targets[tracks]]
-        targets = (
-            targets * (1 - self._config.train.label_smoothing)
-            + self._config.train.label_smoothing / self._classes
-        )
+        targets = self._smoothed(tracks)
         # From the recording to the network: equalizer and bandwidth change the sound, masks hide parts of the
         # result, and mixing comes last, so that each of the mixed items has its own masks.
         if settings.random_eq_db > 0 and spec.kind == "log_mel":
@@ -127,6 +179,17 @@ class TrainingBatches:
             batch, targets = augmentation.mixup(batch, targets, generator, strength=settings.mixup_alpha)
         return torch.from_numpy(np.ascontiguousarray(batch)), torch.from_numpy(targets)
 
+    def _smoothed(self, tracks: IntArray) -> FloatArray:
+        """Return the targets of tracks, smoothed (Szegedy et al., CVPR 2016)."""
+        smoothing = self._config.train.label_smoothing
+        if self._labels is not None and self._config.data.task == "multi-label":
+            return label_evidence(self._labels, tracks, smoothing)
+        if self._labels is not None:
+            targets = self._labels.values[tracks]
+        else:
+            targets = np.eye(self._classes, dtype=np.float32)[self._targets[tracks]]
+        return targets * (1 - smoothing) + smoothing / self._classes
+
 
 class ValidationBatches:
     """The validation segments in order, neither augmented nor shuffled.
@@ -139,10 +202,19 @@ class ValidationBatches:
         Index of each track's genre.
     chosen : ndarray of int
         The validation segments.
+    evidence : ndarray, shape (tracks, columns), float32, optional
+        In place of ``targets``: shares of genres, or `label_evidence`.
     """
 
-    def __init__(self, examples: SegmentDataset, targets: IntArray, chosen: IntArray) -> None:
-        self._examples, self._targets, self._chosen = examples, targets, chosen
+    def __init__(
+        self,
+        examples: SegmentDataset,
+        targets: IntArray,
+        chosen: IntArray,
+        evidence: FloatArray | None = None,
+    ) -> None:
+        self._examples, self._chosen = examples, chosen
+        self._targets = targets if evidence is None else evidence
 
     def __len__(self) -> int:
         return -(-len(self._chosen) // VALIDATION_BATCH_SIZE)
@@ -205,6 +277,7 @@ class GenreModule(lightning.LightningModule):
         self.network = network
         self.on_epoch = on_epoch
         self.config = config
+        self._multilabel = config.data.task == "multi-label"
         self.batches = batches
         self.loss = create_loss(config.train, batches.class_weights)
         self.curves: list[dict[str, float]] = []
@@ -220,6 +293,11 @@ class GenreModule(lightning.LightningModule):
         """Return the loss of one ``batch``: features, and targets of shape (items, classes)."""
         features, targets = batch
         logits = self.network(features)
+        if self._multilabel:
+            loss = label_cross_entropy(logits, targets)
+            precision = _ranking_precision(logits, targets)
+            self._accumulate("train", loss.item() * len(features), precision, len(features))
+            return loss
         # Targets are distributions: smoothed labels (Szegedy et al., CVPR 2016), perhaps mixed.
         loss = self.loss(logits, targets)
         hits = (logits.argmax(1) == targets.argmax(1)).sum().item()
@@ -227,12 +305,17 @@ class GenreModule(lightning.LightningModule):
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
-        """Count losses and hits on a ``batch``: features, and indices of genres of shape (items,)."""
+        """Count losses and hits on a ``batch``: features, and targets as `ValidationBatches` gives them."""
         # Losses are summed in float32: bfloat16 keeps two or three digits.
         features, targets = batch
         logits = self.network(features).float()
+        if self._multilabel:
+            loss = label_cross_entropy(logits, targets).item() * len(features)
+            self._accumulate("validation", loss, _ranking_precision(logits, targets), len(features))
+            return
         loss = torch.nn.functional.cross_entropy(logits, targets, reduction="sum").item()
-        self._accumulate("validation", loss, (logits.argmax(1) == targets).sum().item(), len(features))
+        genres = targets if targets.ndim == 1 else targets.argmax(1)
+        self._accumulate("validation", loss, (logits.argmax(1) == genres).sum().item(), len(features))
 
     def _accumulate(self, part: str, loss: float, hits: float, items: int) -> None:
         # Sums over segments, not means over batches: the last batch of an epoch may be smaller.
@@ -241,16 +324,16 @@ class GenreModule(lightning.LightningModule):
             sums[index] += value
 
     def on_validation_epoch_end(self) -> None:
-        """Log validation accuracy, which checkpoints, early stopping and the plateau schedule monitor."""
+        """Log what checkpoints, early stopping and the plateau schedule monitor: see `monitored_metric`."""
         loss, hits, items = self._sums.get("validation", [0.0, 0.0, 1.0])
-        self.log("validation_accuracy", hits / items, prog_bar=True)
+        self.log(monitored_metric(self.config), hits / items, prog_bar=True)
         self.log("validation_loss", loss / items)
 
     def on_train_epoch_end(self) -> None:
         """Add this epoch to the curves."""
         row = {"epoch": float(self.current_epoch + 1), "learning_rate": self._rate()}
         for part, (loss, hits, items) in self._sums.items():
-            row |= {f"{part}_loss": loss / items, f"{part}_accuracy": hits / items}
+            row |= {f"{part}_loss": loss / items, f"{part}_{_metric(self.config)}": hits / items}
         self.curves.append(row)
         self._sums.clear()
         self.on_epoch(row)

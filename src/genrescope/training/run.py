@@ -29,7 +29,10 @@ from genrescope.datasets import (
 from genrescope.errors import ConfigError, DataError, GenrescopeError, write_failed
 from genrescope.evaluation import (
     Evaluation,
+    LabelSets,
     Predictions,
+    ScoredRows,
+    evaluate_label_scores,
     evaluate_scores,
     predict_segments,
     summary_metrics,
@@ -147,7 +150,7 @@ def train(
     part = config.split.evaluate_on
     scores = _score_part(exported.model, task, part)
     result = evaluate_task(exported.model, task, part, notes=calibration.notes, scores=scores)
-    predictions = _predictions(task, part, scores)
+    predictions = _predictions(task, part, scores, exported.model.info.label_thresholds)
     described = replace(exported.model.info, scores=summary_metrics(result))
     write_atomic(folder / "model.onnx", models.with_metadata(exported.graph, described))
     write_atomic(folder / "predictions.json", json.dumps(predictions.to_json(), indent=1))
@@ -249,26 +252,35 @@ def evaluate_task(
     owners = examples.track[chosen]
     tested = [examples.tracks[owner] for owner in np.unique(owners)]
     all_notes = [*notes, *evaluation.exposure_notes(model.info, tested)]
+    if task.has_distributions:
+        all_notes.append("tracks with shares of several genres are tested as the one with the largest share")
     if part != "test":
         all_notes.insert(
             0, f"evaluated on the {part} part, which was also used to choose settings: optimistic"
         )
-    return evaluate_scores(
-        scores,
-        task.targets[owners],
+    described = ScoredRows(
         classes=task.classes,
         tracks=[examples.tracks[owner].id for owner in owners],
         groups=[examples.tracks[owner].group for owner in owners],
         weights=examples.weights[chosen],
-        train_truth=task.targets[examples.track[task.segments("train")]],
         model=model.info.name,
-        threshold=model.info.threshold,
         protocol=protocol.name,
         leaky=task.split.leaky,
         protocol_note=task.split.description,
         data=task.dataset.name,
         seed=task.config.train.seed,
         notes=all_notes,
+    )
+    if task.is_multilabel:
+        truth, judged = task.labels.positive[owners], task.labels.judged[owners]
+        thresholds = model.info.label_thresholds
+        return evaluate_label_scores(scores, truth, judged, thresholds=thresholds, **described)
+    return evaluate_scores(
+        scores,
+        task.targets[owners],
+        train_truth=task.targets[examples.track[task.segments("train")]],
+        threshold=model.info.threshold,
+        **described,
     )
 
 
@@ -284,16 +296,21 @@ def _score_part(model: Model, task: Task, part: str) -> FloatArray:
     return predict_segments(model, task.examples, chosen)
 
 
-def _predictions(task: Task, part: str, scores: FloatArray) -> Predictions:
+def _predictions(task: Task, part: str, scores: FloatArray, thresholds: Sequence[float]) -> Predictions:
     """Return the predictions to be kept: of tracks, or of segments where the split divides tracks."""
     chosen, examples = task.segments(part), task.examples
     owners = examples.track[chosen]
     names = [examples.tracks[owner].id for owner in owners]
     groups = [examples.tracks[owner].group for owner in owners]
     truth = task.targets[owners]
+    labels = None
+    if task.is_multilabel:
+        predicted = scores >= np.asarray(thresholds)
+        labels = LabelSets(task.labels.positive[owners], task.labels.judged[owners], predicted)
     if task.split.unit == "segment":
         rows = tuple(f"{name}#{start}" for name, start in zip(names, examples.start[chosen], strict=True))
-        return Predictions("segment", task.classes, rows, tuple(groups), truth, scores.astype(np.float64))
+        wide = scores.astype(np.float64)
+        return Predictions("segment", task.classes, rows, tuple(groups), truth, wide, labels)
     return track_predictions(
         scores.astype(np.float64),
         truth,
@@ -301,12 +318,19 @@ def _predictions(task: Task, part: str, scores: FloatArray) -> Predictions:
         tracks=names,
         groups=groups,
         weights=examples.weights[chosen],
+        labels=labels,
+        thresholds=thresholds,
     )
 
 
 def _export(builder: ModelBuilder, task: Task, calibration: Calibration) -> ExportedModel:
     """Describe a fitted model, and export it."""
-    info = replace(_describe(builder, task), styles=builder.styles, threshold=calibration.threshold)
+    info = replace(
+        _describe(builder, task),
+        styles=builder.styles,
+        threshold=calibration.threshold,
+        genre_thresholds=calibration.genre_thresholds,
+    )
     if builder.has_temperature:
         info = replace(info, provenance={**info.provenance, "temperature": calibration.temperature})
     sample = task.examples.take(task.segments("train")[:CHECKED_SEGMENTS])
@@ -329,6 +353,7 @@ def _describe(builder: ModelBuilder, task: Task) -> ModelInfo:
         features=task.examples.spec,
         segment_seconds=config.data.segment_seconds,
         hop_seconds=config.data.hop_seconds or config.data.segment_seconds,
+        task=config.data.task,
         provenance={
             "data": task.dataset.name,
             "data_sha256": dataset_fingerprint(task.dataset),

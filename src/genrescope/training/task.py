@@ -10,15 +10,19 @@ import numpy as np
 
 from genrescope.datasets import (
     Dataset,
+    LabelMatrix,
     SegmentDataset,
     Split,
     build_segments,
     dataset_from_tracks,
     get_protocol,
+    label_classes,
+    label_matrix,
     load_dataset,
     split_dataset,
 )
 from genrescope.errors import ConfigError, DataError, GenrescopeError
+from genrescope.evaluation import check_task
 from genrescope.features import FeatureSpec
 from genrescope.training.config import Config
 from genrescope.types import IntArray
@@ -38,7 +42,9 @@ class Task:
     examples : SegmentDataset
         Features of the segments of these tracks.
     targets : ndarray of int, shape (tracks,)
-        Index into ``classes`` of each track's genre.
+        Index into ``classes`` of each track's genre; where it has several, of the one with the largest share.
+    labels : LabelMatrix
+        All genres of the tracks, with their shares.
     split : Split
         Tracks or segments of the three parts.
     config : Config
@@ -48,8 +54,19 @@ class Task:
     dataset: Dataset
     examples: SegmentDataset
     targets: IntArray
+    labels: LabelMatrix
     split: Split
     config: Config
+
+    @property
+    def is_multilabel(self) -> bool:
+        """Whether a track has any number of genres."""
+        return self.config.data.task == "multi-label"
+
+    @property
+    def has_distributions(self) -> bool:
+        """Whether a track of a single-label task has shares of several genres."""
+        return not self.is_multilabel and bool((self.labels.values.max(axis=1) < 1).any())
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -86,7 +103,7 @@ def load_data(path: Path, config: Config) -> Dataset:
     """
     data = config.data
     if not data.reader:
-        return load_dataset(path, kind=data.input, layout=data.layout)
+        return load_dataset(path, kind=data.input, layout=data.layout, task=data.task)
     read = import_object(data.reader)
     try:
         found = read(path)
@@ -123,13 +140,14 @@ def prepare_task(dataset: Dataset, config: Config, spec: FeatureSpec, *, cache: 
     Raises
     ------
     ConfigError
-        ``invalid_argument``: an unknown protocol; ``invalid_config``: settings that would train on the test
-        part.
+        ``invalid_argument``: an unknown protocol, or a data set that was read for another task;
+        ``invalid_config``: settings that would train on the test part.
     DataError
         See `genrescope.datasets.build_segments` and `genrescope.datasets.split_dataset`.
     """
     check_protocol(config)
     _check_pictures(dataset, config)
+    check_task(dataset, config.data.task)
     data = config.data
     logger.info("reading %d tracks of %s", len(dataset.tracks), dataset.name)
     examples = build_segments(
@@ -142,10 +160,11 @@ def prepare_task(dataset: Dataset, config: Config, spec: FeatureSpec, *, cache: 
         on_failure=lambda track, failure: logger.info("left out %s: %s", track.id, failure.message),
     )
     # Genres of which no file could be read are left out: a network must not have a class without examples.
-    classes = tuple(sorted({track.label for track in examples.tracks}))
+    classes = label_classes(examples.tracks, dataset.annotations)
     dataset = replace(dataset, tracks=examples.tracks, classes=classes)
     targets = np.array([classes.index(track.label) for track in dataset.tracks], np.int64)
-    return Task(dataset, examples, targets, _split(dataset, examples, config), config)
+    labels = label_matrix(dataset.tracks, dataset.annotations, classes)
+    return Task(dataset, examples, targets, labels, _split(dataset, examples, labels, config), config)
 
 
 def _check_pictures(dataset: Dataset, config: Config) -> None:
@@ -189,7 +208,7 @@ def check_protocol(config: Config) -> None:
         )
 
 
-def _split(dataset: Dataset, examples: SegmentDataset, config: Config) -> Split:
+def _split(dataset: Dataset, examples: SegmentDataset, labels: LabelMatrix, config: Config) -> Split:
     options = config.split
     parts = split_dataset(
         dataset.tracks,
@@ -202,6 +221,8 @@ def _split(dataset: Dataset, examples: SegmentDataset, config: Config) -> Split:
         folds=options.folds,
         fold=options.fold,
         official_splits=dataset.official_splits,
+        labels=labels.positive if dataset.task == "multi-label" else None,
+        classes=dataset.classes,
     )
     if options.train_on_validation:
         joined = np.sort(np.concatenate([parts.train, parts.validation]))

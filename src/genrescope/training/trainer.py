@@ -10,18 +10,25 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import lightning
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
 
-from genrescope.datasets import SegmentDataset
+from genrescope.datasets import LabelMatrix, SegmentDataset
 from genrescope.errors import GenrescopeError
 from genrescope.models import Network
 from genrescope.training.config import Config
 from genrescope.training.devices import select_device
-from genrescope.training.module import GenreModule, TrainingBatches, ValidationBatches, fit_normalizer
+from genrescope.training.module import (
+    GenreModule,
+    TrainingBatches,
+    ValidationBatches,
+    fit_normalizer,
+    label_evidence,
+    monitored_metric,
+)
 from genrescope.types import IntArray
 
-MONITORED_METRIC = "validation_accuracy"
 logger = logging.getLogger(__name__)
 
 
@@ -75,6 +82,7 @@ def train_network(
     examples: SegmentDataset,
     targets: IntArray,
     *,
+    labels: LabelMatrix | None = None,
     train: IntArray,
     validation: IntArray,
     classes: int,
@@ -93,6 +101,8 @@ def train_network(
         Features of all segments.
     targets : ndarray of int, shape (tracks,)
         Index of each track's genre.
+    labels : LabelMatrix, optional
+        In place of ``targets``: any number of genres of each track, or shares of several.
     train, validation : ndarray of int
         Indices of segments; validation may be empty, then the last epoch is kept.
     classes : int
@@ -119,7 +129,7 @@ def train_network(
         The user interrupted it, which Lightning would take for a regular end.
     """
     chosen = select_device(device)
-    batches = TrainingBatches(examples, targets, train, classes, config)
+    batches = TrainingBatches(examples, targets, train, classes, config, labels)
     fit_normalizer(network, examples, train, config.train.seed)
     # On a CPU, convolutions are faster with the channels last in memory.
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -132,7 +142,10 @@ def train_network(
         progress_bar=progress_bar,
         accelerator=chosen.type,
     )
-    held_out = ValidationBatches(examples, targets, validation) if len(validation) else None
+    evidence = None if labels is None else labels.values
+    if labels is not None and config.data.task == "multi-label":
+        evidence = label_evidence(labels, np.arange(len(targets)))
+    held_out = ValidationBatches(examples, targets, validation, evidence) if len(validation) else None
     fit(trainer, module, folder / "last.ckpt", train=batches, validation=held_out)
     if config.train.checkpoint == "best" and len(validation):
         kept = torch.load(best.best_model_path, weights_only=True, map_location="cpu")
@@ -262,7 +275,7 @@ def _callbacks(config: Config, folder: Path, validated: bool) -> tuple[ModelChec
     best = ModelCheckpoint(
         folder,
         filename="best",
-        monitor=MONITORED_METRIC if validated else None,
+        monitor=monitored_metric(config) if validated else None,
         mode="max",
         save_on_train_epoch_end=True,
         enable_version_counter=False,
@@ -270,7 +283,7 @@ def _callbacks(config: Config, folder: Path, validated: bool) -> tuple[ModelChec
     callbacks: list[Callback] = [best, last_checkpoint(folder)]
     if config.train.early_stopping_patience and validated:
         callbacks.append(
-            EarlyStopping(MONITORED_METRIC, mode="max", patience=config.train.early_stopping_patience)
+            EarlyStopping(monitored_metric(config), mode="max", patience=config.train.early_stopping_patience)
         )
     return best, callbacks
 

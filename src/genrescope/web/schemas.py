@@ -91,9 +91,12 @@ class Classification(_Answer):
     not_music: bool = Field(description="Whether it is speech, noise, tones or effects instead of music.")
     set: list[str] = Field(
         description="Genres that it may be of, the right one among them for nine of ten tracks;"
-        " one where it is sure, none where it is not music or the model gives no sets."
+        " one where it is sure, none where it is not music or the model gives no sets. Of a multi-label"
+        " model, those that reach their thresholds."
     )
-    scores: dict[str, Share] = Field(description="Of every genre, by falling score; they sum to 1.")
+    scores: dict[str, Share] = Field(
+        description="Of every genre, by falling score; they sum to 1, but for multi-label models."
+    )
     styles: dict[str, Share] = Field(description="Further genres, each with a probability of its own.")
     seconds: Seconds
     model: str
