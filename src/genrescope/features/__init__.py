@@ -1,7 +1,8 @@
 """Features of audio segments: their specification, extraction and cache."""
 
-from genrescope.features.cache import FeatureCache
+from genrescope.features.cache import FEATURES_VERSION, FeatureCache
 from genrescope.features.extraction import extract, extract_features
+from genrescope.features.mapped import FeatureWriter, MappedFeatures
 from genrescope.features.spec import (
     EFFICIENTAT,
     FEATURES,
@@ -19,6 +20,7 @@ from genrescope.features.spec import (
 __all__ = [
     "EFFICIENTAT",
     "FEATURES",
+    "FEATURES_VERSION",
     "MUSICNN",
     "PAPER_LOG_MEL",
     "PAPER_MEANS",
@@ -26,6 +28,8 @@ __all__ = [
     "SPECTROGRAM_LOG_MEL",
     "FeatureCache",
     "FeatureSpec",
+    "FeatureWriter",
+    "MappedFeatures",
     "extract",
     "extract_features",
     "feature_dimension",
