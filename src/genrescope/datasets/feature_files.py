@@ -56,7 +56,9 @@ class FeatureFile:
     path: Path
 
     @classmethod
-    def of(cls, folder: Path, tracks: Sequence[Track], spec: FeatureSpec, options: list[float]) -> FeatureFile:
+    def of(
+        cls, folder: Path, tracks: Sequence[Track], spec: FeatureSpec, options: list[float]
+    ) -> FeatureFile:
         """Return the place for a data set, which depends on its files, the spec and the options.
 
         Parameters

@@ -337,8 +337,8 @@ def create_reader(
     Returns
     -------
     callable
-        A job is ``{"number", "id", "path", "kind"}`` of a track. The answer holds the ``file`` of its features,
-        ``starts`` and ``weights``; or the ``error``.
+        A job is ``{"number", "id", "path", "kind"}`` of a track. The answer holds the ``file`` of its
+        features, ``starts`` and ``weights``; or the ``error``.
     """
     options = _Reading(
         FeatureSpec.from_json(spec), seconds, hop_seconds, Path(cache) if cache else None, per_segment

@@ -17,7 +17,7 @@ from genrescope.errors import write_failed
 from genrescope.types import FloatArray, IntArray
 
 # Pages of a mapped file count as memory of the process until the system takes them back, which it does only
-# when memory is short. They are given back after so many bytes, so that what a process shows is what it needs.
+# when memory is short. They are given back after so many bytes: what a process shows is what it needs.
 RESIDENT_BYTES = 1 << 28
 
 
@@ -62,7 +62,7 @@ class MappedFeatures(Sequence[FloatArray]):
     @overload
     def __getitem__(self, index: slice) -> Sequence[FloatArray]: ...
     def __getitem__(self, index: int | slice) -> FloatArray | Sequence[FloatArray]:
-        """Return the features of a track, shape (features, columns): a view, which is read when it is used."""
+        """Return the features of a track, shape (features, columns): a view, read when it is used."""
         if isinstance(index, slice):
             return [self[place] for place in range(*index.indices(len(self)))]
         end = self._ends[index]
@@ -170,7 +170,9 @@ class FeatureWriter:
     def _open(self, height: int) -> None:
         assert self._path is not None
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part")
+        self._temporary = self._path.with_name(
+            f".{self._path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part"
+        )
         self._stream = self._temporary.open("xb")
         self._height = height
         self._write_header(0)

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from genrescope import features, models
+from genrescope import evaluation, features, models
 from genrescope.errors import ConfigError, missing_extra
 from genrescope.features import FeatureSpec
 from genrescope.models import ExportedModel, ModelInfo, UnlabeledExposure
 from genrescope.training.config import Config
+from genrescope.training.options import DEFAULT_OPTIONS, FitOptions
 from genrescope.training.task import Task
 from genrescope.types import FloatArray, IntArray
 
@@ -78,7 +79,7 @@ class ModelBuilder(ABC):
         """
 
     @abstractmethod
-    def fit(self, task: Task, folder: Path, *, progress_bar: bool = False, device: str = "auto") -> Curves:
+    def fit(self, task: Task, folder: Path, options: FitOptions = DEFAULT_OPTIONS) -> Curves:
         """Fit the model on the training part of a task.
 
         Parameters
@@ -87,10 +88,8 @@ class ModelBuilder(ABC):
             Features as `feature_spec` says, with their targets and split.
         folder : Path
             Of checkpoints, from which a killed training carries on; only networks write any.
-        progress_bar : bool
-            Whether to show the progress of an epoch on standard error.
-        device : {"auto", "cpu", "cuda"}
-            Where networks are trained.
+        options : FitOptions
+            Devices, progress and observers; only networks make use of them.
 
         Returns
         -------
@@ -145,7 +144,7 @@ class ClassicalBuilder(ModelBuilder):
             return features.PAPER_MEANS
         return FeatureSpec("table", features=self.config.data.column_names)
 
-    def fit(self, task: Task, folder: Path, *, progress_bar: bool = False, device: str = "auto") -> Curves:
+    def fit(self, task: Task, folder: Path, options: FitOptions = DEFAULT_OPTIONS) -> Curves:
         """Fit standardization and classifier; see `ModelBuilder.fit`."""
         inputs, targets = training_data(task)
         model = self.config.model
@@ -179,7 +178,7 @@ class NetworkBuilder(ModelBuilder):
             Gives the size of the features and the number of classes.
         """
 
-    def fit(self, task: Task, folder: Path, *, progress_bar: bool = False, device: str = "auto") -> Curves:
+    def fit(self, task: Task, folder: Path, options: FitOptions = DEFAULT_OPTIONS) -> Curves:
         """Train the network by gradient descent; see `ModelBuilder.fit`."""
         # Imported here, because it takes seconds to import torch and Lightning, which scikit-learn's families
         # do not need.
@@ -187,9 +186,9 @@ class NetworkBuilder(ModelBuilder):
 
         trainer.configure_torch(self.config)
         self.network = self.create_network(task)
-        return self._train(task, folder, progress_bar, device)
+        return self._train(task, folder, options)
 
-    def _train(self, task: Task, folder: Path, progress_bar: bool, device: str) -> Curves:
+    def _train(self, task: Task, folder: Path, options: FitOptions) -> Curves:
         from genrescope.training import trainer
 
         return trainer.train_network(
@@ -201,8 +200,7 @@ class NetworkBuilder(ModelBuilder):
             classes=len(task.classes),
             config=self.config,
             folder=folder,
-            progress_bar=progress_bar,
-            device=device,
+            options=options,
         )
 
     def logits(self, inputs: FloatArray) -> FloatArray:
@@ -294,17 +292,21 @@ class FrozenBuilder(PretrainedBuilder):
             dropout=self.config.model.dropout if self.dropout else 0.0,
         )
 
-    def fit(self, task: Task, folder: Path, *, progress_bar: bool = False, device: str = "auto") -> Curves:
+    def fit(self, task: Task, folder: Path, options: FitOptions = DEFAULT_OPTIONS) -> Curves:
         """Fit the linear layer as a logistic regression; see `ModelBuilder.fit`."""
         self.network = self.create_network(task)
         self._fit_linear_head(task)
         return []
 
     def _fit_linear_head(self, task: Task) -> None:
-        inputs, targets = training_data(task)
+        chosen = task.segments("train")
+        # A batch at a time: the features of all segments may be larger than memory, their embeddings are not.
+        embeddings = evaluation.map_segments(
+            lambda batch: models.embed_segments(self.network.backbone, batch), task.examples, chosen
+        )
         weights, biases = models.fit_linear(
-            models.embed_segments(self.network.backbone, inputs),
-            targets,
+            embeddings,
+            task.targets[task.examples.track[chosen]],
             c=self.config.model.inverse_regularization,
             seed=self.config.train.seed,
         )
@@ -316,7 +318,7 @@ class FineTunedBuilder(FrozenBuilder):
 
     dropout = True
 
-    def fit(self, task: Task, folder: Path, *, progress_bar: bool = False, device: str = "auto") -> Curves:
+    def fit(self, task: Task, folder: Path, options: FitOptions = DEFAULT_OPTIONS) -> Curves:
         """Fit the linear layer, fine-tune all weights, and interpolate them; see `ModelBuilder.fit`.
 
         A head that fits before the backbone moves does not distort the pre-trained features (Kumar et al.,
@@ -330,7 +332,7 @@ class FineTunedBuilder(FrozenBuilder):
         self.network.eval()
         self._fit_linear_head(task)
         start = {name: value.clone() for name, value in self.network.state_dict().items()}
-        curves = self._train(task, folder, progress_bar, device)
+        curves = self._train(task, folder, options)
         _interpolate_weights(self.network, start, self.config.model.weight_interpolation)
         return curves
 
