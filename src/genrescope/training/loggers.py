@@ -46,7 +46,13 @@ class RunLogger(ABC):
 
     @abstractmethod
     def log_epoch(self, row: Row) -> None:
-        """Log the numbers of an epoch; see `EpochObserver.log_epoch`."""
+        """Log the numbers of an epoch.
+
+        Parameters
+        ----------
+        row : mapping
+            ``epoch``, from 1 on, losses, accuracies and the learning rate.
+        """
 
     @abstractmethod
     def log_results(self, results: Row) -> None:
@@ -80,7 +86,7 @@ class CsvLogger(RunLogger):
             write_atomic(self.folder / CURVES_FILE, text.getvalue())
 
     def log_epoch(self, row: Row) -> None:
-        """Append a line, and the names of the columns before the first; see `RunLogger.log_epoch`."""
+        """Append a line, ``row``, and the names of the columns before the first."""
         lines = [[row.get(name) for name in self._columns]]
         if not self._columns:
             self._columns = tuple(row)
@@ -106,7 +112,7 @@ class TensorBoardLogger(RunLogger):
         self._open(purge_step=len(rows) + 1 if rows else None)
 
     def log_epoch(self, row: Row) -> None:
-        """Write a point of each curve; see `RunLogger.log_epoch`."""
+        """Write a point of each curve in ``row``."""
         writer = self._open()
         for name, value in row.items():
             if name != "epoch":
@@ -152,7 +158,7 @@ class MlflowLogger(RunLogger):
     _id: str = ""
 
     def log_epoch(self, row: Row) -> None:
-        """Log a point of each curve; see `RunLogger.log_epoch`."""
+        """Log a point of each curve in ``row``."""
         self._log({name: value for name, value in row.items() if name != "epoch"}, int(row["epoch"]))
 
     def log_results(self, results: Row) -> None:
@@ -205,7 +211,7 @@ class WandbLogger(RunLogger):
     _run: Any = None
 
     def log_epoch(self, row: Row) -> None:
-        """Log a point of each curve; see `RunLogger.log_epoch`."""
+        """Log a point of each curve in ``row``."""
         values = {_grouped(name): value for name, value in row.items() if name != "epoch"}
         self._open().log(values, step=int(row["epoch"]))
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import logging
 import math
-import multiprocessing
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -301,17 +300,22 @@ class EpochReporter:
         Number of epochs of the training.
     observers : sequence of EpochObserver
         Told of each epoch.
+    spawned : bool
+        Whether it is sent to another process, where no log handler is set up.
     """
 
-    def __init__(self, epochs: int, observers: Sequence[EpochObserver] = ()) -> None:
+    def __init__(
+        self, epochs: int, observers: Sequence[EpochObserver] = (), *, spawned: bool = False
+    ) -> None:
         self._epochs = epochs
+        self._spawned = spawned
         self._observers = tuple(observers)
         self._level = logging.getLogger("genrescope").level
 
     def start(self, rows: Sequence[Row]) -> None:
         """Begin, after the epochs ``rows`` of a resumed training."""
-        if multiprocessing.parent_process() is not None:
-            # Of a process that Lightning has started: what it logs would be lost.
+        if self._spawned:
+            # What this process logs would be lost.
             top = logging.getLogger("genrescope")
             top.setLevel(self._level)
             top.addHandler(logging.StreamHandler())

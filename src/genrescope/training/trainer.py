@@ -12,7 +12,7 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.strategies import DDPStrategy
-from torch.multiprocessing import ProcessRaisedException
+from torch.multiprocessing.spawn import ProcessRaisedException
 
 from genrescope.datasets import SegmentDataset
 from genrescope.errors import GenrescopeError
@@ -130,7 +130,7 @@ def train_network(
     fit_normalizer(network, examples, train, config.train.seed)
     # On a CPU, convolutions are faster with the channels last in memory.
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    reporter = EpochReporter(config.train.epochs, options.observers)
+    reporter = EpochReporter(config.train.epochs, options.observers, spawned=devices > 1)
     module = GenreModule(network, config, batches, reporter, held_out)
     best, callbacks = _callbacks(config, folder, bool(len(validation)))
     trainer = create_trainer(
