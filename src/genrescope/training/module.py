@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import logging
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -300,25 +301,26 @@ class EpochReporter:
         Number of epochs of the training.
     observers : sequence of EpochObserver
         Told of each epoch.
-    spawned : bool
-        Whether it is sent to another process, where no log handler is set up.
     """
 
-    def __init__(
-        self, epochs: int, observers: Sequence[EpochObserver] = (), *, spawned: bool = False
-    ) -> None:
+    def __init__(self, epochs: int, observers: Sequence[EpochObserver] = ()) -> None:
         self._epochs = epochs
-        self._spawned = spawned
         self._observers = tuple(observers)
         self._level = logging.getLogger("genrescope").level
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Set up what is logged in a process of several that train, before Lightning logs anything there."""
+        self.__dict__.update(state)
+        top = logging.getLogger("genrescope")
+        top.setLevel(self._level)
+        # Otherwise these lines would be lost, as the handlers of the process that was called are not here.
+        top.addHandler(logging.StreamHandler())
+        for name in ("lightning.fabric.utilities.distributed", "lightning.pytorch.utilities.rank_zero"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        warnings.simplefilter("ignore")
+
     def start(self, rows: Sequence[Row]) -> None:
         """Begin, after the epochs ``rows`` of a resumed training."""
-        if self._spawned:
-            # What this process logs would be lost.
-            top = logging.getLogger("genrescope")
-            top.setLevel(self._level)
-            top.addHandler(logging.StreamHandler())
         for observer in self._observers:
             observer.start(rows)
 

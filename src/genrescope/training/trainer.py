@@ -130,7 +130,7 @@ def train_network(
     fit_normalizer(network, examples, train, config.train.seed)
     # On a CPU, convolutions are faster with the channels last in memory.
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    reporter = EpochReporter(config.train.epochs, options.observers, spawned=devices > 1)
+    reporter = EpochReporter(config.train.epochs, options.observers)
     module = GenreModule(network, config, batches, reporter, held_out)
     best, callbacks = _callbacks(config, folder, bool(len(validation)))
     trainer = create_trainer(
