@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,13 +15,14 @@ from genrescope import features
 from genrescope.audio import loading as audio
 from genrescope.audio import segmentation as segments
 from genrescope.datasets import load_gtzan as read_gtzan
-from genrescope.datasets.segments import build_segments
+from genrescope.datasets.segments import SegmentDataset, build_segments
 from genrescope.errors import AudioError, DataError
 from genrescope.features import (
     PAPER_LOG_MEL,
     PAPER_MEANS,
     PAPER_SEQUENCE,
     SPECTROGRAM_LOG_MEL,
+    MappedFeatures,
     segment_frames,
 )
 from genrescope.types import Track
@@ -132,3 +136,122 @@ def test_arrays_have_the_hop_length_of_the_model(tmp_path: Path) -> None:
     own = Track("own", tmp_path / "own.npy", "drone", "own", "spectrogram")
     examples = build_segments([own], PAPER_LOG_MEL, seconds=4.5)
     np.testing.assert_array_equal(examples.spectrograms[0], np.load(tmp_path / "own.npy"))
+
+
+def music(folder: Path, count: int = 4) -> list[Track]:
+    tracks = []
+    for number in range(count):
+        play = (drone, hiss)[number % 2]
+        soundfile.write(folder / f"{number}.wav", play(3.0 + number, number), RATE)
+        tracks.append(Track(f"track {number}", folder / f"{number}.wav", play.__name__, f"group {number}"))
+    (folder / "noise.wav").write_bytes(b"no sound")
+    return [*tracks, Track("bad", folder / "noise.wav", "hiss", "bad")]
+
+
+def same(one: SegmentDataset, other: SegmentDataset) -> bool:
+    chosen = np.arange(len(one))
+    assert [track.id for track in one.tracks] == [track.id for track in other.tracks]
+    for name in ("track", "start", "weights"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    first, second = one.take(chosen), other.take(chosen)
+    return bool((first == second).all()) and first.strides == second.strides
+
+
+@pytest.mark.parametrize("spec", [PAPER_LOG_MEL, PAPER_SEQUENCE], ids=lambda spec: spec.kind)
+def test_features_in_a_file_are_those_in_memory(spec: features.FeatureSpec, tmp_path: Path) -> None:
+    tracks = music(tmp_path)
+    codes: list[str] = []
+
+    def build(**options: Any) -> SegmentDataset:
+        return build_segments(
+            tracks, spec, seconds=1.5, limit=2, on_failure=lambda _, one: codes.append(one.code), **options
+        )
+
+    memory = build()
+    # A limit within the tracks: the first stay in memory until the file is begun.
+    limit = memory.spectrograms[0].nbytes + 10
+    mapped = build(store=tmp_path / "store", memory_limit=limit)
+    assert isinstance(mapped.spectrograms, MappedFeatures)
+    assert same(memory, mapped)
+    assert same(memory, build(store=tmp_path / "other", memory_limit=1 << 30))
+    assert not (tmp_path / "other").exists()
+    assert same(mapped, pickle.loads(pickle.dumps(mapped)))
+    assert len(pickle.dumps(mapped)) < 4000
+    assert codes == ["audio_unreadable"] * 3
+    assert np.load(mapped.spectrograms.path).shape == (
+        sum(one.shape[1] for one in memory.spectrograms),
+        len(memory.spectrograms[0]),
+    )
+
+
+def test_stored_features_are_found_again_until_a_file_changes(tmp_path: Path) -> None:
+    tracks = music(tmp_path)
+    lines: list[str] = []
+
+    def build(seconds: float = 1.5) -> SegmentDataset:
+        return build_segments(
+            tracks,
+            PAPER_LOG_MEL,
+            seconds=seconds,
+            store=tmp_path / "store",
+            memory_limit=0,
+            on_failure=lambda track, failure: lines.append(f"{track.id}: {failure.code}"),
+        )
+
+    first = build()
+    stored = sorted((tmp_path / "store").iterdir())
+    before = [file.stat().st_mtime_ns for file in stored]
+    assert same(first, build())
+    assert [file.stat().st_mtime_ns for file in stored] == before
+    assert lines == ["bad: audio_unreadable"] * 2
+    build(seconds=1.0)
+    assert len(list((tmp_path / "store").iterdir())) == 2 * len(stored)
+    soundfile.write(tracks[0].path, drone(4.0, 9), RATE)
+    assert not np.array_equal(build().spectrograms[0], first.spectrograms[0])
+
+
+@pytest.mark.parametrize("damage", ["index", "segments", "features", "shorter"])
+def test_damaged_stored_features_are_computed_again(damage: str, tmp_path: Path) -> None:
+    tracks = music(tmp_path)[:2]
+    build = partial(
+        build_segments, tracks, PAPER_LOG_MEL, seconds=1.5, store=tmp_path / "store", memory_limit=0
+    )
+    first = build()
+    assert isinstance(first.spectrograms, MappedFeatures)
+    path = first.spectrograms.path
+    expected = np.load(path)
+    if damage == "shorter":
+        np.save(path, np.zeros((3, 128), np.float32))
+    else:
+        suffix = {"index": ".json", "segments": ".segments.npy", "features": ".npy"}[damage]
+        path.with_suffix(suffix).write_bytes(b"{")
+    again = build()
+    np.testing.assert_array_equal(np.load(path), expected)
+    assert len(again) == len(first)
+
+
+def test_a_killed_writer_leaves_no_features(tmp_path: Path) -> None:
+    tracks = music(tmp_path)
+    with pytest.raises(AudioError):
+        build_segments(tracks, PAPER_LOG_MEL, seconds=1.5, store=tmp_path / "store", memory_limit=0)
+    assert list((tmp_path / "store").iterdir()) == []
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_worker_processes_read_the_same(cached: bool, tmp_path: Path) -> None:
+    tracks = music(tmp_path)
+    codes: list[str] = []
+    cache = tmp_path / "cache" if cached else None
+    here, there = (
+        build_segments(
+            tracks,
+            PAPER_LOG_MEL,
+            seconds=1.5,
+            cache=cache,
+            workers=workers,
+            on_failure=lambda _, one: codes.append(one.code),
+        )
+        for workers in (0, 2)
+    )
+    assert same(here, there)
+    assert codes == ["audio_unreadable"] * 2

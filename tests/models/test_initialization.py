@@ -100,7 +100,7 @@ def test_the_default_is_drawn_after_pytorchs_weights(name: str, normalized: bool
 
 def test_forget_gates_start_open_with_normalization_too() -> None:
     network = build("lstm", "default", normalized=True)
-    bias = network.get_parameter("first.directions.0.norm_ih.bias")
+    bias = network.get_parameter("layers.0.directions.0.norm_ih.bias")
     assert bias[128:256].eq(1).all()
     assert bias[:128].eq(0).all()
     assert bias[256:].eq(0).all()

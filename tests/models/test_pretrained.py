@@ -112,7 +112,7 @@ def test_a_frozen_backbone_does_not_move(weights: Path, little_music: Path, tmp_
 
 
 def test_a_backbone_moves_at_its_own_rate(weights: Path) -> None:
-    from genrescope.training.module import _parameter_groups
+    from genrescope.training.optimizers import _parameter_groups
 
     backbone = backbones.load_backbone("mn01", weights=weights)
     network = transfer.ParallelPretrained(backbone, 128, 2)

@@ -38,6 +38,23 @@ class Device(StrEnum):
     auto = "auto"
     cpu = "cpu"
     cuda = "cuda"
+    mps = "mps"
+
+
+class Logger(StrEnum):
+    """Where curves and results of a run are logged, besides the run's folder."""
+
+    csv = "csv"
+    tensorboard = "tensorboard"
+    mlflow = "mlflow"
+    wandb = "wandb"
+
+
+class Metric(StrEnum):
+    """By which settings are chosen."""
+
+    accuracy = "accuracy"
+    macro_f1 = "macro-f1"
 
 
 class DistilledNetwork(StrEnum):
@@ -56,7 +73,10 @@ class Teacher(StrEnum):
 
 
 DeviceOption = Annotated[
-    Device, typer.Option(help="Where to train; auto is the GPU, if there is one that torch can use.")
+    Device,
+    typer.Option(
+        help="Where to train; auto is the GPU, if there is one that torch can use with CUDA or ROCm."
+    ),
 ]
 
 
@@ -101,6 +121,28 @@ def train(
         int | None, typer.Option(min=0, help="Seed of the split, if it is to be another one.")
     ] = None,
     device: DeviceOption = Device.auto,
+    devices: Annotated[
+        int,
+        typer.Option(
+            help="Processes that train a network together, each with batches of train.batch_size; of a GPU"
+            " one each."
+        ),
+    ] = 1,
+    logger: Annotated[
+        list[Logger] | None,
+        typer.Option(
+            help="Log to tensorboard, mlflow or wandb too; repeatable. metrics.csv is always written."
+        ),
+    ] = None,
+    memory_limit_mb: Annotated[
+        int,
+        typer.Option(
+            help="Features that are kept in memory; those of more music are in a file of the cache."
+        ),
+    ] = 1024,
+    workers: Annotated[
+        int, typer.Option(help="Processes that compute features of audio; 0: threads of this one.")
+    ] = 0,
 ) -> None:
     """Train a model on your own music, and evaluate it.
 
@@ -126,6 +168,10 @@ def train(
             cache=utils.cache_folder("features"),
             progress_bar=sys.stderr.isatty(),
             device=device.value,
+            devices=devices,
+            loggers=[one.value for one in logger or ()],
+            memory_limit=memory_limit_mb << 20,
+            workers=workers,
         )
     output.render_evaluation(result.evaluation)
     typer.echo(f"model: {result.model}")
@@ -239,6 +285,63 @@ def compare(
     for comparison in report.comparisons:
         render_comparison(comparison)
     typer.echo(f"report: {reporting.write_comparison(report, output).html}")
+
+
+def tune(
+    config: Annotated[
+        str, typer.Argument(metavar="CONFIG", help="A configuration, as for 'train --config'.")
+    ],
+    data: Data,
+    space: Annotated[
+        Path, typer.Option(help="TOML: a list of choices or { low, high } for each setting to be searched.")
+    ],
+    storage: Annotated[
+        Path, typer.Option(help="SQLite file of the search. The same command resumes an interrupted search.")
+    ] = Path("study.sqlite"),
+    trials: Annotated[int, typer.Option(help="Number of trials, those done before included.")] = 20,
+    metric: Annotated[Metric, typer.Option(help="Of the validation part, to be as high as can be.")] = (
+        Metric.accuracy
+    ),
+    prune: Annotated[
+        bool, typer.Option("--prune", help="End trials early that are below the median of the others.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the search.")] = 0,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one setting of CONFIG; repeatable."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="The best configuration. Default: STORAGE with the ending .toml."
+        ),
+    ] = None,
+    device: DeviceOption = Device.auto,
+) -> None:
+    """Search for better settings of a configuration.
+
+    Each trial is trained and measured on the validation part; the test part stays untouched. Prints the best
+    settings, and writes them as TOML for 'train --config'.
+    """
+    from genrescope import experiments
+
+    with _log_on_stderr():
+        best = experiments.tune_config(
+            data,
+            config,
+            space,
+            storage,
+            trials=trials,
+            metric="accuracy" if metric is Metric.accuracy else "macro-f1",
+            prune=prune,
+            seed=seed,
+            overrides=settings or (),
+            output=output,
+            device=device.value,
+            progress_bar=sys.stderr.isatty(),
+        )
+    typer.echo(best.file.read_text(encoding="utf8").rstrip())
+    typer.echo(f"configuration: {best.file}")
 
 
 def distill(

@@ -11,7 +11,7 @@ from genrescope.datasets.base import (
 from genrescope.datasets.digests import artist_digest, artist_digests, content_digests, track_digest
 from genrescope.datasets.gtzan import load_gtzan, load_index
 from genrescope.datasets.readers import LAYOUT_READERS, load_dataset
-from genrescope.datasets.segments import SegmentDataset, build_segments
+from genrescope.datasets.segments import MEMORY_LIMIT_BYTES, SegmentDataset, build_segments
 from genrescope.datasets.spectrograms import decode_db, encode_db, load_spectrogram
 from genrescope.datasets.splits import FOLDED_PROTOCOLS, PROTOCOLS, Split, get_protocol, split_dataset
 from genrescope.datasets.tables import read_rows
@@ -19,6 +19,7 @@ from genrescope.datasets.tables import read_rows
 __all__ = [
     "FOLDED_PROTOCOLS",
     "LAYOUT_READERS",
+    "MEMORY_LIMIT_BYTES",
     "PROTOCOLS",
     "Annotation",
     "Dataset",

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
 from genrescope import audio, features
 from genrescope.datasets import spectrograms, tables
-from genrescope.errors import AudioError, DataError
-from genrescope.features import FeatureCache, FeatureSpec, segment_frames
+from genrescope.datasets.feature_files import FeatureFile, Grid
+from genrescope.errors import AudioError, DataError, GenrescopeError
+from genrescope.features import FeatureCache, FeatureSpec, FeatureWriter, MappedFeatures, segment_frames
 from genrescope.types import Float64Array, FloatArray, IntArray, Track
+from genrescope.utils import load_array
+from genrescope.workers import WorkerPool, WorkerSpec
 
 Layout = tuple[FloatArray, IntArray, Float64Array]  # a track's features, segment starts and weights
+# The features of a thousand tracks of 30 s take less; those of whole songs are kept in a file beyond it.
+MEMORY_LIMIT_BYTES = 1 << 30
+MAX_TRACK_BYTES = 1 << 32
 
 
 @dataclass(frozen=True)
@@ -27,9 +36,9 @@ class SegmentDataset:
     ----------
     tracks : tuple of Track
     spec : FeatureSpec
-    spectrograms : tuple of ndarray, shape (features, columns), float32
+    spectrograms : sequence of ndarray, shape (features, columns), float32
         One per track, time along the second axis. Despite the name the features may be others; for
-        ``vector`` and ``table`` specs a column is a whole segment.
+        ``vector`` and ``table`` specs a column is a whole segment. `MappedFeatures` where they are in a file.
     width : int
         Columns of a segment.
     track : ndarray, shape (segments,), int64
@@ -43,7 +52,7 @@ class SegmentDataset:
 
     tracks: tuple[Track, ...]
     spec: FeatureSpec
-    spectrograms: tuple[FloatArray, ...]
+    spectrograms: Sequence[FloatArray]
     width: int
     track: IntArray
     start: IntArray
@@ -84,7 +93,11 @@ class SegmentDataset:
         windows = [
             _window(self.spectrograms[t], int(s), self.width) for t, s in zip(tracks, starts, strict=True)
         ]
-        stacked = np.stack(windows)
+        # The same layout in memory whatever that of the tracks is, so that rounding is the same too.
+        stacked = np.empty((len(windows), *windows[0].shape), np.float32)
+        np.stack(windows, out=stacked)
+        if isinstance(self.spectrograms, MappedFeatures):
+            self.spectrograms.note_read(stacked.nbytes)
         if self.spec.kind == "sequence":
             return stacked.transpose(0, 2, 1)
         if self.spec.kind == "samples":
@@ -131,6 +144,9 @@ def build_segments(
     cache: Path | None = None,
     on_failure: Callable[[Track, AudioError], None] | None = None,
     per_segment: bool = False,
+    store: Path | None = None,
+    memory_limit: int = MEMORY_LIMIT_BYTES,
+    workers: int = 0,
 ) -> SegmentDataset:
     """Read the features of all tracks, several at a time, and lay out their segments.
 
@@ -151,6 +167,14 @@ def build_segments(
         Called for each audio file that cannot be used, which is then left out; None: the first one raises.
     per_segment : bool
         Compute them segment by segment, as classifying does: the frames at a segment's edges differ.
+    store : Path or None
+        Folder for the features of whole data sets that are larger than ``memory_limit``: they are
+        memory-mapped, and found again by the next call for the same files. None: all are kept in memory.
+    memory_limit : int
+        Bytes of features that are kept in memory where there is a ``store``.
+    workers : int
+        Processes that read audio files; one that a damaged file crashes costs that file only. 0: threads of
+        this process, as many as it has processors.
 
     Returns
     -------
@@ -163,33 +187,184 @@ def build_segments(
         A track that cannot be read; ``dataset_empty`` when none can.
     """
     rows, spec = _table_rows(tracks, spec, seconds)
-
-    def read(track: Track) -> Layout | AudioError:
-        try:
-            if per_segment and track.kind == "audio":
-                return _read_segments(track, spec, seconds, hop_seconds)
-            return rows.get(track.id) or _finite(_read(track, spec, seconds, hop_seconds, cache), track)
-        except AudioError as failure:
-            if on_failure is None:
-                raise
-            return failure
-
+    options = _Reading(spec, seconds, hop_seconds, cache, per_segment)
+    file = None
+    if store is not None and spec.kind in ("log_mel", "sequence"):
+        file = FeatureFile.of(store, tracks, spec, [seconds, hop_seconds, limit, per_segment])
+        kept = file.load(tracks)
+        if kept is not None:
+            for track, failure in kept.failures:
+                _leave_out(track, failure, on_failure)
+            return _joined(kept.tracks, kept.spectrograms, kept.grids, spec, seconds)
     readable: list[Track] = []
-    layouts: list[Layout] = []
-    # Threads and not processes: FFmpeg and NumPy release Python's global lock while they compute, and the
-    # spectrograms need not be copied between processes. ``map`` keeps the order of the tracks.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for track, layout in zip(tracks, pool.map(read, tracks), strict=True):
+    grids: list[Grid] = []
+    failures: list[tuple[Track, AudioError]] = []
+    with FeatureWriter(file.path if file is not None else None, memory_limit) as writer:
+        for track, layout in _layouts(tracks, rows, options, workers):
             if isinstance(layout, AudioError):
-                assert on_failure is not None  # or read would have raised
-                on_failure(track, layout)
+                _leave_out(track, layout, on_failure)
+                failures.append((track, layout))
                 continue
             readable.append(track)
-            layouts.append((layout[0], layout[1][: limit or None], layout[2][: limit or None]))
-    return _joined(readable, layouts, spec, seconds)
+            writer.append(layout[0])
+            grids.append((layout[1][: limit or None], layout[2][: limit or None]))
+        written = writer.finish()
+    if file is not None and isinstance(written, MappedFeatures):
+        file.save_index(readable, written, grids, failures)
+    return _joined(readable, written, grids, spec, seconds)
 
 
-def _joined(tracks: list[Track], layouts: list[Layout], spec: FeatureSpec, seconds: float) -> SegmentDataset:
+@dataclass(frozen=True)
+class _Reading:
+    """How the features of a track are read."""
+
+    spec: FeatureSpec
+    seconds: float
+    hop_seconds: float
+    cache: Path | None
+    per_segment: bool
+
+    def read(self, track: Track) -> Layout | AudioError:
+        """Return features, segment starts and weights of a track, or why it cannot be used."""
+        try:
+            if self.per_segment and track.kind == "audio":
+                return _read_segments(track, self.spec, self.seconds, self.hop_seconds)
+            return _finite(_read(track, self.spec, self.seconds, self.hop_seconds, self.cache), track)
+        except AudioError as failure:
+            return failure
+
+
+def _leave_out(
+    track: Track, failure: AudioError, on_failure: Callable[[Track, AudioError], None] | None
+) -> None:
+    if on_failure is None:
+        raise failure
+    on_failure(track, failure)
+
+
+def _layouts(
+    tracks: Sequence[Track], rows: dict[str, Layout], options: _Reading, workers: int
+) -> Iterator[tuple[Track, Layout | AudioError]]:
+    """Yield tracks in their order, each with what was read of it; several are read at a time."""
+    if workers and any(track.kind == "audio" for track in tracks):
+        yield from _layouts_of_workers(tracks, options, workers)
+        return
+    # FFmpeg and NumPy release Python's global lock while they compute, and nothing is copied.
+    threads = os.cpu_count() or 1
+    with ThreadPoolExecutor(threads) as pool:
+        pending: deque[tuple[Track, Future[Layout | AudioError]]] = deque()
+        for track in tracks:
+            known = rows.get(track.id)
+            pending.append((track, pool.submit(options.read, track) if known is None else _done(known)))
+            # Not all at once: what is read must not pile up where it is written more slowly.
+            if len(pending) > 2 * threads:
+                first, result = pending.popleft()
+                yield first, result.result()
+        for last, result in pending:
+            yield last, result.result()
+
+
+def _done(layout: Layout) -> Future[Layout | AudioError]:
+    future: Future[Layout | AudioError] = Future()
+    future.set_result(layout)
+    return future
+
+
+def _layouts_of_workers(
+    tracks: Sequence[Track], options: _Reading, workers: int
+) -> Iterator[tuple[Track, Layout | AudioError]]:
+    """Do the same with worker processes, which hand over features in files."""
+    with TemporaryDirectory(prefix="genrescope-") as folder:
+        kwargs = {
+            "spec": options.spec.to_json(),
+            "seconds": options.seconds,
+            "hop_seconds": options.hop_seconds,
+            "cache": None if options.cache is None else str(options.cache),
+            "per_segment": options.per_segment,
+            "folder": folder,
+        }
+        length = 2 * workers
+        with WorkerPool(WorkerSpec(create_reader, kwargs), workers, queue_length=length + 1) as pool:
+            pending: deque[tuple[Track, Future[dict[str, Any]]]] = deque()
+            for number, track in enumerate(tracks):
+                job = {"number": number, "id": track.id, "path": str(track.path), "kind": track.kind}
+                pending.append((track, pool.submit(job)))
+                if len(pending) > length:
+                    first, answer = pending.popleft()
+                    yield first, _received(first, answer)
+            for last, answer in pending:
+                yield last, _received(last, answer)
+
+
+def _received(track: Track, answer: Future[dict[str, Any]]) -> Layout | AudioError:
+    try:
+        found = answer.result()
+    except GenrescopeError as failure:
+        # The worker is gone with its memory, but not the work: another file can be read.
+        if failure.code == "worker_crashed":
+            return AudioError("audio_unreadable", f"{track.path}: {failure.message}", failure.hint)
+        raise
+    if "error" in found:
+        error = found["error"]
+        return AudioError(error["code"], error["message"], error["hint"])
+    file = Path(found["file"])
+    values = load_array(file, max_bytes=MAX_TRACK_BYTES)
+    file.unlink()
+    return values, np.array(found["starts"], np.int64), np.array(found["weights"], np.float64)
+
+
+def create_reader(
+    spec: dict[str, Any],
+    seconds: float,
+    hop_seconds: float,
+    cache: str | None,
+    per_segment: bool,
+    folder: str,
+) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Return, in a worker process, the function that reads the features of one track.
+
+    Parameters
+    ----------
+    spec : dict
+        `FeatureSpec.to_json`.
+    seconds, hop_seconds : float
+        Length of a segment, and distance between two (0: end to end).
+    cache : str or None
+        Where features of audio files are kept.
+    per_segment : bool
+        As of `build_segments`.
+    folder : str
+        Where features are handed over.
+
+    Returns
+    -------
+    callable
+        A job is ``{"number", "id", "path", "kind"}`` of a track. The answer holds the ``file`` of its
+        features, ``starts`` and ``weights``; or the ``error``.
+    """
+    options = _Reading(
+        FeatureSpec.from_json(spec), seconds, hop_seconds, Path(cache) if cache else None, per_segment
+    )
+    audio.import_decoders()
+
+    def read(job: dict[str, Any]) -> dict[str, Any]:
+        layout = options.read(Track(job["id"], Path(job["path"]), "", "", job["kind"]))
+        if isinstance(layout, AudioError):
+            return {"error": layout.to_dict()}
+        file = Path(folder, f"{job['number']}.npy")
+        np.save(file, layout[0], allow_pickle=False)
+        return {"file": str(file), "starts": layout[1].tolist(), "weights": layout[2].tolist()}
+
+    return read
+
+
+def _joined(
+    tracks: Sequence[Track],
+    spectrograms: Sequence[FloatArray],
+    grids: Sequence[Grid],
+    spec: FeatureSpec,
+    seconds: float,
+) -> SegmentDataset:
     if not tracks:
         raise DataError(
             "dataset_empty", "no track can be read", "check the files: genrescope classify FOLDER"
@@ -197,11 +372,11 @@ def _joined(tracks: list[Track], layouts: list[Layout], spec: FeatureSpec, secon
     return SegmentDataset(
         tracks=tuple(tracks),
         spec=spec,
-        spectrograms=tuple(picture for picture, _, _ in layouts),
+        spectrograms=spectrograms,
         width=1 if spec.kind in ("vector", "table") else segment_frames(spec, seconds),
-        track=np.repeat(np.arange(len(tracks)), [len(starts) for _, starts, _ in layouts]),
-        start=np.concatenate([starts for _, starts, _ in layouts]),
-        weights=np.concatenate([weights for _, _, weights in layouts]),
+        track=np.repeat(np.arange(len(tracks)), [len(starts) for starts, _ in grids]),
+        start=np.concatenate([starts for starts, _ in grids]),
+        weights=np.concatenate([weights for _, weights in grids]),
     )
 
 

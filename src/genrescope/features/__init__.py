@@ -1,8 +1,9 @@
 """Features of audio segments: their specification, extraction and cache."""
 
-from genrescope.features.cache import FeatureCache
+from genrescope.features.cache import FEATURES_VERSION, FeatureCache
 from genrescope.features.custom import check_custom, custom_rows, register_feature
 from genrescope.features.extraction import extract, extract_features
+from genrescope.features.mapped import FeatureWriter, MappedFeatures
 from genrescope.features.spec import (
     EFFICIENTAT,
     FEATURES,
@@ -22,6 +23,7 @@ from genrescope.features.spec import (
 __all__ = [
     "EFFICIENTAT",
     "FEATURES",
+    "FEATURES_VERSION",
     "MUSICNN",
     "PAPER_LOG_MEL",
     "PAPER_MEANS",
@@ -30,6 +32,8 @@ __all__ = [
     "STATISTICS",
     "FeatureCache",
     "FeatureSpec",
+    "FeatureWriter",
+    "MappedFeatures",
     "check_custom",
     "custom_rows",
     "extract",

@@ -1,4 +1,5 @@
 from .config import Config as Config
+from .config import config_from_json as config_from_json
 from .config import config_reference as config_reference
 from .config import load_config as load_config
 from .config import packaged_configs as packaged_configs
@@ -6,6 +7,8 @@ from .distillation.pipeline import DistillConfig as DistillConfig
 from .distillation.pipeline import distill as distill
 from .distillation.pipeline import further_tracks as further_tracks
 from .distillation.pipeline import select_tracks as select_tracks
+from .options import EpochObserver as EpochObserver
+from .options import FitOptions as FitOptions
 from .run import TrainingRun as TrainingRun
 from .run import check_config as check_config
 from .run import load_finished as load_finished

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from genrescope import features, models
+from genrescope import evaluation, features, models
 from genrescope.datasets import LabelMatrix
 from genrescope.errors import ConfigError, missing_extra
 from genrescope.features import FeatureSpec
 from genrescope.models import ExportedModel, ModelInfo, UnlabeledExposure
 from genrescope.training.config import Config
+from genrescope.training.options import DEFAULT_OPTIONS, FitOptions
 from genrescope.training.task import Task
 from genrescope.types import Float64Array, FloatArray, IntArray
 from genrescope.utils import import_object
@@ -81,7 +82,7 @@ class ModelBuilder(ABC):
         """
 
     @abstractmethod
-    def fit(self, task: Task, folder: Path, *, progress_bar: bool = False, device: str = "auto") -> Curves:
+    def fit(self, task: Task, folder: Path, options: FitOptions = DEFAULT_OPTIONS) -> Curves:
         """Fit the model on the training part of a task.
 
         Parameters
@@ -90,10 +91,8 @@ class ModelBuilder(ABC):
             Features as `feature_spec` says, with their targets and split.
         folder : Path
             Of checkpoints, from which a killed training carries on; only networks write any.
-        progress_bar : bool
-            Whether to show the progress of an epoch on standard error.
-        device : {"auto", "cpu", "cuda"}
-            Where networks are trained.
+        options : FitOptions
+            Devices, progress and observers; only networks make use of them.
 
         Returns
         -------
@@ -150,14 +149,14 @@ class ClassicalBuilder(ModelBuilder):
             return configured_spec(self.config, features.PAPER_MEANS)
         return FeatureSpec("table", features=self.config.data.column_names)
 
-    def fit(self, task: Task, folder: Path, *, progress_bar: bool = False, device: str = "auto") -> Curves:
+    def fit(self, task: Task, folder: Path, options: FitOptions = DEFAULT_OPTIONS) -> Curves:
         """Fit standardization and classifier; see `ModelBuilder.fit`."""
         model, seed = self.config.model, self.config.train.seed
         c, balanced = model.inverse_regularization, self.config.train.class_weights == "balanced"
         if task.is_multilabel:
-            inputs, labels = training_labels(task)
+            chosen, labels = training_labels(task)
             self.regression = models.fit_label_regression(
-                inputs, labels.values, labels.judged, c=c, seed=seed, balanced=balanced
+                task.examples.take(chosen), labels.values, labels.judged, c=c, seed=seed, balanced=balanced
             )
             return []
         if task.has_distributions and model.name == "svm":
@@ -166,9 +165,15 @@ class ClassicalBuilder(ModelBuilder):
                 "an svm takes exactly one genre per track, and some have shares of several",
                 "train logistic-regression or a network",
             )
-        inputs, targets, weights = training_data(task)
+        chosen, targets, weights = training_targets(task)
         self.pipeline = models.fit_classical(
-            model.name, inputs, targets, c=c, seed=seed, balanced=balanced, sample_weight=weights
+            model.name,
+            task.examples.take(chosen),
+            targets,
+            c=c,
+            seed=seed,
+            balanced=balanced,
+            sample_weight=weights,
         )
         return []
 
@@ -199,7 +204,7 @@ class NetworkBuilder(ModelBuilder):
             Gives the size of the features and the number of classes.
         """
 
-    def fit(self, task: Task, folder: Path, *, progress_bar: bool = False, device: str = "auto") -> Curves:
+    def fit(self, task: Task, folder: Path, options: FitOptions = DEFAULT_OPTIONS) -> Curves:
         """Train the network by gradient descent; see `ModelBuilder.fit`."""
         # Imported here, because it takes seconds to import torch and Lightning, which scikit-learn's families
         # do not need.
@@ -207,9 +212,9 @@ class NetworkBuilder(ModelBuilder):
 
         trainer.configure_torch(self.config)
         self.network = self.create_network(task)
-        return self._train(task, folder, progress_bar, device)
+        return self._train(task, folder, options)
 
-    def _train(self, task: Task, folder: Path, progress_bar: bool, device: str) -> Curves:
+    def _train(self, task: Task, folder: Path, options: FitOptions) -> Curves:
         from genrescope.training import trainer
 
         return trainer.train_network(
@@ -222,8 +227,7 @@ class NetworkBuilder(ModelBuilder):
             classes=len(task.classes),
             config=self.config,
             folder=folder,
-            progress_bar=progress_bar,
-            device=device,
+            options=options,
         )
 
     def logits(self, inputs: FloatArray) -> FloatArray:
@@ -453,7 +457,7 @@ class FrozenBuilder(PretrainedBuilder):
             dropout=self.config.model.dropout if self.dropout else 0.0,
         )
 
-    def fit(self, task: Task, folder: Path, *, progress_bar: bool = False, device: str = "auto") -> Curves:
+    def fit(self, task: Task, folder: Path, options: FitOptions = DEFAULT_OPTIONS) -> Curves:
         """Fit the linear layer as a logistic regression; see `ModelBuilder.fit`."""
         self.network = self.create_network(task)
         self._fit_linear_head(task)
@@ -462,16 +466,22 @@ class FrozenBuilder(PretrainedBuilder):
     def _fit_linear_head(self, task: Task) -> None:
         c, seed = self.config.model.inverse_regularization, self.config.train.seed
         if task.is_multilabel:
-            inputs, labels = training_labels(task)
-            embeddings = models.embed_segments(self.network.backbone, inputs)
+            chosen, labels = training_labels(task)
             head = models.fit_linear_labels(
-                embeddings, labels.values, labels.judged, c=c, seed=seed, balanced=True
+                self._embeddings(task, chosen), labels.values, labels.judged, c=c, seed=seed, balanced=True
             )
         else:
-            inputs, targets, amounts = training_data(task)
-            embeddings = models.embed_segments(self.network.backbone, inputs)
-            head = models.fit_linear(embeddings, targets, c=c, seed=seed, sample_weight=amounts)
+            chosen, targets, amounts = training_targets(task)
+            head = models.fit_linear(
+                self._embeddings(task, chosen), targets, c=c, seed=seed, sample_weight=amounts
+            )
         self.network.load_head(*head)
+
+    def _embeddings(self, task: Task, chosen: IntArray) -> FloatArray:
+        # A batch at a time: the features of all segments may be larger than memory, their embeddings are not.
+        return evaluation.map_segments(
+            lambda batch: models.embed_segments(self.network.backbone, batch), task.examples, chosen
+        )
 
 
 class FineTunedBuilder(FrozenBuilder):
@@ -479,7 +489,7 @@ class FineTunedBuilder(FrozenBuilder):
 
     dropout = True
 
-    def fit(self, task: Task, folder: Path, *, progress_bar: bool = False, device: str = "auto") -> Curves:
+    def fit(self, task: Task, folder: Path, options: FitOptions = DEFAULT_OPTIONS) -> Curves:
         """Fit the linear layer, fine-tune all weights, and interpolate them; see `ModelBuilder.fit`.
 
         A head that fits before the backbone moves does not distort the pre-trained features (Kumar et al.,
@@ -493,7 +503,7 @@ class FineTunedBuilder(FrozenBuilder):
         self.network.eval()
         self._fit_linear_head(task)
         start = {name: value.clone() for name, value in self.network.state_dict().items()}
-        curves = self._train(task, folder, progress_bar, device)
+        curves = self._train(task, folder, options)
         _interpolate_weights(self.network, start, self.config.model.weight_interpolation)
         return curves
 
@@ -594,37 +604,32 @@ def _blank_segments(config: Config, spec: FeatureSpec) -> FloatArray:
     return np.zeros((2, frames, rows) if spec.kind == "sequence" else (2, rows, frames), np.float32)
 
 
-def training_data(task: Task) -> tuple[FloatArray, IntArray, Float64Array | None]:
-    """Return the features of all training segments, and the index of the genre of each.
+def training_targets(task: Task) -> tuple[IntArray, IntArray, Float64Array | None]:
+    """Return the training segments, and the index of the genre of each.
 
     Parameters
     ----------
     task : Task
-        Features, targets and split, of a single-label task.
+        Features, labels and split.
 
     Returns
     -------
-    features : ndarray, float32
-        The first axis is that of the segments. One of a track with shares of several genres occurs once for
-        each of them.
+    segments : ndarray of int, shape (segments,)
+        One of a track with shares of several genres occurs once for each of them.
     targets : ndarray of int, shape (segments,)
     weights : ndarray, shape (segments,), or None
         The share of the genre; None where all have one genre.
     """
     chosen = task.segments("train")
     if not task.has_distributions:
-        return task.examples.take(chosen), task.targets[task.examples.track[chosen]], None
+        return chosen, task.targets[task.examples.track[chosen]], None
     values = task.labels.values[task.examples.track[chosen]]
     rows, targets = np.nonzero(values)
-    return (
-        task.examples.take(chosen)[rows],
-        targets.astype(np.int64),
-        values[rows, targets].astype(np.float64),
-    )
+    return chosen[rows], targets.astype(np.int64), values[rows, targets].astype(np.float64)
 
 
-def training_labels(task: Task) -> tuple[FloatArray, LabelMatrix]:
-    """Return the features of all training segments, and the genres of each.
+def training_labels(task: Task) -> tuple[IntArray, LabelMatrix]:
+    """Return the training segments, and the genres of each.
 
     Parameters
     ----------
@@ -633,14 +638,13 @@ def training_labels(task: Task) -> tuple[FloatArray, LabelMatrix]:
 
     Returns
     -------
-    features : ndarray, float32
-        The first axis is that of the segments.
+    segments : ndarray of int, shape (segments,)
     labels : LabelMatrix
         A row for each segment.
     """
     chosen = task.segments("train")
     owners = task.examples.track[chosen]
-    return task.examples.take(chosen), LabelMatrix(task.labels.values[owners], task.labels.judged[owners])
+    return chosen, LabelMatrix(task.labels.values[owners], task.labels.judged[owners])
 
 
 def _network_options(config: Config) -> models.NetworkOptions:

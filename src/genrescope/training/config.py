@@ -7,6 +7,7 @@ them, with the ranges that pydantic checks.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -339,7 +340,7 @@ class TrainConfig(_Section):
         description="Seed of all random numbers, but for those of the split where `split.seed` is given.",
     )
     epochs: int = Field(default=40, ge=1, description="Number of epochs.")
-    batch_size: int = Field(default=64, ge=1, description="Segments per step.")
+    batch_size: int = Field(default=64, ge=1, description="Segments per step, of each device.")
     label_smoothing: float = Field(default=0.1, ge=0, le=0.99, description="Label smoothing.")
     loss: Literal["cross-entropy", "focal"] = Field(
         default="cross-entropy",
@@ -365,6 +366,13 @@ class TrainConfig(_Section):
         default="auto", description="Number format of training; `auto`: what the processor does fastest."
     )
     threads: int = Field(default=0, ge=0, le=1024, description="Threads of torch; 0: torch's default.")
+    loader_workers: int = Field(
+        default=0,
+        ge=0,
+        le=256,
+        description="Processes that read and augment batches while the network trains; 0: none. Any "
+        "number of them draws the same random numbers, which are not those of 0.",
+    )
 
 
 class CalibrationConfig(_Section):
@@ -422,6 +430,14 @@ class Config(_Section):
     def to_json(self) -> dict[str, Any]:
         """Return the settings as nested plain values."""
         return self.model_dump(mode="json", by_alias=True)
+
+    def to_toml(self) -> str:
+        """Return the settings that differ from their defaults as TOML, which `load_config` takes."""
+        lines: list[str] = []
+        for section, values in self.model_dump(mode="json", exclude_defaults=True).items():
+            # JSON's strings, numbers and lists are TOML's too.
+            lines += [f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items()), ""]
+        return "\n".join(lines)
 
 
 def packaged_configs() -> list[str]:

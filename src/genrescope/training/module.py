@@ -5,21 +5,28 @@ Every random choice is drawn from (seed, epoch), so a run that was killed and re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import copy
+import logging
+import math
+import warnings
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import lightning
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from genrescope import augmentation
 from genrescope.datasets import LabelMatrix, SegmentDataset
+from genrescope.errors import GenrescopeError
 from genrescope.evaluation import ranking_precision
 from genrescope.models import Network, label_cross_entropy
 from genrescope.training.config import Config
 from genrescope.training.losses import balanced_weights, create_loss
 from genrescope.training.optimizers import create_optimizer, create_schedule
+from genrescope.training.options import EpochObserver, Row
 from genrescope.types import Float64Array, FloatArray, IntArray
 
 VALIDATION_BATCH_SIZE = 128
@@ -73,11 +80,39 @@ def _ranking_precision(logits: Tensor, evidence: Tensor) -> float:
     return float(np.nan_to_num(found).sum())
 
 
+Batch = tuple[Tensor, Tensor]  # features and targets
+
+
+class _NumberedBatches(Dataset[Batch]):
+    """Batches by (epoch, number), for loader workers."""
+
+    def __init__(self, batches: TrainingBatches) -> None:
+        self._batches = copy.copy(batches)
+        self._batches._loader = None
+
+    def __getitem__(self, numbers: tuple[int, int]) -> Batch:
+        return self._batches.numbered(*numbers)
+
+
+class _BatchNumbers(Sampler[tuple[int, int]]):
+    """The (epoch, number) of each batch of the epoch that comes next."""
+
+    def __init__(self, batches: TrainingBatches) -> None:
+        self._batches = batches
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return iter([(self._batches.epoch, index) for index in range(len(self))])
+
+
 class TrainingBatches:
     """Shuffled, augmented batches of the training segments; a fresh epoch each time it is iterated.
 
     With ``augment.crops_per_track`` = k, an epoch is k crops from anywhere in each training track; otherwise
-    it is every training segment once.
+    it is every training segment once. Of several devices each gets every n-th item of a batch that is n times
+    as large, so that together they make the steps of one device with that batch.
 
     Parameters
     ----------
@@ -90,14 +125,18 @@ class TrainingBatches:
     classes : int
         Number of genres.
     config : Config
-        Seed, batch size, label smoothing and augmentation.
+        Seed, batch size, label smoothing, augmentation and number of loader workers.
     labels : LabelMatrix, optional
         In place of ``targets``: any number of genres of each track, or shares of several.
+    devices : int
+        How many processes train together.
 
     Attributes
     ----------
     epoch : int
         Number of the epoch to draw next; set by `GenreModule`, also after a resume.
+    rank : int
+        Which of the processes this is, from 0 on; set by `GenreModule`.
     """
 
     def __init__(
@@ -108,6 +147,7 @@ class TrainingBatches:
         classes: int,
         config: Config,
         labels: LabelMatrix | None = None,
+        devices: int = 1,
     ) -> None:
         self._examples = examples
         self._targets = targets
@@ -115,18 +155,92 @@ class TrainingBatches:
         self._chosen = chosen
         self._classes = classes
         self._config = config
+        self.devices = devices
         self.epoch = 0
+        self.rank = 0
+        self._loader: DataLoader[Batch] | None = None
 
     def __len__(self) -> int:
-        return -(-self._items() // self._config.train.batch_size)
+        return -(-self._items() // self._step_size)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[Batch]:
+        if self._config.train.loader_workers:
+            # Kept for the next epochs, as a process takes seconds to start.
+            self._loader = self._loader or self._worker_loader()
+            yield from self._loader
+            return
         # A generator for each epoch, not one for the run: a resumed run has no state to restore.
         generator = np.random.default_rng([self._config.train.seed, self.epoch])
         tracks, starts = self._epoch(generator)
-        size = self._config.train.batch_size
-        for first in range(0, len(tracks), size):
-            yield self._batch(tracks[first : first + size], starts[first : first + size], generator)
+        size = self._step_size
+        for index, first in enumerate(range(0, len(tracks), size)):
+            if self.devices == 1:
+                yield self._batch(tracks[first : first + size], starts[first : first + size], generator)
+            else:
+                yield self._own_batch(tracks, starts, self.epoch, index)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_loader": None}
+
+    def weight(self, index: int) -> float:
+        """Return what the mean loss over this process's part of a batch counts in the mean over all parts.
+
+        Parameters
+        ----------
+        index : int
+            Of the batch within the epoch.
+
+        Returns
+        -------
+        float
+            1 but for an uneven last batch.
+        """
+        items = min(self._step_size, self._items() - index * self._step_size)
+        own = len(range(self.rank, items, self.devices))
+        return own * self.devices / items
+
+    @property
+    def _step_size(self) -> int:
+        return self._config.train.batch_size * self.devices
+
+    def _worker_loader(self) -> DataLoader[Batch]:
+        """Return a loader whose processes make whole batches, each from the numbers of epoch and batch."""
+        return DataLoader(
+            _NumberedBatches(self),
+            batch_size=None,
+            sampler=_BatchNumbers(self),
+            num_workers=self._config.train.loader_workers,
+            persistent_workers=True,
+            # Fork would copy the state of threads of torch, FFmpeg and BLAS that do not exist in the copy.
+            multiprocessing_context="spawn",
+        )
+
+    def numbered(self, epoch: int, index: int) -> Batch:
+        """Return a batch by its numbers alone, as a loader worker does.
+
+        Parameters
+        ----------
+        epoch, index : int
+            Of the epoch, and of the batch within it, from 0 on.
+        """
+        if self._drawn is None or self._drawn[0] != epoch:
+            generator = np.random.default_rng([self._config.train.seed, epoch])
+            self._drawn = (epoch, *self._epoch(generator))
+        return self._own_batch(*self._drawn[1:], epoch, index)
+
+    _drawn: tuple[int, IntArray, IntArray] | None = None
+
+    def _own_batch(self, tracks: IntArray, starts: IntArray, epoch: int, index: int) -> Batch:
+        """Return this process's part of a batch, with random choices of its own."""
+        first = index * self._step_size
+        own = slice(first + self.rank, min(first + self._step_size, len(tracks)), self.devices)
+        # Not zero, which would count for nothing at the end of a seed.
+        generator = np.random.default_rng([self._config.train.seed, epoch, self.rank + 1, index + 1])
+        if own.start < own.stop:
+            return self._batch(tracks[own], starts[own], generator)
+        # Each process has to take each step: here with an item that has no target, and so no weight.
+        features, targets = self._batch(tracks[first : first + 1], starts[first : first + 1], generator)
+        return features, targets[:0]
 
     def _items(self) -> int:
         crops = self._config.augment.crops_per_track
@@ -154,9 +268,7 @@ class TrainingBatches:
         tracks = np.concatenate([generator.permutation(self._training_tracks()) for _ in range(crops)])
         return tracks, self._examples.random_starts(tracks, generator)
 
-    def _batch(
-        self, tracks: IntArray, starts: IntArray, generator: np.random.Generator
-    ) -> tuple[Tensor, Tensor]:
+    def _batch(self, tracks: IntArray, starts: IntArray, generator: np.random.Generator) -> Batch:
         settings, spec = self._config.augment, self._examples.spec
         batch = self._examples.window(tracks, starts)
         targets = self._smoothed(tracks)
@@ -204,6 +316,13 @@ class ValidationBatches:
         The validation segments.
     evidence : ndarray, shape (tracks, columns), float32, optional
         In place of ``targets``: shares of genres, or `label_evidence`.
+    devices : int
+        How many processes share each batch.
+
+    Attributes
+    ----------
+    rank : int
+        Which of them this is, from 0 on; set by `GenreModule`.
     """
 
     def __init__(
@@ -212,17 +331,22 @@ class ValidationBatches:
         targets: IntArray,
         chosen: IntArray,
         evidence: FloatArray | None = None,
+        devices: int = 1,
     ) -> None:
         self._examples, self._chosen = examples, chosen
         self._targets = targets if evidence is None else evidence
+        self._devices = devices
+        self.rank = 0
 
     def __len__(self) -> int:
         return -(-len(self._chosen) // VALIDATION_BATCH_SIZE)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[Batch]:
         for first in range(0, len(self._chosen), VALIDATION_BATCH_SIZE):
-            chosen = self._chosen[first : first + VALIDATION_BATCH_SIZE]
-            batch = np.ascontiguousarray(self._examples.take(chosen))
+            whole = self._chosen[first : first + VALIDATION_BATCH_SIZE]
+            chosen = whole[self.rank :: self._devices]
+            # A process without an item has to take part too: with one that has no target.
+            batch = np.ascontiguousarray(self._examples.take(chosen if len(chosen) else whole[:1]))
             yield torch.from_numpy(batch), torch.from_numpy(self._targets[self._examples.track[chosen]])
 
 
@@ -246,6 +370,79 @@ def fit_normalizer(network: Network, examples: SegmentDataset, chosen: IntArray,
     network.fit(torch.from_numpy(np.ascontiguousarray(examples.take(sample))))
 
 
+class EpochReporter:
+    """Logs each epoch, tells the observers, and refuses to go on from a loss that is not finite.
+
+    Parameters
+    ----------
+    epochs : int
+        Number of epochs of the training.
+    observers : sequence of EpochObserver
+        Told of each epoch.
+    """
+
+    def __init__(self, epochs: int, observers: Sequence[EpochObserver] = ()) -> None:
+        self._epochs = epochs
+        self._observers = tuple(observers)
+        self._level = logging.getLogger("genrescope").level
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Set up what is logged in a process of several that train, before Lightning logs anything there."""
+        self.__dict__.update(state)
+        top = logging.getLogger("genrescope")
+        top.setLevel(self._level)
+        # Otherwise these lines would be lost, as the handlers of the process that was called are not here.
+        top.addHandler(logging.StreamHandler())
+        for name in ("lightning.fabric.utilities.distributed", "lightning.pytorch.utilities.rank_zero"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        warnings.simplefilter("ignore")
+
+    def start(self, rows: Sequence[Row]) -> None:
+        """Begin, after the epochs ``rows`` of a resumed training."""
+        for observer in self._observers:
+            observer.start(rows)
+
+    def check(self, row: Row) -> None:
+        """Refuse to go on from a loss that is not finite.
+
+        Parameters
+        ----------
+        row : mapping
+            The numbers of an epoch.
+
+        Raises
+        ------
+        GenrescopeError
+            ``training_failed``.
+        """
+        if not math.isfinite(row["train_loss"]):
+            raise GenrescopeError(
+                "training_failed",
+                f"the loss is {row['train_loss']} in epoch {row['epoch']:.0f}",
+                "lower optimizer.learning_rate; the checkpoint of the epoch before is kept",
+            )
+
+    def log_epoch(self, row: Row) -> None:
+        """Log the numbers of an epoch, and pass them on.
+
+        Parameters
+        ----------
+        row : mapping
+            ``epoch``, from 1 on, losses, accuracies and the learning rate.
+        """
+        parts = [f"{name.replace('_', ' ')} {value:.4g}" for name, value in row.items() if name != "epoch"]
+        # The name under which these lines have always been logged.
+        line = f"epoch {row['epoch']:.0f}/{self._epochs}: {', '.join(parts)}"
+        logging.getLogger("genrescope.training.trainer").info("%s", line)
+        for observer in self._observers:
+            observer.log_epoch(row)
+
+    def close(self) -> None:
+        """Let the observers write what is left."""
+        for observer in self._observers:
+            observer.close()
+
+
 class GenreModule(lightning.LightningModule):
     """A network in training: its loss, optimizer, schedule and curves.
 
@@ -257,8 +454,10 @@ class GenreModule(lightning.LightningModule):
         Settings of the run.
     batches : TrainingBatches
         Told the number of each epoch.
-    on_epoch : callable
-        Called with each new row of the curves.
+    reporter : EpochReporter
+        Told of each new row of the curves.
+    held_out : ValidationBatches, optional
+        Of the validation part, if there is one.
 
     Attributes
     ----------
@@ -271,51 +470,85 @@ class GenreModule(lightning.LightningModule):
         network: Network,
         config: Config,
         batches: TrainingBatches,
-        on_epoch: Callable[[dict[str, float]], None],
+        reporter: EpochReporter,
+        held_out: ValidationBatches | None = None,
     ) -> None:
         super().__init__()
         self.network = network
-        self.on_epoch = on_epoch
+        self.reporter = reporter
         self.config = config
         self._multilabel = config.data.task == "multi-label"
         self.batches = batches
         self.loss = create_loss(config.train, batches.class_weights)
+        self.held_out = held_out
         self.curves: list[dict[str, float]] = []
         self._sums: dict[str, list[float]] = {}
 
-    def on_train_epoch_start(self) -> None:
-        """Draw this epoch's random choices from (seed, epoch)."""
-        self.batches.epoch = self.current_epoch
-        # A prime larger than any number of epochs, so that no two (seed, epoch) share a torch seed.
-        torch.manual_seed(1_000_003 * self.config.train.seed + self.current_epoch)
+    def setup(self, stage: str) -> None:
+        """Tell the batches which of several processes this is.
 
-    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
-        """Return the loss of one ``batch``: features, and targets of shape (items, classes)."""
+        Parameters
+        ----------
+        stage : str
+            Of Lightning, ``fit``.
+        """
+        self.batches.rank = self.global_rank
+        if self.held_out is not None:
+            self.held_out.rank = self.global_rank
+        if self.batches.devices > 1 and self.config.train.threads:
+            torch.set_num_threads(self.config.train.threads)
+
+    def on_train_start(self) -> None:
+        """Begin to report, where a checkpoint has been loaded after its epochs."""
+        if self.trainer.is_global_zero:
+            self.reporter.start(self.curves)
+
+    def on_train_epoch_start(self) -> None:
+        """Draw this epoch's random choices from (seed, epoch), and of several processes each its own."""
+        self.batches.epoch = self.current_epoch
+        # Primes larger than any number of epochs and devices, so that no two share a torch seed.
+        torch.manual_seed(
+            1_000_003 * self.config.train.seed + self.current_epoch + 1_000_000_007 * self.batches.rank
+        )
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        """Return the loss of one ``batch``: features, and targets of shape (items, classes).
+
+        Parameters
+        ----------
+        batch : (Tensor, Tensor)
+        index : int
+            Of the batch within the epoch.
+        """
         features, targets = batch
         logits = self.network(features)
+        if not len(targets):
+            return 0 * logits.sum()  # type: ignore[no-any-return]
         if self._multilabel:
             loss = label_cross_entropy(logits, targets)
-            precision = _ranking_precision(logits, targets)
-            self._accumulate("train", loss.item() * len(features), precision, len(features))
-            return loss
-        # Targets are distributions: smoothed labels (Szegedy et al., CVPR 2016), perhaps mixed.
-        loss = self.loss(logits, targets)
-        hits = (logits.argmax(1) == targets.argmax(1)).sum().item()
+            hits = _ranking_precision(logits, targets)
+        else:
+            # Targets are distributions: smoothed labels (Szegedy et al., CVPR 2016), perhaps mixed.
+            loss = self.loss(logits, targets)
+            hits = (logits.argmax(1) == targets.argmax(1)).sum().item()
         self._accumulate("train", loss.item() * len(features), hits, len(features))
-        return loss
+        # Gradients of processes are averaged, each counting the same whatever the size of its part.
+        return loss * self.batches.weight(index) if self.batches.devices > 1 else loss
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
+    def validation_step(self, batch: Batch, _: int) -> None:
         """Count losses and hits on a ``batch``: features, and targets as `ValidationBatches` gives them."""
         # Losses are summed in float32: bfloat16 keeps two or three digits.
         features, targets = batch
-        logits = self.network(features).float()
+        if not len(targets):
+            return
+        logits = self.network(features).float()[: len(targets)]
         if self._multilabel:
-            loss = label_cross_entropy(logits, targets).item() * len(features)
-            self._accumulate("validation", loss, _ranking_precision(logits, targets), len(features))
+            loss = label_cross_entropy(logits, targets).item() * len(targets)
+            self._accumulate("validation", loss, _ranking_precision(logits, targets), len(targets))
             return
         loss = torch.nn.functional.cross_entropy(logits, targets, reduction="sum").item()
         genres = targets if targets.ndim == 1 else targets.argmax(1)
-        self._accumulate("validation", loss, (logits.argmax(1) == genres).sum().item(), len(features))
+        self._accumulate("validation", loss, (logits.argmax(1) == genres).sum().item(), len(targets))
 
     def _accumulate(self, part: str, loss: float, hits: float, items: int) -> None:
         # Sums over segments, not means over batches: the last batch of an epoch may be smaller.
@@ -325,18 +558,33 @@ class GenreModule(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log what checkpoints, early stopping and the plateau schedule monitor: see `monitored_metric`."""
+        self._add_up("validation")
         loss, hits, items = self._sums.get("validation", [0.0, 0.0, 1.0])
         self.log(monitored_metric(self.config), hits / items, prog_bar=True)
         self.log("validation_loss", loss / items)
 
     def on_train_epoch_end(self) -> None:
         """Add this epoch to the curves."""
+        self._add_up("train")
         row = {"epoch": float(self.current_epoch + 1), "learning_rate": self._rate()}
         for part, (loss, hits, items) in self._sums.items():
             row |= {f"{part}_loss": loss / items, f"{part}_{_metric(self.config)}": hits / items}
         self.curves.append(row)
         self._sums.clear()
-        self.on_epoch(row)
+        self.reporter.check(row)
+        if self.trainer.is_global_zero:
+            self.reporter.log_epoch(row)
+
+    def on_fit_end(self) -> None:
+        """Let observers in a process that ends here write what is left."""
+        if self.trainer.is_global_zero and self.batches.devices > 1:
+            self.reporter.close()
+
+    def _add_up(self, part: str) -> None:
+        """Add the sums of all processes."""
+        if self.batches.devices > 1:
+            own = torch.tensor(self._sums.get(part, [0.0] * 3), dtype=torch.float64, device=self.device)
+            self._sums[part] = self.trainer.strategy.reduce(own, reduce_op="sum").tolist()
 
     def _rate(self) -> float:
         optimizer: Any = self.optimizers()

@@ -1,8 +1,8 @@
 """A training run: from a configuration and a data set to a folder with a model file.
 
 A run folder holds ``config.json`` and ``split.json`` (written first, so that a killed run resumes with the
-same data and split), ``checkpoints/``, ``curves.json``, ``model.onnx``, ``predictions.json`` (the scores of
-each test track) and, last, ``evaluation.json``.
+same data and split), ``checkpoints/``, ``metrics.csv`` (a line as soon as an epoch is over), ``curves.json``,
+``model.onnx``, ``predictions.json`` (the scores of each test track) and, last, ``evaluation.json``.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import logging
 import subprocess
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import numpy as np
 
 from genrescope import __version__, evaluation, models
 from genrescope.datasets import (
+    MEMORY_LIMIT_BYTES,
     PROTOCOLS,
     Dataset,
     artist_digests,
@@ -50,9 +52,11 @@ from genrescope.models import (
 from genrescope.training.builders import Curves, ModelBuilder, create_builder
 from genrescope.training.calibration import Calibration, calibrate
 from genrescope.training.config import Config, config_from_json
+from genrescope.training.loggers import check_loggers, create_loggers
+from genrescope.training.options import EpochObserver, FitOptions
 from genrescope.training.task import Task, check_protocol, prepare_task
 from genrescope.types import FloatArray
-from genrescope.utils import source_digest, write_atomic
+from genrescope.utils import sha256_text, source_digest, write_atomic
 
 # Segments of the training part on which the exported graph must agree with the fitted model.
 CHECKED_SEGMENTS = 64
@@ -95,6 +99,11 @@ def train(
     cache: Path | None = None,
     progress_bar: bool = False,
     device: str = "auto",
+    devices: int = 1,
+    loggers: Sequence[str] = (),
+    observers: Sequence[EpochObserver] = (),
+    memory_limit: int = MEMORY_LIMIT_BYTES,
+    workers: int = 0,
 ) -> TrainingRun:
     """Train a model, or resume a killed run, and evaluate it.
 
@@ -112,8 +121,23 @@ def train(
         Folder where features of audio files are kept; None keeps none.
     progress_bar : bool
         Whether to show the progress of each epoch on standard error.
-    device : {"auto", "cpu", "cuda"}
+    device : {"auto", "cpu", "cuda", "mps"}
         Where networks are trained; ``auto``: on a GPU, if there is one that torch can use.
+    devices : int
+        Processes that train a network together (distributed data parallel), each with batches of
+        ``train.batch_size``. A script that calls this with more than one needs
+        ``if __name__ == "__main__":``, as each process imports it.
+    loggers : sequence of {"csv", "tensorboard", "mlflow", "wandb"}
+        Where curves and results are logged, besides ``metrics.csv`` in the folder; see
+        `genrescope.training.loggers`.
+    observers : sequence of EpochObserver
+        Told of each epoch too.
+    memory_limit : int
+        Bytes of features that are kept in memory. Those of a larger data set are in a file, memory-mapped: in
+        ``cache``, or in the run's folder where there is none. With several devices or loader workers they
+        always are, as all processes share the file.
+    workers : int
+        Processes that compute features of audio; 0: threads of this process.
 
     Returns
     -------
@@ -133,13 +157,38 @@ def train(
         ``model_export_failed``.
     """
     _check_folder(folder, dataset, config)
+    check_loggers(loggers)
     builder = create_builder(config)
-    task = prepare_task(dataset, config, builder.feature_spec(), cache=cache)
+    shared = devices > 1 or config.train.loader_workers > 0
+    task = prepare_task(
+        dataset,
+        config,
+        builder.feature_spec(),
+        cache=cache,
+        store=folder / "features" if cache is None else cache / "datasets",
+        memory_limit=0 if shared else memory_limit,
+        workers=workers,
+    )
     identity = {"data": dataset.name, "data_sha256": dataset_fingerprint(dataset), "config": config.to_json()}
     write_atomic(folder / "config.json", json.dumps(identity, indent=1))
     _check_split(folder / "split.json", _split_text(task))
+    opened = create_loggers(loggers, folder, _run_id(folder, identity), _flat(config))
+    options = FitOptions(progress_bar, device, devices, (*opened, *observers))
+    with ExitStack() as stack:
+        for one in opened:
+            stack.callback(one.close)
+        run = _fit_and_evaluate(builder, task, folder, options)
+        numbers = _numbers(run.evaluation, config.split.evaluate_on)
+        for one in opened:
+            one.log_results(numbers)
+    return run
+
+
+def _fit_and_evaluate(builder: ModelBuilder, task: Task, folder: Path, options: FitOptions) -> TrainingRun:
+    """Train and export a model, evaluate it, and write all files of the run."""
+    config = task.config
     try:
-        curves = builder.fit(task, folder / "checkpoints", progress_bar=progress_bar, device=device)
+        curves = builder.fit(task, folder / "checkpoints", options)
         calibration = calibrate(builder, task)
         exported = _export(builder, task, calibration)
     except OSError as reason:  # checkpoints and export write many files
@@ -157,6 +206,28 @@ def train(
     # Last, because its presence says that the run is finished.
     write_atomic(folder / "evaluation.json", json.dumps(result.to_json(), indent=1))
     return TrainingRun(folder, folder / "model.onnx", result, curves, predictions)
+
+
+def _run_id(folder: Path, identity: dict[str, Any]) -> str:
+    """Return a name of a run for loggers that are shared by many: the same when it is resumed."""
+    return sha256_text(json.dumps([str(folder.absolute()), identity], sort_keys=True))[:16]
+
+
+def _flat(config: Config) -> dict[str, Any]:
+    return {
+        f"{section}.{key}": value
+        for section, values in config.to_json().items()
+        for key, value in values.items()
+    }
+
+
+def _numbers(result: Evaluation, part: str) -> dict[str, float]:
+    """Return the metrics of a model by name, for loggers."""
+    return {
+        f"{part}/{name}": float(value["value"])
+        for name, value in summary_metrics(result).items()
+        if isinstance(value, dict) and isinstance(value.get("value"), float | int)
+    }
 
 
 def check_config(config: Config) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from genrescope.datasets import (
+    MEMORY_LIMIT_BYTES,
     Dataset,
     LabelMatrix,
     SegmentDataset,
@@ -121,7 +122,16 @@ def load_data(path: Path, config: Config) -> Dataset:
     return replace(dataset, tracks=tuple(track for track in dataset.tracks if track.kind == data.input))
 
 
-def prepare_task(dataset: Dataset, config: Config, spec: FeatureSpec, *, cache: Path | None = None) -> Task:
+def prepare_task(
+    dataset: Dataset,
+    config: Config,
+    spec: FeatureSpec,
+    *,
+    cache: Path | None = None,
+    store: Path | None = None,
+    memory_limit: int = MEMORY_LIMIT_BYTES,
+    workers: int = 0,
+) -> Task:
     """Read features, cut them into segments and split these. Tracks that cannot be read are left out.
 
     Progress, and the name of every track that is left out, go to this module's logger.
@@ -136,6 +146,12 @@ def prepare_task(dataset: Dataset, config: Config, spec: FeatureSpec, *, cache: 
         The features that the model is fed, see `genrescope.training.builders.ModelBuilder.feature_spec`.
     cache : Path, optional
         Folder where features of audio files are kept; None keeps none.
+    store : Path, optional
+        Folder for the features of data sets larger than ``memory_limit``, which are memory-mapped.
+    memory_limit : int
+        Bytes of features that are kept in memory where there is a ``store``.
+    workers : int
+        Processes that read audio files; 0: threads of this process.
 
     Raises
     ------
@@ -157,6 +173,9 @@ def prepare_task(dataset: Dataset, config: Config, spec: FeatureSpec, *, cache: 
         hop_seconds=data.hop_seconds,
         limit=data.segments_per_track,
         cache=cache,
+        store=store,
+        memory_limit=memory_limit,
+        workers=workers,
         on_failure=lambda track, failure: logger.info("left out %s: %s", track.id, failure.message),
     )
     # Genres of which no file could be read are left out: a network must not have a class without examples.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import signal
 import warnings
 from collections.abc import Iterable
@@ -13,6 +12,8 @@ import lightning
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.strategies import DDPStrategy
+from torch.multiprocessing.spawn import ProcessRaisedException
 
 from genrescope.datasets import LabelMatrix, SegmentDataset
 from genrescope.errors import GenrescopeError
@@ -20,6 +21,7 @@ from genrescope.models import Network
 from genrescope.training.config import Config
 from genrescope.training.devices import select_device
 from genrescope.training.module import (
+    EpochReporter,
     GenreModule,
     TrainingBatches,
     ValidationBatches,
@@ -27,9 +29,8 @@ from genrescope.training.module import (
     label_evidence,
     monitored_metric,
 )
+from genrescope.training.options import DEFAULT_OPTIONS, FitOptions
 from genrescope.types import IntArray
-
-logger = logging.getLogger(__name__)
 
 
 def configure_torch(config: Config) -> None:
@@ -64,7 +65,8 @@ def precision(config: Config, device: torch.device | None = None) -> str:
     wanted = config.train.precision
     if wanted == "auto":
         device = device or select_device("auto")
-        wanted = "bfloat16" if device.type == "cuda" or has_bfloat16() else "float32"
+        fast = device.type == "cuda" or (device.type == "cpu" and has_bfloat16())
+        wanted = "bfloat16" if fast else "float32"
     return {"float32": "32-true", "bfloat16": "bf16-mixed"}[wanted]
 
 
@@ -88,8 +90,7 @@ def train_network(
     classes: int,
     config: Config,
     folder: Path,
-    progress_bar: bool = False,
-    device: str = "auto",
+    options: FitOptions = DEFAULT_OPTIONS,
 ) -> list[dict[str, float]]:
     """Train ``network`` in place, from the last checkpoint in ``folder`` if there is one.
 
@@ -111,10 +112,8 @@ def train_network(
         Settings of the run.
     folder : Path
         Of checkpoints.
-    progress_bar : bool
-        Whether to show the progress of an epoch on standard error.
-    device : {"auto", "cpu", "cuda"}
-        Where to train, as of `select_device`.
+    options : FitOptions
+        Devices, progress and observers.
 
     Returns
     -------
@@ -124,29 +123,38 @@ def train_network(
     Raises
     ------
     GenrescopeError
-        ``training_failed``: the loss is not finite.
+        ``training_failed``: the loss is not finite, or one of several processes failed.
     KeyboardInterrupt
         The user interrupted it, which Lightning would take for a regular end.
     """
-    chosen = select_device(device)
-    batches = TrainingBatches(examples, targets, train, classes, config, labels)
+    chosen = select_device(options.device, options.devices)
+    devices = options.devices
+    batches = TrainingBatches(examples, targets, train, classes, config, labels, devices)
+    evidence = None if labels is None else labels.values
+    if labels is not None and config.data.task == "multi-label":
+        evidence = label_evidence(labels, np.arange(len(targets)))
+    held_out = (
+        ValidationBatches(examples, targets, validation, evidence, devices) if len(validation) else None
+    )
     fit_normalizer(network, examples, train, config.train.seed)
     # On a CPU, convolutions are faster with the channels last in memory.
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    module = GenreModule(network, config, batches, lambda row: _report(row, config.train.epochs))
+    reporter = EpochReporter(config.train.epochs, options.observers)
+    module = GenreModule(network, config, batches, reporter, held_out)
     best, callbacks = _callbacks(config, folder, bool(len(validation)))
     trainer = create_trainer(
         epochs=config.train.epochs,
         precision=precision(config, chosen),
         callbacks=callbacks,
-        progress_bar=progress_bar,
+        progress_bar=options.progress_bar,
         accelerator=chosen.type,
+        devices=devices,
     )
-    evidence = None if labels is None else labels.values
-    if labels is not None and config.data.task == "multi-label":
-        evidence = label_evidence(labels, np.arange(len(targets)))
-    held_out = ValidationBatches(examples, targets, validation, evidence) if len(validation) else None
-    fit(trainer, module, folder / "last.ckpt", train=batches, validation=held_out)
+    last = folder / "last.ckpt"
+    fit(trainer, module, last, train=batches, validation=held_out)
+    if devices > 1:
+        # The weights came back from the process that had them, the curves did not.
+        module.curves = list(torch.load(last, weights_only=True, map_location="cpu")["curves"])
     if config.train.checkpoint == "best" and len(validation):
         kept = torch.load(best.best_model_path, weights_only=True, map_location="cpu")
         module.load_state_dict(kept["state_dict"])
@@ -162,6 +170,7 @@ def create_trainer(
     reload_each_epoch: bool = False,
     accelerator: str = "auto",
     max_gradient_norm: float | None = None,
+    devices: int = 1,
 ) -> lightning.Trainer:
     """Set Lightning up to write nothing of its own: curves, messages and checkpoints are ours.
 
@@ -177,10 +186,12 @@ def create_trainer(
         Whether to show the progress of an epoch on standard error.
     reload_each_epoch : bool
         Whether to ask the data module for fresh batches in each epoch.
-    accelerator : {"auto", "cpu", "cuda"}
+    accelerator : {"auto", "cpu", "cuda", "mps"}
         Where to train.
     max_gradient_norm : float, optional
         That longer gradients are shortened to; None: any.
+    devices : int
+        Processes that train together.
     """
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -193,12 +204,26 @@ def create_trainer(
         logger=False,
         accelerator=accelerator,
         gradient_clip_val=max_gradient_norm,
-        devices=1,
+        devices=devices,
+        strategy="auto" if devices == 1 else _distributed(accelerator),
+        # Batches are divided by `TrainingBatches`, not by a sampler of Lightning's.
+        use_distributed_sampler=False,
+        # Statistics of batch normalization over the whole batch; torch has this for GPUs only.
+        sync_batchnorm=devices > 1 and accelerator == "cuda",
         # Lightning's trial validation would be counted in the curves of the first epoch.
         num_sanity_val_steps=0,
         enable_progress_bar=progress_bar,
         enable_model_summary=False,
         reload_dataloaders_every_n_epochs=int(reload_each_epoch),
+    )
+
+
+def _distributed(accelerator: str) -> DDPStrategy:
+    """Return the strategy of several processes that are started here, and average their gradients."""
+    # Started by multiprocessing and not, as is Lightning's default, by running the command line again: that
+    # would read the data in each, and does not work where a program calls `train`.
+    return DDPStrategy(
+        start_method="spawn", process_group_backend="nccl" if accelerator == "cuda" else "gloo"
     )
 
 
@@ -228,6 +253,8 @@ def fit(
 
     Raises
     ------
+    GenrescopeError
+        ``training_failed``: one of several processes failed.
     KeyboardInterrupt
         The user interrupted it, which Lightning would take for a regular end.
     """
@@ -245,6 +272,13 @@ def fit(
                 # A checkpoint is unpickled; limited to tensors and plain values it can run no code.
                 weights_only=True,
             )
+        except ProcessRaisedException as failure:
+            last_line = str(failure).strip().rpartition("\n")[2]
+            raise GenrescopeError(
+                "training_failed",
+                f"one of the processes that train together failed: {last_line}",
+                "train with one device to see why; the checkpoint of the epoch before is kept",
+            ) from failure
         except SystemExit:
             # Lightning ignores further interrupts from the first one on, and exits without a message.
             if not trainer.interrupted:
@@ -286,15 +320,3 @@ def _callbacks(config: Config, folder: Path, validated: bool) -> tuple[ModelChec
             EarlyStopping(monitored_metric(config), mode="max", patience=config.train.early_stopping_patience)
         )
     return best, callbacks
-
-
-def _report(row: dict[str, float], epochs: int) -> None:
-    """Log the curves' new row; refuse to go on from a loss that is not finite."""
-    if not math.isfinite(row["train_loss"]):
-        raise GenrescopeError(
-            "training_failed",
-            f"the loss is {row['train_loss']} in epoch {row['epoch']:.0f}",
-            "lower optimizer.learning_rate; the checkpoint of the epoch before is kept",
-        )
-    parts = [f"{name.replace('_', ' ')} {value:.4g}" for name, value in row.items() if name != "epoch"]
-    logger.info("epoch %.0f/%d: %s", row["epoch"], epochs, ", ".join(parts))
