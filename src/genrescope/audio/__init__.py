@@ -5,12 +5,14 @@ from genrescope.audio.header import HeaderInfo, inspect_header
 from genrescope.audio.loading import (
     AudioFile,
     AudioStream,
+    Samples,
     Source,
     import_decoders,
     info,
     load_audio,
     open_stream,
     resample,
+    source_name,
 )
 from genrescope.audio.outliers import MAX_MAGNITUDE
 from genrescope.audio.segmentation import segment_grid, split, split_stream
@@ -21,6 +23,7 @@ __all__ = [
     "AudioStream",
     "FoundFile",
     "HeaderInfo",
+    "Samples",
     "Source",
     "audio_files",
     "discover",
@@ -32,6 +35,7 @@ __all__ = [
     "open_stream",
     "resample",
     "segment_grid",
+    "source_name",
     "split",
     "split_stream",
 ]

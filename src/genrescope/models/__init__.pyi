@@ -31,6 +31,7 @@ from .model import TRAINING_TRACKS as TRAINING_TRACKS
 from .model import Model as Model
 from .model import ModelInfo as ModelInfo
 from .model import ModelOutput as ModelOutput
+from .model_card import model_card as model_card
 from .networks import NETWORK_FAMILIES as NETWORK_FAMILIES
 from .networks import Network as Network
 from .networks import build_network as build_network
@@ -44,6 +45,9 @@ from .registry import DEFAULT as DEFAULT
 from .registry import PackagedModel as PackagedModel
 from .registry import list_models as list_models
 from .registry import load_model as load_model
+from .sharing import HubApi as HubApi
+from .sharing import push_to_hub as push_to_hub
+from .sharing import save_pretrained as save_pretrained
 from .student import MUSICNN_TAGS as MUSICNN_TAGS
 from .student import Student as Student
 from .student import TeacherOutputs as TeacherOutputs
