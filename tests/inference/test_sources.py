@@ -43,7 +43,7 @@ def test_a_path_bytes_and_file_objects_give_the_same_row(
     classifier: Classifier, tmp_path: Path, name: str, excerpts: bool
 ) -> None:
     path = tmp_path / f"song.{name.split('-')[0]}"
-    FORMATS[name](path, tone(3.0, 44100, channels=2) + noise(3.0, 44100, channels=2), 44100)
+    FORMATS[name](path, tone(3.0, 48000, channels=2) + noise(3.0, 48000, channels=2), 48000)
     expected = classifier.predict(path, timeline=True, excerpts=excerpts)
     content = path.read_bytes()
     with path.open("rb") as opened, tempfile.SpooledTemporaryFile() as spooled:

@@ -17,7 +17,7 @@ from genrescope.types import Audio, FloatArray
 SAMPLES_NAME, BYTES_NAME, FILE_NAME = "<samples>", "<bytes>", "<file>"
 # More columns than any layout of loudspeakers has: the array is most likely (channels, n).
 _MAX_CHANNELS = 64
-_RATES = range(1_000, 10_000_001)
+_MIN_RATE, _MAX_RATE = 1_000, 10_000_000
 # Full scale of integers, as decoders have it; 8 bits without sign are centered at 128, as in WAV.
 _FULL_SCALE = {"int8": 2.0**7, "uint8": 2.0**7, "int16": 2.0**15, "int32": 2.0**31}
 
@@ -163,11 +163,11 @@ def rate_beside_audio(sample_rate: int) -> ConfigError:
 
 def _checked_rate(rate: int | None) -> int:
     # Some libraries state the rate as a float.
-    if rate is None or rate != int(rate) or int(rate) not in _RATES:
+    if rate is None or not _MIN_RATE <= rate <= _MAX_RATE or rate != int(rate):
         raise ConfigError(
             "invalid_argument",
             f"samples at {rate} Hz" if rate is not None else "samples without a sample rate",
-            f"give their sample_rate in Hz, from {_RATES[0]} to {_RATES[-1]}",
+            f"give their sample_rate in Hz, from {_MIN_RATE} to {_MAX_RATE}",
         )
     return int(rate)
 

@@ -15,6 +15,7 @@ from genrescope.features.spec import (
     feature_names,
     segment_frames,
 )
+from genrescope.features.table import FeatureTable, feature_table
 
 __all__ = [
     "EFFICIENTAT",
@@ -26,9 +27,11 @@ __all__ = [
     "SPECTROGRAM_LOG_MEL",
     "FeatureCache",
     "FeatureSpec",
+    "FeatureTable",
     "extract",
     "extract_features",
     "feature_dimension",
     "feature_names",
+    "feature_table",
     "segment_frames",
 ]

@@ -13,6 +13,7 @@ from .backbones.registry import backbone_spec as backbone_spec
 from .backbones.registry import load_backbone as load_backbone
 from .backbones.registry import read_weights as read_weights
 from .classical import ClassicalPipeline as ClassicalPipeline
+from .classical import create_classical as create_classical
 from .classical import fit_classical as fit_classical
 from .classical import fit_linear as fit_linear
 from .export import ExportedModel as ExportedModel

@@ -12,29 +12,28 @@ from genrescope.types import FloatArray, IntArray
 
 
 class ClassicalPipeline(Protocol):
-    """What is used of a fitted scikit-learn pipeline."""
+    """What is used of a scikit-learn pipeline."""
+
+    def fit(self, inputs: FloatArray, targets: IntArray, /) -> ClassicalPipeline:
+        """Fit it to ``inputs``, features (segments, features), and ``targets``; return itself."""
 
     def predict_proba(self, inputs: FloatArray, /) -> FloatArray:
         """Return probabilities (segments, classes) of ``inputs``, features (segments, features)."""
 
 
-def fit_classical(
-    name: str, inputs: FloatArray, targets: IntArray, *, c: float, seed: int
-) -> ClassicalPipeline:
-    """Fit a scikit-learn pipeline: standardization on these inputs only, then the classifier.
+def create_classical(name: str, *, c: float, seed: int, folds: int = 5) -> ClassicalPipeline:
+    """Return an unfitted scikit-learn pipeline: standardization, then the classifier.
 
     Parameters
     ----------
     name : {"logistic-regression", "svm"}
         The classifier.
-    inputs : ndarray, shape (segments, features), float32
-        Features of the training segments.
-    targets : ndarray of int, shape (segments,)
-        Index of the genre of each.
     c : float
         Inverse strength of regularization.
     seed : int
-        Of the solver, and of the folds on which the sigmoids of the SVM are fitted.
+        Of the solver.
+    folds : int
+        Number of folds on which the sigmoids of the SVM are fitted.
 
     Raises
     ------
@@ -55,16 +54,43 @@ def fit_classical(
         classifier = LogisticRegression(C=c, max_iter=5000, random_state=seed)
     elif name == "svm":
         # An SVM has distances, not probabilities: sigmoids (Platt, 1999) turn one into the other.
-        classifier = CalibratedClassifierCV(SVC(C=c, random_state=seed), ensemble=False)
+        classifier = CalibratedClassifierCV(SVC(C=c, random_state=seed), cv=folds, ensemble=False)
     else:
         raise ConfigError(
             "invalid_config",
             f"no classifier is named {name!r}",
             "choose logistic-regression or svm",
         )
-    pipeline = make_pipeline(StandardScaler(), classifier)
-    fitted: ClassicalPipeline = pipeline.fit(np.asarray(inputs, np.float32), targets)
-    return fitted
+    pipeline: ClassicalPipeline = make_pipeline(StandardScaler(), classifier)
+    return pipeline
+
+
+def fit_classical(
+    name: str, inputs: FloatArray, targets: IntArray, *, c: float, seed: int
+) -> ClassicalPipeline:
+    """Fit a scikit-learn pipeline: standardization on these inputs only, then the classifier.
+
+    Parameters
+    ----------
+    name : {"logistic-regression", "svm"}
+        The classifier.
+    inputs : ndarray, shape (segments, features), float32
+        Features of the training segments.
+    targets : ndarray of int, shape (segments,)
+        Index of the genre of each.
+    c : float
+        Inverse strength of regularization.
+    seed : int
+        Of the solver.
+
+    Raises
+    ------
+    ConfigError
+        ``invalid_config``: no classifier of that name.
+    MissingDependencyError
+        ``missing_dependency``: scikit-learn is not installed.
+    """
+    return create_classical(name, c=c, seed=seed).fit(np.asarray(inputs, np.float32), targets)
 
 
 def fit_linear(

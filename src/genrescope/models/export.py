@@ -13,7 +13,16 @@ import numpy as np
 
 from genrescope.errors import ModelError, missing_extra
 from genrescope.models import classical
-from genrescope.models.model import INPUT, METADATA_KEY, OUTPUT, Model, ModelInfo, output_columns
+from genrescope.models.model import (
+    EMBEDDING_OUTPUT,
+    INPUT,
+    METADATA_KEY,
+    OUTPUT,
+    STYLES_OUTPUT,
+    Model,
+    ModelInfo,
+    output_columns,
+)
 from genrescope.types import FloatArray
 
 if TYPE_CHECKING:  # torch and scikit-learn are each needed for one of the two kinds of models only
@@ -52,8 +61,8 @@ def export_network(
     network : Network
         Set to evaluation mode, float32 and the CPU by this.
     info : ModelInfo
-        The description to write into the file. With styles, the network's styles become a second output;
-        it is a `PretrainedNetwork` then.
+        The description to write into the file. With styles or an embedding, those of the network become
+        outputs; it is a `PretrainedNetwork` then.
     sample : ndarray, float32
         Features of some segments, on which graph and network must agree.
     temperature : float
@@ -64,7 +73,7 @@ def export_network(
     ModelError
         ``model_export_failed``: the graph's scores differ from the network's by more than 1e-4.
     """
-    return export_module(_scorer(network, bool(info.styles), temperature), info, sample)
+    return export_module(_scorer(network, info, temperature), info, sample)
 
 
 def export_module(module: nn.Module, info: ModelInfo, sample: FloatArray) -> ExportedModel:
@@ -112,7 +121,7 @@ def export_module(module: nn.Module, info: ModelInfo, sample: FloatArray) -> Exp
     return _checked(_described(_parse(graph), info), sample, expected, info.name)
 
 
-def _scorer(network: Network, with_styles: bool, temperature: float) -> nn.Module:
+def _scorer(network: Network, info: ModelInfo, temperature: float) -> nn.Module:
     """Wrap a network into a module that returns the outputs of a model file."""
     import torch
 
@@ -124,10 +133,13 @@ def _scorer(network: Network, with_styles: bool, temperature: float) -> nn.Modul
             self.network = network
 
         def forward(self, batch: Tensor) -> tuple[Tensor, ...]:
-            if not isinstance(self.network, PretrainedNetwork) or not with_styles:
+            if not isinstance(self.network, PretrainedNetwork) or not (info.styles or info.embedding_size):
                 return ((self.network(batch) / temperature).softmax(1),)
-            logits, styles = self.network.forward_with_styles(batch)
-            return (logits / temperature).softmax(1), styles.sigmoid()
+            normalized = self.network.normalizer(batch)
+            embedding, styles = self.network.backbone.embed_with_styles(normalized)
+            scores = (self.network.head(normalized, embedding) / temperature).softmax(1)
+            outputs = {OUTPUT: scores, STYLES_OUTPUT: styles.sigmoid(), EMBEDDING_OUTPUT: embedding}
+            return tuple(outputs[name] for name in output_columns(info))
 
     return Scorer()
 

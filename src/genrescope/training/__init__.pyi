@@ -6,6 +6,7 @@ from .distillation.pipeline import DistillConfig as DistillConfig
 from .distillation.pipeline import distill as distill
 from .distillation.pipeline import further_tracks as further_tracks
 from .distillation.pipeline import select_tracks as select_tracks
+from .estimator import GenreClassifier as GenreClassifier
 from .run import TrainingRun as TrainingRun
 from .run import check_config as check_config
 from .run import load_finished as load_finished
