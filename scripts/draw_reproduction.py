@@ -39,13 +39,15 @@ SECTION = "Per genre: parallel-paper, segment-random (leaky), by segment"
 # A segment of 4.5 s at 22,050 Hz, with a hop of 512.
 BANDS, FRAMES, CLASSES = 128, 194, 10
 SHOWN_SECONDS = 10.0
+# From so many characters on, embedded pictures are written with 64 colors.
+LARGE = 500_000
 
 
 def save(name: str, svg: str) -> None:
     """Write a figure on white, since pages of code hosts may be dark."""
     white = re.sub(r"(<svg[^>]*>)", r'\1<rect width="100%" height="100%" fill="#ffffff"/>', svg, count=1)
-    # The grid of spectrograms has 1.3 MB otherwise.
-    white = re.sub(r"(?<=data:image/png;base64,)[^\"]+", _with_few_colors, white)
+    if len(white) > LARGE:  # the grid of spectrograms
+        white = re.sub(r"(?<=data:image/png;base64,)[^\"]+", _with_few_colors, white)
     (IMAGES / f"{name}.svg").write_text(white, encoding="utf8")
     print(f"{name}.svg", len(white) // 1000, "kB")
 
