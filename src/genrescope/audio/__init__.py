@@ -16,6 +16,7 @@ from genrescope.audio.loading import (
 )
 from genrescope.audio.outliers import MAX_MAGNITUDE
 from genrescope.audio.segmentation import segment_grid, split, split_stream
+from genrescope.audio.sources import scale_samples
 
 __all__ = [
     "MAX_MAGNITUDE",
@@ -34,6 +35,7 @@ __all__ = [
     "load_audio",
     "open_stream",
     "resample",
+    "scale_samples",
     "segment_grid",
     "source_name",
     "split",

@@ -180,6 +180,28 @@ def _as_planes(samples: npt.NDArray[np.generic]) -> FloatArray:
             f"samples of shape {samples.shape}",
             "give shape (n,), or (n, channels) as soundfile reads it; transpose what is (channels, n)",
         )
+    values = scale_samples(samples)
+    return values[None] if values.ndim == 1 else values.T
+
+
+def scale_samples(samples: npt.NDArray[np.generic]) -> FloatArray:
+    """Return samples as float32, 1 being full scale, as decoders do.
+
+    Parameters
+    ----------
+    samples : ndarray
+        Floats, or integers of 8, 16 or 32 bits.
+
+    Returns
+    -------
+    ndarray, float32
+        Of the same shape, a copy. What is too large for float32 is infinite.
+
+    Raises
+    ------
+    ConfigError
+        ``invalid_argument``: samples of another type.
+    """
     kind = samples.dtype.name
     if not np.issubdtype(samples.dtype, np.floating) and kind not in _FULL_SCALE:
         raise ConfigError(
@@ -187,14 +209,13 @@ def _as_planes(samples: npt.NDArray[np.generic]) -> FloatArray:
             f"samples of type {kind}",
             f"give floats from -1 to 1, or {', '.join(_FULL_SCALE)}",
         )
-    # What is too large for float32 becomes infinite, which is refused with its time as every such sample is.
     with np.errstate(over="ignore", invalid="ignore"):
         values = samples.astype(np.float32)
     if kind in _FULL_SCALE:
         if kind == "uint8":
             values -= np.float32(128)
         values *= np.float32(1 / _FULL_SCALE[kind])
-    return values[None] if values.ndim == 1 else values.T
+    return values
 
 
 def _empty(name: str) -> AudioError:
