@@ -1,4 +1,4 @@
-"""The examples of the pages about the library and about tagging work as shown."""
+"""The examples of the pages about the library, tagging and Python work as shown; linked files exist."""
 
 from __future__ import annotations
 
@@ -78,3 +78,36 @@ def test_the_library_in_python(music: Path, capsys: pytest.CaptureFixture[str]) 
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[:2]] == ["classified", "classified"]
     assert lines[-1] == f"{music / 'a.mp3'} () ('Folk',)"
+
+
+def test_every_example_of_python(
+    little_music: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the order of the page, in one namespace."""
+    pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(DEMO / "0 A.D. - The Hellespont.mp3", "song.mp3")
+    shutil.copytree(little_music, "music")
+    namespace: dict[str, object] = {}
+    outputs = []
+    for example in blocks("python.md", "python"):
+        exec(example, namespace)
+        outputs.append(capsys.readouterr().out)
+    assert len(outputs) == 8
+    assert outputs[0].startswith("folk 0.")
+    assert outputs[1] == "False\n"
+    assert outputs[2].splitlines() == ["song.mp3 folk", "absent.mp3 failed"]
+    assert outputs[3].startswith("(384,) (3, 384) [1. 1.]")
+    assert outputs[4].startswith("(8, 130, 40) (8, 42) ['path', 'start', 'mfcc_1_mean', 'mfcc_1_std'] 8")
+    assert outputs[5].splitlines()[0].startswith("('drone', 'hiss')")
+    assert outputs[5].splitlines()[2] == "True"
+    assert outputs[6].startswith("['hiss'] ")
+    assert outputs[7] == "# logistic-regression\n"
+
+
+@pytest.mark.parametrize("page", sorted(path.name for path in DOCS.glob("*.md")))
+def test_pictures_and_files_that_a_page_links_to_exist(page: str) -> None:
+    text = (DOCS / page).read_text(encoding="utf8")
+    targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
+    assert [target for target in targets if not (DOCS / target).exists()] == []

@@ -11,7 +11,7 @@ def heavy_modules_after(statement: str) -> set[str]:
     """Return which heavy libraries a fresh interpreter has loaded after ``statement``."""
     heavy = (
         "torch sklearn lightning matplotlib onnx librosa ray fastapi uvicorn"
-        " onnxruntime av mutagen beets jinja2"
+        " onnxruntime av mutagen beets jinja2 pandas pyarrow huggingface_hub transformers"
     )
     code = f"import sys; {statement}; print(*(set('{heavy}'.split()) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -20,6 +20,11 @@ def heavy_modules_after(statement: str) -> set[str]:
 
 def test_import_is_light() -> None:
     assert heavy_modules_after("import genrescope; genrescope.__version__") == set()
+
+
+def test_packages_are_reachable_by_one_dot_and_light_themselves() -> None:
+    names = "datasets.load_dataset, genrescope.features.extract, genrescope.evaluation.evaluate_model"
+    assert heavy_modules_after(f"import genrescope; genrescope.{names}, genrescope.training.train") == set()
 
 
 def test_a_classifier_needs_no_training_libraries(little_music: Path) -> None:

@@ -1,3 +1,18 @@
+from . import audio as audio
+from . import augmentation as augmentation
+from . import datasets as datasets
+from . import errors as errors
+from . import evaluation as evaluation
+from . import experiments as experiments
+from . import features as features
+from . import inference as inference
+from . import labels as labels
+from . import library as library
+from . import models as models
+from . import reporting as reporting
+from . import tagging as tagging
+from . import training as training
+from . import types as types
 from ._version import __version__ as __version__
 from .audio import find_audio as find_audio
 from .audio import load_audio as load_audio
@@ -11,6 +26,7 @@ from .errors import MissingDependencyError as MissingDependencyError
 from .errors import ModelError as ModelError
 from .errors import ServerError as ServerError
 from .errors import TagError as TagError
+from .errors import UploadError as UploadError
 from .errors import WorkerError as WorkerError
 from .errors import WriteError as WriteError
 from .features import extract_features as extract_features
@@ -19,5 +35,6 @@ from .library import Library as Library
 from .library import LibraryEntry as LibraryEntry
 from .models import list_models as list_models
 from .tagging import Vocabulary as Vocabulary
+from .training import GenreClassifier as GenreClassifier
 from .types import Prediction as Prediction
 from .types import Timeline as Timeline

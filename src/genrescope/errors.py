@@ -70,6 +70,7 @@ OUTCOMES: dict[str, Outcome] = {
     "missing_dependency": Outcome(2, 501),
     "write_failed": Outcome(1, 507),
     "download_failed": Outcome(1, 502),
+    "upload_failed": Outcome(1, 502),
     "training_failed": Outcome(1, 500),
     "worker_failed": Outcome(1, 500),
     "overloaded": Outcome(1, 503),
@@ -165,6 +166,10 @@ class WriteError(GenrescopeError):
 
 class DownloadError(GenrescopeError):
     """A file that cannot be fetched from the network: ``download_failed``."""
+
+
+class UploadError(GenrescopeError):
+    """A model that cannot be uploaded: ``upload_failed``."""
 
 
 class ServerError(GenrescopeError):

@@ -14,6 +14,17 @@ from genrescope.features import PAPER_LOG_MEL, PAPER_SEQUENCE
 from helpers.small_data import drone
 
 
+def test_integers_are_scaled_as_in_a_file() -> None:
+    samples = np.sin(np.arange(44100) / 10).astype(np.float32) * np.float32(0.5)
+    integers = np.round(samples * 32768).astype(np.int16)
+    np.testing.assert_array_equal(
+        extract_features(integers, sample_rate=22050),
+        extract_features(integers.astype(np.float32) / np.float32(32768), sample_rate=22050),
+    )
+    with pytest.raises(ConfigError, match="type int64"):
+        extract_features(integers.astype(np.int64), sample_rate=22050)
+
+
 def test_every_source_gives_the_same(tmp_path: Path) -> None:
     samples = drone(4.0, 1)
     soundfile.write(tmp_path / "a.wav", samples, 44_100, subtype="FLOAT")

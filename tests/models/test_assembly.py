@@ -91,6 +91,21 @@ def test_the_assembled_model_is_the_trained_one(
     assert assembled.styles == pytest.approx(trained.styles, abs=1e-4)
 
 
+def test_the_assembled_model_gives_the_embedding_of_its_backbone(
+    shipped: PackagedModel, head: ModelHead, weights: Path, tmp_path: Path
+) -> None:
+    assembly.assemble("little", weights=weights)
+    classifier = Classifier.from_pretrained("little")
+    song = tmp_path / "song.wav"
+    soundfile.write(song, drone(1.0, 1), RATE)
+    embedding = classifier.embed(song)
+    assert embedding.shape == (head.weights.shape[1],)
+    logits = (head.weights @ embedding + head.biases) / head.temperature
+    expected = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+    found = classifier.predict(song).scores
+    assert [found[name] for name in head.info.classes] == pytest.approx(list(expected), abs=1e-4)
+
+
 def test_models_that_need_no_download_are_an_error(shipped: PackagedModel) -> None:
     with pytest.raises(ConfigError, match="nothing to fetch") as caught:
         assembly.assemble("default")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import sys
@@ -11,7 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
+from genrescope.cli.output import render_evaluation
 from genrescope.errors import MissingDependencyError, WriteError
 from genrescope.evaluation.calibration import CalibrationBin, Threshold
 from genrescope.evaluation.results import Evaluation, evaluate_scores
@@ -392,3 +395,26 @@ def test_long_features_that_share_a_panel_keep_their_names_and_colors() -> None:
     many = np.linspace(0, 1, 5000)
     svg = plots.features_figure({"spectral_centroid": many, "spectral_rolloff": many + 1}, 60.0, "long")
     assert {"spectral centroid", "spectral rolloff"} <= {text.strip() for text in texts(svg)}
+
+
+def test_a_genre_without_a_test_row_has_no_scores(tmp_path: Path) -> None:
+    """It is left out of macro F1, and a zero in a table would say that the model fails on it."""
+    truth = np.repeat(np.arange(36) % 9, 2)  # no rock
+    scores = np.eye(10)[truth]
+    given = {"truth": truth, "scores": scores, "tracks": np.arange(72) // 2, "groups": np.arange(72) // 2}
+    one = evaluation("cnn", "fault-filtered", False, **given)
+    assert one.levels[0].macro_f1.value == 1
+    text = write_report(EvaluationReport("R", (one,)), tmp_path).markdown.read_text(encoding="utf8")
+    assert "| rock | \u2013 | \u2013 | \u2013 | 0 |" in text
+    assert "| reggae | 1.00 | 1.00 | 1.00 | 4 |" in text
+    (line,) = [line for line in text.splitlines() if line.startswith("| cnn, fault-filtered, by track |")]
+    assert line.endswith("| 1.00 | \u2013 |")
+    stream = io.StringIO()
+    render_evaluation(one, Console(file=stream, width=80))
+    (line,) = [line for line in stream.getvalue().splitlines() if line.startswith("rock")]
+    assert line.split() == ["rock", "\u2013", "\u2013", "\u2013", "0"]
+
+
+def test_the_layers_of_two_branches() -> None:
+    svg = plots.layers_figure((["a\n1", "b\n2"], ["c\n3"], ["d\n4"]), "Layers")
+    assert all(f"{name} \u2192 {size}" in svg for name, size in zip("abcd", "1234", strict=True))

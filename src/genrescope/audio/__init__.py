@@ -5,15 +5,18 @@ from genrescope.audio.header import HeaderInfo, inspect_header
 from genrescope.audio.loading import (
     AudioFile,
     AudioStream,
+    Samples,
     Source,
     import_decoders,
     info,
     load_audio,
     open_stream,
     resample,
+    source_name,
 )
 from genrescope.audio.outliers import MAX_MAGNITUDE
 from genrescope.audio.segmentation import segment_grid, split, split_stream
+from genrescope.audio.sources import scale_samples
 
 __all__ = [
     "MAX_MAGNITUDE",
@@ -21,6 +24,7 @@ __all__ = [
     "AudioStream",
     "FoundFile",
     "HeaderInfo",
+    "Samples",
     "Source",
     "audio_files",
     "discover",
@@ -31,7 +35,9 @@ __all__ = [
     "load_audio",
     "open_stream",
     "resample",
+    "scale_samples",
     "segment_grid",
+    "source_name",
     "split",
     "split_stream",
 ]

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
@@ -21,15 +22,27 @@ from types import TracebackType
 from typing import BinaryIO, NoReturn
 
 import numpy as np
+import numpy.typing as npt
 
 from genrescope.audio.decoders import Decoder, decode, open_decoder
 from genrescope.audio.header import inspect_header
 from genrescope.audio.mixing import Mixer, Planes, energy
 from genrescope.audio.outliers import MAX_MAGNITUDE, SPIKE_MAGNITUDE, remove_spikes
+from genrescope.audio.sources import (
+    BYTES_NAME,
+    SAMPLES_NAME,
+    SampleDecoder,
+    borrow,
+    file_name,
+    rate_beside_audio,
+)
 from genrescope.errors import AudioError, ConfigError
 from genrescope.types import Audio, AudioInfo, FloatArray
 
-Source = str | os.PathLike[str] | bytes
+# A path, a whole file in memory, or a binary file object.
+Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
+# What is decoded already: mono with its rate, or an array beside a rate.
+Samples = Audio | npt.NDArray[np.generic]
 
 MIN_SECONDS = 1.0
 # -90 dBFS: the last bit of 16-bit audio flickers at -90.3 dBFS, and that is still silence.
@@ -246,8 +259,8 @@ def open_stream(
 
     Parameters
     ----------
-    source : str, PathLike or bytes
-        A path, or a whole file in memory.
+    source : str, PathLike, bytes or binary file
+        A path, a whole file in memory, or a file object, which is read from its start and left open.
     sample_rate : int, optional
         In Hz; None keeps the file's own.
     start, duration : float
@@ -300,8 +313,8 @@ def load_audio(
 
     Parameters
     ----------
-    source : str, PathLike or bytes
-        A path, or a whole file in memory.
+    source : str, PathLike, bytes or binary file
+        A path, a whole file in memory, or a file object, which is read from its start and left open.
     sample_rate : int, optional
         In Hz; None keeps the file's own.
     start, duration : float
@@ -349,15 +362,18 @@ class AudioFile:
 
     Parameters
     ----------
-    source : str, PathLike or bytes
-        A path, or a whole file in memory.
+    source : str, PathLike, bytes, binary file, Audio or ndarray
+        A path, a whole file in memory, or a file object, which is read from its start and left open; or
+        decoded audio; or samples, shape (n,) or (n, channels): floats, 1 being full scale, or integers of 8,
+        16 or 32 bits.
+    sample_rate : int, optional
+        In Hz, of samples in an array; for these alone.
 
     Attributes
     ----------
     source : str
-        The path, or ``<bytes>``.
-    header : HeaderInfo
-        What the file says about its length and its end.
+        The path, or the name of the file object; ``<bytes>``, ``<file>`` or ``<samples>`` where there is
+        none.
     info : AudioInfo
         What the file says about itself.
 
@@ -365,22 +381,37 @@ class AudioFile:
     ------
     AudioError
         As `open_stream` at once.
+    ConfigError
+        ``invalid_argument``: samples without a rate, of another shape or type; what is none of these.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source | Samples, *, sample_rate: int | None = None) -> None:
+        self._open_decoder: Callable[[], Decoder]
+        if isinstance(source, (Audio, np.ndarray)):
+            self._file: BinaryIO = BytesIO()
+            self.source = source_name(source)
+            self._decoder: Decoder = SampleDecoder(source, sample_rate)
+            self._open_decoder = partial(SampleDecoder, source, sample_rate)
+        else:
+            if sample_rate is not None:
+                raise rate_beside_audio(sample_rate)
+            self._open_file(source)
+        self._decoder_used = False
+        self.info = _info(self._decoder)
+        self._mixer = Mixer(self.info.channels, self.info.sample_rate)
+
+    def _open_file(self, source: Source) -> None:
         self._file, self.source = _open(source)
         try:
-            self.header = inspect_header(self._file)
-            self._decoder = open_decoder(self._file, self.source, self.header)
+            header = inspect_header(self._file)
+            self._open_decoder = partial(open_decoder, self._file, self.source, header)
+            self._decoder = self._open_decoder()
         except OSError as error:
             self._file.close()
             raise _failure("audio_read_failed", self.source, f"cannot be read: {error.strerror}") from error
         except BaseException:
             self._file.close()
             raise
-        self._decoder_used = False
-        self.info = _info(self._decoder)
-        self._mixer = Mixer(self.info.channels, self.info.sample_rate)
 
     @property
     def truncated(self) -> bool:
@@ -463,7 +494,7 @@ class AudioFile:
             # After seeks, a lossy decoder need not give the same numbers from the start again, and excerpts
             # that failed have marked it as truncated: a full decoding begins with a new decoder.
             self._decoder.close()
-            self._decoder = open_decoder(self._file, self.source, self.header)
+            self._decoder = self._open_decoder()
         self._decoder_used = True
         self._mixer.reset()
         return AudioStream(self._decoder, self._mixer, self.source, request, close)
@@ -497,8 +528,8 @@ def info(source: Source) -> AudioInfo:
 
     Parameters
     ----------
-    source : str, PathLike or bytes
-        A path, or a whole file in memory.
+    source : str, PathLike, bytes or binary file
+        As of `load_audio`.
 
     Raises
     ------
@@ -509,12 +540,41 @@ def info(source: Source) -> AudioInfo:
         return file.info
 
 
+def source_name(source: Source | Samples) -> str:
+    """Return what a source is called in results and errors.
+
+    Parameters
+    ----------
+    source : str, PathLike, bytes, binary file, Audio or ndarray
+        As of `AudioFile`.
+
+    Returns
+    -------
+    str
+        The path, or the name of the file object; ``<bytes>``, ``<file>`` or ``<samples>`` where there is
+        none.
+    """
+    if isinstance(source, str | os.PathLike):
+        return os.fspath(source)
+    if isinstance(source, (Audio, np.ndarray)):
+        return (source.source if isinstance(source, Audio) else "") or SAMPLES_NAME
+    return BYTES_NAME if isinstance(source, bytes | bytearray | memoryview) else file_name(source)
+
+
 def _open(source: Source) -> tuple[BinaryIO, str]:
     """Return an open file and its name, or raise why there is none."""
-    if isinstance(source, bytes):
-        if not source:
-            raise _failure("audio_empty", "<bytes>", "empty")
-        return BytesIO(source), "<bytes>"
+    if isinstance(source, bytes | bytearray | memoryview):
+        if not len(source):
+            raise _failure("audio_empty", BYTES_NAME, "empty")
+        return BytesIO(source), BYTES_NAME
+    if not isinstance(source, str | os.PathLike):
+        if hasattr(source, "read"):
+            return borrow(source)
+        raise ConfigError(
+            "invalid_argument",
+            f"{type(source).__name__} is no audio",
+            "give a path, bytes, a binary file, or an array of samples with its sample_rate",
+        )
     path, name = Path(source), os.fspath(source)
     try:
         _check_file(path, name)

@@ -489,7 +489,9 @@ def _genre_table(evaluation: Evaluation) -> Table:
     for name in ("precision", "recall", "F1", "support"):
         table.add_column(name, justify="right")
     for genre in evaluation.levels[0].per_genre:
-        shares = (f"{value:.2f}" for value in (genre.precision, genre.recall, genre.f1))
+        # Of a genre without a row in the test part neither is defined.
+        values = (genre.precision, genre.recall, genre.f1)
+        shares = (f"{value:.2f}" if genre.support else "\u2013" for value in values)
         table.add_row(_escape(genre.genre), *shares, str(genre.support))
     return table
 

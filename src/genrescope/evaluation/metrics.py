@@ -304,6 +304,14 @@ def bootstrap_interval(
     Whole groups are drawn with replacement, so that an artist's tracks, which stand and fall together,
     do not feign certainty (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13).
 
+    Bias-corrected and accelerated intervals (BCa, the same book, chapter 14) cover no more: for macro F1 of
+    10 genres and 20, 40, 80, 124 and 250 artists, 400 simulated test sets each (``benchmarks/intervals.py``),
+    the percentile interval covered the true value in 93.5, 94.5, 92.5, 93.8 and 93.8 %, BCa in 92.2, 93.8,
+    93.5, 93.2 and 94.5 %, at the same width. The difference is on which side they miss: the percentile
+    interval of macro F1 lies too low in 5 to 8 % of test sets and too high in 0 to 1.5 %, since resamples
+    have less even genres than the test set; BCa misses on both sides. Accuracy is covered in 96 to 98 % by
+    either.
+
     Parameters
     ----------
     statistics : array_like, shape (groups, ...)

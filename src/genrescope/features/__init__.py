@@ -19,6 +19,7 @@ from genrescope.features.spec import (
     samples_spec,
     segment_frames,
 )
+from genrescope.features.table import FeatureTable, feature_table
 
 __all__ = [
     "EFFICIENTAT",
@@ -32,6 +33,7 @@ __all__ = [
     "STATISTICS",
     "FeatureCache",
     "FeatureSpec",
+    "FeatureTable",
     "FeatureWriter",
     "MappedFeatures",
     "check_custom",
@@ -40,6 +42,7 @@ __all__ = [
     "extract_features",
     "feature_dimension",
     "feature_names",
+    "feature_table",
     "register_feature",
     "samples_spec",
     "segment_frames",

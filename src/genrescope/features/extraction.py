@@ -38,9 +38,9 @@ def extract_features(
 
     Parameters
     ----------
-    source : str, PathLike, bytes, Audio or ndarray
-        A path; a whole file in memory; decoded audio; or mono samples, shape (n,), float32, with
-        ``sample_rate``.
+    source : str, PathLike, bytes, binary file, Audio or ndarray
+        A path; a whole file in memory; a file object; decoded audio; or mono samples, shape (n,), floats or
+        integers of 8, 16 or 32 bits, with ``sample_rate``.
     spec : FeatureSpec
         Which features; the audio is resampled to its rate.
     sample_rate : int, optional
@@ -63,8 +63,8 @@ def extract_features(
         ``audio_not_finite``
         and ``audio_out_of_range`` for samples that are not finite, or of a magnitude beyond 2**32.
     ConfigError
-        ``invalid_argument``: an array without a sample rate or not one-dimensional, a sample rate beside a
-        file, or segments that make no sense.
+        ``invalid_argument``: an array without a sample rate, not one-dimensional or of another type, a sample
+        rate beside a file, or segments that make no sense.
 
     Examples
     --------
@@ -89,6 +89,8 @@ def _decoded(source: audio.Source | Audio | FloatArray, rate: int, source_rate: 
                 f"samples of shape {source.shape} at {source_rate} Hz",
                 "give mono samples of shape (n,), and their sample_rate in Hz",
             )
+        if not np.issubdtype(source.dtype, np.floating):
+            source = audio.scale_samples(source)
         _check_levels(source)  # before float32, which is infinite where float64 is large
         source = Audio(source.astype(np.float32, copy=False), source_rate)
     elif source_rate is not None:

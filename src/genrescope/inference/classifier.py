@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from genrescope import audio, features, labels, models
-from genrescope.errors import AudioError, ConfigError, GenrescopeError
+from genrescope.errors import AudioError, ConfigError, GenrescopeError, ModelError
 from genrescope.inference import excerpts
 from genrescope.models import Model, ModelOutput
 from genrescope.types import (
     LABEL_THRESHOLD,
+    Audio,
     FailedFile,
     Float64Array,
     FloatArray,
@@ -82,12 +84,14 @@ class Classifier:
         threshold: float | None = None,
         every_segment: bool = False,
     ) -> Classifier:
-        """Open a model by shipped name or path of a ``.onnx`` file.
+        """Open a model by shipped name, path, or repository of the Hugging Face hub.
 
         Parameters
         ----------
         name : str or PathLike
-            A model of the package, or the path of a model file.
+            A model of the package; the path of a model file; a folder that has one, such as that of a
+            training run or of `save_pretrained`; or ``hub:owner/repo`` or ``hub:owner/repo@revision``, which
+            needs huggingface_hub (extra ``hub``).
         threads : int
             How many threads the model may use.
         threshold : float, optional
@@ -100,7 +104,9 @@ class Classifier:
         ModelError
             ``model_not_found``, ``model_incompatible`` or ``model_corrupt``.
         ConfigError
-            ``invalid_argument``: a threshold that is no score.
+            ``invalid_argument``: a threshold that is no score, or a name of no repository.
+        MissingDependencyError, DownloadError
+            ``missing_dependency``, ``download_failed``, for ``hub:`` only.
         """
         model = models.load_model(os.fspath(name), threads=threads)
         return cls(model, threshold=threshold, every_segment=every_segment)
@@ -115,8 +121,9 @@ class Classifier:
 
     def predict(
         self,
-        source: audio.Source,
+        source: audio.Source | audio.Samples,
         *,
+        sample_rate: int | None = None,
         timeline: bool = False,
         strict: bool = False,
         excerpts: bool = False,
@@ -125,10 +132,16 @@ class Classifier:
     ) -> Prediction:
         """Rank the genres of one piece of music.
 
+        The content of a file gives the same scores, to the bit, by its path, as bytes and as a file object.
+
         Parameters
         ----------
-        source : path or bytes
-            Any audio file, or its content.
+        source : str, PathLike, bytes, binary file, Audio or ndarray
+            The path of any audio file; its content; a file object, which is read from its start and left
+            open; decoded audio; or samples, shape (n,) or (n, channels), floats, 1 being full scale, or
+            integers of 8, 16 or 32 bits, with ``sample_rate``.
+        sample_rate : int, optional
+            In Hz, of samples in an array; for these alone.
         timeline : bool
             Keep the scores of every segment in the result.
         strict : bool
@@ -153,13 +166,14 @@ class Classifier:
         AudioError
             The file is missing, unreadable, shorter than 1 s, silent, has samples that are not finite, or is
             ``audio_too_long``.
+        ConfigError
+            ``invalid_argument``: an array without a sample rate, or of another shape or type; a source that
+            is none of these.
         """
-        with audio.AudioFile(source) as file:
+        with audio.AudioFile(source, sample_rate=sample_rate) as file:
             # Whether a file is whole, or too long, only decoding all of it can tell.
             excerpts = excerpts and not strict and max_seconds is None and not self._is_multilabel
             scored = self._score(file, excerpts, strict, max_seconds)
-            if file.avoid_cancellation():
-                scored = self._score(file, excerpts, strict, max_seconds)
         info = self.model.info
         course = Timeline(
             classes=info.classes,
@@ -169,8 +183,7 @@ class Classifier:
         )
         outputs = scored.outputs
         music = outputs.music[:, 0] if info.music_threshold is not None else None
-        # What is said or announced before the music is no part of it, and does not decide its genre.
-        weights = scored.weights if music is None else scored.weights * np.maximum(music, _LEAST_MUSIC)
+        weights = self._music_weights(scored)
         scores = _ranked(info.classes, _weighted_mean(outputs.scores, weights))
         styles = _ranked(info.styles, _weighted_mean(outputs.styles, weights))
         return Prediction(
@@ -186,14 +199,152 @@ class Classifier:
             set_level=info.set_level,
             embedding=_weighted_mean(outputs.embedding, weights) if embedding else None,
             labels=self._labels(scores),
-            flags=scored.flags,
+            flags=tuple(dict.fromkeys((*_known_flags(source), *scored.flags))),
             timeline=course if timeline else None,
             audio=file.info,
         )
 
+    def embed(
+        self,
+        source: audio.Source | audio.Samples,
+        *,
+        sample_rate: int | None = None,
+        per_segment: bool = False,
+        strict: bool = False,
+        excerpts: bool = False,
+    ) -> FloatArray:
+        """Return the embedding of one piece of music: what the model's last layers are fed.
+
+        Needs onnxruntime only. Tracks that sound alike have similar embeddings (cosine similarity), and a
+        linear classifier on them is a good start for genres of one's own.
+
+        Parameters
+        ----------
+        source : str, PathLike, bytes, binary file, Audio or ndarray
+            As of `predict`.
+        sample_rate : int, optional
+            In Hz, of samples in an array.
+        per_segment : bool
+            One row for each segment that was scored, in the order of time, instead of their weighted mean.
+        strict, excerpts : bool
+            As of `predict`.
+
+        Returns
+        -------
+        ndarray, shape (size,) or, ``per_segment``, (segments, size), float32
+            The mean is that of ``predict(embedding=True)``.
+
+        Raises
+        ------
+        ModelError
+            ``model_incompatible``: the model has no output for embeddings.
+        AudioError, ConfigError
+            As of `predict`.
+        """
+        if not self.model.info.embedding_size:
+            raise ModelError(
+                "model_incompatible",
+                f"{self.model.name}: the model file has no output for embeddings",
+                "use the default model; if this is mn04, run again: genrescope models download mn04",
+            )
+        with audio.AudioFile(source, sample_rate=sample_rate) as file:
+            scored = self._score(file, excerpts and not strict, strict, None)
+        embeddings = scored.outputs.embedding
+        return embeddings if per_segment else _weighted_mean(embeddings, self._music_weights(scored))
+
+    def embed_many(
+        self, sources: Iterable[audio.Source | Audio], *, strict: bool = False, excerpts: bool = False
+    ) -> FloatArray:
+        """Return the embeddings of many pieces of music, one row each; the first that fails raises.
+
+        Parameters
+        ----------
+        sources : iterable of str, PathLike, bytes, binary file or Audio
+            As of `predict`.
+        strict, excerpts : bool
+            As of `predict`.
+
+        Returns
+        -------
+        ndarray, shape (sources, size), float32
+
+        Raises
+        ------
+        ModelError, AudioError
+            As of `embed`.
+        """
+        rows = [self.embed(source, strict=strict, excerpts=excerpts) for source in sources]
+        return np.stack(rows) if rows else np.zeros((0, self.model.info.embedding_size), np.float32)
+
+    def save_pretrained(self, folder: str | PathLike[str]) -> Path:
+        """Write the model file, as ``model.onnx``, and its model card, ``README.md``, into a folder.
+
+        `from_pretrained` opens the folder.
+
+        Parameters
+        ----------
+        folder : str or PathLike
+            Is created if need be.
+
+        Returns
+        -------
+        Path
+            The folder.
+
+        Raises
+        ------
+        ModelError
+            ``model_corrupt``: the file that this model was read from has changed or is gone.
+        WriteError
+            ``write_failed``.
+        """
+        return models.save_pretrained(self.model, Path(folder))
+
+    def push_to_hub(
+        self,
+        repo: str,
+        *,
+        private: bool = False,
+        token: str | None = None,
+        message: str = "Upload a genrescope model",
+        api: models.HubApi | None = None,
+    ) -> str:
+        """Upload the model file and its model card to a repository of the Hugging Face hub.
+
+        `from_pretrained` opens ``hub:owner/repo``. The card is made of what the file states about itself.
+
+        Parameters
+        ----------
+        repo : str
+            ``owner/repo``; is created if need be.
+        private : bool
+            Whether a repository that is created is private.
+        token : str, optional
+            Of the hub; None: that of ``hf auth login``.
+        message : str
+            Of the commit.
+        api : HubApi, optional
+            Instead of ``huggingface_hub.HfApi``.
+
+        Returns
+        -------
+        str
+            Address of the repository.
+
+        Raises
+        ------
+        MissingDependencyError
+            ``missing_dependency``: huggingface_hub is not installed.
+        ConfigError
+            ``invalid_argument``: no ``owner/repo``.
+        UploadError
+            ``upload_failed``: no network, or no right to write.
+        """
+        return models.push_to_hub(self.model, repo, private=private, token=token, message=message, api=api)
+
     def predict_many(
         self,
-        paths: Iterable[str | PathLike[str]],
+        paths: Iterable[audio.Source | Audio],
         *,
         timeline: bool = False,
         strict: bool = False,
@@ -203,8 +354,8 @@ class Classifier:
 
         Parameters
         ----------
-        paths : iterable of str or PathLike
-            Audio files.
+        paths : iterable of str, PathLike, bytes, binary file or Audio
+            Audio files, or what else `predict` takes without a sample rate.
         timeline, strict, excerpts : bool
             As of `predict`.
 
@@ -217,7 +368,7 @@ class Classifier:
             try:
                 yield self.predict(path, timeline=timeline, strict=strict, excerpts=excerpts)
             except GenrescopeError as failure:
-                yield FailedFile(os.fspath(path), **failure.to_dict())
+                yield FailedFile(audio.source_name(path), **failure.to_dict())
 
     @property
     def _is_multilabel(self) -> bool:
@@ -233,7 +384,21 @@ class Classifier:
         """Return the score below which this genre is uncertain."""
         return self._genre_thresholds.get(genre, self.threshold)
 
+    def _music_weights(self, scored: _ScoredSegments) -> Float64Array:
+        """Return what each segment counts for in the means of a track, shape (segments,)."""
+        if self.model.info.music_threshold is None:
+            return scored.weights
+        # What is said or announced before the music is no part of it, and does not decide its genre.
+        return scored.weights * np.maximum(scored.outputs.music[:, 0], _LEAST_MUSIC)
+
     def _score(
+        self, file: audio.AudioFile, excerpts: bool, strict: bool, max_seconds: float | None
+    ) -> _ScoredSegments:
+        """Score a file; once more, with other channels, where its channels cancel each other."""
+        scored = self._score_once(file, excerpts, strict, max_seconds)
+        return self._score_once(file, excerpts, strict, max_seconds) if file.avoid_cancellation() else scored
+
+    def _score_once(
         self, file: audio.AudioFile, excerpts: bool, strict: bool, max_seconds: float | None
     ) -> _ScoredSegments:
         """Score excerpts where they are asked for and of use, else all of the file."""
@@ -372,6 +537,11 @@ class _ScoredSegments(NamedTuple):
     outputs: ModelOutput
     seconds: float
     flags: tuple[str, ...]
+
+
+def _known_flags(source: audio.Source | audio.Samples) -> tuple[str, ...]:
+    """Return the flags that decoded audio has already."""
+    return source.flags if isinstance(source, Audio) else ()
 
 
 def _first_for_all(batch: Segments) -> Segments:

@@ -17,6 +17,7 @@ from .backbones.registry import random_backbone as random_backbone
 from .backbones.registry import read_weights as read_weights
 from .classical import ClassicalPipeline as ClassicalPipeline
 from .classical import LabelRegression as LabelRegression
+from .classical import create_classical as create_classical
 from .classical import fit_classical as fit_classical
 from .classical import fit_label_regression as fit_label_regression
 from .classical import fit_linear as fit_linear
@@ -42,6 +43,7 @@ from .model import TRAINING_TRACKS as TRAINING_TRACKS
 from .model import Model as Model
 from .model import ModelInfo as ModelInfo
 from .model import ModelOutput as ModelOutput
+from .model_card import model_card as model_card
 from .networks import NETWORK_FAMILIES as NETWORK_FAMILIES
 from .networks import Network as Network
 from .networks import NetworkOptions as NetworkOptions
@@ -61,6 +63,9 @@ from .registry import DEFAULT as DEFAULT
 from .registry import PackagedModel as PackagedModel
 from .registry import list_models as list_models
 from .registry import load_model as load_model
+from .sharing import HubApi as HubApi
+from .sharing import push_to_hub as push_to_hub
+from .sharing import save_pretrained as save_pretrained
 from .student import MUSICNN_TAGS as MUSICNN_TAGS
 from .student import Student as Student
 from .student import TeacherOutputs as TeacherOutputs

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +101,8 @@ def assemble(name: str, *, weights: Path | None = None) -> Path:
     Returns
     -------
     Path
-        Of the model file, which `genrescope.models.load_model` finds by name; it needs onnxruntime only.
+        Of the model file, which `genrescope.models.load_model` finds by name; it needs onnxruntime only. It
+        gives the embedding of the backbone, too.
 
     Raises
     ------
@@ -128,7 +129,8 @@ def assemble(name: str, *, weights: Path | None = None) -> Path:
     network = LinearHead(load_backbone(head.backbone, weights=weights), len(head.info.classes))
     network.load_head(head.weights, head.biases)
     # Exported on noise, because the check compares graph and network, whatever the input.
-    exported = export.export_network(network, head.info, _noise(head.info), temperature=head.temperature)
+    info = replace(head.info, embedding_size=network.backbone.info.size)
+    exported = export.export_network(network, info, _noise(info), temperature=head.temperature)
     write_atomic(packaged.path, exported.graph)
     return packaged.path
 

@@ -13,11 +13,64 @@ from genrescope.errors import ConfigError, missing_extra
 from genrescope.types import BoolArray, Float64Array, FloatArray, IntArray
 
 
-class ClassicalPipeline(Protocol):
-    """What is used of a fitted scikit-learn pipeline."""
+class FittedClassifier(Protocol):
+    """What is used of a classifier of vectors once it is fitted."""
 
     def predict_proba(self, inputs: FloatArray, /) -> FloatArray:
         """Return probabilities (segments, classes) of ``inputs``, features (segments, features)."""
+
+
+class ClassicalPipeline(FittedClassifier, Protocol):
+    """What is used of a scikit-learn pipeline."""
+
+    steps: list[tuple[str, Any]]
+
+    def fit(self, inputs: FloatArray, targets: IntArray, /, **options: Any) -> ClassicalPipeline:
+        """Fit it to ``inputs``, features (segments, features), and ``targets``; return itself."""
+
+
+def create_classical(name: str, *, c: float, seed: int, folds: int = 5) -> ClassicalPipeline:
+    """Return an unfitted scikit-learn pipeline: standardization, then the classifier.
+
+    Parameters
+    ----------
+    name : {"logistic-regression", "svm"}
+        The classifier.
+    c : float
+        Inverse strength of regularization.
+    seed : int
+        Of the solver.
+    folds : int
+        Number of folds on which the sigmoids of the SVM are fitted.
+
+    Raises
+    ------
+    ConfigError
+        ``invalid_config``: no classifier of that name.
+    MissingDependencyError
+        ``missing_dependency``: scikit-learn is not installed.
+    """
+    try:
+        from sklearn.calibration import CalibratedClassifierCV
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+        from sklearn.svm import SVC
+    except ImportError:
+        raise missing_extra("train", "scikit-learn") from None
+    if name == "logistic-regression":
+        classifier = LogisticRegression(C=c, max_iter=5000, random_state=seed)
+    elif name == "svm":
+        # An SVM has distances, not probabilities: sigmoids (Platt, 1999) turn one into the other.
+        classifier = CalibratedClassifierCV(SVC(C=c, random_state=seed), cv=folds, ensemble=False)
+    else:
+        raise ConfigError(
+            "invalid_config",
+            f"no classifier is named {name!r}",
+            "choose logistic-regression or svm",
+        )
+    pipeline: ClassicalPipeline = make_pipeline(StandardScaler(), classifier)
+    return pipeline
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,35 +258,16 @@ def fit_classical(
     MissingDependencyError
         ``missing_dependency``: scikit-learn is not installed.
     """
-    try:
-        from sklearn.calibration import CalibratedClassifierCV
-        from sklearn.linear_model import LogisticRegression
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import StandardScaler
-        from sklearn.svm import SVC
-        from sklearn.utils.class_weight import compute_sample_weight
-    except ImportError:
-        raise missing_extra("train", "scikit-learn") from None
-    if name == "logistic-regression":
-        classifier = LogisticRegression(C=c, max_iter=5000, random_state=seed)
-    elif name == "svm":
-        # An SVM has distances, not probabilities: sigmoids (Platt, 1999) turn one into the other.
-        classifier = CalibratedClassifierCV(SVC(C=c, random_state=seed), ensemble=False)
-    else:
-        raise ConfigError(
-            "invalid_config",
-            f"no classifier is named {name!r}",
-            "choose logistic-regression or svm",
-        )
-    pipeline = make_pipeline(StandardScaler(), classifier)
+    pipeline = create_classical(name, c=c, seed=seed)
     # Weights of segments and not of classes, because the sigmoids know only of these.
     weights = sample_weight
     if balanced:
+        from sklearn.utils.class_weight import compute_sample_weight
+
         equal = compute_sample_weight("balanced", targets)
         weights = equal if sample_weight is None else equal * sample_weight
     weighted = {} if weights is None else {f"{pipeline.steps[-1][0]}__sample_weight": weights}
-    fitted: ClassicalPipeline = pipeline.fit(np.asarray(inputs, np.float32), targets, **weighted)
-    return fitted
+    return pipeline.fit(np.asarray(inputs, np.float32), targets, **weighted)
 
 
 def fit_linear(
@@ -282,7 +316,7 @@ def fit_linear(
     return weights.astype(np.float32), biases.astype(np.float32)
 
 
-def classical_to_onnx(pipeline: ClassicalPipeline, features: int) -> Any:
+def classical_to_onnx(pipeline: FittedClassifier, features: int) -> Any:
     """Convert a fitted pipeline to an ONNX graph of one input and one output.
 
     Parameters

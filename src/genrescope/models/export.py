@@ -13,13 +13,22 @@ import numpy as np
 
 from genrescope.errors import ModelError, missing_extra
 from genrescope.models import classical
-from genrescope.models.model import INPUT, METADATA_KEY, OUTPUT, Model, ModelInfo, output_columns
+from genrescope.models.model import (
+    EMBEDDING_OUTPUT,
+    INPUT,
+    METADATA_KEY,
+    OUTPUT,
+    STYLES_OUTPUT,
+    Model,
+    ModelInfo,
+    output_columns,
+)
 from genrescope.types import FloatArray
 
 if TYPE_CHECKING:  # torch and scikit-learn are each needed for one of the two kinds of models only
     from torch import Tensor, nn
 
-    from genrescope.models.classical import ClassicalPipeline
+    from genrescope.models.classical import FittedClassifier
     from genrescope.models.networks import Network
 
 # Largest allowed difference between a score of the model file and of the model that it was made from.
@@ -54,8 +63,8 @@ def export_network(
     network : Network
         Set to evaluation mode, float32 and the CPU by this.
     info : ModelInfo
-        The description to write into the file. With styles, the network's styles become a second output;
-        it is a `PretrainedNetwork` then.
+        The description to write into the file. With styles or an embedding, those of the network become
+        outputs; it is a `PretrainedNetwork` then.
     sample : ndarray, float32
         Features of some segments, on which graph and network must agree.
     temperature : float
@@ -130,15 +139,18 @@ def _scorer(network: Network, info: ModelInfo, temperature: float) -> nn.Module:
             self.network = network
 
         def forward(self, batch: Tensor) -> tuple[Tensor, ...]:
-            if not isinstance(self.network, PretrainedNetwork) or not info.styles:
+            if not isinstance(self.network, PretrainedNetwork) or not (info.styles or info.embedding_size):
                 return (probabilities(self.network(batch)),)
-            logits, styles = self.network.forward_with_styles(batch)
-            return probabilities(logits), styles.sigmoid()
+            normalized = self.network.normalizer(batch)
+            embedding, styles = self.network.backbone.embed_with_styles(normalized)
+            scores = probabilities(self.network.head(normalized, embedding))
+            outputs = {OUTPUT: scores, STYLES_OUTPUT: styles.sigmoid(), EMBEDDING_OUTPUT: embedding}
+            return tuple(outputs[name] for name in output_columns(info))
 
     return Scorer()
 
 
-def export_classical(pipeline: ClassicalPipeline, info: ModelInfo, sample: FloatArray) -> ExportedModel:
+def export_classical(pipeline: FittedClassifier, info: ModelInfo, sample: FloatArray) -> ExportedModel:
     """Turn a fitted scikit-learn pipeline into a model file.
 
     Parameters

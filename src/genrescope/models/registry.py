@@ -8,6 +8,7 @@ from pathlib import Path
 
 from genrescope.errors import ModelError
 from genrescope.models.model import Model
+from genrescope.models.sharing import HUB_PREFIX, download_model, model_in_folder
 from genrescope.utils import cache_folder, did_you_mean, package_data
 
 DEFAULT = "default"
@@ -55,12 +56,14 @@ def resolve(name: str | Path) -> Path:
     Parameters
     ----------
     name : str or Path
-        A name of `list_models`, or the path of a ``.onnx`` file.
+        A name of `list_models`, the path of a ``.onnx`` file or of a folder with one, or ``hub:owner/repo``.
 
     Raises
     ------
     ModelError
         ``model_not_found``: neither such a name nor a file, or a model whose backbone is not here yet.
+    ConfigError, MissingDependencyError, DownloadError
+        As of `download_model`, for ``hub:`` only.
     """
     models = list_models()
     if str(name) in models:
@@ -72,9 +75,15 @@ def resolve(name: str | Path) -> Path:
                 f"run once: genrescope models download {packaged.name}",
             )
         return packaged.path
+    if str(name).startswith(HUB_PREFIX):
+        return download_model(str(name))
+    if Path(name).is_dir():
+        return model_in_folder(Path(name))
     if Path(name).suffix == ".onnx" or Path(name).exists():
         return Path(name)
-    hint = did_you_mean(str(name), models, otherwise="give a .onnx file or one of: " + ", ".join(models))
+    hint = did_you_mean(
+        str(name), models, otherwise="give a .onnx file, a folder with one, or one of: " + ", ".join(models)
+    )
     raise ModelError("model_not_found", f"no model is named {str(name)!r}", hint)
 
 

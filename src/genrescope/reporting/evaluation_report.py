@@ -7,6 +7,7 @@ the word into every row, heading and figure.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -404,7 +405,7 @@ def _genres(named: Mapping[str, Evaluation], published: Mapping[str, Mapping[str
         if not lines:
             continue
         marked = frozenset(place for place, name in enumerate(lines) if f"({LEAKY})" in name)
-        rows = tuple((name, *(f"{value:.2f}" for value in values)) for name, values in lines.items())
+        rows = tuple((name, *map(_f1_text, values)) for name, values in lines.items())
         yield Table("F1 per genre", ("Model", *classes), rows, marked)
         for protocol in dict.fromkeys(one.protocol_title for one in alike.values()):
             bars = _f1_by_model({name: one for name, one in alike.items() if one.protocol_title == protocol})
@@ -420,8 +421,13 @@ def _f1_by_model(named: Mapping[str, Evaluation]) -> dict[str, tuple[float, ...]
 
 
 def _f1(one: Evaluation) -> tuple[float, ...]:
-    """Return the F1 of every genre, of tracks where there are any."""
-    return tuple(genre.f1 for genre in one.levels[0].per_genre)
+    """Return the F1 of every genre, of tracks where there are any; NaN where none of it was tested."""
+    return tuple(genre.f1 if genre.support else math.nan for genre in one.levels[0].per_genre)
+
+
+def _f1_text(value: float) -> str:
+    """Return an F1 with two digits, or a dash for one that is not defined."""
+    return MISSING if math.isnan(value) else f"{value:.2f}"
 
 
 # One evaluation
@@ -452,8 +458,9 @@ def _level_section(name: str, one: Evaluation, level: LevelResult) -> Iterator[B
     facts = f"accuracy {accuracy}, macro F1 {macro_f1}{_calibration_error_text(level)}"
     yield Paragraph(f"{title}: {facts}; {level.n} tested, from {level.groups} groups.")
     rows = tuple(
-        (row.genre, f"{row.precision:.2f}", f"{row.recall:.2f}", f"{row.f1:.2f}", str(row.support))
+        (row.genre, *(f"{value:.2f}" if row.support else MISSING for value in scores), str(row.support))
         for row in level.per_genre
+        for scores in ((row.precision, row.recall, row.f1),)
     )
     marked = frozenset(range(len(rows))) if one.leaky else frozenset()
     yield Table(f"Per genre: {title}", ("Genre", "Precision", "Recall", "F1", "Support"), rows, marked)

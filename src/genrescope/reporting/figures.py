@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from io import StringIO
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -371,6 +372,51 @@ def coverage_figure(
         return _svg(figure)
 
 
+def layers_figure(branches: tuple[Sequence[str], Sequence[str], Sequence[str]], title: str) -> str:
+    """Draw a network of two parallel branches and what follows them, as in the paper's Figure 7.
+
+    Parameters
+    ----------
+    branches : tuple of three sequences of str
+        The layers of the left branch, of the right one, and of what both lead to; each a name, and on a
+        second line the shape behind it.
+    title : str
+        Printed above.
+
+    Returns
+    -------
+    str
+        SVG.
+    """
+    left, right, joined = branches
+    rows = max(len(left), len(right)) + 1
+    with _drawing(8.5, 0.55 * (rows + len(joined)) + 0.6, title) as figure:
+        axes = figure.add_subplot()
+        axes.set_axis_off()
+        axes.set(xlim=(0, 2), ylim=(rows + len(joined) - 0.5, -0.5), title=title)
+        columns: list[list[tuple[float, float]]] = []
+        for x, layers in ((0.5, left), (1.5, right)):
+            # Both branches end on the same line, above what joins them.
+            places = np.linspace(1, rows - 1, len(layers)) if len(layers) > 1 else [rows - 1.0]
+            columns.append([(1.0, 0.0), *((x, float(y)) for y in places), (1.0, float(rows))])
+            for y, text in zip(places, layers, strict=True):
+                _layer_box(axes, x, float(y), text)
+        tail = [(1.0, float(rows + place)) for place in range(len(joined))]
+        _layer_box(axes, 1.0, 0.0, "log-mel segment")
+        for (x, y), text in zip(tail, joined, strict=True):
+            _layer_box(axes, x, y, text)
+        for (x, y), (to_x, to_y) in (step for path in (*columns, tail) for step in pairwise(path)):
+            axes.plot([x, to_x], [y, to_y], color=MUTED, linewidth=1, zorder=0)
+        return _svg(figure)
+
+
+def _layer_box(axes: Axes, x: float, y: float, text: str) -> None:
+    """Draw one layer: its name and shape in a box."""
+    box = {"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": ACCENT}
+    label = " \u2192 ".join(text.split("\n"))
+    axes.text(x, y, label, ha="center", va="center", fontsize=8, bbox=box)
+
+
 def mel_figure(samples: Sequence[tuple[str, FloatArray, float]], title: str = "Mel spectrograms") -> str:
     """Draw a grid of log-mel spectrograms, as in the paper's Figure 2.
 
@@ -418,7 +464,8 @@ def mfcc_figure(mfcc: FloatArray, hop_seconds: float, title: str) -> str:
     str
         SVG with an embedded picture.
     """
-    limit = float(np.percentile(np.abs(mfcc), 99)) or 1.0
+    # The first one, the level, is so much larger that nothing would be seen of the others.
+    limit = float(np.percentile(np.abs(mfcc[1:] if len(mfcc) > 1 else mfcc), 99)) or 1.0
     with _drawing(7.5, 2.8, title) as figure:
         axes = figure.add_subplot()
         seconds = mfcc.shape[1] * hop_seconds

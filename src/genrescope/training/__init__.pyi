@@ -7,6 +7,7 @@ from .distillation.pipeline import DistillConfig as DistillConfig
 from .distillation.pipeline import distill as distill
 from .distillation.pipeline import further_tracks as further_tracks
 from .distillation.pipeline import select_tracks as select_tracks
+from .estimator import GenreClassifier as GenreClassifier
 from .options import EpochObserver as EpochObserver
 from .options import FitOptions as FitOptions
 from .run import TrainingRun as TrainingRun
