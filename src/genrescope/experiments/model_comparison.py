@@ -198,6 +198,7 @@ def compare_models(
     total, done = sum(map(len, jobs.values())), 0
     comparisons: list[Comparison] = []
     curves: dict[str, dict[str, tuple[Curve, ...]]] = {}
+    folders: dict[str, dict[str, tuple[str, ...]]] = {}
     for protocol, several in jobs.items():
         runs: list[tuple[_Job, TrainingRun]] = []
         for job in several:
@@ -208,6 +209,9 @@ def compare_models(
             runs.append((job, run))
         compared = _compare(protocol, runs, data_sets)
         comparisons.append(compared)
+        folders[compared.title] = {
+            one.name: tuple(run.folder.name for job, run in runs if job.named is one) for one in named
+        }
         curves[compared.title] = {
             one.name: tuple(
                 Curve.from_rows(run.curves) for job, run in runs if job.named is one and run.curves
@@ -220,6 +224,7 @@ def compare_models(
         data=dataset.name,
         comparisons=tuple(comparisons),
         curves=curves,
+        runs=folders,
         settings={one.name: _flat(one.load(overrides, shared)) for one in named},
         provenance={
             "data": dataset.name,

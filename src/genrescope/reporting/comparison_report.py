@@ -50,6 +50,8 @@ class ComparisonReport:
         One for each protocol.
     curves : mapping of str to mapping of str to tuple of Curve
         By title of the comparison and name of the model: a curve for each run that has epochs.
+    runs : mapping of str to mapping of str to tuple of str
+        By title of the comparison and name of the model: the folder of each run.
     settings : mapping of str to mapping of str to str
         By name of the model, the value of each setting as ``section.key``.
     provenance : mapping of str to str or number
@@ -60,6 +62,7 @@ class ComparisonReport:
     data: str
     comparisons: tuple[Comparison, ...]
     curves: Mapping[str, Mapping[str, tuple[Curve, ...]]] = field(default_factory=dict)
+    runs: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     provenance: Provenance = field(default_factory=dict)
 
@@ -73,6 +76,10 @@ class ComparisonReport:
             "comparisons": [
                 one.to_json() | {"critical_view": list(critical_view(one))} for one in self.comparisons
             ],
+            "runs": {
+                title: {name: list(folders) for name, folders in models.items()}
+                for title, models in self.runs.items()
+            },
             "curves": {
                 title: {name: [curve.to_json() for curve in runs] for name, runs in models.items()}
                 for title, models in self.curves.items()
