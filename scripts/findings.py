@@ -36,8 +36,8 @@ INTRODUCTION = f"""# Findings
 
 What the paper leaves open, measured on GTZAN. Each table has the artist-clean protocol beside a leaky one, in
 which artists are in both training and test part; three seeds, each of which is a split and a training.
-Brackets hold 95 % intervals over artists. "Epochs to 90 %" is how many epochs it takes to nine tenths of a run's best
-validation accuracy; a run fails where that is at most {FAILED:.0%}. This page is written by
+Brackets hold 95 % intervals over artists. "Epochs to 90 %" is how many epochs it takes to nine tenths of a
+run's best validation accuracy; a run fails where that is at most {FAILED:.0%}. This page is written by
 `python scripts/findings.py write`; the settings are in `scripts/findings.toml`.
 """
 

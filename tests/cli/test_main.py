@@ -241,6 +241,7 @@ def test_help_lists_the_commands_under_headings() -> None:
         "train",
         "evaluate",
         "compare",
+        "tune",
         "distill",
         "train-taxonomy",
         "reproduce",

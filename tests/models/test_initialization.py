@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 import torch
@@ -20,7 +21,8 @@ RECURRENT = (nn.LSTM, nn.GRU, BatchNormCell)
 
 def build(name: str, scheme: Initialization, normalized: bool = False) -> networks.Network:
     torch.manual_seed(0)
-    options = networks.NetworkOptions("batch" if normalized else "none", initialization=scheme)
+    recurrent: Literal["none", "batch"] = "batch" if normalized else "none"
+    options = networks.NetworkOptions(recurrent_normalization=recurrent, initialization=scheme)
     return networks.build_network(
         name, features=BANDS, frames=FRAMES, classes=CLASSES, dropout=0.0, options=options
     )

@@ -111,6 +111,17 @@ def test_a_frozen_backbone_does_not_move(weights: Path, little_music: Path, tmp_
         torch.testing.assert_close(kept[f"network.backbone.network.{name}"], before)
 
 
+def test_dropout_is_obeyed_in_fine_tuning(little_music: Path, tmp_path: Path) -> None:
+    losses = []
+    for dropout in (0.0, 0.0, 0.9):
+        chosen = config.load_config(
+            "student", [f"model.dropout={dropout}", "train.epochs=1", "split.folds=2"]
+        )
+        run = training.train(datasets.load_dataset(little_music), chosen, tmp_path / f"run {len(losses)}")
+        losses.append(run.curves[0]["train_loss"])
+    assert losses[0] == losses[1] != losses[2]
+
+
 def test_a_backbone_moves_at_its_own_rate(weights: Path) -> None:
     from genrescope.training.optimizers import _parameter_groups
 

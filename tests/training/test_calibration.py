@@ -32,7 +32,11 @@ def calibrated(
     )
     config = load_config(None, ["calibration.temperature=0", *settings])
     task = SimpleNamespace(
-        config=config, examples=examples, targets=truth, segments=lambda part: np.arange(tracks)
+        config=config,
+        examples=examples,
+        targets=truth,
+        segments=lambda part: np.arange(tracks),
+        is_multilabel=False,
     )
     builder = SimpleNamespace(has_temperature=fits, logits=lambda inputs: cast("Float64Array", inputs))
     return calibrate(cast("ModelBuilder", builder), cast("Task", task))

@@ -42,7 +42,7 @@ def task(little_music: Path) -> Task:
 
 def batches(task: Task, *overrides: str, devices: int = 1, rank: int = 0) -> TrainingBatches:
     chosen = config.load_config("cnn", [*SAME, *overrides])
-    made = TrainingBatches(task.examples, task.targets, task.segments("train"), 2, chosen, devices)
+    made = TrainingBatches(task.examples, task.targets, task.segments("train"), 2, chosen, devices=devices)
     made.rank, made.epoch = rank, 3
     return made
 
@@ -68,7 +68,7 @@ def test_validation_parts_are_all_of_it_in_equally_many_batches(
 ) -> None:
     monkeypatch.setattr("genrescope.training.module.VALIDATION_BATCH_SIZE", 4)
     chosen = task.segments("train")[:9]
-    parts = [ValidationBatches(task.examples, task.targets, chosen, 2) for _ in range(2)]
+    parts = [ValidationBatches(task.examples, task.targets, chosen, devices=2) for _ in range(2)]
     parts[1].rank = 1
     lists = [list(part) for part in parts]
     assert [[len(targets) for _, targets in one] for one in lists] == [[2, 2, 1], [2, 2, 0]]

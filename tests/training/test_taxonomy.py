@@ -224,5 +224,6 @@ def test_the_device_is_a_gpu_only_where_there_is_one(monkeypatch: pytest.MonkeyP
     with pytest.raises(ConfigError, match="unknown device"):
         select_device("gpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert select_device("auto") == select_device("cuda") == torch.device("cuda")
     assert select_device("cpu") == torch.device("cpu")

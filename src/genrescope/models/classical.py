@@ -21,12 +21,18 @@ class FittedClassifier(Protocol):
 
 
 class ClassicalPipeline(FittedClassifier, Protocol):
-    """What is used of a scikit-learn pipeline."""
+    """What is used of a scikit-learn pipeline.
+
+    Attributes
+    ----------
+    steps : list of (str, object)
+        Names and estimators.
+    """
 
     steps: list[tuple[str, Any]]
 
     def fit(self, inputs: FloatArray, targets: IntArray, /, **options: Any) -> ClassicalPipeline:
-        """Fit it to ``inputs``, features (segments, features), and ``targets``; return itself."""
+        """Fit it to ``inputs``, (segments, features), and ``targets``; ``options`` are of its steps."""
 
 
 def create_classical(name: str, *, c: float, seed: int, folds: int = 5) -> ClassicalPipeline:

@@ -390,7 +390,13 @@ class PretrainedBuilder(NetworkBuilder):
             return models.backbone_spec(self.config.model.backbone, hop_length=self.config.data.hop_length)
 
     def load_backbone(self) -> models.Backbone:
-        """Load the backbone, or initialize it at random; at a learning rate of 0 its weights are frozen."""
+        """Load the backbone, or initialize it at random; at a learning rate of 0 its weights are frozen.
+
+        Raises
+        ------
+        ConfigError
+            ``invalid_config``: it is too large for a model file, or segments are longer than it can read.
+        """
         name = self.config.model.backbone
         if self._is_random:
             backbone = models.random_backbone(name, seed=self.config.train.seed)
@@ -499,9 +505,11 @@ class FineTunedBuilder(FrozenBuilder):
 
         trainer.configure_torch(self.config)
         self.network = self.create_network(task)
-        # Batch statistics and dropout off: the embeddings that the head is fitted to are those of inference.
+        # The embeddings that the head is fitted to are those of inference. Lightning leaves layers in the
+        # mode that they are in: the backbone keeps its batch statistics, as there may be little music.
         self.network.eval()
         self._fit_linear_head(task)
+        self.network.dropout.train()
         start = {name: value.clone() for name, value in self.network.state_dict().items()}
         curves = self._train(task, folder, options)
         _interpolate_weights(self.network, start, self.config.model.weight_interpolation)

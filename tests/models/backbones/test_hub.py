@@ -21,6 +21,7 @@ from genrescope.models.backbones.hub import HubEncoder
 from genrescope.training import run as training
 from genrescope.training.builders import NetworkBuilder, PretrainedBuilder, create_builder
 from genrescope.training.config import Config, load_config
+from genrescope.training.options import FitOptions
 from genrescope.training.task import prepare_task
 from helpers.small_data import LITTLE
 from helpers.vision import usable_torchvision
@@ -159,7 +160,7 @@ def test_the_model_file_scores_a_file_as_torch_does(
     assert isinstance(builder, NetworkBuilder)
     task = prepare_task(datasets.load_dataset(little_music), chosen, builder.feature_spec())
     before = weights_of(folder)
-    builder.fit(task, tmp_path / "checkpoints", device="cpu")
+    builder.fit(task, tmp_path / "checkpoints", FitOptions(device="cpu"))
     moved = [name for name, value in builder.network.state_dict().items() if changed(name, value, before)]
     assert bool(moved) == (family == "fine-tuned")
     info = ModelInfo(family, task.classes, task.examples.spec, SECONDS, SECONDS)
