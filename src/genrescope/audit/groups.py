@@ -2,7 +2,7 @@
 
 What the data set says comes first; then artist tags, folders, and the artist of tagged files in the same
 folder. Copies are joined, with all that shares a group with them. Every group has a confidence: how sure it
-is that its tracks, and no others, are of one artist.
+is that its artists have no track outside of it, which is what a grouped split needs.
 """
 
 from __future__ import annotations

@@ -29,13 +29,14 @@ MIN_ZERO_SECONDS = 0.02
 # A clipped run: at least three samples at the extreme, which the wave reaches steeply. At the top of an
 # unclipped wave the neighbors of equal samples differ from these by about one step of the quantization.
 _MIN_CLIPPED_SAMPLES = 3
+_MAX_TAIL = 2**16
 _STEP_16 = 2.0**-15
 _STEPS = {"pcm_u8": 2.0**-7, "pcm_s8": 2.0**-7, "ulaw": 2.0**-5, "alaw": 2.0**-5}
 # Magnitudes are counted in bins of 1/200 of full scale, up to twice that, and from 0.2 on compared in windows
 # of 12 bins (0.06): about as far as a lossy coder spreads the flat top of a clipped wave.
 _BINS, _BINS_TO_SCALE, _FIRST_BIN, _PILE_BINS = 400, 200, 40, 12
 _MIN_PILE_SAMPLES = 50
-_MAX_PILE_SHARE = 0.05
+_MAX_PILE_SHARE = 0.1
 
 # Samples are rounded to 24 bits for the hash, which all lossless formats hold exactly.
 _HASH_SCALE = 2.0**23
@@ -245,7 +246,7 @@ class SignalMeter:
 def _pile(levels: IntArray) -> tuple[float, float]:
     """Return the largest ratio of the samples in a window of levels to those in the window below it.
 
-    Windows with more than a twentieth of the samples at or above them are left out: pure tones and square
+    Windows with more than a tenth of the samples at or above them are left out: pure tones and square
     waves are near their peak most of the time.
     """
     total = max(1, int(levels.sum()))
@@ -419,8 +420,11 @@ class _ClipMeter:
                 self._places[side].clear()
             if extreme == self._extremes[side] and extreme > 0:
                 self._count(joined if side == 0 else -joined, side, offset)
-        # A run across two blocks is counted in the second; what is kept is less than a run in itself.
-        self._tail = plane[-_MIN_CLIPPED_SAMPLES:]
+        # A run across two blocks is counted in the second: the equal samples at the end are kept for it, with
+        # the one before them.
+        other = np.flatnonzero(joined != joined[-1])
+        first = int(other[-1]) if len(other) else 0
+        self._tail = joined[max(first, len(joined) - _MAX_TAIL) :].copy()
 
     def _count(self, wave: FloatArray, side: int, offset: int) -> None:
         extreme = self._extremes[side]

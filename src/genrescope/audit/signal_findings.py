@@ -27,8 +27,12 @@ _ANTIPHASE_SHARE = 0.1
 _DUAL_MONO_DB = -70.0
 _SILENT_CHANNEL_DB = -60.0
 _HUM_LINES = 3
+# Weaker lines are those of rounding, or flanks of other tones.
+_HUM_RELATIVE_DB = -60.0
 _BANDWIDTH_DROP_DB = 25.0
 _UPSAMPLED_SHARE = 0.6
+# What ends lower is a tone or a bass, and not a sound that was cut off.
+_MIN_BANDWIDTH_HZ = 2000
 # Lossy coders end at 16 kHz (MP3, 128 kbit/s) to 20 kHz; converters with filters of their own end above.
 _CODER_LIMIT_HZ = 20_200
 _MIN_RATE = 32_000
@@ -92,7 +96,7 @@ def _zero_runs(stats: SignalStats) -> Iterator[Finding]:
     longest = max(run.end - run.start for run in holes)
     found = finding_of(
         "zero_run",
-        0.4 + min(0.4, 0.1 * len(holes)) + min(0.2, longest),
+        0.4 + min(0.2, 0.05 * len(holes)) + min(0.2, longest),
         f"the sound is interrupted by exact zeros {len(holes)} times, for up to {1000 * longest:.0f} ms",
         interruptions=len(holes),
         longest_seconds=longest,
@@ -180,9 +184,9 @@ def _stereo(stats: SignalStats) -> Iterator[Finding]:
 
 def _hum(stats: SignalStats) -> Iterator[Finding]:
     hum = stats.hum
-    if hum.lines < _HUM_LINES:
-        return
     relative = hum.level_db - _decibels(stats.rms)
+    if hum.lines < _HUM_LINES or relative < _HUM_RELATIVE_DB:
+        return
     yield finding_of(
         "hum",
         0.2 + 0.05 * hum.lines + max(0.0, (relative + 40) / 100),
@@ -198,7 +202,7 @@ def _hum(stats: SignalStats) -> Iterator[Finding]:
 def _bandwidth(stats: SignalStats, codec: str) -> Iterator[Finding]:
     nyquist = stats.sample_rate / 2
     share = stats.bandwidth_hz / nyquist
-    if stats.bandwidth_drop_db < _BANDWIDTH_DROP_DB:
+    if stats.bandwidth_drop_db < _BANDWIDTH_DROP_DB or stats.bandwidth_hz < _MIN_BANDWIDTH_HZ:
         return
     numbers = {
         "bandwidth_hz": round(stats.bandwidth_hz),

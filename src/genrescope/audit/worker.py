@@ -227,7 +227,7 @@ def _flag_findings(flags: Sequence[str], info: AudioInfo, seconds: float) -> Ite
         score, message = _FLAG_FINDINGS[flag]
         kind = "spikes" if flag == "spikes_removed" else flag
         found = finding_of(kind, score, message, decoded_seconds=seconds)
-        if declared is not None and flag != "spikes_removed":
+        if declared is not None and flag != "spikes_removed" and abs(declared - seconds) > 0.1:
             evidence = {**found.evidence, "declared_seconds": round(declared, 3)}
             found = replace(
                 found, message=f"{message} ({seconds:.1f} of {declared:.1f} s)", evidence=evidence

@@ -174,8 +174,8 @@ def render_audit(report: AuditReport, console: Console | None = None) -> None:
         console.print(table)
     dropped = len(report.dropped())
     console.print(
-        f"{len(report.findings)} findings in {report.tracks} tracks; {dropped} tracks are suggested to be"
-        " left out (train --exclude, audit --apply)",
+        f"{len(report.findings)} finding{'s' * (len(report.findings) != 1)} in {report.tracks} tracks;"
+        f" {dropped} tracks are suggested to be left out (train --exclude, audit --apply)",
         highlight=False,
         soft_wrap=True,
     )
