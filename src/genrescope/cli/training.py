@@ -143,6 +143,16 @@ def train(
     workers: Annotated[
         int, typer.Option(help="Processes that compute features of audio; 0: threads of this one.")
     ] = 0,
+    exclude: Annotated[
+        Path | None,
+        typer.Option(
+            help="Findings of 'genrescope audit --output': do not train on the tracks that they suggest to"
+            " drop. The test part stays as it is."
+        ),
+    ] = None,
+    exclude_score: Annotated[
+        float, typer.Option(min=0, max=1, help="--exclude follows findings with this score or more.")
+    ] = 0.5,
 ) -> None:
     """Train a model on your own music, and evaluate it.
 
@@ -155,11 +165,18 @@ def train(
     given = [f"{key}={value}" for key, value in seeds.items() if value is not None]
     chosen = training.load_config(config, [*(settings or ()), *given])
     dataset = training.load_data(data, chosen)
+    if exclude is not None:
+        from genrescope.audit import AuditReport
+
+        dataset = dataset.without_training_on(AuditReport.load(exclude).dropped(exclude_score))
+        typer.echo(f"note: {len(dataset.not_trained)} tracks are not trained on ({exclude})", err=True)
     for issue in dataset.issues:
         typer.echo(f"note: {issue.message}", err=True)
     run_name = f"{dataset.name}-{chosen.model_name}-{chosen.split.protocol}-{chosen.train.seed}"
     if chosen.split_seed != chosen.train.seed:
         run_name += f"-split-{chosen.split_seed}"
+    if exclude is not None:
+        run_name += "-excluded"
     with _log_on_stderr():
         result = training.train(
             dataset,

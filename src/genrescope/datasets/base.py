@@ -10,7 +10,7 @@ import itertools
 import os
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast, get_args
@@ -81,6 +81,8 @@ class Dataset:
     annotations : mapping of str to Annotation
         The genres of a track, by id: of a single-label task where they are shares of several, of a
         multi-label task where they are not just its label.
+    not_trained : frozenset of str
+        Ids of tracks that are left out of the training and the validation part, and stay in the test part.
     """
 
     name: str
@@ -91,6 +93,34 @@ class Dataset:
     all_labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     task: TaskKind = "single-label"
     annotations: Mapping[str, Annotation] = field(default_factory=dict)
+    not_trained: frozenset[str] = frozenset()
+
+    def without_training_on(self, tracks: Collection[str]) -> Dataset:
+        """Return the data set with tracks that are not to be trained on, such as faulty ones.
+
+        The test part stays as it is, so that results with and without them can be compared.
+
+        Parameters
+        ----------
+        tracks : collection of str
+            Their ids; those that the data set does not have are ignored.
+
+        Raises
+        ------
+        DataError
+            ``dataset_too_small``: a genre would be left without a track.
+        """
+        known = {track.id for track in self.tracks}
+        left_out = self.not_trained | (known & set(tracks))
+        labels = {track.label for track in self.tracks}
+        gone = sorted(labels - {track.label for track in self.tracks if track.id not in left_out})
+        if gone:
+            raise DataError(
+                "dataset_too_small",
+                f"no track of {', '.join(gone)} would be left to train on",
+                "leave out fewer tracks, such as by a higher score",
+            )
+        return replace(self, not_trained=left_out)
 
 
 def checked_task(task: str) -> TaskKind:
@@ -522,6 +552,7 @@ def dataset_fingerprint(dataset: Dataset) -> str:
     ]
     if dataset.task != "single-label":
         lines.append(dataset.task)
+    lines += [f"{track}\tnot trained" for track in sorted(dataset.not_trained)]
     lines += [
         f"{track}\t{sorted(one.genres.items())}\t{sorted(one.not_judged)}"
         for track, one in sorted(dataset.annotations.items())

@@ -243,7 +243,24 @@ def _split(dataset: Dataset, examples: SegmentDataset, labels: LabelMatrix, conf
         labels=labels.positive if dataset.task == "multi-label" else None,
         classes=dataset.classes,
     )
+    parts = _without_excluded(parts, dataset)
     if options.train_on_validation:
         joined = np.sort(np.concatenate([parts.train, parts.validation]))
         return replace(parts, train=joined, validation=joined[:0])
     return parts
+
+
+def _without_excluded(split: Split, dataset: Dataset) -> Split:
+    """Return the split without the tracks that are not to be trained on; its test part stays."""
+    if not dataset.not_trained:
+        return split
+    trained = np.array([track.id not in dataset.not_trained for track in dataset.tracks])
+    train, validation = (part[trained[split.unit_tracks[part]]] for part in (split.train, split.validation))
+    left = {dataset.tracks[place].label for place in split.unit_tracks[train]}
+    if missing := sorted({track.label for track in dataset.tracks} - left):
+        raise DataError(
+            "dataset_too_small",
+            f"nothing of {', '.join(missing)} is left to train on",
+            "leave out fewer tracks, such as by a higher score",
+        )
+    return replace(split, train=train, validation=validation)
