@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast, get_args
 
-from genrescope.datasets.annotations import ALL_OTHERS, Annotation, label_classes
+from genrescope.datasets.annotations import ALL_OTHERS, Annotation, label_classes, parse_cell
 from genrescope.errors import ConfigError, DataError
 from genrescope.labels import label_key
 from genrescope.types import TaskKind, Track, TrackKind
@@ -440,15 +440,18 @@ def _unknown_issues(
         yield DatasetIssue("not_judged_unknown", "", str(source), message)
 
 
-def dataset_from_tracks(tracks: Iterable[Track], source: Path) -> Dataset:
+def dataset_from_tracks(tracks: Iterable[Track], source: Path, task: TaskKind = "single-label") -> Dataset:
     """Make a data set of tracks that were found by other means than the readers of this package.
 
     Parameters
     ----------
     tracks : iterable of Track
-        In any order; those whose files are absent are left out, byte-identical ones share a group.
+        In any order; those whose files are absent are left out, byte-identical ones share a group. A label
+        is read as a cell of the column ``label`` of a CSV, see `genrescope.datasets.annotations`.
     source : Path
         Folder or file that they come from: its name is that of the data set.
+    task : {"single-label", "multi-label"}
+        Whether a track has exactly one genre, or any number of them.
 
     Raises
     ------
@@ -463,9 +466,13 @@ def dataset_from_tracks(tracks: Iterable[Track], source: Path) -> Dataset:
         if not valid or not all(isinstance(one, str) and one for one in (track.id, track.label, track.group)):
             message = f"{source}: item {place} is no Track with id, path, label and group: {track!r}"
             raise DataError("dataset_invalid", message, "return genrescope.types.Track objects")
-    kept, faults = keep_present([replace(one, label=normalize_label(one.label)) for one in listed])
+    genres = {
+        one.id: parse_cell(normalize_label(one.label), task, f"{source}: track {one.id!r}") for one in listed
+    }
+    kept, faults = keep_present([replace(one, label=genres[one.id].label) for one in listed])
     united, replicas = unite_replicas(kept)
-    return build_dataset(source.resolve().stem, united, [*faults, *replicas], source)
+    found = build_dataset(source.resolve().stem, united, [*faults, *replicas], source, annotations=genres)
+    return replace(found, task=task)
 
 
 def _spelling_issues(classes: Sequence[str], source: Path) -> Iterator[DatasetIssue]:
