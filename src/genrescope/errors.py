@@ -74,6 +74,11 @@ OUTCOMES: dict[str, Outcome] = {
     "training_failed": Outcome(1, 500),
     "worker_failed": Outcome(1, 500),
     "overloaded": Outcome(1, 503),
+    # A cluster, and the storage that it reads from and writes to.
+    "cluster_unreachable": Outcome(2, 503),
+    "cluster_failed": Outcome(1, 500),
+    "storage_unreachable": Outcome(2, 502),
+    "storage_permission_denied": Outcome(2, 403),
     # The web service, and what is asked of it.
     "bind_failed": Outcome(1, 500),
     "request_malformed": Outcome(1, 400),
@@ -182,6 +187,14 @@ class WorkerError(GenrescopeError):
     ``worker_failed`` and ``overloaded`` concern the pool; ``worker_crashed``, ``timeout`` and
     ``memory_limit`` concern one task.
     """
+
+
+class ClusterError(GenrescopeError):
+    """A cluster that cannot be reached, or ended the work: ``cluster_unreachable``, ``cluster_failed``."""
+
+
+class StorageError(GenrescopeError):
+    """Storage that cannot be used: ``storage_unreachable``, ``storage_permission_denied``."""
 
 
 def missing_extra(extra: str, package: str) -> MissingDependencyError:
