@@ -90,6 +90,8 @@ class GenreActor:
     ------
     ModelError
         ``model_not_found``, ``model_corrupt``; ``model_incompatible``: another file than was asked for.
+    WorkerError
+        ``worker_failed``: no worker process can start on this machine.
 
     Examples
     --------
@@ -110,6 +112,11 @@ class GenreActor:
                 "install the same version, and the same model files, on every machine of the cluster",
             )
         self._pool = WorkerPool(self.options.worker_spec(), self.options.processes)
+        try:
+            self._check_start()
+        except GenrescopeError:
+            self._pool.close()
+            raise
 
     def __call__(self, batch: pyarrow.Table) -> pyarrow.Table:
         """Classify files.
@@ -165,20 +172,26 @@ class GenreActor:
             except GenrescopeError as failure:
                 if failure.code not in _ROW_CODES:
                     raise
+                if failure.code == "worker_failed":
+                    self._check_start()
                 if failure.code != "worker_crashed" or not remaining:
                     return self._failed(path, failure), None
-                done = self._submit(path)
+                done = self._submit({"path": path})
                 continue
             fetched = answer.get("traffic")
             entry = LibraryEntry.from_columns(answer["entry"])
             return entry, None if fetched is None else Traffic(*fetched)
         raise AssertionError("the last try returns or raises")
 
-    def _submit(self, path: str) -> Future[worker.Job]:
+    def _check_start(self) -> None:
+        """Raise why no worker process can start on this machine; without this, every file would fail."""
+        self._submit({}).result()
+
+    def _submit(self, job: worker.Job) -> Future[worker.Job]:
         while self._pool.full:
             # Jobs wait that were submitted before; one of them ends, or fails, in its time.
             time.sleep(0.01)
-        return self._pool.submit({"path": path})
+        return self._pool.submit(job)
 
     def _failed(self, path: str, failure: GenrescopeError) -> LibraryEntry:
         named = GenrescopeError(failure.code, f"{path}: {failure.message}", failure.hint)

@@ -137,7 +137,7 @@ class ResultStore:
                 return None
         return marker
 
-    def write(self, rows: pyarrow.Table) -> None:
+    def write(self, rows: pyarrow.Table, replaced: str = "") -> None:
         """Write a part: whole, under a name that the paths in it determine.
 
         A task that is run again, since its machine was lost, writes the same file once more.
@@ -146,6 +146,8 @@ class ResultStore:
         ----------
         rows : pyarrow.Table
             As of `genrescope.library.entries_to_table`.
+        replaced : str
+            The part that this one is to replace: it is never given the name of a third one.
 
         Raises
         ------
@@ -159,7 +161,8 @@ class ResultStore:
 
         if not rows.num_rows:
             return
-        name = hashlib.sha256(b"\0".join(sorted(row_paths(rows)))).hexdigest()[:32]
+        names = [*sorted(row_paths(rows)), replaced.encode()]
+        name = hashlib.sha256(b"\0".join(names)).hexdigest()[:32]
         sink = pyarrow.BufferOutputStream()
         parquet.write_table(rows, sink, compression="zstd")
         self.check_owner()
@@ -221,7 +224,7 @@ class ResultStore:
         with storage_errors(part), self.location.filesystem.open(part, "rb") as stream:
             rows = parquet.read_table(stream)
         # The new part first: a kill between the two leaves a doubled row, which the next run removes.
-        self.write(rows.filter(pyarrow.array(keep)))
+        self.write(rows.filter(pyarrow.array(keep)), replaced=part)
         with storage_errors(part):
             self.location.filesystem.rm_file(part)
 

@@ -33,10 +33,12 @@ if TYPE_CHECKING:
 StorageOptions = Mapping[str, Any]
 # A request to an object store takes tens of milliseconds, in which some hundred KiB could be read.
 BLOCK_BYTES = 2**17
-# Reading on without a seek, each request asks for twice as many blocks, up to 2 MiB.
+# Reading on without a seek, a request asks for a quarter of what was read on so far, up to 2 MiB: at most
+# that share of what an excerpt needs is fetched in vain.
 _MAX_BLOCKS = 16
-# What an open file keeps in memory: 8 MiB.
-_KEPT_BLOCKS = 64
+_AHEAD = 4
+# What an open file keeps in memory, 32 MiB: nearly every track, so that none of it is fetched twice.
+_KEPT_BLOCKS = 256
 # Tries of a request that fails for a reason that may pass, and the pause after the first; it doubles.
 _TRIES = 4
 _PAUSE_SECONDS = 0.25
@@ -203,7 +205,7 @@ class RangeReader:
         self._position = 0
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
         self._after_last = -1
-        self._run = 1
+        self._read_on = 0
 
     def seekable(self) -> bool:
         """Return True."""
@@ -262,12 +264,15 @@ class RangeReader:
         if number in self._blocks:
             self._blocks.move_to_end(number)
             return self._blocks[number]
-        self._run = min(2 * self._run, _MAX_BLOCKS) if number == self._after_last else 1
+        self._read_on = self._read_on + 1 if number == self._after_last else 0
+        count = min(max(1, self._read_on // _AHEAD), _MAX_BLOCKS)
+        end = next((one for one in range(number + 1, number + count) if one in self._blocks), number + count)
+        self._read_on += end - number - 1
         start = number * BLOCK_BYTES
-        data = self._fetch(start, min(self._size, start + self._run * BLOCK_BYTES))
+        data = self._fetch(start, min(self._size, end * BLOCK_BYTES))
         for index in range(0, len(data), BLOCK_BYTES):
             self._blocks[number + index // BLOCK_BYTES] = data[index : index + BLOCK_BYTES]
-        self._after_last = number + self._run
+        self._after_last = end
         while len(self._blocks) > _KEPT_BLOCKS:
             self._blocks.popitem(last=False)
         return self._blocks[number]

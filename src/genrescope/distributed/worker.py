@@ -41,8 +41,9 @@ def create_handler(
     Returns
     -------
     callable
-        A job is ``{"path"}``, a local path or an address. The result holds ``entry``, the columns of a
-        `LibraryEntry`, and ``traffic``: bytes and requests, of a remote file.
+        A job is ``{"path"}``, a local path or an address; an empty job has an empty result. The result
+        holds ``entry``, the columns of a `LibraryEntry`, and ``traffic``: bytes and requests, of a remote
+        file.
     """
     classifier = Classifier.from_pretrained(model, threshold=threshold)
     # Before the memory limit is set and the first job's time runs, see `genrescope.workers.process.run`.
@@ -89,6 +90,8 @@ def create_handler(
         }
 
     def classify(job: Job) -> Job:
+        if not job:
+            return {}
         path = job["path"]
         return classify_remote(path) if is_remote(path) else classify_local(local_path(path))
 

@@ -1,0 +1,160 @@
+"""Remote files: which bytes are fetched, and what becomes of requests that fail."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from genrescope.distributed import open_remote, storage, worker
+from genrescope.distributed.storage import RangeReader, locate, storage_errors
+from genrescope.errors import AudioError, ConfigError, DataError, StorageError
+from helpers import sounds
+from helpers.small_data import RATE, drone
+
+fsspec = pytest.importorskip("fsspec")
+
+
+@pytest.fixture
+def memory() -> Any:
+    """Return fsspec's file system in memory, empty."""
+    filesystem = fsspec.filesystem("memory")
+    filesystem.store.clear()
+    return filesystem
+
+
+@pytest.fixture
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try again at once."""
+    monkeypatch.setattr(storage, "_PAUSE_SECONDS", 0)
+
+
+def test_reads_are_those_of_a_file(memory: Any) -> None:
+    data = np.random.default_rng(0).bytes(1_000_003)
+    memory.pipe_file("/a", data)
+    reader, expected = open_remote("memory://a").reader, io.BytesIO(data)
+    generator = np.random.default_rng(1)
+    for _ in range(200):
+        place, count = (int(one) for one in generator.integers(0, len(data) + 99, 2))
+        whence = int(generator.integers(0, 3)) if place else 0
+        offset = place - len(data) if whence == io.SEEK_END else place if whence == 0 else 0
+        if offset >= 0 or (whence == io.SEEK_END and offset >= -len(data)):
+            assert reader.seek(offset, whence) == expected.seek(offset, whence)
+        assert reader.read(count) == expected.read(count)
+        assert reader.tell() == expected.tell()
+    reader.seek(0)
+    assert reader.read() == data
+    with pytest.raises(OSError, match="no position"):
+        reader.seek(-1)
+
+
+def test_blocks_are_fetched_once_and_in_larger_requests_as_reading_goes_on(memory: Any) -> None:
+    memory.pipe_file("/a", bytes(4 * 2**20))
+    reader = open_remote("memory://a").reader
+    while reader.read(1000):
+        pass
+    assert reader.bytes_read == 4 * 2**20
+    assert reader.requests <= 16
+    reader.seek(2**21 - 5)
+    reader.read(10)
+    assert reader.bytes_read == 4 * 2**20
+
+
+@pytest.mark.parametrize(("kind", "coding", "most"), [("WAV", "PCM_16", 0.5), ("FLAC", "PCM_16", 1.0)])
+def test_scores_are_those_of_the_local_file(
+    memory: Any, tmp_path: Path, kind: str, coding: str, most: float
+) -> None:
+    """Of FLAC, MP3 and Ogg, all is read to find out whether files were joined; of others, the excerpts."""
+    path = tmp_path / "long"
+    sounds.write(path, drone(240, 1)[:, None], RATE, kind=kind, coding=coding)
+    memory.pipe_file("/long", path.read_bytes())
+    classify = worker.create_handler("default", excerpts=True)
+    local, remote = classify({"path": str(path)}), classify({"path": "memory://long"})
+    same = ("scores", "styles", "answer", "genre_set", "seconds", "flags", "timeline", "size", "format")
+    assert {name: remote["entry"][name] for name in same} == {name: local["entry"][name] for name in same}
+    assert "excerpts" in remote["entry"]["flags"]
+    assert remote["entry"]["path"] == "memory://long"
+    fetched, requests = remote["traffic"]
+    assert 0 < fetched <= most * path.stat().st_size
+    assert 1 < requests < 100
+
+
+class Unreliable:
+    """A file system that fails, or returns less than was asked for, the first times."""
+
+    def __init__(self, failures: list[Exception | int]) -> None:
+        self.failures = failures
+
+    def cat_file(self, path: str, start: int, end: int) -> bytes:
+        """Return the bytes of a range, or fail."""
+        failure = self.failures.pop(0) if self.failures else None
+        if isinstance(failure, Exception):
+            raise failure
+        return bytes(range(256))[start:end][:failure]
+
+
+@pytest.mark.usefixtures("no_pause")
+def test_requests_that_fail_or_return_too_little_are_tried_again() -> None:
+    flaky: Any = Unreliable([TimeoutError("slow"), 7, ConnectionResetError("gone")])
+    reader = RangeReader(storage.Location(flaky, "a", "s3://b/a"), 256)
+    assert reader.read() == bytes(range(256))
+    assert reader.requests == 4
+
+
+@pytest.mark.usefixtures("no_pause")
+def test_what_fails_for_good_is_an_error_of_the_system() -> None:
+    broken: Any = Unreliable([TimeoutError("slow")] * 9)
+    with pytest.raises(OSError, match="slow"):
+        RangeReader(storage.Location(broken, "a", "s3://b/a"), 256).read(1)
+    short: Any = Unreliable([7] * 9)
+    with pytest.raises(OSError, match="7 of 256"):
+        RangeReader(storage.Location(short, "a", "s3://b/a"), 256).read(1)
+    denied: Any = Unreliable([PermissionError()])
+    with pytest.raises(PermissionError):
+        RangeReader(storage.Location(denied, "a", "s3://b/a"), 256).read(1)
+
+
+def test_remote_files_that_cannot_be_classified_have_the_usual_errors(memory: Any) -> None:
+    memory.pipe_file("/empty.mp3", b"")
+    memory.pipe_file("/folder/a.mp3", b"text")
+    classify = worker.create_handler("default")
+    found = {
+        name: classify({"path": f"memory://{name}"})["entry"] for name in ("empty.mp3", "gone", "folder")
+    }
+    assert {name: entry["error"] for name, entry in found.items()} == {
+        "empty.mp3": "audio_empty", "gone": "audio_missing", "folder": "audio_is_directory",
+    }  # fmt: skip
+    text = classify({"path": "memory://folder/a.mp3"})
+    assert text["entry"]["error"] == "audio_unreadable"
+    assert text["entry"]["message"].startswith("memory://folder/a.mp3")
+    assert text["traffic"][0] >= 4
+
+
+def test_failures_of_storage_are_typed() -> None:
+    class NoCredentialsError(Exception):
+        """As of botocore."""
+
+    expected = {
+        FileNotFoundError("x"): (DataError, "dataset_not_found"),
+        PermissionError("x"): (StorageError, "storage_permission_denied"),
+        NoCredentialsError("x"): (StorageError, "storage_permission_denied"),
+        OSError("x"): (StorageError, "storage_unreachable"),
+    }
+    for reason, (kind, code) in expected.items():
+        with pytest.raises(kind) as failure, storage_errors("s3://bucket"):
+            raise reason
+        assert failure.value.code == code
+        assert failure.value.message.startswith("s3://bucket")
+    with pytest.raises(AudioError), storage_errors("s3://bucket"):
+        raise AudioError("audio_empty", "a", "b")
+
+
+def test_addresses(tmp_path: Path) -> None:
+    assert locate(str(tmp_path)).path == str(tmp_path)
+    assert locate("file:///a%20b").path == "/a b"
+    assert locate("memory://bucket/a").child("b").uri == "memory://bucket/a/b"
+    with pytest.raises(ConfigError):
+        locate("nothing://a")
