@@ -9,7 +9,7 @@ import pyarrow
 import pytest
 
 from genrescope.distributed.results import ResultStore, digests, is_in, row_paths
-from genrescope.distributed.run import without_known
+from genrescope.distributed.run import remaining_paths
 from genrescope.errors import ClusterError, ConfigError, DataError
 from genrescope.library import entries_to_table
 from helpers.cluster_handlers import entry_of
@@ -42,8 +42,8 @@ def test_what_was_written_is_left_out(store: ResultStore) -> None:
     store.write(table("/c\udce9"))
     store.write(table())
     known = store.written()
-    batch = pyarrow.table({"path": pyarrow.array([b"/c\xe9", b"/d", b"/a"], pyarrow.binary())})
-    assert without_known(batch, known)["path"].to_pylist() == [b"/d"]
+    left = remaining_paths(["/c\udce9", "/d", "/a", "/e", "/f"], known, 2)
+    assert list(left) == [[b"/d", b"/e"], [b"/f"]]
     assert is_in(digests([b"/a", b"/x"]), digests([])).tolist() == [False, False]
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 
 import pyarrow
 import pytest
 from pyarrow import parquet
 
-from genrescope.distributed.source import Manifest, absolute, open_source
+from genrescope.distributed.source import Manifest, absolute, open_source, read_paths
 from genrescope.errors import ConfigError, DataError, GenrescopeError
 
 fsspec = pytest.importorskip("fsspec")
@@ -53,10 +54,19 @@ def test_manifests(tmp_path: Path) -> None:
     assert [(one.kind, one.column, len(one.files)) for one in manifests] == [
         ("csv", "path", 1), ("json", "track", 1), ("parquet", "url", 2),
     ]  # fmt: skip
-    assert manifests[0].folder == str(tmp_path)
+    assert [list(read_paths(one)) for one in manifests[:2]] == [[[f"{tmp_path}/x.mp3"]]] * 2
+    assert list(chain(*read_paths(manifests[2]))) == [f"{tmp_path}/x"] * 2
     chosen = open_source(str(tmp_path / "a.csv"), "id")
     assert isinstance(chosen, Manifest)
     assert chosen.column == "id"
+
+
+def test_paths_of_digits_stay_text_and_damage_further_on_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("n,path\n1,0017\n2,\n")
+    assert list(read_paths(open_source(str(tmp_path / "a.csv")))) == [[f"{tmp_path}/0017"]]
+    (tmp_path / "b.csv").write_text("n,path\n1,a\n2,b,c\n")
+    with pytest.raises(DataError, match=r"b\.csv: no csv manifest"):
+        list(read_paths(open_source(str(tmp_path / "b.csv"))))
 
 
 def test_paths_of_a_manifest() -> None:

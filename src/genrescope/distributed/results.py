@@ -42,8 +42,8 @@ def digests(paths: Iterable[bytes]) -> Digests:
     paths : iterable of bytes
         As `os.fsencode` gives them.
     """
-    hashed = [hashlib.blake2b(path, digest_size=_DIGEST_BYTES).hexdigest().encode() for path in paths]
-    return np.array(hashed, dtype=f"S{2 * _DIGEST_BYTES}")
+    hashed = b"".join(hashlib.blake2b(path, digest_size=_DIGEST_BYTES).digest() for path in paths)
+    return np.frombuffer(hashed, dtype=f"S{_DIGEST_BYTES}")
 
 
 def is_in(wanted: Digests, known: Digests) -> npt.NDArray[np.bool_]:

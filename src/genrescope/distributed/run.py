@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from genrescope import models
 from genrescope.distributed.actor import ActorOptions
 from genrescope.distributed.dataset import BATCH_ROWS, classify_dataset, configure_data
 from genrescope.distributed.results import Digests, ResultStore, digests, is_in
-from genrescope.distributed.source import Manifest, open_source, to_dataset
+from genrescope.distributed.source import Manifest, open_source, read_paths
 from genrescope.errors import ClusterError, ConfigError, GenrescopeError, missing_extra
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _CONNECT_SECONDS = 5.0
 _CLIENT_PORT = 10001
+_MANY_PARTS = 20_000
 
 
 @dataclass(frozen=True)
@@ -140,30 +141,21 @@ def _run(
     found: Manifest | list[str], store: ResultStore, known: Digests, options: ClusterOptions, actors: int
 ) -> tuple[int, int, int, int, int]:
     """Run the dataset, and return the counts of its sink."""
-    import ray
-    from ray.data import DataContext
+    import ray.data
 
     from genrescope.distributed.sink import PartSink
 
     configure_data()
-    DataContext.get_current().enable_progress_bars = sys.stderr.isatty()
+    ray.data.DataContext.get_current().enable_progress_bars = sys.stderr.isatty()
     sink = PartSink(store, options.rows_per_file)
-    if isinstance(found, Manifest):
-        known_ref = ray.put(known)
-
-        def remaining(batch: pyarrow.Table) -> pyarrow.Table:
-            return without_known(batch, ray.get(known_ref))
-
-        dataset = to_dataset(found).map_batches(remaining, batch_format="pyarrow", num_cpus=0)
-    else:
-        left = [path for path, is_known in zip(found, _known(found, known), strict=True) if not is_known]
-        if not left:
-            return sink.counts
-        dataset = to_dataset(left)
+    # Blocks lie in Ray's object store, which moves them to its disk when it is full.
+    blocks = [ray.put(paths_table(paths)) for paths in remaining_paths(found, known, options.batch_rows)]
+    if not blocks:
+        return sink.counts
     rows = classify_dataset(
-        dataset,
+        ray.data.from_arrow_refs(blocks),
         options.actor,
-        concurrency=(1, actors),
+        concurrency=(1, min(actors, len(blocks))),
         num_gpus=options.num_gpus,
         batch_rows=options.batch_rows,
     )
@@ -172,23 +164,47 @@ def _run(
     return sink.counts
 
 
-def _known(paths: list[str], known: Digests) -> Iterator[bool]:
-    yield from is_in(digests(map(os.fsencode, paths)), known).tolist()
+def remaining_paths(
+    found: Manifest | Sequence[str], known: Digests, batch_rows: int
+) -> Iterator[list[bytes]]:
+    """Yield the paths that are not known, in parts of ``batch_rows``.
 
-
-def without_known(batch: pyarrow.Table, known: Digests) -> pyarrow.Table:
-    """Return the rows whose ``path`` is not among known ones.
+    Of very many paths, the later parts are larger, so that there are some hundred thousand of them at most:
+    Ray keeps a kilobyte for each.
 
     Parameters
     ----------
-    batch : pyarrow.Table
-        Its column ``path`` holds bytes.
+    found : Manifest or sequence of str
+        As of `genrescope.distributed.source.open_source`.
     known : ndarray of digests
         Sorted.
+    batch_rows : int
+        Of the first parts.
+    """
+    pending: list[bytes] = []
+    count = 0
+    for paths in read_paths(found):
+        encoded = [os.fsencode(path) for path in paths]
+        are_known = is_in(digests(encoded), known).tolist()
+        pending += [path for path, is_known in zip(encoded, are_known, strict=True) if not is_known]
+        while len(pending) >= (size := max(batch_rows, count // _MANY_PARTS)):
+            yield pending[:size]
+            pending, count = pending[size:], count + size
+    if pending:
+        yield pending
+
+
+def paths_table(paths: Sequence[bytes]) -> pyarrow.Table:
+    """Return a table with the column ``path``, bytes, since a path need not be UTF-8.
+
+    Parameters
+    ----------
+    paths : sequence of bytes
+        As `os.fsencode` gives them.
     """
     import pyarrow
 
-    return batch.filter(pyarrow.array(~is_in(digests(batch["path"].to_pylist()), known)))
+    return pyarrow.table({"path": pyarrow.array(paths, pyarrow.binary())})
 
 
 def check_address(address: str | None) -> None:

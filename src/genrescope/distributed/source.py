@@ -1,10 +1,10 @@
-"""What is to be classified: folders, globs, files and manifests, as a dataset with a column ``path``."""
+"""What is to be classified: folders, globs, files and manifests, as paths and addresses."""
 
 from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,12 +18,11 @@ from genrescope.distributed.storage import (
     locate,
     storage_errors,
 )
-from genrescope.errors import ConfigError, DataError
+from genrescope.errors import ConfigError, DataError, GenrescopeError
 from genrescope.types import AUDIO_SUFFIXES
 
 if TYPE_CHECKING:
     import pyarrow
-    import ray.data
 
 ManifestKind = Literal["parquet", "csv", "json"]
 _MANIFESTS: dict[str, ManifestKind] = {
@@ -31,8 +30,7 @@ _MANIFESTS: dict[str, ManifestKind] = {
 }  # fmt: skip
 # Names of the column that are looked for where none is given.
 _COLUMNS = ("path", "uri", "url", "file")
-# Paths in a block of a listing. The first task gets work early, and a block has far less than Ray's limit.
-_BLOCK_ROWS = 5_000
+_BATCH_ROWS = 5_000
 
 
 @dataclass(frozen=True)
@@ -157,11 +155,15 @@ def _columns(location: Location, file: str, kind: ManifestKind) -> list[str]:
         table = csv.read_csv(reader) if kind == "csv" else json.read_json(reader)
         return list(table.column_names)
     except pyarrow.ArrowInvalid as reason:
-        raise DataError(
-            "dataset_invalid",
-            f"{location.uri}: no {kind} manifest: {str(reason).splitlines()[0]}",
-            "give CSV with a header, one JSON object per line, or Parquet",
-        ) from None
+        raise _invalid(location.uri, kind, reason) from None
+
+
+def _invalid(name: str, kind: ManifestKind, reason: Exception) -> DataError:
+    return DataError(
+        "dataset_invalid",
+        f"{name}: no {kind} manifest: {str(reason).splitlines()[0]}",
+        "give CSV with a header, one JSON object per line, or Parquet",
+    )
 
 
 def _chosen(columns: Sequence[str], column: str | None, name: str) -> str:
@@ -196,54 +198,48 @@ def absolute(path: str, folder: str) -> str:
     return path if path.startswith("/") else f"{folder}/{path}"
 
 
-def to_dataset(source: Manifest | Iterable[str]) -> ray.data.Dataset:
-    """Return a dataset with a column ``path``, bytes, since a path need not be UTF-8.
+def read_paths(source: Manifest | Sequence[str]) -> Iterator[list[str]]:
+    """Yield what is to be classified, some thousand paths at a time, in order.
 
     Parameters
     ----------
-    source : Manifest or iterable of str
-        As of `open_source`. A manifest is read by tasks of the cluster, and not into the driver's memory.
-    """
-    import pyarrow
-    import ray.data
+    source : Manifest or sequence of str
+        As of `open_source`. Of a manifest, only such a part is in memory.
 
+    Raises
+    ------
+    DataError
+        ``dataset_invalid``: a manifest that cannot be read to its end.
+    StorageError
+        As `genrescope.distributed.storage.storage_errors`.
+    """
     if not isinstance(source, Manifest):
-        paths = iter(source)
-        blocks = [paths_table(part) for part in iter(lambda: list(islice(paths, _BLOCK_ROWS)), [])]
-        return ray.data.from_arrow(blocks)
+        for start in range(0, len(source), _BATCH_ROWS):
+            yield list(source[start : start + _BATCH_ROWS])
+        return
+    import pyarrow
+
+    try:
+        with storage_errors(source.location.uri):
+            for batch in _batches(source):
+                paths = batch[source.column].to_pylist()
+                yield [absolute(str(path), source.folder) for path in paths if path]
+    except GenrescopeError as failure:
+        if not isinstance(failure.__context__, pyarrow.ArrowInvalid):
+            raise
+        raise _invalid(source.location.uri, source.kind, failure.__context__) from None
+
+
+def _batches(source: Manifest) -> Iterator[pyarrow.RecordBatch]:
+    import pyarrow
+    from pyarrow import csv, dataset
     from pyarrow.fs import FSSpecHandler, PyFileSystem
 
-    # A task that reads holds no core, so that actors which have all of them do not keep it waiting.
-    common: dict[str, Any] = {
-        "filesystem": PyFileSystem(FSSpecHandler(source.location.filesystem)),
-        "ray_remote_args": {"num_cpus": 0},
-        "file_extensions": None,
-    }
-    files, column = list(source.files), source.column
-    if source.kind == "parquet":
-        dataset = ray.data.read_parquet(files, columns=[column], **common)
-    elif source.kind == "csv":
-        from pyarrow import csv
-
-        convert = csv.ConvertOptions(include_columns=[column], column_types={column: pyarrow.string()})
-        dataset = ray.data.read_csv(files, convert_options=convert, **common)
-    else:
-        dataset = ray.data.read_json(files, lines=True, **common)
-    folder = source.folder
-
-    def resolve(batch: pyarrow.Table) -> pyarrow.Table:
-        return paths_table(absolute(str(one), folder) for one in batch[column].to_pylist() if one)
-
-    return dataset.map_batches(resolve, batch_format="pyarrow", num_cpus=0)
-
-
-def paths_table(paths: Iterable[str]) -> pyarrow.Table:
-    """Return a table with the column ``path``, bytes, without the paths that come a second time.
-
-    Parameters
-    ----------
-    paths : iterable of str
-    """
-    import pyarrow
-
-    return pyarrow.table({"path": pyarrow.array(map(os.fsencode, dict.fromkeys(paths)), pyarrow.binary())})
+    kind: Any = source.kind
+    if kind == "csv":
+        # Paths of digits are not numbers.
+        convert = csv.ConvertOptions(column_types={source.column: pyarrow.string()})
+        kind = dataset.CsvFileFormat(convert_options=convert)
+    filesystem = PyFileSystem(FSSpecHandler(source.location.filesystem))
+    table = dataset.dataset(list(source.files), filesystem=filesystem, format=kind)
+    yield from table.to_batches(columns=[source.column], batch_size=_BATCH_ROWS)
