@@ -38,7 +38,7 @@ def options(server: FaultyServer) -> dict[str, Any]:
     return {
         "key": "test",
         "secret": "test",
-        "client_kwargs": {"endpoint_url": server.address, "region_name": "us-east-1"},
+        "client_kwargs": {"endpoint_url": server.address, "region_name": "eu-west-1"},
         "config_kwargs": {"read_timeout": 20, "retries": {"max_attempts": 1}},
     }
 
@@ -128,7 +128,7 @@ def test_one_clear_line_for_what_cannot_be_reached(options: dict[str, Any]) -> N
         with pytest.raises(StorageError, match="access denied") as failure:
             attempt()
         assert failure.value.code == "storage_permission_denied"
-    closed = options | {"client_kwargs": {"endpoint_url": "http://127.0.0.1:9", "region_name": "us-east-1"}}
+    closed = options | {"client_kwargs": {"endpoint_url": "http://127.0.0.1:9", "region_name": "eu-west-1"}}
     with pytest.raises(StorageError) as failure:
         open_source("s3://music", options=closed)
     assert failure.value.code == "storage_unreachable"

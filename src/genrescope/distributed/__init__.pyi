@@ -1,5 +1,6 @@
 from .actor import ActorOptions as ActorOptions
 from .actor import GenreActor as GenreActor
+from .actor import shared_actor as shared_actor
 from .dataset import classify_dataset as classify_dataset
 from .run import ClusterOptions as ClusterOptions
 from .run import ClusterResult as ClusterResult

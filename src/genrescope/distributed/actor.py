@@ -199,3 +199,28 @@ class GenreActor:
             named, path, size=0, mtime_ns=0, hash=None, model=self._model, model_name=self._model_name
         )
         return replace(entry, excerpts=self.options.excerpts)
+
+
+_SHARED: dict[str, GenreActor] = {}
+
+
+def shared_actor(options: ActorOptions | None = None) -> GenreActor:
+    """Return the actor of this process for some options, created at the first call.
+
+    For engines that call a function and not an object, such as Spark and Dask.
+
+    Parameters
+    ----------
+    options : ActorOptions, optional
+        As of `GenreActor`.
+
+    Raises
+    ------
+    ModelError, WorkerError
+        As `GenreActor`.
+    """
+    options = options or ActorOptions()
+    # Their text, since options for storage are a mapping, which has no hash.
+    if (key := repr(options)) not in _SHARED:
+        _SHARED[key] = GenreActor(options)
+    return _SHARED[key]

@@ -133,7 +133,7 @@ class ResultStore:
         with storage_errors(place.uri):
             try:
                 marker: dict[str, Any] = json.loads(place.filesystem.cat_file(place.path))
-            except (FileNotFoundError, ValueError):
+            except (FileNotFoundError, NotADirectoryError, ValueError):
                 return None
         return marker
 
