@@ -20,10 +20,14 @@ _FIT_SLOPES = np.linspace(-0.01, 0.01, 11)
 _FIT_SHIFTS = np.arange(-2.0, 3.0)
 # Then by least squares on stretches that double. Fewer peaks in common than this are no alignment.
 _LEAST_HITS = 6
-# Share of peaks that agree in two copies of one recording: a low value, so that bad copies score as well.
-_COPY_RATE = 0.35
-_LEAST_CHANCE, _MOST_CHANCE = 0.03, 0.25
-_CHANCE_SHIFTS = 48
+# One chord or drum fill agrees in many recordings: a stretch is longer, or half of a short recording.
+_LEAST_SECONDS = 4.0
+# Share of peaks that agree in two copies of one recording, by that which agrees by chance: low values, so
+# that bad copies score as well.
+_COPY_RATE, _COPY_RATE_PER_CHANCE = 0.35, 0.6
+_LEAST_CHANCE, _MOST_CHANCE = 0.03, 0.3
+# Other alignments are this many frames away: farther than a peak is wide, up to 12 s.
+_NEAREST_SHIFT, _FARTHEST_SHIFT, _SHIFT_STEP = 6, 290, 2
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ class Alignment:
         )
 
 
-def align(first: Fingerprint, second: PeakGrid, *, speed: float, at: float, to: float) -> Alignment | None:
+def align(first: Fingerprint, second: PeakGrid, *, speed: float, at: float, to: float, min_score: float) -> Alignment | None:
     """Refine a supposed alignment of two fingerprints and score it.
 
     Parameters
@@ -77,10 +81,13 @@ def align(first: Fingerprint, second: PeakGrid, *, speed: float, at: float, to: 
     at, to : float
         A frame of the first, as played at this speed, and the frame of the second that it agrees with.
 
+    min_score : float
+        In nats, more than 0.
+
     Returns
     -------
     Alignment or None
-        None where no peaks agree.
+        None where the score is lower.
     """
     moved = first.at_speed(speed)
     line = _fitted(moved, second, at, to)
@@ -95,11 +102,15 @@ def align(first: Fingerprint, second: PeakGrid, *, speed: float, at: float, to: 
     if len(places) < _LEAST_HITS:
         return None
     hits = second.nearest(bands, places) >= 0
-    chance = _chance(bands, places, second)
+    # At the least chance first, which takes no time and tells that most alignments are none.
+    chance = _LEAST_CHANCE
+    if _best_stretch(hits, chance)[0] >= min_score:
+        chance = _chance(bands, places, second)
     score, start, stop = _best_stretch(hits, chance)
-    if score <= 0:
-        return None
     seconds = places[[start, stop - 1]] / FRAMES_PER_SECOND
+    least_seconds = min(_LEAST_SECONDS, second.frames / FRAMES_PER_SECOND / 2, first.seconds / 2)
+    if score < min_score or seconds[1] - seconds[0] < least_seconds:
+        return None
     return Alignment(
         score=score,
         agreement=float(hits[start:stop].mean()),
@@ -183,16 +194,22 @@ def _fitted(first: Fingerprint, second: PeakGrid, at: float, to: float) -> tuple
 
 
 def _chance(bands: FloatArray, places: FloatArray, second: PeakGrid) -> float:
-    """Return the share of peaks that agree at other alignments."""
-    shifts = np.linspace(0, 1, _CHANCE_SHIFTS + 2)[1:-1, np.newaxis] * (second.frames + 1)
-    moved = np.mod(places + shifts.astype(np.float32), np.float32(second.frames + 1))
-    rate = float((second.nearest(bands, moved) >= 0).mean())
+    """Return the share of peaks that agree at the best of other alignments, up to 12 s earlier or later.
+
+    Not the mean: recordings with the same beat agree wherever their beats do, and only a copy agrees better
+    at one alignment than at the others.
+    """
+    lags = np.arange(_NEAREST_SHIFT, _FARTHEST_SHIFT, _SHIFT_STEP)
+    shifts = np.concatenate([-lags, lags]).astype(np.float32)[:, np.newaxis]
+    moved = np.mod(places + shifts, np.float32(second.frames + 1))
+    rate = float((second.nearest(bands, moved) >= 0).mean(axis=1).max())
     return min(max(rate, _LEAST_CHANCE), _MOST_CHANCE)
 
 
 def _best_stretch(hits: BoolArray, chance: float) -> tuple[float, int, int]:
     """Return the largest sum of log likelihood ratios of consecutive peaks, its first, and the one after it."""
-    gain = np.log(_COPY_RATE / chance), np.log((1 - _COPY_RATE) / (1 - chance))
+    copies = _COPY_RATE + _COPY_RATE_PER_CHANCE * chance
+    gain = np.log(copies / chance), np.log((1 - copies) / (1 - chance))
     sums: Float64Array = np.concatenate([[0.0], np.cumsum(np.where(hits, *gain))])
     lowest = np.minimum.accumulate(sums)
     stop = int(np.argmax(sums - lowest))
