@@ -1,4 +1,5 @@
 from . import audio as audio
+from . import audit as audit
 from . import augmentation as augmentation
 from . import datasets as datasets
 from . import errors as errors

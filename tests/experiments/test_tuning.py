@@ -8,14 +8,16 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import pytest
+import soundfile
 
 from genrescope import experiments
 from genrescope.errors import ConfigError, GenrescopeError
 from genrescope.experiments.tuning import Tuning
 from genrescope.training import Config, load_config
-from helpers.small_data import LITTLE
+from helpers.small_data import LITTLE, RATE, drone, hiss
 
 pytest.importorskip("optuna", reason="optuna is not installed")
 pytestmark = pytest.mark.filterwarnings("ignore:.*experimental")
@@ -170,3 +172,61 @@ def test_toml_of_a_configuration_gives_it_back(tmp_path: Path) -> None:
     file.write_text(chosen.to_toml(), encoding="utf8")
     assert load_config(file) == chosen
     assert Config().to_toml() == ""
+
+
+def test_settings_that_do_not_fit_together_are_a_failed_trial(little_music: Path, tmp_path: Path) -> None:
+    # Each is valid beside the defaults; at 16000 Hz no mel band can begin at 9000 Hz.
+    space = "[features]\nsample_rate = [16000]\nfmin = [0.0, 9000.0]\n"
+    best = tuned(tmp_path, little_music, 6, "logistic-regression", space)
+    assert best.trials == 6
+    assert 0 < best.failed < 6
+    assert best.changes == {"features.sample_rate": 16000, "features.fmin": 0.0}
+
+
+def test_a_multi_label_search_of_an_own_network_ranks_by_lrap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = tmp_path / "several.csv"
+    rows = ["path,label,group"]
+    for number in range(16):
+        label = ("drone", "hiss", "drone;hiss", "beep")[number % 4]
+        sound = drone(2.0, number) + (hiss(2.0, number) if ";" in label else 0)
+        soundfile.write(tmp_path / f"{number}.wav", hiss(2.0, number) if label == "hiss" else sound, RATE)
+        rows.append(f"{number}.wav,{label},{number}")
+    manifest.write_text("\n".join(rows))
+    space = tmp_path / "space.toml"
+    space.write_text("[network.options]\nwidth = [4, 8]\n[optimizer]\nlearning_rate = [0.01]\n")
+    (tmp_path / "searched_nets.py").write_text(NETWORK)
+    overrides = [*SETTINGS, "data.task=multi-label", "model.class=searched_nets:Averages"]
+
+    def search(metric: Literal["accuracy"] | None) -> Tuning:
+        return experiments.tune_config(
+            manifest,
+            "cnn",
+            space,
+            tmp_path / "study.sqlite",
+            trials=1,
+            metric=metric,
+            prune=True,
+            overrides=overrides,
+        )
+
+    monkeypatch.chdir(tmp_path)
+    best = search(None)
+    with pytest.raises(ConfigError, match="multi-label task has no metric accuracy"):
+        search("accuracy")
+    assert best.metric == "lrap"
+    assert set(best.changes) == {"network.options.width", "optimizer.learning_rate"}
+    assert load_config(best.file) == best.config
+    assert dict(best.config.network.options) == {"width": best.changes["network.options.width"]}
+
+
+NETWORK = """
+from torch import nn
+class Averages(nn.Module):
+    def __init__(self, features, frames, classes, width):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(features, width), nn.ReLU(), nn.Linear(width, classes))
+    def forward(self, batch):
+        return self.layers(batch.mean(2))
+"""

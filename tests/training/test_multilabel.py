@@ -101,6 +101,12 @@ def test_what_can_be_told_apart_is_learned(mixed_music: Path, tmp_path: Path) ->
     assert any("1 of 36 labels" in note for note in again.notes)
 
 
+def test_the_plateau_schedule_waits_for_ranking_precision(mixed_music: Path, tmp_path: Path) -> None:
+    config = load_config("cnn", [*MULTI, "network.filters=[4]", "optimizer.schedule=plateau"])
+    run = training.train(training.load_data(mixed_music, config), config, tmp_path, device="cpu")
+    assert "validation_lrap" in run.curves[-1]
+
+
 def test_task_of_data_and_settings_must_agree(mixed_music: Path, little_music: Path, tmp_path: Path) -> None:
     dataset = load_dataset(mixed_music, task="multi-label")
     with pytest.raises(ConfigError, match="was read for a multi-label task"):

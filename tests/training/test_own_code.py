@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from genrescope import features, training
+from genrescope.datasets import load_dataset
 from genrescope.errors import ConfigError, DataError, MissingDependencyError, ModelError
 from genrescope.features import custom
 from genrescope.inference import Classifier
@@ -94,6 +95,23 @@ def test_a_data_set_by_dotted_name(little_music: Path, folder: Path) -> None:
     sys.modules.pop("mydata")
     with pytest.raises(DataError, match="no Track"):
         training.load_data(folder / "music", training.load_config(Path("data.toml")))
+
+
+def test_labels_of_an_own_reader_are_read_as_cells(little_music: Path, folder: Path) -> None:
+    (folder / "labels.py").write_text(
+        "from genrescope.types import Track\n"
+        "def read(path):\n"
+        "    for place, file in enumerate(sorted(path.rglob('*.wav'))):\n"
+        "        genre = 'drone;hiss' if place % 3 == 0 else file.parts[-3]\n"
+        "        yield Track(id=str(place), path=file, label=genre, group=str(place))\n"
+    )
+    with pytest.raises(DataError, match="several genres, 'drone;hiss', in a single-label task"):
+        load_dataset(little_music, reader="labels:read")
+    several = load_dataset(little_music, reader="labels:read", task="multi-label")
+    assert (several.task, several.classes) == ("multi-label", ("drone", "hiss"))
+    assert several.annotations["0"].genres == {"drone": 1.0, "hiss": 1.0}
+    with pytest.raises(DataError, match="is of the kind spectrogram"):
+        load_dataset(little_music, reader="labels:read", task="multi-label", kind="spectrogram")
 
 
 def test_a_feature_by_dotted_name_is_imported_for_a_model_file_only_where_allowed(

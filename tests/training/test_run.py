@@ -238,6 +238,22 @@ def test_a_finished_run_whose_files_are_damaged_is_a_clear_error(little_music: P
     assert json.loads(json.dumps(again.evaluation.to_json())) == json.loads(whole)
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("optimizer.schedule=plateau", "plateau schedule needs"),
+        ("split.evaluate_on=validation", "evaluated on"),
+    ],
+)
+def test_an_empty_part_that_is_needed_is_refused_before_training(
+    change: str, said: str, little_music: Path, tmp_path: Path
+) -> None:
+    chosen = settings("cnn", "split.validation_fraction=0.001", change)
+    with pytest.raises(DataError, match=f"validation part is empty.*{said}"):
+        training.train(datasets.load_dataset(little_music), chosen, tmp_path)
+    assert not (tmp_path / "checkpoints").exists()
+
+
 def test_plateau_without_validation_is_refused() -> None:
     with pytest.raises(ConfigError, match="plateau"):
         settings("cnn", "optimizer.schedule=plateau", "split.validation_fraction=0")

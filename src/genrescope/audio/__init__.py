@@ -14,6 +14,7 @@ from genrescope.audio.loading import (
     resample,
     source_name,
 )
+from genrescope.audio.mixing import Planes
 from genrescope.audio.outliers import MAX_MAGNITUDE
 from genrescope.audio.segmentation import segment_grid, split, split_stream
 from genrescope.audio.sources import scale_samples
@@ -24,6 +25,7 @@ __all__ = [
     "AudioStream",
     "FoundFile",
     "HeaderInfo",
+    "Planes",
     "Samples",
     "Source",
     "audio_files",

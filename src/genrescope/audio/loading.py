@@ -113,6 +113,8 @@ class AudioStream:
         What is wanted of the file: sample rate, start and end, strictness.
     close : callable
         Called when the stream is closed.
+    observe : callable, optional
+        Called with each block before its channels are mixed, as of `AudioFile.stream`.
 
     Attributes
     ----------
@@ -131,9 +133,16 @@ class AudioStream:
     """
 
     def __init__(
-        self, decoder: Decoder, mixer: Mixer, source: str, request: _Request, close: Callable[[], None]
+        self,
+        decoder: Decoder,
+        mixer: Mixer,
+        source: str,
+        request: _Request,
+        close: Callable[[], None],
+        observe: Callable[[Planes], None] | None = None,
     ) -> None:
         self._decoder = decoder
+        self._observe = observe
         self._mixer = mixer
         self._close = close
         self._request = request
@@ -193,6 +202,8 @@ class AudioStream:
             if not len(part[0]):
                 continue
             self._check(part)
+            if self._observe is not None:
+                self._observe(part)
             block = self._mixer.mix(part)
             # The peak is asked only whether it is that of silence.
             if self._peak < SILENCE_PEAK:
@@ -468,7 +479,12 @@ class AudioFile:
             self._decoder.limit_reading(limited=False)
 
     def stream(
-        self, *, sample_rate: int | None = None, strict: bool = False, block_seconds: float = 1.0
+        self,
+        *,
+        sample_rate: int | None = None,
+        strict: bool = False,
+        block_seconds: float = 1.0,
+        observe: Callable[[Planes], None] | None = None,
     ) -> AudioStream:
         """Decode all of the file in blocks, from its start; the file stays open afterwards.
 
@@ -480,16 +496,34 @@ class AudioFile:
             Refuse a truncated file instead of flagging it.
         block_seconds : float
             About how much sound to decode at a time.
+        observe : callable, optional
+            Called with each block at the file's own rate, before its channels are mixed: one array of shape
+            (n,), float32, for each channel, which it must not change.
 
         Returns
         -------
         AudioStream
             As `open_stream` gives it, with the same errors while iterating.
         """
-        return self.stream_request(_Request(sample_rate, 0.0, None, strict, block_seconds), close=_do_nothing)
+        request = _Request(sample_rate, 0.0, None, strict, block_seconds)
+        return self.stream_request(request, close=_do_nothing, observe=observe)
 
-    def stream_request(self, request: _Request, *, close: Callable[[], None]) -> AudioStream:
-        """Return the stream of a ``request``; ``close`` is called when the stream is closed."""
+    def stream_request(
+        self,
+        request: _Request,
+        *,
+        close: Callable[[], None],
+        observe: Callable[[Planes], None] | None = None,
+    ) -> AudioStream:
+        """Return the stream of a ``request``; see `stream` for ``observe``.
+
+        Parameters
+        ----------
+        request : _Request
+        close : callable
+            Called when the stream is closed.
+        observe : callable, optional
+        """
         if self._decoder_used:
             # After seeks, a lossy decoder need not give the same numbers from the start again, and excerpts
             # that failed have marked it as truncated: a full decoding begins with a new decoder.
@@ -497,7 +531,7 @@ class AudioFile:
             self._decoder = self._open_decoder()
         self._decoder_used = True
         self._mixer.reset()
-        return AudioStream(self._decoder, self._mixer, self.source, request, close)
+        return AudioStream(self._decoder, self._mixer, self.source, request, close, observe)
 
     def close(self) -> None:
         """Close the decoder and the file."""

@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from genrescope import __version__
-from genrescope.cli import classify, deprecated, library, models, serve, training
+from genrescope.cli import audit, classify, deprecated, library, models, serve, training
 from genrescope.errors import GenrescopeError
 
 # The headings of ``genrescope --help``, in their order.
@@ -98,6 +98,7 @@ app.command(rich_help_panel=CLASSIFY)(classify.classify)
 app.command(rich_help_panel=CLASSIFY)(classify.plot_features)
 app.add_typer(library.app, name="library", rich_help_panel=LIBRARY)
 app.add_typer(models.app, name="models", rich_help_panel=MODELS)
+app.command(rich_help_panel=MODELS)(audit.audit)
 app.command(rich_help_panel=MODELS)(training.train)
 app.command(rich_help_panel=MODELS)(training.evaluate)
 app.command(rich_help_panel=MODELS)(training.compare)

@@ -55,6 +55,7 @@ class Metric(StrEnum):
 
     accuracy = "accuracy"
     macro_f1 = "macro-f1"
+    lrap = "lrap"
 
 
 class DistilledNetwork(StrEnum):
@@ -143,6 +144,16 @@ def train(
     workers: Annotated[
         int, typer.Option(help="Processes that compute features of audio; 0: threads of this one.")
     ] = 0,
+    exclude: Annotated[
+        Path | None,
+        typer.Option(
+            help="Findings of 'genrescope audit --output': do not train on the tracks that they suggest to"
+            " drop. The test part stays as it is."
+        ),
+    ] = None,
+    exclude_score: Annotated[
+        float, typer.Option(min=0, max=1, help="--exclude follows findings with this score or more.")
+    ] = 0.5,
 ) -> None:
     """Train a model on your own music, and evaluate it.
 
@@ -155,11 +166,18 @@ def train(
     given = [f"{key}={value}" for key, value in seeds.items() if value is not None]
     chosen = training.load_config(config, [*(settings or ()), *given])
     dataset = training.load_data(data, chosen)
+    if exclude is not None:
+        from genrescope.audit import AuditReport
+
+        dataset = dataset.without_training_on(AuditReport.load(exclude).dropped(exclude_score))
+        typer.echo(f"note: {len(dataset.not_trained)} tracks are not trained on ({exclude})", err=True)
     for issue in dataset.issues:
         typer.echo(f"note: {issue.message}", err=True)
     run_name = f"{dataset.name}-{chosen.model_name}-{chosen.split.protocol}-{chosen.train.seed}"
     if chosen.split_seed != chosen.train.seed:
         run_name += f"-split-{chosen.split_seed}"
+    if exclude is not None:
+        run_name += "-excluded"
     with _log_on_stderr():
         result = training.train(
             dataset,
@@ -196,6 +214,13 @@ def evaluate(
     input: Annotated[
         DataInput, typer.Option(help="What to read where DATA has several kinds of files.")
     ] = DataInput.auto,
+    layout: Annotated[
+        str, typer.Option(help="Layout of DATA where it is not recognized, as data.layout of 'train'.")
+    ] = "auto",
+    reader: Annotated[
+        str,
+        typer.Option(metavar="MODULE:NAME", help="A function of yours that reads DATA, as data.reader."),
+    ] = "",
     seed: Annotated[int, typer.Option(help="Seed of the split and of the intervals.")] = 0,
     fold: Annotated[
         int, typer.Option(help="Which fold of artist-grouped is the test part, counted from 0.")
@@ -211,7 +236,9 @@ def evaluate(
     from genrescope.evaluation import evaluate_model
 
     opened = models.load_model(model)
-    dataset = datasets.load_dataset(data, kind=input.value, task=opened.info.task)
+    dataset = datasets.load_dataset(
+        data, kind=input.value, layout=layout, task=opened.info.task, reader=reader
+    )
     evaluation = evaluate_model(opened, dataset, protocol=protocol, seed=seed, folds=folds, fold=fold)
     render_evaluation(evaluation)
     if output is not None:
@@ -299,9 +326,13 @@ def tune(
         Path, typer.Option(help="SQLite file of the search. The same command resumes an interrupted search.")
     ] = Path("study.sqlite"),
     trials: Annotated[int, typer.Option(help="Number of trials, those done before included.")] = 20,
-    metric: Annotated[Metric, typer.Option(help="Of the validation part, to be as high as can be.")] = (
-        Metric.accuracy
-    ),
+    metric: Annotated[
+        Metric | None,
+        typer.Option(
+            help="Of the validation part, to be as high as can be. Default: accuracy, of a multi-label task"
+            " lrap."
+        ),
+    ] = None,
     prune: Annotated[
         bool, typer.Option("--prune", help="End trials early that are below the median of the others.")
     ] = False,
@@ -332,7 +363,7 @@ def tune(
             space,
             storage,
             trials=trials,
-            metric="accuracy" if metric is Metric.accuracy else "macro-f1",
+            metric=None if metric is None else metric.value,
             prune=prune,
             seed=seed,
             overrides=settings or (),

@@ -10,12 +10,12 @@ import itertools
 import os
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast, get_args
 
-from genrescope.datasets.annotations import ALL_OTHERS, Annotation, label_classes
+from genrescope.datasets.annotations import ALL_OTHERS, Annotation, label_classes, parse_cell
 from genrescope.errors import ConfigError, DataError
 from genrescope.labels import label_key
 from genrescope.types import TaskKind, Track, TrackKind
@@ -81,6 +81,8 @@ class Dataset:
     annotations : mapping of str to Annotation
         The genres of a track, by id: of a single-label task where they are shares of several, of a
         multi-label task where they are not just its label.
+    not_trained : frozenset of str
+        Ids of tracks that are left out of the training and the validation part, and stay in the test part.
     """
 
     name: str
@@ -91,6 +93,34 @@ class Dataset:
     all_labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     task: TaskKind = "single-label"
     annotations: Mapping[str, Annotation] = field(default_factory=dict)
+    not_trained: frozenset[str] = frozenset()
+
+    def without_training_on(self, tracks: Collection[str]) -> Dataset:
+        """Return the data set with tracks that are not to be trained on, such as faulty ones.
+
+        The test part stays as it is, so that results with and without them can be compared.
+
+        Parameters
+        ----------
+        tracks : collection of str
+            Their ids; those that the data set does not have are ignored.
+
+        Raises
+        ------
+        DataError
+            ``dataset_too_small``: a genre would be left without a track.
+        """
+        known = {track.id for track in self.tracks}
+        left_out = self.not_trained | (known & set(tracks))
+        labels = {track.label for track in self.tracks}
+        gone = sorted(labels - {track.label for track in self.tracks if track.id not in left_out})
+        if gone:
+            raise DataError(
+                "dataset_too_small",
+                f"no track of {', '.join(gone)} would be left to train on",
+                "leave out fewer tracks, such as by a higher score",
+            )
+        return replace(self, not_trained=left_out)
 
 
 def checked_task(task: str) -> TaskKind:
@@ -410,15 +440,18 @@ def _unknown_issues(
         yield DatasetIssue("not_judged_unknown", "", str(source), message)
 
 
-def dataset_from_tracks(tracks: Iterable[Track], source: Path) -> Dataset:
+def dataset_from_tracks(tracks: Iterable[Track], source: Path, task: TaskKind = "single-label") -> Dataset:
     """Make a data set of tracks that were found by other means than the readers of this package.
 
     Parameters
     ----------
     tracks : iterable of Track
-        In any order; those whose files are absent are left out, byte-identical ones share a group.
+        In any order; those whose files are absent are left out, byte-identical ones share a group. A label
+        is read as a cell of the column ``label`` of a CSV, see `genrescope.datasets.annotations`.
     source : Path
         Folder or file that they come from: its name is that of the data set.
+    task : {"single-label", "multi-label"}
+        Whether a track has exactly one genre, or any number of them.
 
     Raises
     ------
@@ -433,9 +466,13 @@ def dataset_from_tracks(tracks: Iterable[Track], source: Path) -> Dataset:
         if not valid or not all(isinstance(one, str) and one for one in (track.id, track.label, track.group)):
             message = f"{source}: item {place} is no Track with id, path, label and group: {track!r}"
             raise DataError("dataset_invalid", message, "return genrescope.types.Track objects")
-    kept, faults = keep_present([replace(one, label=normalize_label(one.label)) for one in listed])
+    genres = {
+        one.id: parse_cell(normalize_label(one.label), task, f"{source}: track {one.id!r}") for one in listed
+    }
+    kept, faults = keep_present([replace(one, label=genres[one.id].label) for one in listed])
     united, replicas = unite_replicas(kept)
-    return build_dataset(source.resolve().stem, united, [*faults, *replicas], source)
+    found = build_dataset(source.resolve().stem, united, [*faults, *replicas], source, annotations=genres)
+    return replace(found, task=task)
 
 
 def _spelling_issues(classes: Sequence[str], source: Path) -> Iterator[DatasetIssue]:
@@ -522,6 +559,7 @@ def dataset_fingerprint(dataset: Dataset) -> str:
     ]
     if dataset.task != "single-label":
         lines.append(dataset.task)
+    lines += [f"{track}\tnot trained" for track in sorted(dataset.not_trained)]
     lines += [
         f"{track}\t{sorted(one.genres.items())}\t{sorted(one.not_judged)}"
         for track, one in sorted(dataset.annotations.items())

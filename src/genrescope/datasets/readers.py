@@ -17,6 +17,7 @@ from genrescope.datasets.base import (
     build_dataset,
     checked_kind,
     checked_task,
+    dataset_from_tracks,
     keep_present,
     normalize_label,
     unite_replicas,
@@ -37,15 +38,20 @@ from genrescope.datasets.mirdata_index import load_mirdata
 from genrescope.datasets.official import read_split_columns
 from genrescope.datasets.spectrograms import SPECTROGRAM_SUFFIXES
 from genrescope.datasets.tables import Row, read_rows, table_header
-from genrescope.errors import ConfigError, DataError
+from genrescope.errors import ConfigError, DataError, GenrescopeError
 from genrescope.types import AUDIO_SUFFIXES, TaskKind, Track, TrackKind
-from genrescope.utils import did_you_mean
+from genrescope.utils import did_you_mean, import_object
 
 _MIRDATA = "mirdata:"
 
 
 def load_dataset(
-    path: Path, *, kind: str | None = None, layout: str = "auto", task: str = "single-label"
+    path: Path,
+    *,
+    kind: str | None = None,
+    layout: str = "auto",
+    task: str = "single-label",
+    reader: str = "",
 ) -> Dataset:
     """Recognize what lies at ``path``, and read it.
 
@@ -73,6 +79,9 @@ def load_dataset(
         set by the index of mirdata, which must be installed.
     task : {"single-label", "multi-label"}
         Whether a track has exactly one genre, or any number of them.
+    reader : str
+        A function ``package.module:name`` in place of all this, which is imported and called with the path.
+        It returns `Track` objects, or a `Dataset` that was read for the same task.
 
     Returns
     -------
@@ -83,29 +92,60 @@ def load_dataset(
     ------
     DataError
         ``dataset_not_found``, ``dataset_invalid``, ``dataset_empty``; ``dataset_too_small`` for a single
-        genre.
+        genre; ``dataset_invalid`` also where the function ``reader`` raises an error or returns no tracks.
     ConfigError
-        ``invalid_argument`` for an unknown ``kind``, ``layout`` or ``task``.
+        ``invalid_argument`` for an unknown ``kind``, ``layout`` or ``task``; ``invalid_config`` where
+        ``reader`` cannot be imported.
     MissingDependencyError
         ``missing_dependency`` for ``mirdata:NAME`` without mirdata.
     """
     # Also where a caller without types gives a str.
     path = Path(path)
     wanted, labels_for = checked_kind(kind), checked_task(task)
+    if reader:
+        return _of_kind(_read_by(reader, path, labels_for), wanted, path)
     try:
         if layout.startswith(_MIRDATA):
             return replace(load_mirdata(path, layout.removeprefix(_MIRDATA)), task=labels_for)
-        reader = _reader(path, layout)
-        if reader.kinds and wanted is not None and wanted not in reader.kinds:
-            message = f"{path}: of this data set {' or '.join(reader.kinds)} can be read, not {wanted}"
+        known = _reader(path, layout)
+        if known.kinds and wanted is not None and wanted not in known.kinds:
+            message = f"{path}: of this data set {' or '.join(known.kinds)} can be read, not {wanted}"
             raise DataError("dataset_invalid", message, "choose another kind of input")
-        return replace(reader.load(path, wanted, labels_for), task=labels_for)
+        return replace(known.load(path, wanted, labels_for), task=labels_for)
     except OSError as reason:
         raise DataError(
             "dataset_not_found",
             f"{path}: cannot be read: {reason.strerror or reason}",
             "check its permissions",
         ) from None
+
+
+def _read_by(name: str, path: Path, task: TaskKind) -> Dataset:
+    """Read a data set by a function of the user."""
+    read = import_object(name)
+    try:
+        found = read(path)
+        return found if isinstance(found, Dataset) else dataset_from_tracks(found, path, task)
+    except GenrescopeError:
+        raise
+    except Exception as reason:  # code of others, which may raise anything
+        raise DataError(
+            "dataset_invalid",
+            f"{path}: {name}: {type(reason).__name__}: {reason}",
+            "correct this function: it takes the path and returns a Dataset, or Track objects",
+        ) from reason
+
+
+def _of_kind(dataset: Dataset, kind: TrackKind | None, path: Path) -> Dataset:
+    """Leave out tracks of another kind than is wanted."""
+    if kind is None:
+        return dataset
+    tracks = tuple(track for track in dataset.tracks if track.kind == kind)
+    if not tracks:
+        raise DataError(
+            "dataset_empty", f"{path}: none of {len(dataset.tracks)} tracks is of the kind {kind}", LAYOUTS
+        )
+    return replace(dataset, tracks=tracks)
 
 
 class LayoutReader(NamedTuple):

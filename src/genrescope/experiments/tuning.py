@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from genrescope import datasets, training
+from genrescope import training
 from genrescope.datasets import Dataset, dataset_fingerprint
 from genrescope.errors import ConfigError, GenrescopeError, missing_extra
+from genrescope.evaluation import Evaluation
 from genrescope.training import Config, TrainingRun
 from genrescope.utils import cache_folder, parse_toml, sha256_text, write_atomic
 
-Metric = Literal["accuracy", "macro-f1"]
+Metric = Literal["accuracy", "macro-f1", "lrap"]
 STUDY = "genrescope"
 # Settings that decide which tracks a model is measured on, and by which luck it begins: a search over them
 # finds the easiest tracks.
 _FIXED_SECTIONS = ("split",)
-_FIXED_KEYS = ("train.seed", "data.input", "data.layout")
+_FIXED_KEYS = ("train.seed", "data.input", "data.layout", "data.reader", "data.task")
 logger = logging.getLogger(__name__)
 
 
@@ -92,7 +93,8 @@ class Tuning:
     trials : int
         Trials that finished, pruned ones included.
     failed : int
-        Trials whose training failed, such as by a loss that was not finite.
+        Trials whose training failed, such as by a loss that was not finite, or whose settings do not fit
+        together.
     file : Path
         The configuration as TOML.
     """
@@ -129,9 +131,7 @@ def load_space(path: Path) -> tuple[Range, ...]:
             "invalid_config", f"{path}: cannot be read as a search space: {reason}", "give a TOML file"
         ) from None
     found = [
-        _range(f"{section}.{key}", value)
-        for section, keys in sections.items()
-        for key, value in (keys.items() if isinstance(keys, dict) else [("", keys)])
+        _range(f"{section}.{key}", value) for section, keys in sections.items() for key, value in _flat(keys)
     ]
     if not found:
         raise ConfigError(
@@ -147,7 +147,7 @@ def tune_config(
     storage: Path,
     *,
     trials: int,
-    metric: Metric = "accuracy",
+    metric: Metric | None = None,
     prune: bool = False,
     seed: int = 0,
     overrides: Sequence[str] = (),
@@ -162,7 +162,7 @@ def tune_config(
     Parameters
     ----------
     data : Path
-        A data set, as of `genrescope.datasets.load_dataset`.
+        A data set, as of `genrescope.training.load_data`.
     config : str
         A packaged name, or a TOML file.
     space : Path
@@ -171,8 +171,9 @@ def tune_config(
         SQLite file of the study; the runs are beside it, in the folder of its name with ``-runs``.
     trials : int
         How many trials the study shall have, those of earlier calls included.
-    metric : {"accuracy", "macro-f1"}
-        Of tracks, or of segments where the split divides tracks.
+    metric : {"accuracy", "macro-f1", "lrap"}, optional
+        Of tracks, or of segments where the split divides tracks. None: the accuracy, and of a multi-label
+        task, which has none, the label ranking average precision.
     prune : bool
         Whether to end trials early whose validation accuracy is below the median of the others'.
     seed : int
@@ -203,8 +204,9 @@ def tune_config(
     base = training.load_config(config, overrides)
     ranges = load_space(space)
     _check_space(base, ranges)
-    dataset = datasets.load_dataset(data, kind=base.data.input, layout=base.data.layout)
-    search = _Search(dataset, base, ranges, storage, metric, device, progress_bar)
+    measured = _metric_of(base, metric)
+    dataset = training.load_data(data, base)
+    search = _Search(dataset, base, ranges, storage, measured, device, progress_bar)
     study = search.open(seed, prune)
     search.retry_interrupted(study)
     while search.done(study) < trials:
@@ -289,14 +291,14 @@ class _Search:
             study.tell(trial, state=_state("PRUNED"))
             return
         except GenrescopeError as failure:
-            if failure.code != "training_failed":
+            # Values that are valid one by one may not fit together, such as many layers and short segments.
+            if failure.code not in ("training_failed", "invalid_config"):
                 raise
             logger.info("failed: %s", failure.message)
             trial.set_user_attr("failure", failure.message)
             study.tell(trial, state=_state("FAIL"))
             return
-        level = run.evaluation.levels[0]
-        value = level.accuracy.value if self.metric == "accuracy" else level.macro_f1.value
+        value = _result(run.evaluation, self.metric)
         logger.info("validation %s %.4f", self.metric, value)
         study.tell(trial, value)
 
@@ -321,9 +323,11 @@ class _Search:
         """Write the best configuration, and return it."""
         complete = [trial for trial in study.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"]
         if not complete:
+            failed = self.failures(study)
+            reason = f"; the last: {failed[-1].user_attrs['failure']}" if failed else ""
             raise GenrescopeError(
                 "training_failed",
-                f"{self.storage}: none of {self.done(study)} trials finished",
+                f"{self.storage}: none of {self.done(study)} trials finished{reason}",
                 "make the ranges of learning rates and the like smaller",
             )
         found = study.best_trial
@@ -365,8 +369,45 @@ class _Pruning:
         pass
 
     def _report(self, row: Mapping[str, float]) -> None:
-        if "validation_accuracy" in row:
-            self._trial.report(row["validation_accuracy"], int(row["epoch"]))
+        # What the checkpoints are chosen by; a training without validation part cannot be pruned.
+        for name in ("validation_accuracy", "validation_lrap"):
+            if name in row:
+                self._trial.report(row[name], int(row["epoch"]))
+
+
+def _metric_of(config: Config, metric: Metric | None) -> Metric:
+    """Return by what trials are chosen; refuse what the task does not have."""
+    known: tuple[Metric, ...] = ("accuracy", "macro-f1")
+    if config.data.task == "multi-label":
+        known = ("lrap", "macro-f1")
+    if metric is not None and metric not in known:
+        raise ConfigError(
+            "invalid_argument",
+            f"a {config.data.task} task has no metric {metric}",
+            "choose one of: " + ", ".join(known),
+        )
+    return metric or known[0]
+
+
+def _result(evaluation: Evaluation, metric: Metric) -> float:
+    """Return the metric of tracks, or of segments where the split divides tracks."""
+    if evaluation.label_levels:
+        labels = evaluation.label_levels[0]
+        return labels.lrap.value if metric == "lrap" else labels.macro_f1.value
+    level = evaluation.levels[0]
+    return level.accuracy.value if metric == "accuracy" else level.macro_f1.value
+
+
+def _flat(section: object, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yield the keys of a section with what is to be tried, those of tables such as ``options`` too."""
+    if not isinstance(section, dict):
+        yield prefix, section
+        return
+    for key, value in section.items():
+        if key == "options" and isinstance(value, dict):
+            yield from ((f"options.{name}", inner) for name, inner in value.items())
+        else:
+            yield key, value
 
 
 def _range(key: str, value: object) -> Range:
@@ -380,10 +421,11 @@ def _range(key: str, value: object) -> Range:
         )
     if isinstance(value, list) and value:
         return Range(key, choices=tuple(value))
-    numeric = isinstance(default, int | float) and not isinstance(default, bool)
-    if not numeric or not isinstance(value, dict) or not {"low", "high"} <= set(value):
+    if not isinstance(value, dict) or not {"low", "high"} <= set(value) <= {"low", "high", "log", "step"}:
         raise _no_range(key, value)
-    if set(value) - {"low", "high", "log", "step"}:
+    if default is None:
+        default = value["low"]
+    if isinstance(default, bool) or not isinstance(default, int | float):
         raise _no_range(key, value)
     kind = int if isinstance(default, int) else float
     numbers = {name: value[name] for name in ("low", "high", "step") if name in value}
@@ -411,6 +453,9 @@ def _no_range(key: str, value: object) -> ConfigError:
 def _default(key: str) -> object:
     """Return the default of a setting; raise where there is none of that name."""
     section, _, name = key.partition(".")
+    if name.startswith("options."):
+        # Arguments of a class of the user or of torch, which are checked when it is called with them.
+        return None
     values = Config().to_json()
     if not isinstance(values.get(section), dict) or name not in values[section]:
         # The error of an unknown setting, with a suggestion.
@@ -435,8 +480,11 @@ def _changed(config: Config, values: Mapping[str, object]) -> Config:
     """Return a configuration with other values, checked."""
     changed = config.to_json()
     for key, value in values.items():
-        section, _, name = key.partition(".")
-        changed[section][name] = value
+        *sections, name = key.split(".")
+        table = changed
+        for section in sections:
+            table = table[section]
+        table[name] = value
     return training.config_from_json(changed)
 
 

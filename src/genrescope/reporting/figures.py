@@ -224,7 +224,7 @@ def differences_figure(
     str
         SVG.
     """
-    with _drawing(7.5, 0.34 * len(values) + 1.2, title) as figure:
+    with _drawing(_width(values), 0.34 * len(values) + 1.2, title) as figure:
         axes = figure.add_subplot()
         axes.axvline(0, color=MUTED, linewidth=1)
         _whiskers(axes, values, hollow)
@@ -293,7 +293,7 @@ def intervals_figure(
     str
         SVG.
     """
-    with _drawing(7.5, 0.34 * len(values) + 1.2, title) as figure:
+    with _drawing(_width(values), 0.34 * len(values) + 1.2, title) as figure:
         axes = figure.add_subplot()
         _whiskers(axes, values, hollow)
         axes.set(xlim=(0, 1), title=title)
@@ -587,6 +587,11 @@ def _cells(axes: Axes, counts: IntArray, shares: Float64Array) -> None:
             color = "white" if share > 0.8 else INK
             axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=color)
     axes.set(xlim=(-0.5, len(counts) - 0.5), ylim=(len(counts) - 0.5, -0.5))
+
+
+def _width(names: Iterable[str]) -> float:
+    """Return the width, in inches, of a figure whose names stand at the left: the plot keeps 4.5 of them."""
+    return max(7.5, 4.5 + 0.075 * max(map(len, names), default=0))
 
 
 def _whiskers(axes: Axes, values: Mapping[str, tuple[float, float, float]], hollow: Sequence[str]) -> None:

@@ -434,9 +434,13 @@ class Config(_Section):
     def to_toml(self) -> str:
         """Return the settings that differ from their defaults as TOML, which `load_config` takes."""
         lines: list[str] = []
-        for section, values in self.model_dump(mode="json", exclude_defaults=True).items():
-            # JSON's strings, numbers and lists are TOML's too.
-            lines += [f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items()), ""]
+        for section, values in self.model_dump(mode="json", by_alias=True, exclude_defaults=True).items():
+            tables = {f"[{section}.{key}]": value for key, value in values.items() if isinstance(value, dict)}
+            plain = {key: value for key, value in values.items() if not isinstance(value, dict)}
+            for heading, table in {f"[{section}]": plain, **tables}.items():
+                # JSON's strings, numbers and lists are TOML's too.
+                keys = [f"{key} = {json.dumps(value)}" for key, value in table.items()]
+                lines += [heading, *keys, ""] if keys else []
         return "\n".join(lines)
 
 

@@ -601,5 +601,7 @@ class GenreModule(lightning.LightningModule):
     def configure_optimizers(self) -> Any:
         """Build optimizer and schedule from the settings."""
         optimizer = create_optimizer(self.network, self.config.optimizer)
-        schedule = create_schedule(optimizer, self.config, len(self.batches))
+        schedule = create_schedule(
+            optimizer, self.config, len(self.batches), monitor=monitored_metric(self.config)
+        )
         return optimizer if schedule is None else {"optimizer": optimizer, "lr_scheduler": schedule}

@@ -85,7 +85,9 @@ def _parameter_groups(network: Network, settings: OptimizerConfig) -> list[dict[
     return groups
 
 
-def create_schedule(optimizer: torch.optim.Optimizer, config: Config, steps: int) -> dict[str, Any] | None:
+def create_schedule(
+    optimizer: torch.optim.Optimizer, config: Config, steps: int, *, monitor: str = "validation_accuracy"
+) -> dict[str, Any] | None:
     """Build the learning rate schedule.
 
     Parameters
@@ -96,6 +98,8 @@ def create_schedule(optimizer: torch.optim.Optimizer, config: Config, steps: int
         Of the schedule, and the number of epochs.
     steps : int
         Steps of an epoch.
+    monitor : str
+        The metric that the plateau schedule waits for a rise of.
 
     Returns
     -------
@@ -114,7 +118,7 @@ def create_schedule(optimizer: torch.optim.Optimizer, config: Config, steps: int
         plateau = schedulers.ReduceLROnPlateau(
             optimizer, mode="max", factor=settings.plateau_factor, patience=settings.plateau_patience
         )
-        return {"scheduler": plateau, "monitor": "validation_accuracy"}
+        return {"scheduler": plateau, "monitor": monitor}
     return None
 
 

@@ -148,7 +148,8 @@ def train(
     ConfigError
         ``invalid_config``; also when ``folder`` holds a run with other data or settings, or a finished one.
     DataError
-        ``dataset_too_small``: too few tracks, groups or genres for the protocol.
+        ``dataset_too_small``: too few tracks, groups or genres for the protocol; ``dataset_empty``: it leaves
+        nothing to evaluate on, or the plateau schedule nothing to validate on.
     MissingDependencyError
         ``missing_dependency``.
     WriteError
@@ -169,6 +170,7 @@ def train(
         memory_limit=0 if shared else memory_limit,
         workers=workers,
     )
+    _check_parts(task)
     identity = {"data": dataset.name, "data_sha256": dataset_fingerprint(dataset), "config": config.to_json()}
     write_atomic(folder / "config.json", json.dumps(identity, indent=1))
     _check_split(folder / "split.json", _split_text(task))
@@ -359,11 +361,7 @@ def _score_part(model: Model, task: Task, part: str) -> FloatArray:
     """Score the segments of one part; refuse an empty one."""
     chosen = task.segments(part)
     if len(chosen) == 0:
-        raise DataError(
-            "dataset_empty",
-            f"the {part} part is empty",
-            "choose another split.protocol or split.validation_fraction",
-        )
+        raise _empty_part(part, "which the model is to be evaluated on")
     return predict_segments(model, task.examples, chosen)
 
 
@@ -508,6 +506,26 @@ def _check_folder(folder: Path, dataset: Dataset, config: Config) -> None:
             f"{folder}: holds a run with other data or settings",
             "choose another folder with --run-dir, or repeat the same command to resume it",
         )
+
+
+def _check_parts(task: Task) -> None:
+    """Refuse empty parts that are needed after hours of training, or in it."""
+    config = task.config
+    needed = {config.split.evaluate_on: "which the model is to be evaluated on"}
+    if config.optimizer.schedule == "plateau":
+        needed["validation"] = "which the plateau schedule needs"
+    for part, purpose in needed.items():
+        if not len(task.segments(part)):
+            raise _empty_part(part, purpose)
+
+
+def _empty_part(part: str, purpose: str) -> DataError:
+    return DataError(
+        "dataset_empty",
+        f"the {part} part is empty, {purpose}",
+        "raise split.validation_fraction or split.test_fraction, give more tracks or groups, or choose"
+        " another split.protocol",
+    )
 
 
 def _check_split(path: Path, text: str) -> None:

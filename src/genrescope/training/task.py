@@ -15,19 +15,17 @@ from genrescope.datasets import (
     SegmentDataset,
     Split,
     build_segments,
-    dataset_from_tracks,
     get_protocol,
     label_classes,
     label_matrix,
     load_dataset,
     split_dataset,
 )
-from genrescope.errors import ConfigError, DataError, GenrescopeError
+from genrescope.errors import ConfigError, DataError
 from genrescope.evaluation import check_task
 from genrescope.features import FeatureSpec
 from genrescope.training.config import Config
 from genrescope.types import IntArray
-from genrescope.utils import import_object
 
 logger = logging.getLogger(__name__)
 
@@ -93,33 +91,15 @@ def load_data(path: Path, config: Config) -> Dataset:
     path : Path
         A folder or file.
     config : Config
-        ``data.input``, ``data.layout`` and ``data.reader``.
+        ``data.input``, ``data.layout``, ``data.task`` and ``data.reader``.
 
     Raises
     ------
-    ConfigError
-        ``invalid_config``: the function cannot be imported; otherwise as `genrescope.datasets.load_dataset`.
-    DataError
-        ``dataset_invalid``: the function raises an error or returns no tracks; otherwise as `load_dataset`.
+    ConfigError, DataError, MissingDependencyError
+        As of `genrescope.datasets.load_dataset`.
     """
     data = config.data
-    if not data.reader:
-        return load_dataset(path, kind=data.input, layout=data.layout, task=data.task)
-    read = import_object(data.reader)
-    try:
-        found = read(path)
-        dataset = found if isinstance(found, Dataset) else dataset_from_tracks(found, path)
-    except GenrescopeError:
-        raise
-    except Exception as reason:  # code of others, which may raise anything
-        raise DataError(
-            "dataset_invalid",
-            f"{path}: {data.reader}: {type(reason).__name__}: {reason}",
-            "correct this function: it takes the path and returns a Dataset, or Track objects",
-        ) from reason
-    if data.input == "auto":
-        return dataset
-    return replace(dataset, tracks=tuple(track for track in dataset.tracks if track.kind == data.input))
+    return load_dataset(path, kind=data.input, layout=data.layout, task=data.task, reader=data.reader)
 
 
 def prepare_task(
@@ -243,7 +223,24 @@ def _split(dataset: Dataset, examples: SegmentDataset, labels: LabelMatrix, conf
         labels=labels.positive if dataset.task == "multi-label" else None,
         classes=dataset.classes,
     )
+    parts = _without_excluded(parts, dataset)
     if options.train_on_validation:
         joined = np.sort(np.concatenate([parts.train, parts.validation]))
         return replace(parts, train=joined, validation=joined[:0])
     return parts
+
+
+def _without_excluded(split: Split, dataset: Dataset) -> Split:
+    """Return the split without the tracks that are not to be trained on; its test part stays."""
+    if not dataset.not_trained:
+        return split
+    trained = np.array([track.id not in dataset.not_trained for track in dataset.tracks])
+    train, validation = (part[trained[split.unit_tracks[part]]] for part in (split.train, split.validation))
+    left = {dataset.tracks[place].label for place in split.unit_tracks[train]}
+    if missing := sorted({track.label for track in dataset.tracks} - left):
+        raise DataError(
+            "dataset_too_small",
+            f"nothing of {', '.join(missing)} is left to train on",
+            "leave out fewer tracks, such as by a higher score",
+        )
+    return replace(split, train=train, validation=validation)
