@@ -187,10 +187,17 @@ def _fitted(first: Fingerprint, second: PeakGrid, at: float, to: float) -> tuple
         found = second.nearest(first.bands[near], (slope * lags + shift).astype(np.float32))
         lags, targets = lags[found >= 0].astype(np.float64), second.peak_frames[found[found >= 0]]
         if len(lags) >= _LEAST_HITS and np.ptp(lags) > _FIT_FRAMES / 4:
-            slope, shift = map(float, np.polyfit(lags, targets, 1))
+            slope, shift = _line(lags, targets)
         if reach > length or not 0.95 < slope < 1.05:
             return slope, shift - slope * at
         reach *= 2
+
+
+def _line(x: Float64Array, y: Float64Array) -> tuple[float, float]:
+    """Return slope and intercept by least squares."""
+    centered = x - x.mean()
+    slope = float(centered @ y / (centered @ centered))
+    return slope, float(y.mean() - slope * x.mean())
 
 
 def _chance(bands: FloatArray, places: FloatArray, second: PeakGrid) -> float:

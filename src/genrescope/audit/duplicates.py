@@ -12,7 +12,6 @@ alignments of the same two recordings.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -36,8 +35,8 @@ from genrescope.types import FloatArray, IntArray
 Int32Array = npt.NDArray[np.int32]
 DuplicateKind = Literal["same_recording", "recut", "faster", "slower"]
 
-MIN_SCORE: Final = 20.0
-"""Score from which on a pair is called a duplicate: about one in a million pairs of unrelated music has it."""
+MIN_SCORE: Final = 24.0
+"""Score from which on a pair is a duplicate: the highest of 2 million pairs of unrelated music was 23."""
 
 SPEEDS: Final = (1.0, 1.02, 1.04)
 """Speeds whose hashes are looked up; each finds copies up to 1 % faster and slower."""
@@ -51,7 +50,10 @@ _MAX_MATCHES = 100
 # Votes for the same distance in time are counted in steps of this many frames, overlapping by half.
 _BIN_FRAMES = 4
 _MIN_VOTES = 2
-_MAX_CANDIDATES_PER_PAIR = 3
+# So many alignments of a pair are verified, fewer if one has twice the score that is needed.
+_MAX_ALIGNMENTS, _CERTAIN = 3, 2.0
+# So many pairs are verified for each recording, and all with so many votes.
+_PAIRS_PER_RECORDING, _MANY_VOTES = 2.5, 8
 _BATCH_PEAKS = 60_000
 # Recordings of a batch are laid one after the other, so far apart that no hash joins two of them.
 _GAP_FRAMES = 64.0
@@ -92,17 +94,6 @@ class Duplicate:
     speed: float
     first_span: tuple[float, float]
     second_span: tuple[float, float]
-
-
-class _Candidate(NamedTuple):
-    """A supposed alignment: frame ``at`` of ``first``, played at ``speed``, is frame ``to`` of ``second``."""
-
-    first: int
-    second: int
-    speed: float
-    at: float
-    to: float
-    votes: int
 
 
 def find_near_duplicates(
@@ -206,24 +197,30 @@ class FingerprintIndex:
         """
         if any(speed < 1 for speed in speeds):
             raise ConfigError("invalid_argument", f"speeds {speeds}", "give speeds of 1 or more")
-        candidates = [candidate for speed in speeds for candidate in self._candidates(batch, speed)]
-        by_pair = defaultdict(list)
-        for candidate in candidates:
-            by_pair[candidate.first, candidate.second].append(candidate)
-        found = [self._verify(pair, min_score) for pair in by_pair.values()]
-        return [pair for pair in found if pair is not None]
+        parts = [part for speed in speeds for part in self._candidates(batch, speed)]
+        found = []
+        for first, second, alignments in _chosen(_concatenated(parts), len(batch)):
+            if pair := self._verify(first, second, alignments, min_score):
+                found.append(pair)
+        return found
 
-    def _verify(self, candidates: list[_Candidate], min_score: float) -> Duplicate | None:
-        """Return the best of the alignments of a pair that have the most votes."""
-        candidates.sort(key=lambda candidate: -candidate.votes)
-        first, second = (self.fingerprints[number] for number in candidates[0][:2])
-        grid = PeakGrid(second)
+    def _verify(
+        self, number: int, other: int, supposed: list[_Supposed], min_score: float
+    ) -> Duplicate | None:
+        """Return the best of the supposed alignments of a pair, those with the most votes first."""
+        first, second = self.fingerprints[number], PeakGrid(self.fingerprints[other])
         best: Duplicate | None = None
-        for one in candidates[:_MAX_CANDIDATES_PER_PAIR]:
+        tried: list[_Supposed] = []
+        for one in supposed:
+            if any(one.is_like(earlier) for earlier in tried):
+                continue
+            tried.append(one)
             bound = max(min_score, best.score if best else 0.0)
-            alignment = align(first, grid, speed=one.speed, at=one.at, to=one.to, min_score=bound)
+            alignment = align(first, second, speed=one.speed, at=one.at, to=one.to, min_score=bound)
             if alignment:
-                best = _duplicate(one, alignment, self.fingerprints)
+                best = _duplicate(number, other, alignment, self.fingerprints)
+            if len(tried) == _MAX_ALIGNMENTS or (best and best.score > _CERTAIN * min_score):
+                break
         return best
 
     def _hashes(self, batch: range, speed: float) -> _Postings:
@@ -241,12 +238,10 @@ class FingerprintIndex:
         hashes, anchors = hash_peaks(bands, frames + starts[tracks - batch.start], self.share)
         return _Postings(hashes, tracks[anchors], frames[anchors], anchors)
 
-    def _candidates(self, batch: range, speed: float) -> list[_Candidate]:
+    def _candidates(self, batch: range, speed: float) -> Iterator[_Candidates]:
         votes = self._votes(self._hashes(batch, speed), speed)
-        found = []
         for shift in (0, _BIN_FRAMES // 2):
-            found += _frequent(votes, shift, speed)
-        return found
+            yield _frequent(votes, shift, speed)
 
     def _votes(self, query: _Postings, speed: float) -> _Votes:
         """Return which hashes of a query are in the index, in recordings of higher number at equal speed."""
@@ -254,9 +249,13 @@ class FingerprintIndex:
         order = np.argsort(query.hashes, kind="stable")
         hashes = query.hashes[order]
         left = np.searchsorted(self._values, hashes)
-        count = np.minimum(np.searchsorted(self._values, hashes, side="right") - left, _MAX_MATCHES)
+        present = np.searchsorted(self._values, hashes, side="right") - left
+        count = np.minimum(present, _MAX_MATCHES)
         source = np.repeat(order, count)
-        place = np.arange(len(source)) + np.repeat(left - (np.cumsum(count) - count), count)
+        rank = np.arange(len(source)) - np.repeat(np.cumsum(count) - count, count)
+        # Spread evenly over those that have a frequent hash, so that each recording is found by some others.
+        step = np.repeat(present / np.maximum(count, 1), count)
+        place = np.repeat(left, count) + (rank * step).astype(np.int64)
         first, second = query.tracks[source], self._tracks[place]
         kept = second > first if speed == 1 else second != first
         source, place = source[kept], place[kept]
@@ -283,39 +282,89 @@ class _Votes(NamedTuple):
     anchors: IntArray
 
 
-def _frequent(votes: _Votes, shift: int, speed: float) -> list[_Candidate]:
+class _Candidates(NamedTuple):
+    """Pairs of recordings with a supposed alignment each, in arrays.
+
+    Frame ``at`` of ``first``, as played at ``speed``, is frame ``to`` of ``second``, as ``count`` peaks say.
+    """
+
+    first: IntArray
+    second: IntArray
+    speed: FloatArray
+    at: FloatArray
+    to: FloatArray
+    count: IntArray
+
+
+class _Supposed(NamedTuple):
+    """A supposed alignment of a pair, as of `_Candidates`."""
+
+    speed: float
+    at: float
+    to: float
+
+    def is_like(self, other: _Supposed) -> bool:
+        """Return whether refining both would give the same."""
+        distance = abs((self.to - self.at) - (other.to - other.at))
+        return self.speed == other.speed and distance <= _BIN_FRAMES
+
+
+def _concatenated(parts: Sequence[_Candidates]) -> _Candidates:
+    return _Candidates(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def _frequent(votes: _Votes, shift: int, speed: float) -> _Candidates:
     """Return the alignments with votes of several peaks."""
-    if not len(votes.first):
-        return []
     bins = ((votes.to - votes.at + shift) // _BIN_FRAMES).astype(np.int64) + (1 << 19)
     # Recordings in 44 bits, of which a batch needs fewer, and the distance in 20.
-    local = (votes.first - votes.first.min()).astype(np.int64)
+    local = (votes.first - votes.first.min(initial=0)).astype(np.int64)
     keys = ((local << 24 | votes.second) << 20) | bins
     ordered = np.sort(keys)
     repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
-    if not len(repeated):
-        return []
-    place = np.minimum(np.searchsorted(repeated, keys), len(repeated) - 1)
-    chosen = np.nonzero(repeated[place] == keys)[0]
+    # One more, so that there is always one to compare with.
+    known = np.append(repeated, np.iinfo(np.int64).max)
+    chosen = np.nonzero(known[np.searchsorted(known, keys)] == keys)[0]
     # A peak votes once for an alignment: its hashes share peaks, so that one agreement makes several.
     chosen = chosen[np.lexsort((votes.anchors[chosen], keys[chosen]))]
-    same_key = keys[chosen][1:] == keys[chosen][:-1]
-    same_peak = same_key & (votes.anchors[chosen][1:] == votes.anchors[chosen][:-1])
-    chosen = chosen[np.concatenate([[True], ~same_peak])]
-    starts = np.concatenate([[0], np.nonzero(np.diff(keys[chosen]))[0] + 1])
-    counts = np.diff(np.append(starts, len(chosen)))
-    middles = chosen[starts + counts // 2]
-    return [
-        _Candidate(
-            int(votes.first[place]),
-            int(votes.second[place]),
-            speed,
-            float(votes.at[place]),
-            float(votes.to[place]),
-            int(count),
-        )
-        for place, count in zip(middles[counts >= _MIN_VOTES], counts[counts >= _MIN_VOTES], strict=True)
-    ]
+    same_peak = (np.diff(keys[chosen]) == 0) & (np.diff(votes.anchors[chosen]) == 0)
+    chosen = chosen[np.concatenate([np.ones(min(len(chosen), 1), bool), ~same_peak])]
+    _, starts, counts = np.unique(keys[chosen], return_index=True, return_counts=True)
+    frequent = counts >= _MIN_VOTES
+    counts = counts[frequent]
+    # The vote in the middle stands for all: from there, an alignment is refined in both directions.
+    middle = chosen[starts[frequent] + counts // 2]
+    return _Candidates(
+        votes.first[middle].astype(np.int64),
+        votes.second[middle].astype(np.int64),
+        np.full(len(middle), speed),
+        votes.at[middle],
+        votes.to[middle],
+        counts,
+    )
+
+
+def _chosen(candidates: _Candidates, recordings: int) -> Iterator[tuple[int, int, list[_Supposed]]]:
+    """Yield the pairs to be verified, and their supposed alignments, those with the most votes first.
+
+    Pairs that agree by chance grow with the square of the number of recordings. So that the time does not, no
+    more than a few for each recording are verified, those with the most votes, besides those with many votes.
+    """
+    order = np.lexsort((-candidates.count, candidates.second, candidates.first))
+    pairs = candidates.first[order] << 32 | candidates.second[order]
+    _, starts = np.unique(pairs, return_index=True)
+    most = candidates.count[order][starts]
+    rank = np.empty(len(starts), np.int64)
+    rank[np.argsort(-most, kind="stable")] = np.arange(len(starts))
+    stops = np.append(starts[1:], len(order))
+    for place in np.nonzero((rank < _PAIRS_PER_RECORDING * recordings) | (most >= _MANY_VOTES))[0]:
+        of_pair = order[starts[place] : stops[place]]
+        supposed = [
+            _Supposed(*map(float, values))
+            for values in zip(
+                candidates.speed[of_pair], candidates.at[of_pair], candidates.to[of_pair], strict=True
+            )
+        ]
+        yield int(candidates.first[of_pair[0]]), int(candidates.second[of_pair[0]]), supposed
 
 
 def _kind(alignment: Alignment, first: Fingerprint, second: Fingerprint) -> DuplicateKind:
@@ -326,15 +375,16 @@ def _kind(alignment: Alignment, first: Fingerprint, second: Fingerprint) -> Dupl
     return "same_recording" if whole and abs(alignment.offset) <= _SAME_OFFSET_SECONDS else "recut"
 
 
-def _duplicate(candidate: _Candidate, alignment: Alignment, fingerprints: Sequence[Fingerprint]) -> Duplicate:
+def _duplicate(
+    number: int, other: int, alignment: Alignment, fingerprints: Sequence[Fingerprint]
+) -> Duplicate:
     """Describe an alignment, with the recording of lower number first."""
-    if candidate.first > candidate.second:
-        alignment = alignment.reversed()
-    first, second = sorted(candidate[:2])
+    if number > other:
+        number, other, alignment = other, number, alignment.reversed()
     return Duplicate(
-        first=first,
-        second=second,
-        kind=_kind(alignment, fingerprints[first], fingerprints[second]),
+        first=number,
+        second=other,
+        kind=_kind(alignment, fingerprints[number], fingerprints[other]),
         score=alignment.score,
         agreement=alignment.agreement,
         offset=alignment.offset,

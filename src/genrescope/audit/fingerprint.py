@@ -24,7 +24,7 @@ import numpy.typing as npt
 from genrescope import audio, features
 from genrescope.errors import ConfigError
 from genrescope.features import SPECTROGRAM_LOG_MEL
-from genrescope.types import Audio, Float64Array, FloatArray, IntArray
+from genrescope.types import Audio, BoolArray, Float64Array, FloatArray, IntArray
 
 UInt32Array = npt.NDArray[np.uint32]
 
@@ -34,15 +34,17 @@ FINGERPRINT_SPEC: Final = SPECTROGRAM_LOG_MEL
 FRAMES_PER_SECOND: Final = FINGERPRINT_SPEC.sample_rate / FINGERPRINT_SPEC.hop_length
 
 _BANDS = FINGERPRINT_SPEC.n_mels
-# Of each stretch of this many frames, about a second, the strongest peaks are kept.
-_CELL_FRAMES, _CELL_PEAKS = 24, 8
+# A peak is kept if it is among the ten strongest within half a second before and after it. A grid of cells
+# would keep other peaks of a recording that begins elsewhere.
+_WINDOW_FRAMES, _WINDOW_PEAKS = 12, 10
+_CELL_FRAMES = 2 * _WINDOW_FRAMES
 # A peak stands out by 3 dB from the mean of this many bands and frames around it, and lies at most 65 dB
 # below the loudest point: encoders leave nothing reliable below that.
 _MEAN_BANDS, _MEAN_FRAMES, _MIN_PROMINENCE, _MAX_DEPTH = 25, 49, 3.0, 65.0
 # A peak is the maximum of this many bands and frames.
 _PEAK_BANDS, _PEAK_FRAMES = 9, 7
 # Weights of a Gaussian with a deviation of 0.6 bins: noise makes fewer peaks of one ridge.
-_SMOOTHING = 0.249 / 1.498
+_SMOOTHING = np.array([0.1662, 0.6676, 0.1662])
 # A hash joins a peak with three of the next five that lie 2 to 40 frames later and within 32 bands.
 _FAN, _LOOK_AHEAD, _MIN_LAG, _MAX_LAG, _MAX_BAND_STEP = 5, 20, 2.0, 40.0, 32.0
 _TRIPLES = np.array(list(combinations(range(_FAN), 3)))
@@ -223,16 +225,15 @@ def _peaks(log_mel: FloatArray, first: int, start: int, stop: int) -> tuple[Floa
     level = np.asarray(log_mel, np.float32)
     if level.shape[1] < 3:
         return np.zeros(0, np.float32), np.zeros(0, np.float32)
-    contrast = _smoothed(_smoothed(level - _local_mean(level), 0), 1)
+    contrast = _smoothed(level - _local_mean(level))
     is_peak = contrast == _running_maximum(_running_maximum(contrast, _PEAK_BANDS, 0), _PEAK_FRAMES, 1)
     is_peak &= contrast > _MIN_PROMINENCE
     is_peak &= level > level.max() - _MAX_DEPTH
-    # The first and last band and frame have no neighbors to interpolate with.
-    band, frame = np.nonzero(is_peak[1:-1, 1:-1])
+    # In order of time. The first and last band and frame have no neighbors to interpolate with.
+    frame, band = np.nonzero(is_peak[1:-1, 1:-1].T)
     band, frame = band + 1, frame + 1
-    inside = (frame + first >= start) & (frame + first < stop)
-    band, frame = band[inside], frame[inside]
-    kept = _strongest(contrast[band, frame], (frame + first) // _CELL_FRAMES)
+    kept = _strongest(contrast[band, frame], frame)
+    kept &= (frame + first >= start) & (frame + first < stop)
     band, frame = band[kept], frame[kept]
     height = contrast[band, frame]
     bands = band + _vertex(contrast[band - 1, frame], height, contrast[band + 1, frame])
@@ -253,13 +254,12 @@ def _along(values: FloatArray, axis: int, start: int, stop: int) -> FloatArray:
     return values[start:stop] if axis == 0 else values[:, start:stop]
 
 
-def _smoothed(values: FloatArray, axis: int) -> FloatArray:
-    padding = [(0, 0), (0, 0)]
-    padding[axis] = (1, 1)
-    padded = np.pad(values, padding, mode="edge")
-    n = values.shape[axis]
-    outer = _along(padded, axis, 0, n) + _along(padded, axis, 2, n + 2)
-    return (values * np.float32(1 - 2 * _SMOOTHING) + outer * np.float32(_SMOOTHING)).astype(np.float32)
+def _smoothed(values: FloatArray) -> FloatArray:
+    from scipy import ndimage
+
+    for axis in (0, 1):
+        values = ndimage.correlate1d(values, _SMOOTHING, axis=axis, mode="nearest")
+    return values
 
 
 def _running_maximum(values: FloatArray, size: int, axis: int) -> FloatArray:
@@ -276,14 +276,16 @@ def _running_maximum(values: FloatArray, size: int, axis: int) -> FloatArray:
     return window
 
 
-def _strongest(height: FloatArray, cell: IntArray) -> npt.NDArray[np.bool_]:
-    """Tell which peaks are among the highest of their cell."""
-    order = np.lexsort((-height, cell))
-    ordered = cell[order]
-    rank = np.arange(len(cell)) - np.searchsorted(ordered, ordered)
-    kept = np.zeros(len(cell), bool)
-    kept[order] = rank < _CELL_PEAKS
-    return kept
+def _strongest(height: FloatArray, frame: IntArray) -> BoolArray:
+    """Tell which peaks, in order of time, are among the highest of the second around them."""
+    if not len(frame):
+        return np.zeros(0, bool)
+    start = np.searchsorted(frame, frame - _WINDOW_FRAMES)
+    stop = np.searchsorted(frame, frame + _WINDOW_FRAMES, side="right")
+    others = start[:, np.newaxis] + np.arange(int((stop - start).max()))
+    near = others < stop[:, np.newaxis]
+    higher = height[np.minimum(others, len(frame) - 1)] > height[:, np.newaxis]
+    return np.count_nonzero(higher & near, axis=1) < _WINDOW_PEAKS
 
 
 def _vertex(before: FloatArray, height: FloatArray, after: FloatArray) -> FloatArray:
