@@ -63,12 +63,12 @@ class Alignment:
 
     def reversed(self) -> Alignment:
         """Return the same alignment with the second recording as the first."""
-        return replace(
-            self, speed=1 / self.speed, offset=-self.offset * self.speed, span=self.first_span
-        )
+        return replace(self, speed=1 / self.speed, offset=-self.offset * self.speed, span=self.first_span)
 
 
-def align(first: Fingerprint, second: PeakGrid, *, speed: float, at: float, to: float, min_score: float) -> Alignment | None:
+def align(
+    first: Fingerprint, second: PeakGrid, *, speed: float, at: float, to: float, min_score: float
+) -> Alignment | None:
     """Refine a supposed alignment of two fingerprints and score it.
 
     Parameters
@@ -80,7 +80,6 @@ def align(first: Fingerprint, second: PeakGrid, *, speed: float, at: float, to: 
         How much faster the second plays, within 1 %.
     at, to : float
         A frame of the first, as played at this speed, and the frame of the second that it agrees with.
-
     min_score : float
         In nats, more than 0.
 
@@ -185,7 +184,7 @@ def _fitted(first: Fingerprint, second: PeakGrid, at: float, to: float) -> tuple
         near = slice(*np.searchsorted(first.frames, (at - reach, at + reach)))
         lags = first.frames[near] - np.float32(at)
         found = second.nearest(first.bands[near], (slope * lags + shift).astype(np.float32))
-        lags, targets = lags[found >= 0].astype(np.float64), second.peak_frames[found[found >= 0]]
+        lags, targets = lags[found >= 0], second.peak_frames[found[found >= 0]]
         if len(lags) >= _LEAST_HITS and np.ptp(lags) > _FIT_FRAMES / 4:
             slope, shift = _line(lags, targets)
         if reach > length or not 0.95 < slope < 1.05:
@@ -193,8 +192,9 @@ def _fitted(first: Fingerprint, second: PeakGrid, at: float, to: float) -> tuple
         reach *= 2
 
 
-def _line(x: Float64Array, y: Float64Array) -> tuple[float, float]:
+def _line(abscissas: FloatArray, ordinates: FloatArray) -> tuple[float, float]:
     """Return slope and intercept by least squares."""
+    x, y = abscissas.astype(np.float64), ordinates.astype(np.float64)
     centered = x - x.mean()
     slope = float(centered @ y / (centered @ centered))
     return slope, float(y.mean() - slope * x.mean())
@@ -214,7 +214,7 @@ def _chance(bands: FloatArray, places: FloatArray, second: PeakGrid) -> float:
 
 
 def _best_stretch(hits: BoolArray, chance: float) -> tuple[float, int, int]:
-    """Return the largest sum of log likelihood ratios of consecutive peaks, its first, and the one after it."""
+    """Return the largest sum of log likelihood ratios of consecutive peaks, and the range of these peaks."""
     copies = _COPY_RATE + _COPY_RATE_PER_CHANCE * chance
     gain = np.log(copies / chance), np.log((1 - copies) / (1 - chance))
     sums: Float64Array = np.concatenate([[0.0], np.cumsum(np.where(hits, *gain))])

@@ -285,7 +285,7 @@ class _Votes(NamedTuple):
 class _Candidates(NamedTuple):
     """Pairs of recordings with a supposed alignment each, in arrays.
 
-    Frame ``at`` of ``first``, as played at ``speed``, is frame ``to`` of ``second``, as ``count`` peaks say.
+    Frame ``at`` of ``first``, as played at ``speed``, is frame ``to`` of ``second``, as ``votes`` peaks say.
     """
 
     first: IntArray
@@ -293,7 +293,7 @@ class _Candidates(NamedTuple):
     speed: FloatArray
     at: FloatArray
     to: FloatArray
-    count: IntArray
+    votes: IntArray
 
 
 class _Supposed(NamedTuple):
@@ -349,10 +349,10 @@ def _chosen(candidates: _Candidates, recordings: int) -> Iterator[tuple[int, int
     Pairs that agree by chance grow with the square of the number of recordings. So that the time does not, no
     more than a few for each recording are verified, those with the most votes, besides those with many votes.
     """
-    order = np.lexsort((-candidates.count, candidates.second, candidates.first))
+    order = np.lexsort((-candidates.votes, candidates.second, candidates.first))
     pairs = candidates.first[order] << 32 | candidates.second[order]
     _, starts = np.unique(pairs, return_index=True)
-    most = candidates.count[order][starts]
+    most = candidates.votes[order][starts]
     rank = np.empty(len(starts), np.int64)
     rank[np.argsort(-most, kind="stable")] = np.arange(len(starts))
     stops = np.append(starts[1:], len(order))

@@ -1,19 +1,20 @@
 """Acoustic fingerprints: spectral peaks of a recording, and hashes of groups of them.
 
 A fingerprint keeps the strongest local maxima of a log-mel spectrogram, as Wang's "An Industrial-Strength
-Audio Search Algorithm" (ISMIR 2003) keeps those of a linear one. Peaks survive encoding, filtering and noise,
-and their places do not depend on the level. A hash stands for four peaks, as in Sonnleitner and Widmer,
-"Robust Quad-based Audio Fingerprinting" (IEEE/ACM TASLP 2016): one peak, and how far in frequency and time three
-later ones lie from it. Four peaks agree by chance far less often than the two of Wang or the three of Six and
-Leman, "Panako" (ISMIR 2014), so that few hashes per second suffice to find a recording among 100,000. Peaks
-are kept and hashes computed of them when needed: those of a copy that plays faster are hashes of moved peaks.
+Audio Search Algorithm" (ISMIR 2003) keeps those of a linear one. Peaks survive encoding, filtering and
+noise, and their places do not depend on the level. A hash stands for four peaks, as in Sonnleitner and
+Widmer, "Robust Quad-based Audio Fingerprinting" (IEEE/ACM TASLP 2016): one peak, and how far in frequency and
+time three later ones lie from it. Four peaks agree by chance far less often than the two of Wang or the three
+of Six and Leman, "Panako" (ISMIR 2014), so that few hashes per second suffice to find a recording among
+100,000. Peaks are kept and hashes computed of them when needed: those of a copy that plays faster are hashes
+of moved peaks.
 
 The spectrogram is the default model's own, so that a scan has it already, and that of GTZAN's pictures.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Final
@@ -29,7 +30,7 @@ from genrescope.types import Audio, BoolArray, Float64Array, FloatArray, IntArra
 UInt32Array = npt.NDArray[np.uint32]
 
 FINGERPRINT_SPEC: Final = SPECTROGRAM_LOG_MEL
-"""Features that a fingerprint is made of: 128 Slaney mel bands up to 11,025 Hz, 24.1 frames a second, in dB."""
+"""Features that a fingerprint is made of: 128 Slaney mel bands up to 11,025 Hz, 24.1 frames a second."""
 
 FRAMES_PER_SECOND: Final = FINGERPRINT_SPEC.sample_rate / FINGERPRINT_SPEC.hop_length
 
@@ -50,6 +51,9 @@ _FAN, _LOOK_AHEAD, _MIN_LAG, _MAX_LAG, _MAX_BAND_STEP = 5, 20, 2.0, 40.0, 32.0
 _TRIPLES = np.array(list(combinations(range(_FAN), 3)))
 # Width of the steps to which places are rounded in a hash: bands of the first peak, bands, frames.
 _FIRST_STEP, _BAND_STEP, _LAG_STEP = 2.0, 1.0, 2.0
+_HASHED_PEAKS = 2048
+_GAP_BITS = 20
+_MAX_GAP = (1 << _GAP_BITS) - 1
 # Features are made of this many frames at once: two minutes, whole cells.
 _BLOCK_FRAMES = 120 * _CELL_FRAMES
 # Frames beside a block that its first and last peaks depend on, whole cells.
@@ -103,6 +107,47 @@ class Fingerprint:
         kept = (bands > 0) & (bands < _BANDS - 1)
         frames = self.frames[kept] / np.float32(speed)
         return Fingerprint(bands[kept], frames, self.seconds / speed)
+
+    def pack(self) -> bytes:
+        """Return the fingerprint as bytes, four for each peak; `unpack` reads them.
+
+        The first word is the length in milliseconds. Of the others, the upper 12 bits are the band in steps
+        of 1/32, the lower 20 the distance in time from the peak before in steps of 1/64 frame. A word without
+        band adds to the distance of the next.
+        """
+        bands = np.clip(np.rint(self.bands * 32), 1, 4095).astype(np.uint64)
+        places = np.maximum(np.rint(self.frames.astype(np.float64) * 64), 0).astype(np.int64)
+        gaps = np.diff(places, prepend=0).astype(np.uint64)
+        words = bands << np.uint64(_GAP_BITS) | (gaps & np.uint64(_MAX_GAP))
+        # Distances of 11 minutes and more take several words, which is rare.
+        jumps = (gaps >> np.uint64(_GAP_BITS)).astype(np.int64)
+        places_of_jumps = np.repeat(np.arange(len(words)), 2 * jumps)
+        halves = np.full(len(places_of_jumps), 1 << (_GAP_BITS - 1), np.uint64)
+        words = np.insert(words, places_of_jumps, halves)
+        head = min(round(self.seconds * 1000), 2**32 - 1)
+        return np.concatenate([[head], words]).astype("<u4").tobytes()
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> Fingerprint:
+        """Return the fingerprint that `pack` gave.
+
+        Parameters
+        ----------
+        packed : bytes
+
+        Raises
+        ------
+        ValueError
+            No words, or not whole ones.
+        """
+        words = np.frombuffer(packed, "<u4")
+        if not len(words):
+            raise ValueError("an empty fingerprint")
+        bands = words[1:] >> _GAP_BITS
+        places = np.cumsum(words[1:] & _MAX_GAP, dtype=np.int64)
+        peaks = bands > 0
+        frames = (places[peaks] / 64).astype(np.float32)
+        return cls((bands[peaks] / 32).astype(np.float32), frames, int(words[0]) / 1000)
 
     def hashes(self, *, share: float = 1.0) -> tuple[UInt32Array, IntArray]:
         """Return the hashes of this fingerprint.
@@ -179,40 +224,55 @@ def fingerprint_stream(blocks: Iterable[FloatArray]) -> Fingerprint:
     blocks : iterable of ndarray, shape (n,), float32
         Consecutive mono samples at 22,050 Hz, such as an `genrescope.audio.AudioStream` at this rate.
     """
-    hop, rate = FINGERPRINT_SPEC.hop_length, FINGERPRINT_SPEC.sample_rate
-    total = 0
-    pieces = []
-    for start, samples, is_last in _stretches(blocks):
-        context = min(start, _CONTEXT_FRAMES)
-        log_mel = features.extract(samples[np.newaxis], rate, FINGERPRINT_SPEC)[0]
-        first = start - context
-        stop = first + log_mel.shape[1] if is_last else start + _BLOCK_FRAMES
-        pieces.append(_peaks(log_mel, first, start, stop))
-        total = first * hop + len(samples)
-    return _joined(pieces, total / rate)
-
-
-def _stretches(blocks: Iterable[FloatArray]) -> Iterator[tuple[int, FloatArray, bool]]:
-    """Join blocks into stretches of `_BLOCK_FRAMES` with their context.
-
-    Yields the first frame of each, its samples, which begin with the context before it, and whether it is the
-    last one.
-    """
-    hop = FINGERPRINT_SPEC.hop_length
-    start = context = held = 0
-    pending: list[FloatArray] = []
+    builder = FingerprintBuilder()
     for block in blocks:
-        pending.append(block)
-        held += len(block)
+        builder.add(block)
+    return builder.result()
+
+
+class FingerprintBuilder:
+    """Computes a fingerprint of blocks of samples, two minutes at a time."""
+
+    def __init__(self) -> None:
+        # Frame at which the next stretch begins, frames of context held before it, samples held in all.
+        self._start = self._context = self._held = 0
+        self._pending: list[FloatArray] = []
+        self._pieces: list[tuple[FloatArray, FloatArray]] = []
+
+    def add(self, block: FloatArray) -> None:
+        """Take the next samples.
+
+        Parameters
+        ----------
+        block : ndarray, shape (n,), float32
+            Mono, at 22,050 Hz.
+        """
+        hop = FINGERPRINT_SPEC.hop_length
+        self._pending.append(block)
+        self._held += len(block)
         # One more cell than needed, because a rest shorter than that stays with the block before it.
-        while held > (context + _BLOCK_FRAMES + _CONTEXT_FRAMES + _CELL_FRAMES) * hop:
-            samples = np.concatenate(pending)
-            yield start, samples[: (context + _BLOCK_FRAMES + _CONTEXT_FRAMES) * hop], False
-            start += _BLOCK_FRAMES
-            samples = samples[(context + _BLOCK_FRAMES - _CONTEXT_FRAMES) * hop :]
-            context, pending, held = _CONTEXT_FRAMES, [samples], len(samples)
-    if held:
-        yield start, np.concatenate(pending), True
+        while self._held > (self._context + _BLOCK_FRAMES + _CONTEXT_FRAMES + _CELL_FRAMES) * hop:
+            samples = np.concatenate(self._pending)
+            self._append(samples[: (self._context + _BLOCK_FRAMES + _CONTEXT_FRAMES) * hop], _BLOCK_FRAMES)
+            rest = samples[(self._context + _BLOCK_FRAMES - _CONTEXT_FRAMES) * hop :]
+            self._start += _BLOCK_FRAMES
+            self._context, self._pending, self._held = _CONTEXT_FRAMES, [rest], len(rest)
+
+    def result(self) -> Fingerprint:
+        """Return the fingerprint of all samples."""
+        hop, rate = FINGERPRINT_SPEC.hop_length, FINGERPRINT_SPEC.sample_rate
+        total = (self._start - self._context) * hop + self._held
+        if self._held:
+            self._append(np.concatenate(self._pending), None)
+        self._pending, self._held = [], 0
+        return _joined(self._pieces, total / rate)
+
+    def _append(self, samples: FloatArray, frames: int | None) -> None:
+        """Keep the peaks of some frames; None: of all."""
+        log_mel = features.extract(samples[np.newaxis], FINGERPRINT_SPEC.sample_rate, FINGERPRINT_SPEC)[0]
+        first = self._start - self._context
+        stop = first + log_mel.shape[1] if frames is None else self._start + frames
+        self._pieces.append(_peaks(log_mel, first, self._start, stop))
 
 
 def _joined(pieces: list[tuple[FloatArray, FloatArray]], seconds: float) -> Fingerprint:
@@ -221,7 +281,7 @@ def _joined(pieces: list[tuple[FloatArray, FloatArray]], seconds: float) -> Fing
 
 
 def _peaks(log_mel: FloatArray, first: int, start: int, stop: int) -> tuple[FloatArray, FloatArray]:
-    """Return bands and frames of the peaks from frame ``start`` to ``stop``; ``log_mel`` begins at ``first``."""
+    """Return bands and frames of the peaks from ``start`` to ``stop``; ``log_mel`` begins at ``first``."""
     level = np.asarray(log_mel, np.float32)
     if level.shape[1] < 3:
         return np.zeros(0, np.float32), np.zeros(0, np.float32)
@@ -263,7 +323,7 @@ def _smoothed(values: FloatArray) -> FloatArray:
 
 
 def _running_maximum(values: FloatArray, size: int, axis: int) -> FloatArray:
-    """Return the maximum over ``size`` neighbors, by windows that double: van Herk's idea in few NumPy calls."""
+    """Return the maximum over ``size`` neighbors, by windows that double."""
     padding = [(0, 0), (0, 0)]
     padding[axis] = (size // 2, size // 2)
     window = np.pad(values, padding, constant_values=-np.inf)
@@ -285,11 +345,12 @@ def _strongest(height: FloatArray, frame: IntArray) -> BoolArray:
     others = start[:, np.newaxis] + np.arange(int((stop - start).max()))
     near = others < stop[:, np.newaxis]
     higher = height[np.minimum(others, len(frame) - 1)] > height[:, np.newaxis]
-    return np.count_nonzero(higher & near, axis=1) < _WINDOW_PEAKS
+    rank: IntArray = np.count_nonzero(higher & near, axis=1)
+    return rank < _WINDOW_PEAKS
 
 
 def _vertex(before: FloatArray, height: FloatArray, after: FloatArray) -> FloatArray:
-    """Return where the parabola through three neighbors has its vertex, from -0.5 to 0.5 of their distance."""
+    """Return where the parabola through three neighbors has its vertex, from -0.5 to 0.5."""
     curvature = before - 2 * height + after
     flat = np.abs(curvature) < 1e-6
     shift = 0.5 * (before - after) / np.where(flat, np.float32(1), curvature)
@@ -314,17 +375,31 @@ def hash_peaks(
     anchors : ndarray, shape (n,), int64
         The peak that each hash begins with.
     """
-    n = len(bands)
     # In float64, differences are exact, so that they do not depend on how late in a recording peaks are.
-    frames = np.asarray(frames, np.float64)
-    if n <= _FAN:
-        return np.zeros(0, np.uint32), np.zeros(0, np.int64)
+    places = np.asarray(frames, np.float64)
     # Beyond the end lie peaks that are too late for any other.
-    padded_bands = np.concatenate([bands, np.zeros(_LOOK_AHEAD, np.float32)])
-    padded_frames = np.concatenate([frames, np.full(_LOOK_AHEAD, np.inf)])
+    bands = np.concatenate([np.asarray(bands, np.float32), np.zeros(_LOOK_AHEAD, np.float32)])
+    places = np.concatenate([places, np.full(_LOOK_AHEAD, np.inf)])
+    # Few peaks at a time stay in the processor's cache.
+    starts = range(0, len(bands) - _LOOK_AHEAD, _HASHED_PEAKS)
+    ends = [min(start + _HASHED_PEAKS, len(bands) - _LOOK_AHEAD) for start in starts]
+    parts = [
+        _hash_block(bands[start : end + _LOOK_AHEAD], places[start : end + _LOOK_AHEAD], start, share)
+        for start, end in zip(starts, ends, strict=True)
+    ]
+    if not parts:
+        return np.zeros(0, np.uint32), np.zeros(0, np.int64)
+    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+
+
+def _hash_block(
+    bands: FloatArray, frames: Float64Array, start: int, share: float
+) -> tuple[UInt32Array, IntArray]:
+    """Return the hashes of all peaks but the last `_LOOK_AHEAD`; the first one is peak ``start``."""
     view = np.lib.stride_tricks.sliding_window_view
-    lags = view(padded_frames[1:], _LOOK_AHEAD) - frames[:, np.newaxis]
-    steps = view(padded_bands[1:], _LOOK_AHEAD) - bands[:, np.newaxis]
+    n = len(bands) - _LOOK_AHEAD
+    lags = view(frames[1:], _LOOK_AHEAD) - frames[:n, np.newaxis]
+    steps = view(bands[1:], _LOOK_AHEAD) - bands[:n, np.newaxis]
     near = (lags >= _MIN_LAG) & (lags <= _MAX_LAG) & (np.abs(steps) <= _MAX_BAND_STEP)
     rank = np.cumsum(near, axis=1, dtype=np.int8)
     near &= rank <= _FAN
@@ -334,7 +409,7 @@ def hash_peaks(
     rows, columns = np.nonzero(near)
     codes = np.zeros((n, _FAN), np.uint64)
     codes[rows, rank[rows, columns] - 1] = code
-    first = (bands / np.float32(_FIRST_STEP)).astype(np.uint64)
+    first = (bands[:n] / np.float32(_FIRST_STEP)).astype(np.uint64)
     # Multiplication by large odd numbers spreads the codes over 64 bits, of which the upper ones are used.
     a, b, c = (codes[:, part] for part in _TRIPLES.T)
     mixed = ((a * _MIX[0] + b) * _MIX[1] + c) * _MIX[2] + first[:, np.newaxis]
@@ -344,7 +419,7 @@ def hash_peaks(
     if share < 1:
         valid &= values < np.uint32(share * 2**32)
     anchors, _ = np.nonzero(valid)
-    return values[valid], anchors
+    return values[valid], anchors + start
 
 
 _MIX = tuple(
