@@ -16,6 +16,7 @@ _FRAME_TOLERANCE, _BAND_TOLERANCE = 1.25, 0.9
 # An alignment is first refined on so many frames around the place where it was found: by slopes, because
 # speeds are tried in steps, and shifts.
 _FIT_FRAMES = 240.0
+_CHECK_FRAMES, _LEAST_SHARE = 120.0, 0.2
 _FIT_SLOPES = np.linspace(-0.01, 0.01, 11)
 _FIT_SHIFTS = np.arange(-2.0, 3.0)
 # Then by least squares on stretches that double. Fewer peaks in common than this are no alignment.
@@ -168,6 +169,12 @@ def _distance(step: tuple[int, int]) -> int:
 
 def _fitted(first: Fingerprint, second: PeakGrid, at: float, to: float) -> tuple[float, float] | None:
     """Return slope and intercept of the line from the frames of one to those of the other."""
+    # Most supposed alignments are chance. Near the place, a speed that is a little off does not matter.
+    near = slice(*np.searchsorted(first.frames, (at - _CHECK_FRAMES, at + _CHECK_FRAMES)))
+    places = first.frames[near] + (_FIT_SHIFTS[:, np.newaxis] + (to - at)).astype(np.float32)
+    found = second.nearest(first.bands[near], places) >= 0
+    if np.count_nonzero(found, axis=1).max() < max(_LEAST_HITS, _LEAST_SHARE * found.shape[1]):
+        return None
     near = slice(*np.searchsorted(first.frames, (at - _FIT_FRAMES, at + _FIT_FRAMES)))
     bands, lags = first.bands[near], first.frames[near] - np.float32(at)
     places = lags + (_FIT_SLOPES[:, np.newaxis, np.newaxis] * lags + _FIT_SHIFTS[:, np.newaxis] + to)

@@ -212,6 +212,8 @@ class FingerprintIndex:
         best: Duplicate | None = None
         tried: list[_Supposed] = []
         for one in supposed:
+            if 2 * one.votes < supposed[0].votes:
+                break
             if any(one.is_like(earlier) for earlier in tried):
                 continue
             tried.append(one)
@@ -302,6 +304,7 @@ class _Supposed(NamedTuple):
     speed: float
     at: float
     to: float
+    votes: float
 
     def is_like(self, other: _Supposed) -> bool:
         """Return whether refining both would give the same."""
@@ -361,7 +364,11 @@ def _chosen(candidates: _Candidates, recordings: int) -> Iterator[tuple[int, int
         supposed = [
             _Supposed(*map(float, values))
             for values in zip(
-                candidates.speed[of_pair], candidates.at[of_pair], candidates.to[of_pair], strict=True
+                candidates.speed[of_pair],
+                candidates.at[of_pair],
+                candidates.to[of_pair],
+                candidates.votes[of_pair],
+                strict=True,
             )
         ]
         yield int(candidates.first[of_pair[0]]), int(candidates.second[of_pair[0]]), supposed
