@@ -42,8 +42,9 @@ SPEEDS: Final = (1.0, 1.02, 1.04)
 """Speeds whose hashes are looked up; each finds copies up to 1 % faster and slower."""
 
 _BANDS = FINGERPRINT_SPEC.n_mels
-# An index of more hashes keeps a share of them; 12 bytes each, and as many again while it is built.
-_MAX_HASHES = 45_000_000
+# An index keeps a quarter of the hashes, which find as many copies as all, and fewer from about 2 million
+# seconds of sound on: 12 bytes each, and as many again while it is built.
+_MAX_SHARE, _MAX_HASHES = 0.25, 45_000_000
 _HASHES_PER_PEAK = 8.5
 # Of a hash that more recordings have, such as one of a drum machine, only these are looked at.
 _MAX_MATCHES = 100
@@ -145,13 +146,13 @@ class FingerprintIndex:
     ----------
     fingerprints : sequence of Fingerprint
     share : float, optional
-        Which part of all hashes to keep; None: all, or as many as make 45 million.
+        Which part of all hashes to keep; None: a quarter, or as many as make 45 million.
     """
 
     def __init__(self, fingerprints: Sequence[Fingerprint], share: float | None = None) -> None:
         self.fingerprints = fingerprints
         peaks = sum(map(len, fingerprints))
-        self.share = min(1.0, _MAX_HASHES / max(peaks * _HASHES_PER_PEAK, 1)) if share is None else share
+        self.share = min(_MAX_SHARE, _MAX_HASHES / max(peaks * _HASHES_PER_PEAK, 1)) if share is None else share
         parts = [self._hashes(batch, 1.0) for batch in self.batches()]
         hashes = np.concatenate([part.hashes for part in parts]) if parts else np.zeros(0, np.uint32)
         # The place in the lower half: sorting keys with it is faster than an indirect sort.
@@ -255,9 +256,11 @@ class FingerprintIndex:
         count = np.minimum(present, _MAX_MATCHES)
         source = np.repeat(order, count)
         rank = np.arange(len(source)) - np.repeat(np.cumsum(count) - count, count)
-        # Spread evenly over those that have a frequent hash, so that each recording is found by some others.
-        step = np.repeat(present / np.maximum(count, 1), count)
-        place = np.repeat(left, count) + (rank * step).astype(np.int64)
+        # Of a frequent hash some, others for another hash, so that each recording is found by some others.
+        of_hash = np.repeat(present, count)
+        step = of_hash / np.maximum(np.repeat(count, count), 1)
+        start = np.repeat(hashes.astype(np.int64), count)
+        place = np.repeat(left, count) + ((rank * step).astype(np.int64) + start) % of_hash
         first, second = query.tracks[source], self._tracks[place]
         kept = second > first if speed == 1 else second != first
         source, place = source[kept], place[kept]
