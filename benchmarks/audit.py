@@ -3,12 +3,13 @@
 Run: python benchmarks/audit.py search [--tracks 1000 10000 100000] [--threads 2]
      python benchmarks/audit.py fingerprint [AUDIO FILE ...]
 
-``search``: synthetic fingerprints of 30 s, bars of repeated notes, so that as many pairs agree by chance as among
-music. One track in a hundred has a copy with a quarter of its peaks replaced, another start, and for one in two
-another speed. Each size runs in a process of its own; memory is its peak, and what it held before the search.
+``search``: synthetic fingerprints of 30 s, bars of repeated notes, of which at least as many pairs agree by
+chance as of music. One track in a hundred has a copy with a quarter of its peaks replaced, another start, and
+one in two another speed. Each size runs in a process of its own; memory is its peak beyond what the packed
+fingerprints took before the search.
 
 ``fingerprint``: CPU time of decoding files at their own rate, of decoding and fingerprinting them, and of all
-measurements of the audit without and with fingerprints; without files, one is synthesized and encoded as MP3.
+measurements of the audit without and with fingerprints; without files, one is synthesized as MP3.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ PITCHES = np.unique(np.concatenate([np.arange(2.0, 30.0, 0.6), np.arange(30.0, 1
 # A piece plays more on its beats.
 ACCENTS = np.array([6, 1, 2, 1] * 4) / 40
 COPY_SHARE, REPLACED_SHARE = 0.01, 0.25
-RUNS = 5
+RUNS = 15
 
 
 def synthesize(generator: np.random.Generator) -> Fingerprint:

@@ -185,7 +185,7 @@ def test_a_packed_fingerprint_is_the_same(originals: list[Fingerprint]) -> None:
     late = Fingerprint(np.array([1.0, 2.0], np.float32), np.array([3.0, 90_000.0], np.float32), 4000.0)
     np.testing.assert_array_equal(Fingerprint.unpack(late.pack()).frames, late.frames)
     for damaged in (b"", b"abc"):
-        with pytest.raises(ValueError, match="empty|multiple"):
+        with pytest.raises(ValueError, match=r"empty|multiple"):
             Fingerprint.unpack(damaged)
 
 

@@ -152,7 +152,8 @@ class FingerprintIndex:
     def __init__(self, fingerprints: Sequence[Fingerprint], share: float | None = None) -> None:
         self.fingerprints = fingerprints
         peaks = sum(map(len, fingerprints))
-        self.share = min(_MAX_SHARE, _MAX_HASHES / max(peaks * _HASHES_PER_PEAK, 1)) if share is None else share
+        usual = min(_MAX_SHARE, _MAX_HASHES / max(peaks * _HASHES_PER_PEAK, 1))
+        self.share = usual if share is None else share
         parts = [self._hashes(batch, 1.0) for batch in self.batches()]
         hashes = np.concatenate([part.hashes for part in parts]) if parts else np.zeros(0, np.uint32)
         # The place in the lower half: sorting keys with it is faster than an indirect sort.
