@@ -46,7 +46,7 @@ PITCHES = np.unique(np.concatenate([np.arange(2.0, 30.0, 0.6), np.arange(30.0, 1
 # A piece plays more on its beats.
 ACCENTS = np.array([6, 1, 2, 1] * 4) / 40
 COPY_SHARE, REPLACED_SHARE = 0.01, 0.25
-RUNS = 15
+RUNS = 9
 
 
 def synthesize(generator: np.random.Generator) -> Fingerprint:
@@ -155,7 +155,7 @@ def measure(path: str) -> Times:
 
 
 def synthesized_mp3(folder: str) -> str:
-    rate, seconds = 44_100, 180
+    rate, seconds = 44_100, 60
     axis = np.arange(rate * seconds) / rate
     chord = sum(np.sin(2 * np.pi * 110 * ratio * axis) / ratio for ratio in (1, 2, 2.5, 3, 4, 5, 7))
     noise = np.random.default_rng(0).standard_normal((len(axis), 2))

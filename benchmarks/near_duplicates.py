@@ -4,8 +4,8 @@ Run: python benchmarks/near_duplicates.py copies FOLDER ... [--clips 300] [--chr
      python benchmarks/near_duplicates.py pairs FOLDER ... [--least-score 10]
 
 ``copies``: each clip is copied in every way of `copies_of`, and searched among all clips and all copies of
-that kind, with the share of hashes that an index of 100,000 clips keeps. ``--chromaprint``: how many have less
-than 18 % of different bits by `fpcalc` (libchromaprint-tools), at the best of the three offsets with most
+that kind, with the share of hashes that an index of 100,000 clips keeps. ``--chromaprint``: how many have
+fewer than 18 % different bits by `fpcalc` (libchromaprint-tools), at the best of the three offsets with most
 equal words.
 
 ``pairs``: all pairs with at least this score that are not in one folder, to be looked at.
