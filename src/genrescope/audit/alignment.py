@@ -172,8 +172,8 @@ def _fitted(first: Fingerprint, second: PeakGrid, at: float, to: float) -> tuple
     # Most supposed alignments are chance. Near the place, a speed that is a little off does not matter.
     near = slice(*np.searchsorted(first.frames, (at - _CHECK_FRAMES, at + _CHECK_FRAMES)))
     places = first.frames[near] + (_FIT_SHIFTS[:, np.newaxis] + (to - at)).astype(np.float32)
-    found = second.nearest(first.bands[near], places) >= 0
-    if np.count_nonzero(found, axis=1).max() < max(_LEAST_HITS, _LEAST_SHARE * found.shape[1]):
+    agree = second.nearest(first.bands[near], places) >= 0
+    if np.count_nonzero(agree, axis=1).max() < max(_LEAST_HITS, _LEAST_SHARE * agree.shape[1]):
         return None
     near = slice(*np.searchsorted(first.frames, (at - _FIT_FRAMES, at + _FIT_FRAMES)))
     bands, lags = first.bands[near], first.frames[near] - np.float32(at)
