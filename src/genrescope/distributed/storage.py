@@ -196,6 +196,9 @@ class RangeReader:
         What was fetched so far, and by how many requests, those that were tried again included.
     """
 
+    # Tells `genrescope.audio.AudioFile` to read little of it.
+    is_remote = True
+
     def __init__(self, location: Location, size: int) -> None:
         self.name = location.uri
         self.bytes_read = 0
