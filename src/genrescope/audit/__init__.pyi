@@ -1,3 +1,4 @@
+from .advice import advice as advice
 from .apply import CleanedManifest as CleanedManifest
 from .apply import write_cleaned as write_cleaned
 from .auditor import AuditOptions as AuditOptions
@@ -17,6 +18,8 @@ from .groups import GroupAssignment as GroupAssignment
 from .groups import GroupReport as GroupReport
 from .groups import propose_groups as propose_groups
 from .leaks import ProtocolOptions as ProtocolOptions
+from .pictures import draw_spectrogram as draw_spectrogram
+from .pictures import draw_spectrograms as draw_spectrograms
 from .records import AuditTrack as AuditTrack
 from .records import FileFacts as FileFacts
 from .records import FileResult as FileResult

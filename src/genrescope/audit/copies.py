@@ -11,6 +11,9 @@ from genrescope.audit.records import AuditTrack, TrackPair
 from genrescope.audit.signal_findings import is_lossless
 from genrescope.labels import label_key
 
+# Of two copies, one that is shorter than this is a part of the other; less is a matter of silence at the ends.
+_AS_LONG = 0.95
+
 
 def exact_sets(tracks: Sequence[AuditTrack]) -> Iterator[tuple[str, list[AuditTrack]]]:
     """Yield the sets of copies: ``byte_identical`` ones, then ``same_samples`` where bytes differ.
@@ -82,19 +85,24 @@ def exact_findings(tracks: Sequence[AuditTrack]) -> Iterator[Finding]:
 
 
 def better_copy(members: Sequence[AuditTrack]) -> AuditTrack:
-    """Return the copy to keep: whole before truncated, lossless, longer, of the higher bit rate, the first.
+    """Return the copy to keep.
+
+    The file itself before symbolic links to it; whole before truncated; about as long as the longest one before
+    shorter ones; lossless; of the higher bit rate; the first.
 
     Parameters
     ----------
     members : sequence of AuditTrack
     """
+    longest = max(member.facts.seconds for member in members)
 
-    def quality(track: AuditTrack) -> tuple[bool, bool, float, float]:
+    def quality(track: AuditTrack) -> tuple[bool, bool, bool, bool, float]:
         facts = track.facts
         return (
+            not track.path.is_symlink(),
             not facts.truncated,
+            facts.seconds >= _AS_LONG * longest,
             is_lossless(facts.codec),
-            round(facts.seconds, 1),
             round(facts.bit_rate, -3),
         )
 

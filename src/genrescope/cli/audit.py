@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from genrescope.cli.audit_page import write_page
 from genrescope.cli.training import Data, DataInput
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-    from genrescope.audit import AuditProgress, AuditReport, AuditResult
+    from genrescope import audit as package
+    from genrescope.audit import AuditReport, AuditResult
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -25,6 +30,14 @@ def audit(
         Path | None, typer.Option("--output", "-o", help="Write all findings as JSON to this file.")
     ] = None,
     csv: Annotated[Path | None, typer.Option("--csv", help="Write all findings as CSV to this file.")] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", help="Write a page with all findings, players and spectrograms to this file."),
+    ] = None,
+    pictures: Annotated[
+        int,
+        typer.Option(min=0, help="With --html: draw spectrograms for this number of findings of each kind."),
+    ] = 10,
     groups: Annotated[
         Path | None,
         typer.Option(
@@ -84,7 +97,13 @@ def audit(
     from genrescope import audit as package
     from genrescope.utils import check_output
 
-    for path, suffixes in ((output, (".json",)), (csv, (".csv",)), (groups, (".csv",)), (apply, (".csv",))):
+    for path, suffixes in (
+        (output, (".json",)),
+        (csv, (".csv",)),
+        (html, (".html", ".htm")),
+        (groups, (".csv",)),
+        (apply, (".csv",)),
+    ):
         if path is not None:
             check_output(path, *suffixes)
     options = package.AuditOptions(
@@ -96,16 +115,52 @@ def audit(
         timeout=timeout,
         journal=journal,
     )
-    progress = _AuditProgress(Console(stderr=True))
+    errors = Console(stderr=True)
+    with interruptible(), AuditProgress(errors) as progress:
+        result = package.audit(data, options, on_progress=progress.update)
+    report = result.report.only(min_score=min_score)
+    render_audit(report)
+    write_findings(report, output, csv)
+    if html is not None:
+        with interruptible(), AuditProgress(errors) as progress:
+            write_page(
+                html,
+                report,
+                result.collection.tracks,
+                title="Audit",
+                pictures=pictures,
+                workers=workers or os.cpu_count() or 1,
+                on_progress=progress.update_pictures,
+            )
+        typer.echo(f"page: {html}")
+    _write(report, result, groups, apply, apply_score)
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """End the command with status 130 at Ctrl-C, and say that it can be continued."""
     try:
-        with progress:
-            result = package.audit(data, options, on_progress=progress.update)
+        yield
     except KeyboardInterrupt:
         typer.echo("interrupted; the same command goes on from here", err=True)
         raise typer.Exit(130) from None
-    report = result.report.only(min_score=min_score)
-    render_audit(report)
-    _write(report, result, output, csv, groups, apply, apply_score)
+
+
+def write_findings(report: AuditReport, output: Path | None, csv: Path | None) -> None:
+    """Write findings to the files that were asked for, and name these.
+
+    Parameters
+    ----------
+    report : AuditReport
+    output, csv : Path or None
+        For JSON and CSV.
+    """
+    if output is not None:
+        report.write_json(output)
+        typer.echo(f"findings: {output}")
+    if csv is not None:
+        report.write_csv(csv)
+        typer.echo(f"findings: {csv}")
 
 
 def _split(kinds: list[str] | tuple[()]) -> tuple[str, ...]:
@@ -115,20 +170,12 @@ def _split(kinds: list[str] | tuple[()]) -> tuple[str, ...]:
 def _write(
     report: AuditReport,
     result: AuditResult,
-    output: Path | None,
-    csv: Path | None,
     groups: Path | None,
     apply: Path | None,
     apply_score: float,
 ) -> None:
     from genrescope.audit import write_cleaned
 
-    if output is not None:
-        report.write_json(output)
-        typer.echo(f"findings: {output}")
-    if csv is not None:
-        report.write_csv(csv)
-        typer.echo(f"findings: {csv}")
     proposed = result.groups() if groups is not None or apply is not None else None
     if groups is not None and proposed is not None:
         proposed.write_csv(groups)
@@ -181,7 +228,7 @@ def render_audit(report: AuditReport, console: Console | None = None) -> None:
     )
 
 
-class _AuditProgress:
+class AuditProgress:
     """A bar on a terminal, a line every ten seconds elsewhere. For ``with``."""
 
     def __init__(self, console: Console) -> None:
@@ -190,11 +237,11 @@ class _AuditProgress:
         self._task: TaskID | None = None
         self._last_line = time.monotonic()
 
-    def __enter__(self) -> _AuditProgress:
+    def __enter__(self) -> AuditProgress:
         if self._console.is_terminal:
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-            words = "{task.completed} of {task.total} files, {task.fields[found]} findings"
+            words = "{task.completed} of {task.total} {task.fields[noun]}{task.fields[more]}"
             self._bar = Progress(
                 BarColumn(),
                 TextColumn(words),
@@ -209,17 +256,30 @@ class _AuditProgress:
         if self._bar is not None:
             self._bar.stop()
 
-    def update(self, progress: AuditProgress) -> None:
-        """Show how far the audit is."""
+    def update(self, progress: package.AuditProgress) -> None:
+        """Show how far the audit is.
+
+        Parameters
+        ----------
+        progress : AuditProgress
+        """
+        reused = f", {progress.reused} known from before" if progress.reused else ""
+        self._show(progress.done, progress.total, "files", f"{reused}, {progress.findings} findings")
+
+    def update_pictures(self, done: int, total: int) -> None:
+        """Show how many spectrograms are drawn.
+
+        Parameters
+        ----------
+        done, total : int
+        """
+        self._show(done, total, "spectrograms", "")
+
+    def _show(self, done: int, total: int, noun: str, more: str) -> None:
         if self._bar is not None:
             if self._task is None:
-                self._task = self._bar.add_task("", total=progress.total, found=0)
-            self._bar.update(self._task, completed=progress.done, found=progress.findings)
+                self._task = self._bar.add_task("", total=total, noun=noun, more=more)
+            self._bar.update(self._task, completed=done, more=more)
         elif time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
-            reused = f", {progress.reused} known from before" if progress.reused else ""
-            self._console.print(
-                f"so far: {progress.done} of {progress.total} files{reused}, {progress.findings} findings",
-                highlight=False,
-                soft_wrap=True,
-            )
+            self._console.print(f"so far: {done} of {total} {noun}{more}", highlight=False, soft_wrap=True)
