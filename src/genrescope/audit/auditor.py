@@ -178,8 +178,41 @@ def audit(
     WriteError
         ``write_failed``: the journal cannot be written.
     """
-    options, extensions = options or AuditOptions(), extensions or Extensions()
+    options = options or AuditOptions()
     collection = read_collection(data, unlabeled=options.unlabeled, kind=options.input, layout=options.layout)
+    return audit_collection(collection, data, options, extensions=extensions, on_progress=on_progress)
+
+
+def audit_collection(
+    collection: Collection,
+    data: Path,
+    options: AuditOptions,
+    *,
+    extensions: Extensions | None = None,
+    on_progress: Callable[[AuditProgress], None] | None = None,
+) -> AuditResult:
+    """Find what is wrong with tracks that are known already; see `audit`.
+
+    Parameters
+    ----------
+    collection : Collection
+        Its findings are among those of the result.
+    data : Path
+        What the report is about; the journal is named after it.
+    options : AuditOptions
+    extensions : Extensions, optional
+    on_progress : callable, optional
+
+    Returns
+    -------
+    AuditResult
+
+    Raises
+    ------
+    ConfigError, WriteError
+        As of `audit`.
+    """
+    extensions = extensions or Extensions()
     examined = _FileExaminer(options, extensions, on_progress).run(
         collection.tracks, _journal_path(data, options)
     )

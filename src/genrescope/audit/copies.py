@@ -11,7 +11,7 @@ from genrescope.audit.records import AuditTrack, TrackPair
 from genrescope.audit.signal_findings import is_lossless
 from genrescope.labels import label_key
 
-# Of two copies, one that is shorter than this is a part of the other; less is a matter of silence at the ends.
+# A copy that is shorter than this share of another is a part of it; less is silence at the ends.
 _AS_LONG = 0.95
 
 
@@ -87,8 +87,8 @@ def exact_findings(tracks: Sequence[AuditTrack]) -> Iterator[Finding]:
 def better_copy(members: Sequence[AuditTrack]) -> AuditTrack:
     """Return the copy to keep.
 
-    The file itself before symbolic links to it; whole before truncated; about as long as the longest one before
-    shorter ones; lossless; of the higher bit rate; the first.
+    The file itself before symbolic links to it; whole before truncated; about as long as the longest one
+    before shorter ones; lossless; of the higher bit rate; the first.
 
     Parameters
     ----------
@@ -107,6 +107,26 @@ def better_copy(members: Sequence[AuditTrack]) -> AuditTrack:
         )
 
     return max(members, key=quality)
+
+
+def why_better(best: AuditTrack, others: Sequence[AuditTrack]) -> str:
+    """Return in a few words what `better_copy` chose a copy for; empty where all are as good.
+
+    Parameters
+    ----------
+    best : AuditTrack
+    others : sequence of AuditTrack
+    """
+    facts = [track.facts for track in others]
+    if not best.facts.truncated and any(one.truncated for one in facts):
+        return "it is whole"
+    if any(one.seconds < _AS_LONG * best.facts.seconds for one in facts):
+        return f"it is longer, {best.facts.seconds:.0f} s"
+    if is_lossless(best.facts.codec) and not all(is_lossless(one.codec) for one in facts):
+        return f"it is lossless ({best.facts.codec})"
+    if any(round(one.bit_rate, -3) < round(best.facts.bit_rate, -3) for one in facts):
+        return f"its bit rate is higher, {best.facts.bit_rate / 1000:.0f} kbit/s"
+    return ""
 
 
 def pair_findings(pairs: Iterable[TrackPair], tracks: Sequence[AuditTrack]) -> Iterator[Finding]:

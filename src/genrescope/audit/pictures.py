@@ -6,19 +6,17 @@ import base64
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from genrescope import audio, features
+from genrescope.audit.jobs import Job, run_jobs
 from genrescope.errors import AudioError, GenrescopeError
 from genrescope.features import FeatureSpec
 from genrescope.types import FloatArray
-from genrescope.workers import WorkerPool, WorkerSpec
-
-Job = dict[str, Any]
+from genrescope.workers import WorkerSpec
 
 PICTURE_SPEC: Final = FeatureSpec("log_mel", sample_rate=32_000, n_fft=1024, hop_length=512, n_mels=64)
 """The log-mel spectrogram that is drawn: up to 16 kHz, a frame each 16 ms."""
@@ -159,23 +157,10 @@ def draw_spectrograms(
     on_progress : callable, optional
         Told how many of how many files are done, failed ones included.
     """
-    if not paths:
-        return
     spec = WorkerSpec(create_handler, timeout=timeout, memory_limit_mb=_MEMORY_LIMIT_MB)
-    pending: dict[Future[Job], str] = {}
-    rest = list(reversed(paths))
-    done = 0
-    with WorkerPool(spec, min(workers, len(paths))) as pool:
-        while rest or pending:
-            while rest and not pool.full:
-                path = rest.pop()
-                pending[pool.submit({"path": path})] = path
-            for finished in wait(pending, return_when=FIRST_COMPLETED).done:
-                path = pending.pop(finished)
-                done += 1
-                if on_progress is not None:
-                    on_progress(done, len(paths))
-                try:
-                    yield path, base64.b64decode(finished.result()["png"])
-                except GenrescopeError:
-                    continue
+    jobs = ((path, {"path": path}) for path in paths)
+    for done, (path, answer) in enumerate(run_jobs(spec, jobs, min(workers, len(paths))), 1):
+        if on_progress is not None:
+            on_progress(done, len(paths))
+        if not isinstance(answer, GenrescopeError):
+            yield path, base64.b64decode(answer["png"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,20 +24,48 @@ if TYPE_CHECKING:
 _SECONDS_BETWEEN_LINES = 10.0
 
 
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", help="Write all findings as JSON to this file.")
+]
+Csv = Annotated[Path | None, typer.Option("--csv", help="Write all findings as CSV to this file.")]
+Html = Annotated[
+    Path | None,
+    typer.Option("--html", help="Write a page with all findings, players and spectrograms to this file."),
+]
+Pictures = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        help="With --html: draw spectrograms for this number of findings of each kind, which decodes their"
+        " files.",
+    ),
+]
+Kinds = Annotated[
+    list[str] | None,
+    typer.Option("--kinds", help="Only findings of these kinds, separated by commas; repeatable."),
+]
+MinFindingScore = Annotated[
+    float, typer.Option("--min-score", min=0, max=1, help="Only findings with this score or more.")
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, max=256, help="Number of worker processes. Default: one for each core."),
+]
+Timeout = Annotated[float, typer.Option(min=0.001, help="Seconds that one file may take.")]
+JournalFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--journal", help="Where results are kept, to resume. Default: a file in your cache folder."
+    ),
+]
+
+
 def audit(
     data: Data,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write all findings as JSON to this file.")
-    ] = None,
-    csv: Annotated[Path | None, typer.Option("--csv", help="Write all findings as CSV to this file.")] = None,
-    html: Annotated[
-        Path | None,
-        typer.Option("--html", help="Write a page with all findings, players and spectrograms to this file."),
-    ] = None,
-    pictures: Annotated[
-        int,
-        typer.Option(min=0, help="With --html: draw spectrograms for this number of findings of each kind."),
-    ] = 10,
+    output: Output = None,
+    csv: Csv = None,
+    html: Html = None,
+    pictures: Pictures = 10,
     groups: Annotated[
         Path | None,
         typer.Option(
@@ -51,13 +79,8 @@ def audit(
             " new labels and groups. Audio is never touched."
         ),
     ] = None,
-    kinds: Annotated[
-        list[str] | None,
-        typer.Option("--kinds", help="Only findings of these kinds, separated by commas; repeatable."),
-    ] = None,
-    min_score: Annotated[
-        float, typer.Option(min=0, max=1, help="Only findings with this score or more.")
-    ] = 0.0,
+    kinds: Kinds = None,
+    min_score: MinFindingScore = 0.0,
     apply_score: Annotated[
         float, typer.Option(min=0, max=1, help="--apply follows findings with this score or more.")
     ] = 0.5,
@@ -75,15 +98,9 @@ def audit(
     input: Annotated[
         DataInput, typer.Option(help="What to read where DATA has several kinds of files.")
     ] = DataInput.auto,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, max=256, help="Number of worker processes. Default: one for each core."),
-    ] = None,
-    timeout: Annotated[float, typer.Option(min=0.001, help="Seconds that one file may take.")] = 1800.0,
-    journal: Annotated[
-        Path | None,
-        typer.Option(help="Where results are kept, to resume. Default: a file in your cache folder."),
-    ] = None,
+    workers: Workers = None,
+    timeout: Timeout = 1800.0,
+    journal: JournalFile = None,
 ) -> None:
     """Find what is wrong with a data set or a folder of music.
 
@@ -97,17 +114,12 @@ def audit(
     from genrescope import audit as package
     from genrescope.utils import check_output
 
-    for path, suffixes in (
-        (output, (".json",)),
-        (csv, (".csv",)),
-        (html, (".html", ".htm")),
-        (groups, (".csv",)),
-        (apply, (".csv",)),
-    ):
+    check_outputs(output, csv, html)
+    for path in (groups, apply):
         if path is not None:
-            check_output(path, *suffixes)
+            check_output(path, ".csv")
     options = package.AuditOptions(
-        kinds=_split(kinds or ()),
+        kinds=split_kinds(kinds or ()),
         split=package.ProtocolOptions(protocol, seed, folds, fold),
         unlabeled=unlabeled,
         input=input.value,
@@ -122,18 +134,71 @@ def audit(
     render_audit(report)
     write_findings(report, output, csv)
     if html is not None:
-        with interruptible(), AuditProgress(errors) as progress:
-            write_page(
-                html,
-                report,
-                result.collection.tracks,
-                title="Audit",
-                pictures=pictures,
-                workers=workers or os.cpu_count() or 1,
-                on_progress=progress.update_pictures,
-            )
-        typer.echo(f"page: {html}")
+        write_html(html, report, result, "Audit", pictures, workers)
     _write(report, result, groups, apply, apply_score)
+
+
+def check_outputs(output: Path | None, csv: Path | None, html: Path | None) -> None:
+    """Refuse to write findings over files of another kind.
+
+    Parameters
+    ----------
+    output, csv, html : Path or None
+        For JSON, CSV and the page.
+
+    Raises
+    ------
+    ConfigError
+        ``invalid_argument``.
+    """
+    from genrescope.utils import check_output
+
+    for path, suffixes in ((output, (".json",)), (csv, (".csv",)), (html, (".html", ".htm"))):
+        if path is not None:
+            check_output(path, *suffixes)
+
+
+def write_html(
+    path: Path,
+    report: AuditReport,
+    result: AuditResult,
+    title: str,
+    pictures: int,
+    workers: int | None,
+    *,
+    owner: bool = False,
+) -> None:
+    """Write the page of an audit, and name it.
+
+    Parameters
+    ----------
+    path : Path
+    report : AuditReport
+        What the page shows.
+    result : AuditResult
+        Where it is from.
+    title : str
+    pictures : int
+        Of how many findings of each kind spectrograms are drawn.
+    workers : int or None
+        Processes that draw them.
+    owner : bool
+        Whether advice is for the owner of a collection.
+    """
+    from rich.console import Console
+
+    with interruptible(), AuditProgress(Console(stderr=True)) as progress:
+        drawn = write_page(
+            path,
+            report,
+            result.collection.tracks,
+            title=title,
+            pictures=pictures,
+            workers=workers or os.cpu_count() or 1,
+            owner=owner,
+            on_progress=progress.update_pictures,
+        )
+    typer.echo(f"page: {path} ({drawn} files decoded for spectrograms)")
 
 
 @contextlib.contextmanager
@@ -163,7 +228,14 @@ def write_findings(report: AuditReport, output: Path | None, csv: Path | None) -
         typer.echo(f"findings: {csv}")
 
 
-def _split(kinds: list[str] | tuple[()]) -> tuple[str, ...]:
+def split_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
+    """Return the kinds that options name.
+
+    Parameters
+    ----------
+    kinds : sequence of str
+        Names, or several separated by commas.
+    """
     return tuple(name for text in kinds for one in text.split(",") if (name := one.strip()))
 
 
@@ -189,7 +261,7 @@ def _write(
         )
 
 
-def render_audit(report: AuditReport, console: Console | None = None) -> None:
+def render_audit(report: AuditReport, console: Console | None = None, *, owner: bool = False) -> None:
     """Print a table of the findings by kind: number, highest score, an example, and what is suggested.
 
     Parameters
@@ -197,12 +269,13 @@ def render_audit(report: AuditReport, console: Console | None = None) -> None:
     report : AuditReport
     console : rich.console.Console, optional
         What is printed to; standard output by default.
+    owner : bool
+        Whether the last line is for the owner of a collection.
     """
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    from genrescope.audit import KINDS
     from genrescope.cli.output import printable
 
     console = console or Console()
@@ -215,23 +288,35 @@ def render_audit(report: AuditReport, console: Console | None = None) -> None:
         worst = next(finding for finding in report.findings if finding.kind == kind)
         where = f"{worst.tracks[0]}: " if len(worst.tracks) == 1 else ""
         example = where + worst.message.removeprefix(f"{worst.paths[0]}: " if worst.paths else "")
-        cells = (kind, str(count), f"{worst.score:.2f}", KINDS[kind].action, printable(example))
+        cells = (kind, str(count), f"{worst.score:.2f}", worst.action, printable(example))
         table.add_row(*(escape(cell) for cell in cells))
     if report.findings:
         console.print(table)
     dropped = len(report.dropped())
+    suggested = (
+        f"{dropped} files have a better copy; nothing is deleted"
+        if owner
+        else f"{dropped} tracks are suggested to be left out (train --exclude, audit --apply)"
+    )
     console.print(
         f"{len(report.findings)} finding{'s' * (len(report.findings) != 1)} in {report.tracks} tracks;"
-        f" {dropped} tracks are suggested to be left out (train --exclude, audit --apply)",
+        f" {suggested}",
         highlight=False,
         soft_wrap=True,
     )
 
 
 class AuditProgress:
-    """A bar on a terminal, a line every ten seconds elsewhere. For ``with``."""
+    """A bar on a terminal, a line every ten seconds elsewhere. For ``with``.
+
+    Parameters
+    ----------
+    console : rich.console.Console
+        Where it is shown.
+    """
 
     def __init__(self, console: Console) -> None:
+        self.reused = 0
         self._console = console
         self._bar: Progress | None = None
         self._task: TaskID | None = None
@@ -263,6 +348,7 @@ class AuditProgress:
         ----------
         progress : AuditProgress
         """
+        self.reused = progress.reused
         reused = f", {progress.reused} known from before" if progress.reused else ""
         self._show(progress.done, progress.total, "files", f"{reused}, {progress.findings} findings")
 

@@ -22,7 +22,7 @@ def write_page(
     workers: int,
     owner: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
-) -> None:
+) -> int:
     """Write the findings of an audit as an HTML page.
 
     Parameters
@@ -41,6 +41,11 @@ def write_page(
         Whether advice is for the owner of a collection.
     on_progress : callable, optional
         Told how many of how many spectrograms are done.
+
+    Returns
+    -------
+    int
+        How many spectrograms were drawn.
 
     Raises
     ------
@@ -84,6 +89,7 @@ def write_page(
         },
     )
     utils.write_atomic(path, page)
+    return len(drawn)
 
 
 def _file(track: AuditTrack, picture: bytes) -> AuditFile:

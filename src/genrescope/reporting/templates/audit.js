@@ -43,7 +43,7 @@ function drawPlaces(spans, player, name) {
         continue;
       }
       const button = make("button", { type: "button" }, `▶ ${reach(start, end)}`);
-      button.setAttribute("aria-label", `Play ${name} from ${place(start)}`);
+      button.setAttribute("aria-label", `▶ ${reach(start, end)}: play ${name} from there`);
       button.addEventListener("click", () => {
         player.currentTime = start;
         player.play().catch(() => {});
@@ -67,7 +67,7 @@ function drawPlaces(spans, player, name) {
 /** Show a track: name, what is known of it, spectrogram, player, and where in it. */
 function drawFile(file, spans, marks) {
   const title = make("h4", {}, file.name || file.path, ...marks);
-  const box = make("section", { className: "file" }, title);
+  const box = make("div", { className: "file", role: "group" }, title);
   box.setAttribute("aria-label", file.name || file.path);
   if (file.path && file.path !== file.name) box.append(make("p", { className: "about" }, file.path));
   const about = [file.label && `label: ${file.label}`, file.about].filter(Boolean).join(" · ");
@@ -245,7 +245,7 @@ function startPage() {
     const kind = row.cells[0].textContent;
     if (!kinds.includes(kind)) continue;
     const button = make("button", { type: "button" }, kind);
-    button.setAttribute("aria-label", `Show findings of the kind ${words(kind)}`);
+    button.title = `Show findings of the kind ${words(kind)}`;
     button.addEventListener("click", () => {
       get("kind").value = kind;
       filter();
