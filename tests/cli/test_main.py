@@ -165,6 +165,7 @@ def test_train_and_evaluate(little_music: Path, tmp_path: Path) -> None:
     settings = [word for override in LITTLE for word in ("--set", override)]
     trained = genrescope(
         "train",
+        "audit",
         little_music,
         "-c",
         "svm",
@@ -239,6 +240,7 @@ def test_help_lists_the_commands_under_headings() -> None:
     section = lines[lines.index("Models and training:") + 1 : lines.index("Serve:") - 1]
     assert {line.split()[0] for line in section} == {
         "train",
+        "audit",
         "evaluate",
         "compare",
         "tune",

@@ -368,6 +368,8 @@ class AuditReport:
     def write_csv(self, path: Path) -> None:
         """Write the findings as CSV: a line for each; several tracks in one cell, separated by `` | ``.
 
+        ``start`` and ``end`` are those of the first span, ``spans`` has all, in seconds.
+
         Parameters
         ----------
         path : Path
@@ -392,12 +394,19 @@ class AuditReport:
                 "label",
                 "message",
                 "evidence",
+                "spans",
             ]
         )
         for one in self.findings:
             start, end = one.spans[0][:2] if one.spans else ("", "")
             cells = [one.kind, one.score, one.action, _cell(one.tracks), _cell(one.paths), start, end]
             cells += [_cell(one.drop), one.label, one.message, json.dumps(dict(one.evidence))]
+            cells.append(
+                _cell(
+                    f"{span.track}{': ' * bool(span.track)}{span.start:g} to {span.end:g}"
+                    for span in one.spans
+                )
+            )
             writer.writerow([spreadsheet_cell(cell) for cell in cells])
         write_atomic(path, stream.getvalue())
 

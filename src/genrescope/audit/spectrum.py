@@ -142,7 +142,7 @@ class HumMeter:
         Parameters
         ----------
         mono : ndarray, shape (n,), float32
-            At 2 kHz.
+            At the rate of the recording.
         """
         if len(self._frames) >= _MAX_HUM_FRAMES:
             return

@@ -20,6 +20,15 @@ MAX_TAG_SCORE: Final = 0.1
 
 # They say where music is from or what it is for, and not how it sounds.
 _NOT_BY_SOUND = frozenset({"soundtrack", "world"})
+# Genres that people tell apart by taste, or name together: one in place of the other is no fault.
+_RELATED = tuple(
+    frozenset(pair)
+    for pair in (
+        ("rock", "metal"), ("rock", "pop"), ("rock", "blues"), ("pop", "electronic"), ("pop", "rnb_soul"),
+        ("pop", "disco_funk"), ("rnb_soul", "disco_funk"), ("rnb_soul", "hiphop"), ("rnb_soul", "gospel"),
+        ("rnb_soul", "blues"), ("electronic", "disco_funk"), ("folk", "country"), ("folk", "pop"),
+    )
+)  # fmt: skip
 _LONGEST_PHRASE = 4
 _MAX_TAG_LENGTH = 200
 _TIMEOUT_SECONDS = 60.0
@@ -80,7 +89,8 @@ def tag_disagreement(
         return None
     sound = frozenset().union(_nodes(genre), *map(_nodes, possible))
     tagged = max((value for name, value in scores.items() if _nodes(name) & meant), default=0.0)
-    if meant & sound or tagged >= MAX_TAG_SCORE:
+    related = any(pair & meant and pair & _nodes(genre) for pair in _RELATED)
+    if meant & sound or related or tagged >= MAX_TAG_SCORE:
         return None
     shown = ", ".join(tags[:5])
     return finding_of(

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from genrescope.audit import AuditReport, AuditResult
 
 _SECONDS_BETWEEN_LINES = 10.0
+# Columns of a terminal below which the example needs the place of what is suggested.
+_NARROW = 72
+_LONGEST_EXAMPLE = 150
 
 
 Output = Annotated[
@@ -282,19 +285,23 @@ def render_audit(report: AuditReport, console: Console | None = None, *, owner: 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("kind", "found", "score"):
         table.add_column(name, no_wrap=True, justify="left" if name == "kind" else "right")
-    table.add_column("suggested", no_wrap=True)
+    narrow = console.width < _NARROW
+    if not narrow:
+        table.add_column("suggested", no_wrap=True)
     table.add_column("example")
     for kind, count in report.counts.items():
         worst = next(finding for finding in report.findings if finding.kind == kind)
         where = f"{worst.tracks[0]}: " if len(worst.tracks) == 1 else ""
         example = where + worst.message.removeprefix(f"{worst.paths[0]}: " if worst.paths else "")
-        cells = (kind, str(count), f"{worst.score:.2f}", worst.action, printable(example))
+        shown = example if len(example) <= _LONGEST_EXAMPLE else f"{example[:_LONGEST_EXAMPLE]} ..."
+        suggested = () if narrow else (worst.action,)
+        cells = (kind, str(count), f"{worst.score:.2f}", *suggested, printable(shown))
         table.add_row(*(escape(cell) for cell in cells))
     if report.findings:
         console.print(table)
     dropped = len(report.dropped())
     suggested = (
-        f"{dropped} files have a better copy; nothing is deleted"
+        f"{dropped} files have another copy that is as good or better; nothing is deleted"
         if owner
         else f"{dropped} tracks are suggested to be left out (train --exclude, audit --apply)"
     )
@@ -316,7 +323,7 @@ class AuditProgress:
     """
 
     def __init__(self, console: Console) -> None:
-        self.reused = 0
+        self.done = self.reused = 0
         self._console = console
         self._bar: Progress | None = None
         self._task: TaskID | None = None
@@ -348,7 +355,7 @@ class AuditProgress:
         ----------
         progress : AuditProgress
         """
-        self.reused = progress.reused
+        self.done, self.reused = progress.done, progress.reused
         reused = f", {progress.reused} known from before" if progress.reused else ""
         self._show(progress.done, progress.total, "files", f"{reused}, {progress.findings} findings")
 

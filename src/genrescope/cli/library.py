@@ -417,7 +417,7 @@ def audit_files(
             on_progress=progress.update,
         )
     typer.echo(
-        f"decoded: all files but {progress.reused} known from before"
+        f"decoded: {progress.done - progress.reused} files; {progress.reused} were known from before"
         if decode
         else "decoded: nothing; copies are those with the same bytes, 'library audit --decode' finds others",
         err=True,

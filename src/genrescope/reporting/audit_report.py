@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -205,7 +206,7 @@ class _Collector:
         keep = finding.evidence.get("keep")
         return {
             "kind": finding.kind,
-            "score": finding.score,
+            "score": finding.score if math.isfinite(finding.score) else 0.0,
             "action": finding.action,
             "message": printable(finding.message),
             "advice": self.advice.setdefault(printable(self._advise(finding)), len(self.advice)),
@@ -228,6 +229,8 @@ class _Collector:
         kept = []
         for place, start, end in found:
             counted[place] += 1
+            if not (math.isfinite(start) and math.isfinite(end)):
+                continue  # JSON has no such numbers
             if place >= 0 and counted[place] <= MAX_SPANS:
                 kept.append((place, round(start, 3), round(end, 3)))
         return kept
