@@ -165,7 +165,6 @@ def test_train_and_evaluate(little_music: Path, tmp_path: Path) -> None:
     settings = [word for override in LITTLE for word in ("--set", override)]
     trained = genrescope(
         "train",
-        "audit",
         little_music,
         "-c",
         "svm",

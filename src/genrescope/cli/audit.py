@@ -294,8 +294,8 @@ def render_audit(report: AuditReport, console: Console | None = None, *, owner: 
         where = f"{worst.tracks[0]}: " if len(worst.tracks) == 1 else ""
         example = where + worst.message.removeprefix(f"{worst.paths[0]}: " if worst.paths else "")
         shown = example if len(example) <= _LONGEST_EXAMPLE else f"{example[:_LONGEST_EXAMPLE]} ..."
-        suggested = () if narrow else (worst.action,)
-        cells = (kind, str(count), f"{worst.score:.2f}", *suggested, printable(shown))
+        action = () if narrow else (worst.action,)
+        cells = (kind, str(count), f"{worst.score:.2f}", *action, printable(shown))
         table.add_row(*(escape(cell) for cell in cells))
     if report.findings:
         console.print(table)
