@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from genrescope import LibraryEntry, tagging
-from genrescope.audit import AuditOptions, Finding, audit_library
+from genrescope.audit import AuditOptions, Finding, audit_library, tag_genres
 from genrescope.errors import GenrescopeError, MissingDependencyError
 from genrescope.utils import sha256_file
 from helpers.small_data import RATE, hiss
@@ -135,6 +135,13 @@ def test_without_mutagen_tags_are_not_read_and_this_is_said(
     monkeypatch.setattr(tagging, "require_mutagen", absent)
     report = audit_library([entry(music / "0.wav")], Path(NAME), OPTIONS).report
     assert report.settings == {"decoded": "no files", "tags": "not read: install it"}
+
+
+def test_tags_that_no_worker_could_read_are_one_finding(music: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [entry(path) for path in sorted(music.iterdir())]
+    monkeypatch.setattr(tag_genres, "_TIMEOUT_SECONDS", 1e-9)
+    finding = found(rows)["not_analyzed"]
+    assert (finding.evidence["files"], finding.action, finding.drop) == (3, "check", ())
 
 
 def test_broken_gone_and_changed_files(music: Path) -> None:

@@ -29,7 +29,7 @@ from genrescope.audit.labels import label_findings
 from genrescope.audit.leaks import ProtocolOptions, split_findings
 from genrescope.audit.records import AuditTrack, FileFacts, FileResult, TrackPair
 from genrescope.audit.worker import ExtractorFactory, address_of, failure_finding
-from genrescope.errors import ConfigError, GenrescopeError
+from genrescope.errors import ConfigError, GenrescopeError, WriteError
 from genrescope.utils import cache_folder, did_you_mean, sha256_text
 from genrescope.workers import WorkerPool, WorkerSpec
 
@@ -213,9 +213,7 @@ def audit_collection(
         As of `audit`.
     """
     extensions = extensions or Extensions()
-    examined = _FileExaminer(options, extensions, on_progress).run(
-        collection.tracks, _journal_path(data, options)
-    )
+    examined = _FileExaminer(options, extensions, on_progress).run(collection.tracks, data)
     tracks = tuple(
         track.with_facts(examined[track.id].facts) if track.id in examined else track
         for track in collection.tracks
@@ -248,9 +246,14 @@ def _settings(options: AuditOptions, collection: Collection) -> dict[str, str]:
     }
 
 
-def _journal_path(data: Path, options: AuditOptions) -> Path:
+def _open_journal(data: Path, options: AuditOptions, settings: Mapping[str, str]) -> Journal:
+    if options.journal is not None:
+        return Journal(options.journal, settings)
     name = sha256_text(os.fsencode(data.resolve()).hex())[:16]
-    return options.journal or cache_folder("audit") / f"{name}.jsonl"
+    try:
+        return Journal(cache_folder("audit") / f"{name}.jsonl", settings)
+    except WriteError:  # of a cache that nobody asked for: the audit is possible, but cannot be resumed
+        return Journal(None, settings)
 
 
 class _FileExaminer:
@@ -269,12 +272,12 @@ class _FileExaminer:
         self._pending: dict[Future[dict[str, Any]], tuple[AuditTrack, tuple[int, int]]] = {}
         self._total = self._reused = self._found = 0
 
-    def run(self, tracks: Sequence[AuditTrack], journal_path: Path) -> dict[str, FileResult]:
+    def run(self, tracks: Sequence[AuditTrack], data: Path) -> dict[str, FileResult]:
         """Return the result of each track that has a file of its own, by id."""
         # The rows of a table have no files.
         files = [track for track in tracks if track.kind != "table"]
         self._total = len(files)
-        with Journal(journal_path, self._addresses) as journal:
+        with _open_journal(data, self._options, self._addresses) as journal:
             unknown = list(self._look_up(files, journal))
             if unknown:
                 self._examine(unknown, journal)

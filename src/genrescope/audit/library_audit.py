@@ -22,7 +22,7 @@ from genrescope.audit.findings import Action, AuditReport, Finding, finding_of, 
 from genrescope.audit.records import AuditTrack, FileFacts
 from genrescope.audit.tag_genres import read_tags, tag_disagreement
 from genrescope.audit.worker import failure_finding, flag_findings
-from genrescope.errors import OUTCOMES, GenrescopeError, MissingDependencyError
+from genrescope.errors import OUTCOMES, GenrescopeError, MissingDependencyError, WorkerError
 
 # What is suggested to an owner, who trains nothing: files are repaired or looked at, and not left out.
 _OWNER_ACTIONS: Final[Mapping[str, Action]] = {
@@ -322,14 +322,23 @@ def _about_many(kind: str, score: float, what: str, tracks: Sequence[AuditTrack]
 def _tag_findings(rows: Sequence[_Row], workers: int) -> Iterator[Finding]:
     answered = {str(row.track.path): row for row in rows if row.answer is not None and row.state == "same"}
     found: dict[str, Finding] = {}
+    lost: list[tuple[AuditTrack, str]] = []
     for path, tags in read_tags(list(answered), min(workers, len(answered))):
         row = answered[path]
         assert row.answer is not None  # chosen so above
+        if isinstance(tags, GenrescopeError):
+            # Files whose tags are damaged, or that cannot have any, are no news.
+            if isinstance(tags, WorkerError):
+                lost.append((row.track, tags.message))
+            continue
         finding = tag_disagreement(tags, *row.answer)
         if finding is not None:
             found[path] = finding.for_track(row.track.id, path)
     # In the order of the rows, whichever worker was first.
     yield from (found[path] for path in answered if path in found)
+    if lost:
+        what = f"have tags that could not be read: {lost[0][1]}"
+        yield _about_many("not_analyzed", 0.4, what, [track for track, _ in lost])
 
 
 def _for_owner(findings: Iterable[Finding], tracks: Mapping[str, AuditTrack]) -> Iterator[Finding]:

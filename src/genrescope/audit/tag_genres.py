@@ -117,8 +117,8 @@ def create_handler() -> Callable[[Job], Job]:
     return read
 
 
-def read_tags(paths: Sequence[str], workers: int) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield the genres in the tags of files as they are read; files without readable tags are left out.
+def read_tags(paths: Sequence[str], workers: int) -> Iterator[tuple[str, tuple[str, ...] | GenrescopeError]]:
+    """Yield the genres in the tags of files as they are read, or why they could not be.
 
     Parameters
     ----------
@@ -129,5 +129,4 @@ def read_tags(paths: Sequence[str], workers: int) -> Iterator[tuple[str, tuple[s
     spec = WorkerSpec(create_handler, timeout=_TIMEOUT_SECONDS, memory_limit_mb=_MEMORY_LIMIT_MB)
     jobs = ((path, {"path": path}) for path in paths)
     for path, answer in run_jobs(spec, jobs, workers):
-        if not isinstance(answer, GenrescopeError) and answer["genres"]:
-            yield path, tuple(answer["genres"])
+        yield path, answer if isinstance(answer, GenrescopeError) else tuple(answer["genres"])
