@@ -45,7 +45,9 @@ def synthetic_result(number: int) -> FileResult:
     kind = KINDS[number // 2 % len(KINDS)]
     message = f"the sound is interrupted by exact zeros {SPANS} times, for up to {number % 500} ms"
     evidence = {"interruptions": SPANS, "longest_seconds": 0.25, "level_db": -20.0 - number % 40}
-    return FileResult(facts, (Finding(kind, 0.1 + number % 80 / 100, message, spans=spans, evidence=evidence),))
+    return FileResult(
+        facts, (Finding(kind, 0.1 + number % 80 / 100, message, spans=spans, evidence=evidence),)
+    )
 
 
 def peak_megabytes() -> float:

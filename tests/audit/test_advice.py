@@ -18,11 +18,9 @@ def test_every_kind_has_advice(kind: str) -> None:
 
 
 def test_advice_on_copies_names_the_one_to_keep() -> None:
-    finding = Finding("same_samples", 0.9, "", tracks=("a", "b"), evidence={"keep": "b"}, action="drop")
+    finding = Finding("same_samples", 0.9, "", ("a", "b"), evidence={"keep": "b"}, action="drop", drop=("a",))
     assert advice(finding).startswith("Keep b and leave the other one out")
-    assert advice(replace(finding, tracks=("a", "b", "c")), owner=True).startswith(
-        "Keep b; the other 2 may go"
-    )
+    assert advice(replace(finding, drop=("a", "c")), owner=True).startswith("Keep b; the other 2 may go")
 
 
 def test_advice_on_a_label_names_the_suggested_one() -> None:

@@ -22,7 +22,9 @@ NASTY = '</script><script>alert(1)</script>"onerror=alert(1) .mp3'
 def page_of(findings: list[Finding], files: dict[str, AuditFile] | None = None, page: Path = PAGE) -> str:
     return audit_page(
         findings,
-        AuditSummary("Audit", "/music", 9, "2 tracks are suggested to be left out", {"seed": "0"}, "1.0"),
+        AuditSummary(
+            "Audit", "/music", 9, "2 tracks are suggested to be left out", settings={"seed": "0"}, version="1"
+        ),
         page=page,
         descriptions={name: kind.description for name, kind in KINDS.items()},
         advice=advice,
@@ -56,7 +58,7 @@ FILES = {
 def test_findings_kinds_and_settings_are_on_the_page() -> None:
     page = page_of([single("silent", "c.wav", 1.0), COPIES, single("clipping", "a.mp3")], FILES)
     assert "3 findings in 9 tracks of /music. 2 tracks are suggested to be left out." in page
-    assert "Examined with seed 0." in page
+    assert "Settings: seed 0." in page
     kinds = re.findall(r'<th scope="row">(\w+)</th><td>(\d+)</td><td>([\d.]+)</td>', page)
     assert kinds == [("silent", "1", "1.00"), ("clipping", "1", "0.50"), ("near_duplicate", "1", "0.90")]
     data = chart_data(page)

@@ -37,6 +37,7 @@ _OWNER: Final = {
     "other_version": "Nothing has to be done; these are two versions of a song.",
     "tag_disagrees": "Listen, then correct the tag by hand, or see 'library tag --overwrite'.",
     "dual_mono": "Nothing has to be done.",
+    "wrong_speed": "Listen to both, and keep the one that plays at the right speed.",
 }
 _OWNER_ACTIONS: Final = {
     "drop": "Get another copy of the file, or live without it.",
@@ -56,8 +57,8 @@ def advice(finding: Finding, *, owner: bool = False) -> str:
         For the owner of a collection, in place of somebody who trains models.
     """
     keep = finding.evidence.get("keep")
-    if keep and finding.section == "duplicate" and finding.kind != "other_version":
-        others = len(finding.tracks) - 1
+    if keep and finding.drop and finding.section == "duplicate":
+        others = len(finding.drop)
         rest = f"the other {others}" if others > 1 else "the other one"
         if owner:
             return f"Keep {keep}; {rest} may go, once you have listened. Nothing is deleted for you."

@@ -74,6 +74,7 @@ def write_page(
         report.data,
         report.tracks,
         suggested="" if owner else f"{dropped} tracks are suggested to be left out",
+        drop_mark="may go" if owner else "leave out",
         settings=report.settings,
         version=report.version,
     )

@@ -109,6 +109,8 @@ class AuditSummary:
         How many were examined.
     suggested : str
         How many of them are suggested to be left out, in words; empty: not said.
+    drop_mark : str
+        What is written at tracks that are suggested to be left out.
     settings : mapping of str to str
         Such as the protocol of the split.
     version : str
@@ -119,6 +121,7 @@ class AuditSummary:
     data: str
     tracks: int
     suggested: str = ""
+    drop_mark: str = "leave out"
     settings: Mapping[str, str] | None = None
     version: str = ""
 
@@ -162,6 +165,7 @@ def audit_page(
         "findings": [collector.finding(finding) for finding in listed],
         "files": collector.files,
         "advice": list(collector.advice),
+        "dropMark": summary.drop_mark,
     }
     order = [kind for kind in descriptions if counts[kind]]
     lead = f"{format_count(len(findings), 'finding')} in {format_count(summary.tracks, 'track')}"

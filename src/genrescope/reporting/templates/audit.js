@@ -97,10 +97,7 @@ function drawAlignment(figure, finding, files) {
   const [first, second] = files;
   const seconds = Math.max(first.seconds, second.seconds);
   const of = (track) => finding.spans.filter(([which]) => which === track).map(([, start, end]) => [start, end]);
-  let [left, right] = [of(0), of(1)];
-  if (!left.length && !right.length && first.seconds && second.seconds && files.length === 2) {
-    [left, right] = [[[0, first.seconds]], [[0, second.seconds]]];
-  }
+  const [left, right] = [of(0), of(1)];
   const pairs = left.slice(0, right.length).map((span, i) => [span, right[i]]);
   figure.hidden = !seconds || !pairs.length;
   if (figure.hidden) return;
@@ -139,7 +136,7 @@ function drawFinding(finding, data) {
       const at = shown;
       const marks = [];
       if (finding.keep === at) marks.push(" ", make("span", { className: "mark keep" }, "keep"));
-      if (finding.drop.includes(at)) marks.push(" ", make("span", { className: "mark drop" }, "leave out"));
+      if (finding.drop.includes(at)) marks.push(" ", make("span", { className: "mark drop" }, data.dropMark));
       const spans = finding.spans.filter(([which]) => which === at).map(([, start, end]) => [start, end]);
       box.append(drawFile(files[at], spans, marks));
     }
