@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from genrescope import LibraryEntry, tagging
-from genrescope.audit import AuditOptions, Finding, audit_library, tag_genres
+from genrescope.audit import AuditOptions, AuditProgress, Finding, audit_library, tag_genres
 from genrescope.errors import GenrescopeError, MissingDependencyError
 from genrescope.utils import sha256_file
 from helpers.small_data import RATE, hiss
@@ -135,6 +135,22 @@ def test_without_mutagen_tags_are_not_read_and_this_is_said(
     monkeypatch.setattr(tagging, "require_mutagen", absent)
     report = audit_library([entry(music / "0.wav")], Path(NAME), OPTIONS).report
     assert report.settings == {"decoded": "no files", "tags": "not read: install it"}
+
+
+def test_progress_of_tags_and_of_decoding(music: Path) -> None:
+    rows = [entry(path) for path in sorted(music.iterdir())]
+    tags: list[tuple[int, int]] = []
+    decoded: list[AuditProgress] = []
+    audit_library(
+        rows,
+        Path(NAME),
+        OPTIONS,
+        decode=True,
+        on_progress=decoded.append,
+        on_tags=lambda *of: tags.append(of),
+    )
+    assert tags == [(1, 3), (2, 3), (3, 3)]
+    assert decoded == [(1, 3, 0, 0), (2, 3, 0, 0), (3, 3, 0, 0)]
 
 
 def test_tags_that_no_worker_could_read_are_one_finding(music: Path, monkeypatch: pytest.MonkeyPatch) -> None:

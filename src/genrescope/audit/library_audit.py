@@ -165,6 +165,7 @@ def audit_library(
     decode: bool = False,
     extensions: Extensions | None = None,
     on_progress: Callable[[AuditProgress], None] | None = None,
+    on_tags: Callable[[int, int], None] | None = None,
 ) -> AuditResult:
     """Find copies, tags that disagree with the sound, and broken files among those of a library.
 
@@ -184,6 +185,8 @@ def audit_library(
         As of `genrescope.audit.audit`; extractors need ``decode``.
     on_progress : callable, optional
         Told of each file that is decoded.
+    on_tags : callable, optional
+        Told of how many of how many files the tags are read.
 
     Returns
     -------
@@ -201,7 +204,7 @@ def audit_library(
     settings = {"decoded": "all files" if decode else "no files"}
     try:
         tagging.require_mutagen()
-        found += _tag_findings(rows, options.workers or os.cpu_count() or 1)
+        found += _tag_findings(rows, options.workers or os.cpu_count() or 1, on_tags)
     except MissingDependencyError as missing:
         settings["tags"] = f"not read: {missing.hint}"
     if not decode:
@@ -319,11 +322,16 @@ def _about_many(kind: str, score: float, what: str, tracks: Sequence[AuditTrack]
     )
 
 
-def _tag_findings(rows: Sequence[_Row], workers: int) -> Iterator[Finding]:
+def _tag_findings(
+    rows: Sequence[_Row], workers: int, on_tags: Callable[[int, int], None] | None
+) -> Iterator[Finding]:
     answered = {str(row.track.path): row for row in rows if row.answer is not None and row.state == "same"}
     found: dict[str, Finding] = {}
     lost: list[tuple[AuditTrack, str]] = []
-    for path, tags in read_tags(list(answered), min(workers, len(answered))):
+    read = read_tags(list(answered), min(workers, len(answered)))
+    for done, (path, tags) in enumerate(read, 1):
+        if on_tags is not None:
+            on_tags(done, len(answered))
         row = answered[path]
         assert row.answer is not None  # chosen so above
         if isinstance(tags, GenrescopeError):

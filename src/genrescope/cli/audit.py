@@ -327,6 +327,7 @@ class AuditProgress:
         self._console = console
         self._bar: Progress | None = None
         self._task: TaskID | None = None
+        self._noun = ""
         self._last_line = time.monotonic()
 
     def __enter__(self) -> AuditProgress:
@@ -368,9 +369,19 @@ class AuditProgress:
         """
         self._show(done, total, "spectrograms", "")
 
+    def update_tags(self, done: int, total: int) -> None:
+        """Show of how many files the tags are read.
+
+        Parameters
+        ----------
+        done, total : int
+        """
+        self._show(done, total, "files' tags", "")
+
     def _show(self, done: int, total: int, noun: str, more: str) -> None:
         if self._bar is not None:
-            if self._task is None:
+            if self._task is None or noun != self._noun:
+                self._noun = noun
                 self._task = self._bar.add_task("", total=total, noun=noun, more=more)
             self._bar.update(self._task, completed=done, more=more)
         elif time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES:

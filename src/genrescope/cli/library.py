@@ -415,6 +415,7 @@ def audit_files(
             options,
             decode=decode,
             on_progress=progress.update,
+            on_tags=progress.update_tags,
         )
     typer.echo(
         f"decoded: {progress.done - progress.reused} files; {progress.reused} were known from before"
