@@ -1,3 +1,4 @@
+from .advice import advice as advice
 from .apply import CleanedManifest as CleanedManifest
 from .apply import write_cleaned as write_cleaned
 from .auditor import AuditOptions as AuditOptions
@@ -5,6 +6,7 @@ from .auditor import AuditProgress as AuditProgress
 from .auditor import AuditResult as AuditResult
 from .auditor import Extensions as Extensions
 from .auditor import audit as audit
+from .auditor import audit_collection as audit_collection
 from .collection import Collection as Collection
 from .collection import read_collection as read_collection
 from .duplicates import MIN_SCORE as MIN_SCORE
@@ -23,6 +25,10 @@ from .groups import GroupAssignment as GroupAssignment
 from .groups import GroupReport as GroupReport
 from .groups import propose_groups as propose_groups
 from .leaks import ProtocolOptions as ProtocolOptions
+from .library_audit import ScannedFile as ScannedFile
+from .library_audit import audit_library as audit_library
+from .pictures import draw_spectrogram as draw_spectrogram
+from .pictures import draw_spectrograms as draw_spectrograms
 from .records import AuditTrack as AuditTrack
 from .records import FileFacts as FileFacts
 from .records import FileResult as FileResult
@@ -30,5 +36,6 @@ from .records import TrackPair as TrackPair
 from .signal import SignalMeter as SignalMeter
 from .signal import SignalStats as SignalStats
 from .signal_findings import check_signal as check_signal
+from .tag_genres import tag_disagreement as tag_disagreement
 from .worker import Extractor as Extractor
 from .worker import examine_file as examine_file
