@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,6 +60,9 @@ class AuditOptions:
         Processes; None: one for each core.
     timeout : float
         Seconds that one file may take.
+    check_labels : bool
+        Look for labels that are likely wrong. Files are then embedded by the default model while they are
+        decoded.
     memory_limit_mb : int
         Megabytes that one file may take, beyond what a worker takes when idle.
     journal : Path or None
@@ -69,6 +72,7 @@ class AuditOptions:
     kinds: tuple[str, ...] = ()
     split: ProtocolOptions = field(default_factory=ProtocolOptions)
     unlabeled: bool = False
+    check_labels: bool = False
     input: str = "auto"
     layout: str = "auto"
     workers: int | None = None
@@ -180,6 +184,9 @@ def audit(
     """
     options, extensions = options or AuditOptions(), extensions or Extensions()
     collection = read_collection(data, unlabeled=options.unlabeled, kind=options.input, layout=options.layout)
+    checks_labels = options.check_labels and collection.dataset is not None
+    if checks_labels:
+        extensions = _with_embedding(extensions)
     examined = _FileExaminer(options, extensions, on_progress).run(
         collection.tracks, _journal_path(data, options)
     )
@@ -197,10 +204,26 @@ def audit(
     findings += [*exact_findings(tracks), *pair_findings(searched, tracks), *label_findings(tracks)]
     if collection.dataset is not None:
         findings += split_findings(collection.dataset, tracks, pairs, options.split)
+        if checks_labels:
+            findings += _suspects(collection, pairs)
     for check in extensions.checks:
         findings += check(tracks)
     report = AuditReport(str(data), len(tracks), ordered(findings), _settings(options, collection))
     return AuditResult(report.only(options.kinds), collection, pairs)
+
+
+def _with_embedding(extensions: Extensions) -> Extensions:
+    # Not imported above: audits without it need neither onnxruntime nor scipy.
+    from genrescope.audit.embeddings import EXTRACTOR, create_embedding
+
+    return replace(extensions, extractors={**extensions.extractors, EXTRACTOR: create_embedding})
+
+
+def _suspects(collection: Collection, pairs: Sequence[TrackPair]) -> Iterator[Finding]:
+    from genrescope.audit.suspects import suspect_findings
+
+    all_labels = collection.dataset.all_labels if collection.dataset is not None else {}
+    return suspect_findings(collection.tracks, pairs, collection.root, all_labels)
 
 
 def _settings(options: AuditOptions, collection: Collection) -> dict[str, str]:

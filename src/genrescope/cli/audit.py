@@ -59,6 +59,14 @@ def audit(
         bool,
         typer.Option("--unlabeled", help="Folders are folders, not genres; any folder of music will do."),
     ] = False,
+    labels: Annotated[
+        bool,
+        typer.Option(
+            "--labels/--no-labels",
+            help="Look for labels that are likely wrong, by how tracks sound. A fifth slower. Without effect"
+            " where tracks have no labels.",
+        ),
+    ] = True,
     input: Annotated[
         DataInput, typer.Option(help="What to read where DATA has several kinds of files.")
     ] = DataInput.auto,
@@ -91,6 +99,7 @@ def audit(
         kinds=_split(kinds or ()),
         split=package.ProtocolOptions(protocol, seed, folds, fold),
         unlabeled=unlabeled,
+        check_labels=labels and not unlabeled and _reports_suspects(_split(kinds or ())),
         input=input.value,
         workers=workers,
         timeout=timeout,
@@ -110,6 +119,10 @@ def audit(
 
 def _split(kinds: list[str] | tuple[()]) -> tuple[str, ...]:
     return tuple(name for text in kinds for one in text.split(",") if (name := one.strip()))
+
+
+def _reports_suspects(kinds: tuple[str, ...]) -> bool:
+    return not kinds or not {"label_suspect", "label_noise", "labels_unchecked"}.isdisjoint(kinds)
 
 
 def _write(
