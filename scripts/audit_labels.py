@@ -2,9 +2,9 @@
 
     python scripts/audit_labels.py ../shared/data/gtzan
 
-Needs scikit-learn, and cleanlab for its rows (pip install cleanlab; no dependency of the package). Labels of the
-training part of GTZAN's fault-filtered split are changed for a known few tracks; those of the test part never
-are. Prints the tables of EXPERIMENTS.md, "Audit: wrong labels".
+Needs scikit-learn, and cleanlab for its rows (pip install cleanlab; no dependency of the package). Labels
+of the training part of GTZAN's fault-filtered split are changed for a known few tracks; those of the test part
+never are. Prints the tables of EXPERIMENTS.md, "Audit: wrong labels".
 """
 
 from __future__ import annotations
@@ -99,7 +99,9 @@ def regression() -> Any:
     return LogisticRegression(C=0.01, class_weight="balanced", max_iter=2000)
 
 
-def out_of_fold_regression(values: Float64Array, labels: IntArray, groups: IntArray, seed: int) -> Float64Array:
+def out_of_fold_regression(
+    values: Float64Array, labels: IntArray, groups: IntArray, seed: int
+) -> Float64Array:
     """Return out-of-sample probabilities of logistic regression, five folds of whole groups."""
     folds = group_folds(labels, groups, 5, np.random.default_rng(seed))
     probabilities = np.full((len(labels), int(labels.max()) + 1), 1e-9)
@@ -166,7 +168,9 @@ def measure_rankings(data: Data, seeds: int) -> None:
                     hits = float(planted[order[: count // 2]].mean()), float(planted[order[:count]].mean())
                     results.setdefault(name, {}).setdefault((rate, mode), []).append(hits)
     columns = [(rate, mode) for rate in RATES for mode in MODES]
-    print(f"\nPrecision of the first n/2; of the first n (= recall), {len(data.labels)} tracks, {seeds} seeds")
+    print(
+        f"\nPrecision of the first n/2; of the first n (= recall), {len(data.labels)} tracks, {seeds} seeds"
+    )
     print("| ranking | " + " | ".join(f"{100 * rate:.0f} % {mode}" for rate, mode in columns) + " |")
     print("|---" * (1 + len(columns)) + "|")
     for name, found in results.items():
@@ -289,8 +293,8 @@ def cleanings() -> dict[str, Cleaning]:
 def measure_help(
     train: Data, test: Data, features: Callable[[Data], Float64Array], what: str, seeds: int
 ) -> None:
-    """Print test accuracy after cleaning, and its difference to no cleaning, over test tracks and seeds."""
-    print(f"\nAccuracy in the test part ({len(test.labels)} tracks), logistic regression on {what}, {seeds} seeds")
+    """Print test accuracy after cleaning, and its difference to no cleaning."""
+    print(f"\nAccuracy, {len(test.labels)} test tracks, logistic regression on {what}, {seeds} seeds")
     print("| planted | " + " | ".join(cleanings()) + " |")
     print("|---" * (1 + len(cleanings())) + "|")
     for rate in (0.0, 0.05, 0.1, 0.2):
@@ -319,7 +323,7 @@ def help_row(name: str, right: dict[str, list[Float64Array]], groups: IntArray) 
     generator = np.random.default_rng(0)
     drawn = generator.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=4000)
     cells = [f"{100 * base.mean():.1f}"]
-    for one, mean in list(means.items())[1:]:
+    for mean in list(means.values())[1:]:
         sums = np.bincount(groups, weights=mean - base)
         differences = 100 * (drawn @ sums) / (drawn @ counts)
         low, high = np.quantile(differences, (0.025, 0.975))
@@ -335,7 +339,9 @@ def list_suspects(data: Data, folder: Path) -> None:
     print(f"\nThe labels of all {len(data.labels)} tracks: {100 * found.noise:.1f} % wrong, at most")
     removed = np.array([not known[one]["fault_filtered"] for one in data.ids])
     sure = found.probability >= 0.5
-    print(f"{sure.sum()} suggestions, {(sure & removed).sum()} of the {removed.sum()} tracks removed for faults")
+    print(
+        f"{sure.sum()} suggestions, {(sure & removed).sum()} of the {removed.sum()} tracks removed for faults"
+    )
     print("| track | suggested | probability | artist | title |\n|---|---|---|---|---|")
     for place in np.argsort(-found.probability, kind="stable")[: int(sure.sum())]:
         row = known[data.ids[place]]
@@ -351,7 +357,9 @@ def list_suspects(data: Data, folder: Path) -> None:
 
 def main() -> None:
     """Run all measurements."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("gtzan", type=Path)
     parser.add_argument("--seeds", type=int, default=5, help="of rankings and calibration")
     options = parser.parse_args()

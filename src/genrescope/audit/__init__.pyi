@@ -13,10 +13,10 @@ from .confident_learning import confident_noise as confident_noise
 from .embeddings import TrackVectors as TrackVectors
 from .embeddings import create_embedding as create_embedding
 from .embeddings import track_vectors as track_vectors
-from .findings import AuditReport as AuditReport
 from .findings import DEFAULT_DROP_SCORE as DEFAULT_DROP_SCORE
-from .findings import Finding as Finding
 from .findings import KINDS as KINDS
+from .findings import AuditReport as AuditReport
+from .findings import Finding as Finding
 from .findings import Kind as Kind
 from .findings import Span as Span
 from .groups import GroupAssignment as GroupAssignment
@@ -38,6 +38,7 @@ from .records import TrackPair as TrackPair
 from .signal import SignalMeter as SignalMeter
 from .signal import SignalStats as SignalStats
 from .signal_findings import check_signal as check_signal
-from .suspects import suspect_findings as suspect_findings
+from .suspects import LabelCheck as LabelCheck
+from .suspects import check_labels as check_labels
 from .worker import Extractor as Extractor
 from .worker import examine_file as examine_file

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from genrescope.audit import worker
 from genrescope.audit.collection import Collection, read_collection
@@ -32,6 +32,9 @@ from genrescope.audit.worker import ExtractorFactory, address_of, failure_findin
 from genrescope.errors import ConfigError, GenrescopeError
 from genrescope.utils import cache_folder, did_you_mean, sha256_text
 from genrescope.workers import WorkerPool, WorkerSpec
+
+if TYPE_CHECKING:
+    from genrescope.audit.suspects import LabelCheck
 
 _TIMEOUT_SECONDS = 1800.0
 _MEMORY_LIMIT_MB = 1500
@@ -204,11 +207,14 @@ def audit(
     findings += [*exact_findings(tracks), *pair_findings(searched, tracks), *label_findings(tracks)]
     if collection.dataset is not None:
         findings += split_findings(collection.dataset, tracks, pairs, options.split)
-        if checks_labels:
-            findings += _suspects(collection, pairs)
+    settings = _settings(options, collection)
+    if checks_labels:
+        checked = _check_labels(collection, pairs)
+        findings += checked.findings
+        settings["label_check"] = checked.note
     for check in extensions.checks:
         findings += check(tracks)
-    report = AuditReport(str(data), len(tracks), ordered(findings), _settings(options, collection))
+    report = AuditReport(str(data), len(tracks), ordered(findings), settings)
     return AuditResult(report.only(options.kinds), collection, pairs)
 
 
@@ -219,11 +225,11 @@ def _with_embedding(extensions: Extensions) -> Extensions:
     return replace(extensions, extractors={**extensions.extractors, EXTRACTOR: create_embedding})
 
 
-def _suspects(collection: Collection, pairs: Sequence[TrackPair]) -> Iterator[Finding]:
-    from genrescope.audit.suspects import suspect_findings
+def _check_labels(collection: Collection, pairs: Sequence[TrackPair]) -> LabelCheck:
+    from genrescope.audit.suspects import check_labels
 
     all_labels = collection.dataset.all_labels if collection.dataset is not None else {}
-    return suspect_findings(collection.tracks, pairs, collection.root, all_labels)
+    return check_labels(collection.tracks, pairs, collection.root, all_labels)
 
 
 def _settings(options: AuditOptions, collection: Collection) -> dict[str, str]:

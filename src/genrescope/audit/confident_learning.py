@@ -1,7 +1,7 @@
 """Confident learning: which labels are likely wrong, and how many, from out-of-sample probabilities.
 
-C. G. Northcutt, L. Jiang, I. L. Chuang, Confident learning: estimating uncertainty in dataset labels, Journal of
-Artificial Intelligence Research 70, 2021 (arXiv 1911.00068). The reference implementation is cleanlab.
+C. G. Northcutt, L. Jiang, I. L. Chuang, Confident learning: estimating uncertainty in dataset labels, Journal
+of Artificial Intelligence Research 70, 2021 (arXiv 1911.00068). The reference implementation is cleanlab.
 """
 
 from __future__ import annotations

@@ -237,7 +237,7 @@ def _embedded(
 
 
 def _table_vectors(tracks: Sequence[AuditTrack]) -> TrackVectors:
-    """Return the columns of a table as normal scores: the spread of columns differs by orders of magnitude."""
+    """Return the columns of a table as normal scores, since many columns have a few extreme values."""
     segments = _segments(tracks, FeatureSpec(kind="table"), 1.0)
     if segments is None:
         return TrackVectors((), ())
@@ -245,4 +245,3 @@ def _table_vectors(tracks: Sequence[AuditTrack]) -> TrackVectors:
     scores = ndtri((rankdata(values, axis=0) - 0.5) / len(values))
     known = {track.id: track for track in tracks}
     return TrackVectors(tuple(known[one.id] for one in segments.tracks), (standardized(scores),))
-

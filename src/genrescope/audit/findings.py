@@ -82,7 +82,6 @@ KINDS: Final[dict[str, Kind]] = {
     "label_spelling": Kind("label", "two spellings of what is likely one label", "relabel"),
     "label_suspect": Kind("label", "likely wrong label", "relabel"),
     "label_noise": Kind("label", "estimated share of wrong labels", "none"),
-    "labels_unchecked": Kind("label", "too few tracks, groups or labels to look for wrong ones", "none"),
     "class_imbalance": Kind("label", "far more tracks of some labels than of others", "check"),
     # Splits.
     "artist_leak": Kind("split", "an artist on both sides of the split", "group"),

@@ -16,7 +16,7 @@ with the right label cannot be told from errors if no planted error looks better
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize
@@ -76,7 +76,7 @@ def judged_tracks(labels: IntArray, groups: IntArray) -> BoolArray:
     counts = np.bincount(labels)[labels]
     pairs = labels * (groups.max() + 1) + groups
     inside = np.unique(pairs, return_inverse=True, return_counts=True)
-    return cast(BoolArray, counts - inside[2][inside[1]] >= _MIN_OTHERS)
+    return counts - inside[2][inside[1]] >= _MIN_OTHERS
 
 
 def why_not_judged(labels: IntArray, groups: IntArray) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final
 
 import numpy as np
 from scipy.special import log_softmax
@@ -39,7 +39,8 @@ def standardized(values: Float64Array) -> Float64Array:
     centered = values - values.mean(axis=0)
     deviations = centered.std(axis=0)
     scaled = centered / np.where(deviations > 0, deviations, 1.0)
-    return np.clip(scaled, -_MAX_DEVIATION, _MAX_DEVIATION)
+    limited: Float64Array = np.clip(scaled, -_MAX_DEVIATION, _MAX_DEVIATION)
+    return limited
 
 
 def group_folds(labels: IntArray, groups: IntArray, folds: int, generator: np.random.Generator) -> IntArray:
@@ -69,7 +70,7 @@ def group_folds(labels: IntArray, groups: IntArray, folds: int, generator: np.ra
         best = int(np.lexsort((generator.random(folds), growth))[0])
         assigned[group] = best
         filled[best] += counts[group]
-    return cast(IntArray, assigned[groups])
+    return assigned[groups]
 
 
 def tempered(log_scores: Float64Array, labels: IntArray) -> Float64Array:
@@ -87,7 +88,8 @@ def tempered(log_scores: Float64Array, labels: IntArray) -> Float64Array:
     """
     losses = [balanced_loss(log_softmax(log_scores / one, axis=1), labels) for one in _TEMPERATURES]
     fitted = log_softmax(log_scores / _TEMPERATURES[int(np.argmin(losses))], axis=1)
-    return np.maximum(fitted, _LOG_FLOOR)
+    limited: Float64Array = np.maximum(fitted, _LOG_FLOOR)
+    return limited
 
 
 def balanced_loss(log_probabilities: Float64Array, labels: IntArray) -> float:

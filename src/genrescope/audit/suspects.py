@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -22,24 +22,43 @@ _MIN_PROBABILITY: Final = 0.2
 _MAX_PROBABILITY: Final = 0.99
 
 
-def suspect_findings(
+class LabelCheck(NamedTuple):
+    """The result of looking for wrong labels.
+
+    Attributes
+    ----------
+    findings : tuple of Finding
+        One for each label that is likely wrong, and one that sums them up.
+    note : str
+        The sum, or why labels could not be checked.
+    """
+
+    findings: tuple[Finding, ...]
+    note: str
+
+
+def check_labels(
     tracks: Sequence[AuditTrack],
     pairs: Iterable[TrackPair] = (),
     root: Path | None = None,
     all_labels: Mapping[str, Sequence[str]] | None = None,
-) -> Iterator[Finding]:
-    """Yield a finding for each label that is likely wrong, and one that sums them up.
+) -> LabelCheck:
+    """Find labels that are likely wrong.
 
     Parameters
     ----------
     tracks : sequence of AuditTrack
-        With what workers found out, `genrescope.audit.embeddings.create_embedding` among the extractors.
+        With what workers found out, `genrescope.audit.create_embedding` among the extractors.
     pairs : iterable of TrackPair
         Copies: no track is judged by its own copies.
     root : Path, optional
-        As of `propose_groups`.
+        As of `genrescope.audit.propose_groups`, which names the groups that are kept together.
     all_labels : mapping of str to sequence of str, optional
         All genres of a track, where it has several: none of these is suggested.
+
+    Returns
+    -------
+    LabelCheck
     """
     labeled = [track for track in tracks if track.label]
     vectors = track_vectors(labeled)
@@ -47,12 +66,11 @@ def suspect_findings(
     of_track = {one.track: one.group for one in propose_groups(tracks, pairs, root).assignments}
     _, groups = _numbers([of_track[track.id] for track in vectors.tracks])
     if reason := why_not_judged(labels, groups):
-        yield finding_of("labels_unchecked", 0.1, f"labels were not checked for errors: {reason}")
-        return
+        return LabelCheck((), f"not checked for errors: {reason}")
     errors = find_label_errors(vectors.views, labels, groups)
-    found = list(_suspects(vectors.tracks, classes, errors, all_labels or {}))
-    yield from found
-    yield _summary(found, errors, len(labeled))
+    found = tuple(_suspects(vectors.tracks, classes, errors, all_labels or {}))
+    summary = _summary(found, errors, len(labeled))
+    return LabelCheck((*found, summary) if found else (), summary.message)
 
 
 def _numbers(names: Sequence[str]) -> tuple[list[str], IntArray]:
@@ -71,7 +89,9 @@ def _suspects(
     for place, track in enumerate(tracks):
         probability = min(_MAX_PROBABILITY, float(errors.probability[place]))
         suggested = classes[errors.suggested[place]]
-        if probability < _MIN_PROBABILITY or _is_among(suggested, (track.label, *all_labels.get(track.id, ()))):
+        if probability < _MIN_PROBABILITY or _is_among(
+            suggested, (track.label, *all_labels.get(track.id, ()))
+        ):
             continue
         chances = np.exp(errors.log_probabilities[place])
         found = finding_of(
@@ -100,9 +120,9 @@ def _summary(found: Sequence[Finding], errors: LabelErrors, labeled: int) -> Fin
     return finding_of(
         "label_noise",
         0.1 + errors.noise,
-        f"an estimated {100 * errors.noise:.1f} % of {judged} labels are wrong, at most; {len(sure)} are so with a"
-        f" probability of {100 * DEFAULT_DROP_SCORE:.0f} % or more: expect {false:.1f} of these suggestions{share}"
-        " to be false",
+        f"of {judged} labels an estimated {100 * errors.noise:.1f} % are wrong, at most; {len(sure)} others"
+        f" are suggested: expect {false:.1f} of these{share} to be false, more where hard tracks look like"
+        " errors",
         noise_share=errors.noise,
         judged=judged,
         not_judged=labeled - judged,
