@@ -3,8 +3,8 @@
     python scripts/audit_labels.py ../shared/data/gtzan
 
 Needs scikit-learn, and cleanlab for its rows (pip install cleanlab; no dependency of the package). Labels
-of the training part of GTZAN's fault-filtered split are changed for a known few tracks; those of the test part
-never are. Prints the tables of EXPERIMENTS.md, "Audit: wrong labels".
+of the training part of GTZAN's fault-filtered split are changed for a known few tracks; those of the test
+part never are. Prints the tables of EXPERIMENTS.md, "Audit: wrong labels".
 """
 
 from __future__ import annotations
