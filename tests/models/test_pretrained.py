@@ -111,6 +111,45 @@ def test_a_frozen_backbone_does_not_move(weights: Path, little_music: Path, tmp_
         torch.testing.assert_close(kept[f"network.backbone.network.{name}"], before)
 
 
+def test_a_frozen_backbone_computes_each_segment_once(
+    weights: Path, little_music: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed: list[int] = []
+    embed = backbones.Backbone.embed
+
+    def counting(self: backbones.Backbone, batch: torch.Tensor) -> torch.Tensor:
+        computed.append(len(batch))
+        return embed(self, batch)
+
+    monkeypatch.setattr(backbones.Backbone, "embed", counting)
+    monkeypatch.setattr(transfer, "_MEMORY", transfer.EmbeddingMemory(1 << 20))
+    fixed = ("augment.mixup_alpha=0", "augment.spec_augment_masks=0", "optimizer.backbone_lr_scale=0")
+    chosen = settings("parallel-pretrained", weights, *fixed, "train.epochs=3", "train.precision=float32")
+    curves = []
+    for name in ("first", "second"):
+        run = training.train(datasets.load_dataset(little_music), chosen, tmp_path / name)
+        curves.append((run.curves, sum(computed)))
+    assert curves[0][0] == curves[1][0]
+    # What is left for the second training is the export, which is compared with the trained network.
+    assert curves[1][1] - curves[0][1] < curves[0][1] / 2
+
+
+def test_embeddings_that_are_kept_are_those_of_the_backbone(weights: Path) -> None:
+    backbone = backbones.load_backbone("mn01", weights=weights).eval().requires_grad_(False)
+    batch = torch.randn(4, 128, 100)
+    digest = transfer.digest_of_weights(backbone)
+    memory = transfer.EmbeddingMemory(3 * 4 * backbone.info.size)
+    for rows in ([0, 1], [1, 2, 0], [3, 3], [0, 1, 2, 3]):
+        torch.testing.assert_close(memory.embed(backbone, digest, batch[rows]), backbone.embed(batch[rows]))
+    # Four were computed, and the oldest was forgotten.
+    assert len(memory._kept) == 3
+    other = backbones.random_backbone("mn01", seed=1).eval()
+    assert transfer.digest_of_weights(other) != digest
+    assert not torch.allclose(
+        memory.embed(other, transfer.digest_of_weights(other), batch[3:]), backbone.embed(batch[3:])
+    )
+
+
 def test_dropout_is_obeyed_in_fine_tuning(little_music: Path, tmp_path: Path) -> None:
     losses = []
     for dropout in (0.0, 0.0, 0.9):

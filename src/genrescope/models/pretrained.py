@@ -7,6 +7,7 @@ parallel network with the backbone as its CNN branch, beside the GRU (``parallel
 
 from __future__ import annotations
 
+import hashlib
 from abc import abstractmethod
 from typing import Self
 
@@ -31,10 +32,101 @@ from genrescope.types import FloatArray
 EMBEDDING_BATCH_SIZE = 16
 
 
+class EmbeddingMemory:
+    """Embeddings of segments that a frozen backbone has computed before, found by the segments' content.
+
+    Where nothing random changes the segments, each epoch and each training of a comparison asks a frozen
+    backbone for the same embeddings, and these are nearly all of its computation.
+
+    Parameters
+    ----------
+    max_bytes : int
+        When what is kept is larger than this, the oldest embeddings are forgotten.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._kept: dict[bytes, Tensor] = {}
+
+    def embed(self, backbone: Backbone, identity: bytes, batch: Tensor) -> Tensor:
+        """Return the embeddings of ``batch``, computed for those segments only that are not known.
+
+        Parameters
+        ----------
+        backbone : Backbone
+            In evaluation mode, its weights frozen.
+        identity : bytes
+            Digest of these weights, see `digest_of_weights`.
+        batch : Tensor, shape (segments, mels, frames)
+            As ``backbone.info.spec`` says.
+
+        Returns
+        -------
+        Tensor, shape (segments, size)
+        """
+        # Under autocast embeddings are rounded, and those of training are not those of inference.
+        prefix = identity + bytes([torch.is_autocast_enabled(batch.device.type)])
+        keys = [prefix + _digest(segment) for segment in batch]
+        unknown = [place for place, key in enumerate(keys) if key not in self._kept]
+        if not unknown:
+            return torch.stack([self._kept[key] for key in keys]).to(batch.device)
+        with torch.no_grad():
+            computed = dict(zip(unknown, backbone.embed(batch[unknown]).detach().cpu(), strict=True))
+        rows = torch.stack(
+            [computed[place] if place in computed else self._kept[key] for place, key in enumerate(keys)]
+        )
+        for place, embedding in computed.items():
+            self._keep(keys[place], embedding.clone())
+        return rows.to(batch.device)
+
+    def _keep(self, key: bytes, embedding: Tensor) -> None:
+        if key in self._kept:  # a segment that is twice in a batch
+            return
+        self._kept[key] = embedding
+        self._bytes += embedding.nbytes
+        while self._bytes > self._max_bytes:
+            self._bytes -= self._kept.pop(next(iter(self._kept))).nbytes
+
+
+# Of the process, since the trainings of a comparison follow each other in it.
+_MEMORY = EmbeddingMemory(256 << 20)
+
+
+def digest_of_weights(module: nn.Module) -> bytes:
+    """Return a digest of all weights and statistics of a module, with their names.
+
+    Parameters
+    ----------
+    module : Module
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.digest()
+
+
+def _digest(segment: Tensor) -> bytes:
+    content = segment.detach().cpu().contiguous().numpy().data
+    return hashlib.blake2b(content, digest_size=16).digest()
+
+
 class PretrainedNetwork(Network):
     """What networks on a backbone share: its embedding as input of the head, and its styles."""
 
     backbone: Backbone
+    _backbone_digest: bytes | None = None
+
+    def keep_embeddings(self, keep: bool) -> None:
+        """Keep what the backbone computes, and compute it once for each segment; or stop to do so.
+
+        Parameters
+        ----------
+        keep : bool
+            True is for frozen backbones in training, where batches hold the same segments again and again.
+        """
+        self._backbone_digest = digest_of_weights(self.backbone) if keep else None
 
     @property
     def styles(self) -> tuple[str, ...]:
@@ -55,7 +147,9 @@ class PretrainedNetwork(Network):
 
     def forward_features(self, batch: Tensor) -> Tensor:
         """Return logits of genres, shape (segments, classes), of ``batch``, features as computed."""
-        return self.head(batch, self.backbone.embed(batch))
+        if self._backbone_digest is None:
+            return self.head(batch, self.backbone.embed(batch))
+        return self.head(batch, _MEMORY.embed(self.backbone, self._backbone_digest, batch))
 
     @abstractmethod
     def head(self, batch: Tensor, embedding: Tensor) -> Tensor:

@@ -448,6 +448,21 @@ class ParallelPretrainedBuilder(PretrainedBuilder):
             options=_network_options(self.config),
         )
 
+    def _train(self, task: Task, folder: Path, options: FitOptions) -> Curves:
+        """Train; what a frozen backbone computes is kept where its segments are the same in all epochs."""
+        augment = self.config.augment
+        changes = (
+            augment.crops_per_track,
+            augment.mixup_alpha,
+            augment.spec_augment_masks,
+            augment.random_eq_db,
+            augment.lowpass_probability,
+        )
+        self.network.keep_embeddings(self.config.optimizer.backbone_lr_scale == 0 and not any(changes))
+        curves = super()._train(task, folder, options)
+        self.network.keep_embeddings(False)
+        return curves
+
 
 class FrozenBuilder(PretrainedBuilder):
     """Logistic regression on the embeddings of a backbone, whose weights stay; needs scikit-learn too."""
