@@ -69,6 +69,17 @@ def test_probabilities_of_easy_classes_are_right_and_sum_to_one() -> None:
     np.testing.assert_allclose(np.exp(scores).sum(axis=1), 1, atol=1e-6)
 
 
+def test_small_classes_are_not_held_for_less_likely() -> None:
+    generator = np.random.default_rng(0)
+    labels = np.repeat(np.arange(4), [150, 150, 14, 14])
+    centers = 0.35 * generator.standard_normal((4, 120))
+    values = standardized(centers[labels] + generator.standard_normal((len(labels), 120)))
+    scores = OutOfFoldModel([values], labels, np.arange(len(labels))).log_probabilities(labels)
+    right = scores.argmax(axis=1) == labels
+    assert right[labels >= 2].mean() > 0.88
+    assert right[labels < 2].mean() > 0.93
+
+
 def test_a_class_that_a_fold_does_not_train_on_is_held_for_impossible() -> None:
     values, labels, groups = clusters(120, 3, 1.0)
     labels = np.where(groups == groups[0], 3, labels)

@@ -221,8 +221,12 @@ def _discriminant(
     size = len(covariance)
     shrunk = (1 - shrinkage) * covariance
     shrunk[np.diag_indices(size)] += shrinkage * np.trace(covariance) / size + 1e-9
-    weights = np.linalg.solve(shrunk, means.T)
+    inverse = np.linalg.inv(shrunk)
+    weights = inverse @ means.T
+    # The squared length of a mean is too large by the noise of the mean, which is that of few tracks.
+    noise = np.einsum("ij,ji->", inverse, covariance) / counts[present]
     logits = np.full((len(tested), classes), _LOG_FLOOR)
-    posterior = log_softmax(tested @ weights - 0.5 * (means * weights.T).sum(axis=1), axis=1)
+    lengths = (means * weights.T).sum(axis=1) - noise
+    posterior = log_softmax(tested @ weights - 0.5 * lengths, axis=1)
     logits[:, present] = np.maximum(posterior, _LOG_FLOOR)
     return logits
