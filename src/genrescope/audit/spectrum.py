@@ -74,7 +74,7 @@ class SpectrumMeter:
         self._skip = 0
 
     def add(self, block: FloatArray) -> None:
-        """Measure a block, shape (channels, n)."""
+        """Measure a ``block``, shape (channels, n)."""
         joined = block if self._rest is None else np.concatenate([self._rest, block], axis=1)
         start, length = self._skip, joined.shape[1]
         starts = np.arange(start, length - _FFT + 1, _STRIDE)
@@ -132,7 +132,7 @@ class HumMeter:
         self._powers: list[FloatArray] = []
 
     def add(self, mono: FloatArray) -> None:
-        """Measure samples, shape (n,)."""
+        """Measure samples, ``mono``, shape (n,)."""
         if len(self._frames) >= _MAX_HUM_FRAMES:
             return
         converted = self._resampler.resample_chunk(np.ascontiguousarray(mono, np.float32))
