@@ -10,6 +10,9 @@ from .collection import read_collection as read_collection
 from .confident_learning import confident_errors as confident_errors
 from .confident_learning import confident_joint as confident_joint
 from .confident_learning import confident_noise as confident_noise
+from .duplicates import MIN_SCORE as MIN_SCORE
+from .duplicates import Duplicate as Duplicate
+from .duplicates import find_near_duplicates as find_near_duplicates
 from .embeddings import TrackVectors as TrackVectors
 from .embeddings import create_embedding as create_embedding
 from .embeddings import track_vectors as track_vectors
@@ -19,6 +22,9 @@ from .findings import AuditReport as AuditReport
 from .findings import Finding as Finding
 from .findings import Kind as Kind
 from .findings import Span as Span
+from .fingerprint import Fingerprint as Fingerprint
+from .fingerprint import fingerprint_audio as fingerprint_audio
+from .fingerprint import fingerprint_log_mel as fingerprint_log_mel
 from .groups import GroupAssignment as GroupAssignment
 from .groups import GroupReport as GroupReport
 from .groups import propose_groups as propose_groups

@@ -28,7 +28,7 @@ from genrescope.audit.journal import Journal
 from genrescope.audit.labels import label_findings
 from genrescope.audit.leaks import ProtocolOptions, split_findings
 from genrescope.audit.records import AuditTrack, FileFacts, FileResult, TrackPair
-from genrescope.audit.worker import ExtractorFactory, address_of, failure_finding
+from genrescope.audit.worker import ExtractorFactory, SpectrogramExtractor, address_of, failure_finding
 from genrescope.errors import ConfigError, GenrescopeError
 from genrescope.utils import cache_folder, did_you_mean, sha256_text
 from genrescope.workers import WorkerPool, WorkerSpec
@@ -70,6 +70,8 @@ class AuditOptions:
         Megabytes that one file may take, beyond what a worker takes when idle.
     journal : Path or None
         Where the results of files are kept for the next audit; None: in the user's cache folder.
+    near_duplicates : bool
+        Compute fingerprints, and search for recordings that are the same sound in another file.
     """
 
     kinds: tuple[str, ...] = ()
@@ -82,6 +84,7 @@ class AuditOptions:
     timeout: float = _TIMEOUT_SECONDS
     memory_limit_mb: int = _MEMORY_LIMIT_MB
     journal: Path | None = None
+    near_duplicates: bool = True
 
     def __post_init__(self) -> None:
         for kind in self.kinds:
@@ -99,6 +102,8 @@ class Extensions:
     ----------
     extractors : mapping of str to callable
         Computed from the sound of each file in the workers; the results are in ``FileFacts.extra`` by name.
+    spectrogram_extractors : mapping of str to callable
+        The same from the path of a stored spectrogram.
     pair_searches : tuple of callable
         From all tracks to pairs of copies, such as a search for near-duplicates among fingerprints. Pairs
         become findings, join groups, and count as recordings on both sides of a split.
@@ -107,8 +112,20 @@ class Extensions:
     """
 
     extractors: Mapping[str, ExtractorFactory] = field(default_factory=dict)
+    spectrogram_extractors: Mapping[str, SpectrogramExtractor] = field(default_factory=dict)
     pair_searches: tuple[PairSearch, ...] = ()
     checks: tuple[TrackCheck, ...] = ()
+
+    def with_near_duplicates(self) -> Extensions:
+        """Return these extensions with fingerprints and the search for near-duplicates."""
+        from genrescope.audit import near_duplicates as parts
+
+        return Extensions(
+            {parts.FINGERPRINT: parts.FingerprintExtractor, **self.extractors},
+            {parts.FINGERPRINT: parts.extract_spectrogram, **self.spectrogram_extractors},
+            (parts.search_pairs, *self.pair_searches),
+            self.checks,
+        )
 
 
 class AuditProgress(NamedTuple):
@@ -186,6 +203,8 @@ def audit(
         ``write_failed``: the journal cannot be written.
     """
     options, extensions = options or AuditOptions(), extensions or Extensions()
+    if options.near_duplicates:
+        extensions = extensions.with_near_duplicates()
     collection = read_collection(data, unlabeled=options.unlabeled, kind=options.input, layout=options.layout)
     checks_labels = options.check_labels and collection.dataset is not None
     if checks_labels:
@@ -260,6 +279,8 @@ class _FileExaminer:
     ) -> None:
         self._options = options
         self._addresses = {name: address_of(create) for name, create in extensions.extractors.items()}
+        of_spectrograms = extensions.spectrogram_extractors
+        self._spectrogram_addresses = {name: address_of(one) for name, one in of_spectrograms.items()}
         self._on_progress = on_progress
         self._results: dict[str, FileResult] = {}
         self._pending: dict[Future[dict[str, Any]], tuple[AuditTrack, tuple[int, int]]] = {}
@@ -270,7 +291,10 @@ class _FileExaminer:
         # The rows of a table have no files.
         files = [track for track in tracks if track.kind != "table"]
         self._total = len(files)
-        with Journal(journal_path, self._addresses) as journal:
+        settings = self._addresses | {
+            f"{name} of spectrograms": address for name, address in self._spectrogram_addresses.items()
+        }
+        with Journal(journal_path, settings) as journal:
             unknown = list(self._look_up(files, journal))
             if unknown:
                 self._examine(unknown, journal)
@@ -292,7 +316,7 @@ class _FileExaminer:
         options = self._options
         spec = WorkerSpec(
             worker.create_handler,
-            {"extractors": self._addresses},
+            {"extractors": self._addresses, "spectrogram_extractors": self._spectrogram_addresses},
             timeout=options.timeout,
             memory_limit_mb=options.memory_limit_mb,
         )

@@ -75,6 +75,12 @@ def audit(
         typer.Option(min=1, max=256, help="Number of worker processes. Default: one for each core."),
     ] = None,
     timeout: Annotated[float, typer.Option(min=0.001, help="Seconds that one file may take.")] = 1800.0,
+    near_duplicates: Annotated[
+        bool,
+        typer.Option(
+            help="Compute fingerprints, and search for the same recording in another coding, cut or speed."
+        ),
+    ] = True,
     journal: Annotated[
         Path | None,
         typer.Option(help="Where results are kept, to resume. Default: a file in your cache folder."),
@@ -104,6 +110,7 @@ def audit(
         workers=workers,
         timeout=timeout,
         journal=journal,
+        near_duplicates=near_duplicates,
     )
     progress = _AuditProgress(Console(stderr=True))
     try:
