@@ -68,6 +68,14 @@ def test_audit_of_some_kinds(music: Path) -> None:
     assert "1 finding in 26 tracks" in done.stdout
 
 
+def test_audit_says_why_labels_were_not_checked(music: Path) -> None:
+    done = runner.invoke(app, ["audit", str(music), "--workers", "1"])
+    assert "labels: not checked for errors: 25 tracks can be judged; 40 are needed" in done.stdout
+    for options in (["--no-labels"], ["--unlabeled"], ["--kinds", "silent"]):
+        done = runner.invoke(app, ["audit", str(music), "--workers", "1", *options])
+        assert "labels: not checked" not in done.stdout
+
+
 def test_audit_writes_over_no_music(music: Path) -> None:
     song = music / "drone" / "artist 0" / "drone 0.wav"
     before = song.read_bytes()

@@ -15,9 +15,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from genrescope.audit import worker
 from genrescope.audit.collection import Collection, read_collection
@@ -32,6 +32,9 @@ from genrescope.audit.worker import ExtractorFactory, SpectrogramExtractor, addr
 from genrescope.errors import ConfigError, GenrescopeError, WriteError
 from genrescope.utils import cache_folder, did_you_mean, sha256_text
 from genrescope.workers import WorkerPool, WorkerSpec
+
+if TYPE_CHECKING:
+    from genrescope.audit.suspects import LabelCheck
 
 _TIMEOUT_SECONDS = 1800.0
 _MEMORY_LIMIT_MB = 1500
@@ -60,6 +63,9 @@ class AuditOptions:
         Processes; None: one for each core.
     timeout : float
         Seconds that one file may take.
+    check_labels : bool
+        Look for labels that are likely wrong. Files are then embedded by the default model while they are
+        decoded.
     memory_limit_mb : int
         Megabytes that one file may take, beyond what a worker takes when idle.
     journal : Path or None
@@ -71,6 +77,7 @@ class AuditOptions:
     kinds: tuple[str, ...] = ()
     split: ProtocolOptions = field(default_factory=ProtocolOptions)
     unlabeled: bool = False
+    check_labels: bool = False
     input: str = "auto"
     layout: str = "auto"
     workers: int | None = None
@@ -232,6 +239,9 @@ def audit_collection(
     extensions = extensions or Extensions()
     if options.near_duplicates:
         extensions = extensions.with_near_duplicates()
+    checks_labels = options.check_labels and collection.dataset is not None
+    if checks_labels:
+        extensions = _with_embedding(extensions)
     examined = _FileExaminer(options, extensions, on_progress).run(collection.tracks, data)
     tracks = tuple(
         track.with_facts(examined[track.id].facts) if track.id in examined else track
@@ -247,10 +257,29 @@ def audit_collection(
     findings += [*exact_findings(tracks), *pair_findings(searched, tracks), *label_findings(tracks)]
     if collection.dataset is not None:
         findings += split_findings(collection.dataset, tracks, pairs, options.split)
+    settings = _settings(options, collection)
+    if checks_labels:
+        checked = _check_labels(collection, pairs)
+        findings += checked.findings
+        settings["label_check"] = checked.note
     for check in extensions.checks:
         findings += check(tracks)
-    report = AuditReport(str(data), len(tracks), ordered(findings), _settings(options, collection))
+    report = AuditReport(str(data), len(tracks), ordered(findings), settings)
     return AuditResult(report.only(options.kinds), collection, pairs)
+
+
+def _with_embedding(extensions: Extensions) -> Extensions:
+    # Not imported above: audits without it need neither onnxruntime nor scipy.
+    from genrescope.audit.embeddings import EXTRACTOR, create_embedding
+
+    return replace(extensions, extractors={**extensions.extractors, EXTRACTOR: create_embedding})
+
+
+def _check_labels(collection: Collection, pairs: Sequence[TrackPair]) -> LabelCheck:
+    from genrescope.audit.suspects import check_labels
+
+    all_labels = collection.dataset.all_labels if collection.dataset is not None else {}
+    return check_labels(collection.tracks, pairs, collection.root, all_labels)
 
 
 def _settings(options: AuditOptions, collection: Collection) -> dict[str, str]:

@@ -82,6 +82,7 @@ KINDS: Final[dict[str, Kind]] = {
     "label_spelling": Kind("label", "two spellings of what is likely one label", "relabel"),
     "label_suspect": Kind("label", "likely wrong label", "relabel"),
     "tag_disagrees": Kind("label", "the genre of the tags is not that of the sound", "check"),
+    "label_noise": Kind("label", "estimated share of wrong labels", "none"),
     "class_imbalance": Kind("label", "far more tracks of some labels than of others", "check"),
     # Splits.
     "artist_leak": Kind("split", "an artist on both sides of the split", "group"),

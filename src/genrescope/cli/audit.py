@@ -98,6 +98,14 @@ def audit(
         bool,
         typer.Option("--unlabeled", help="Folders are folders, not genres; any folder of music will do."),
     ] = False,
+    labels: Annotated[
+        bool,
+        typer.Option(
+            "--labels/--no-labels",
+            help="Look for labels that are likely wrong, by how tracks sound. Takes up to half as long"
+            " again. Without effect where tracks have no labels.",
+        ),
+    ] = True,
     input: Annotated[
         DataInput, typer.Option(help="What to read where DATA has several kinds of files.")
     ] = DataInput.auto,
@@ -131,6 +139,7 @@ def audit(
         kinds=split_kinds(kinds or ()),
         split=package.ProtocolOptions(protocol, seed, folds, fold),
         unlabeled=unlabeled,
+        check_labels=labels and not unlabeled and _reports_suspects(split_kinds(kinds or ())),
         input=input.value,
         workers=workers,
         timeout=timeout,
@@ -221,6 +230,10 @@ def interruptible() -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
+def _reports_suspects(kinds: tuple[str, ...]) -> bool:
+    return not kinds or not {"label_suspect", "label_noise"}.isdisjoint(kinds)
+
+
 def write_findings(report: AuditReport, output: Path | None, csv: Path | None) -> None:
     """Write findings to the files that were asked for, and name these.
 
@@ -306,6 +319,8 @@ def render_audit(report: AuditReport, console: Console | None = None, *, owner: 
         table.add_row(*(escape(cell) for cell in cells))
     if report.findings:
         console.print(table)
+    if note := report.settings.get("label_check"):
+        console.print(f"labels: {note}", highlight=False, soft_wrap=True, markup=False)
     dropped = len(report.dropped())
     suggested = (
         f"{dropped} files have another copy that is as good or better; nothing is deleted"
