@@ -68,9 +68,9 @@ def errors() -> Iterator[str]:
     yield from (
         "# Error codes",
         "",
-        "The `code` of a `genrescope.GenrescopeError`, of an error row, and of a failure of the HTTP service,",
-        "with the exit status of a command that ends with it. Where a command works on several files, it goes on",
-        "after the failure of one.",
+        "The `code` of a `genrescope.GenrescopeError`, of an error row, and of a failure of the HTTP",
+        "service, with the exit status of a command that ends with it. Where a command works on several",
+        "files, it goes on after the failure of one.",
         "",
         "| code | meaning | exit status | HTTP status |",
         "|---|---|---|---|",

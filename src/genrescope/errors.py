@@ -43,7 +43,9 @@ OUTCOMES: dict[str, Outcome] = {
     "audio_silent": Outcome(1, 422, "It is silent."),
     "audio_truncated": Outcome(1, 422, "The file holds less than it declares, where that is refused."),
     # What a worker process could not do with a piece of audio.
-    "worker_crashed": Outcome(1, 422, "The process that worked on the file ended, such as by a fault of a decoder."),
+    "worker_crashed": Outcome(
+        1, 422, "The process that worked on the file ended, such as by a fault of a decoder."
+    ),
     "timeout": Outcome(1, 422, "The file took longer than allowed."),
     "memory_limit": Outcome(1, 413, "The file took more memory than allowed."),
     "audio_too_long": Outcome(1, 413, "The audio is longer than allowed."),
@@ -65,13 +67,19 @@ OUTCOMES: dict[str, Outcome] = {
     "invalid_config": Outcome(2, 400, "A setting of a configuration cannot be used."),
     # Model files.
     "model_not_found": Outcome(2, 404, "There is no model of this name, or at this path."),
-    "model_incompatible": Outcome(2, 422, "The model file is of another kind or version, or lacks what was asked for."),
+    "model_incompatible": Outcome(
+        2, 422, "The model file is of another kind or version, or lacks what was asked for."
+    ),
     "model_corrupt": Outcome(2, 422, "The model file is damaged."),
     "model_export_failed": Outcome(1, 500, "The exported model does not give the scores of the trained one."),
-    "model_output_invalid": Outcome(1, 500, "The model gave scores that are not finite or do not fit together."),
+    "model_output_invalid": Outcome(
+        1, 500, "The model gave scores that are not finite or do not fit together."
+    ),
     # Libraries, disk, network, training, workers and server.
     "missing_dependency": Outcome(2, 501, "A library of an extra is not installed."),
-    "write_failed": Outcome(1, 507, "A file could not be written: the disk is full, or the folder may not be written."),
+    "write_failed": Outcome(
+        1, 507, "A file could not be written: the disk is full, or the folder may not be written."
+    ),
     "download_failed": Outcome(1, 502, "A download failed."),
     "upload_failed": Outcome(1, 502, "An upload failed."),
     "training_failed": Outcome(1, 500, "Training came to numbers that are not finite."),
