@@ -1,7 +1,7 @@
 """Hooks of the documentation site: pages and files outside of docs become part of it.
 
-Links in docs are those that work on a code host, such as ``../EXPERIMENTS.md``; here they are changed to where
-the file is on the site.
+Links in docs are those that work on a code host, such as ``../EXPERIMENTS.md``; here they are changed to
+where the file is on the site.
 """
 
 from __future__ import annotations
