@@ -240,15 +240,28 @@ def _is_antiphase(failure: AudioError, findings: Sequence[Finding]) -> bool:
     return failure.code == "audio_silent" and any(finding.kind == "antiphase" for finding in findings)
 
 
+def flag_findings(flags: Sequence[str], seconds: float) -> Iterator[Finding]:
+    """Yield a finding for each flag that says what is wrong with a file, without its track.
+
+    Parameters
+    ----------
+    flags : sequence of str
+        As of `genrescope.types.Prediction`; others are left out.
+    seconds : float
+        Of sound that was decoded.
+    """
+    for flag in flags:
+        if flag in _FLAG_FINDINGS:
+            score, message = _FLAG_FINDINGS[flag]
+            kind = "spikes" if flag == "spikes_removed" else flag
+            yield finding_of(kind, score, message, decoded_seconds=seconds)
+
+
 def _flag_findings(flags: Sequence[str], info: AudioInfo, seconds: float) -> Iterator[Finding]:
     declared = info.seconds
-    for flag in flags:
-        if flag not in _FLAG_FINDINGS:
-            continue
-        score, message = _FLAG_FINDINGS[flag]
-        kind = "spikes" if flag == "spikes_removed" else flag
-        found = finding_of(kind, score, message, decoded_seconds=seconds)
-        if declared is not None and flag != "spikes_removed" and abs(declared - seconds) > 0.1:
+    for found in flag_findings(flags, seconds):
+        if declared is not None and found.kind != "spikes" and abs(declared - seconds) > 0.1:
+            message = found.message
             evidence = {**found.evidence, "declared_seconds": round(declared, 3)}
             found = replace(
                 found, message=f"{message} ({seconds:.1f} of {declared:.1f} s)", evidence=evidence

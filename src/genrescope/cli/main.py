@@ -16,7 +16,18 @@ import typer
 from typer.core import TyperGroup
 
 from genrescope import __version__
-from genrescope.cli import audit, classify, cluster, deprecated, library, models, serve, training
+from genrescope.cli import (
+    audit,
+    classify,
+    cluster,
+    deprecated,
+    library,
+    mcp,
+    models,
+    schema,
+    serve,
+    training,
+)
 from genrescope.errors import GenrescopeError
 
 # The headings of ``genrescope --help``, in their order.
@@ -108,6 +119,8 @@ app.command(rich_help_panel=MODELS)(training.distill)
 app.command(rich_help_panel=MODELS)(training.train_taxonomy)
 app.command(rich_help_panel=MODELS)(training.reproduce)
 app.command(rich_help_panel=SERVE)(serve.serve)
+app.command(rich_help_panel=SERVE)(mcp.mcp)
+app.command(rich_help_panel=SERVE)(schema.schema)
 
 
 @app.callback(invoke_without_command=True)
