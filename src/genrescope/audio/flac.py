@@ -36,7 +36,7 @@ def is_joined(file: BinaryIO) -> bool:
 
 
 def has_middle(file: BinaryIO, head: bytes) -> bool:
-    """Return whether frames from the middle of a FLAC stream lie in the middle of the file.
+    """Return whether frames from the middle of a FLAC stream lie in the middle of the file; False if small.
 
     In a file of two streams that were joined, the end of the first and the start of the second lie there.
 
@@ -48,7 +48,10 @@ def has_middle(file: BinaryIO, head: bytes) -> bool:
         As of `find_flac_end`.
     """
     block_size, stated = _stream_info(head)
-    file.seek(file.seek(0, SEEK_END) // 2 - _MIDDLE_BYTES // 2)
+    size = file.seek(0, SEEK_END)
+    if size < 4 * _MIDDLE_BYTES:
+        return False  # Nothing is gained over reading all of it.
+    file.seek(size // 2 - _MIDDLE_BYTES // 2)
     data = file.read(_MIDDLE_BYTES)
     spans = [span for match in _SYNC.finditer(data) if (span := _frame_span(data, match.start(), block_size))]
     # Two that follow each other: a pattern of bits in the sound may look like the header of a frame.

@@ -285,8 +285,8 @@ class RangeReader:
             self.requests += 1
             try:
                 data: bytes = self._location.filesystem.cat_file(self._location.path, start=start, end=end)
-            except (FileNotFoundError, PermissionError):
-                raise
+            except (FileNotFoundError, PermissionError) as reason:
+                raise type(reason)(reason.errno, f"{type(reason).__name__}: {reason}") from None
             except Exception as reason:  # clients of object stores raise errors of their own
                 failure = OSError(None, f"{type(reason).__name__}: {reason}")
             else:
