@@ -95,7 +95,8 @@ def test_the_unpacked_wheel_classifies(unpacked: Path) -> None:
     song = ROOT / "examples" / "demo_music" / "music" / "Muldjord - Chaos God.mp3"
     # Not from the source folder, which an editable installation puts on the path.
     code = (
-        f"import sys; sys.path.insert(0, {str(unpacked)!r}); sys.argv = ['genrescope', 'classify', {str(song)!r}];"
+        f"import sys; sys.path.insert(0, {str(unpacked)!r});"
+        f"sys.argv = ['genrescope', 'classify', {str(song)!r}];"
         "import genrescope.cli; assert genrescope.__file__.startswith(sys.path[0]), genrescope.__file__;"
         "genrescope.cli.run()"
     )
