@@ -42,6 +42,14 @@ PYTHON = {
     ],
     "Audit": ["audit.audit", "audit.AuditOptions", "audit.AuditReport", "audit.Finding"],
     "Service and agents": ["web.serve", "web.Settings", "mcp_server.McpOptions", "mcp_server.create_server"],
+    "Clusters": [
+        "distributed.classify_source",
+        "distributed.ClusterOptions",
+        "distributed.ClusterResult",
+        "distributed.classify_dataset",
+        "distributed.GenreActor",
+        "distributed.ActorOptions",
+    ],
     "Errors": ["GenrescopeError"],
 }
 

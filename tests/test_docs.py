@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -105,6 +106,46 @@ def test_every_example_of_python(
     assert outputs[5].splitlines()[2] == "True"
     assert outputs[6].startswith("['hiss'] ")
     assert outputs[7] == "# logistic-regression\n"
+
+
+def run_scale_example(number: int, namespace: dict[str, object]) -> None:
+    """Run an example of the page about clusters, with a song beside it."""
+    shutil.copy(DEMO / "0 A.D. - The Hellespont.mp3", "song.mp3")
+    exec(blocks("scale.md", "python")[number], namespace)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_actor_in_dask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("dask.dataframe", reason="dask is not installed")
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    try:
+        run_scale_example(0, namespace)
+    finally:
+        namespace["shared_actor"](namespace["ActorOptions"](excerpts=True)).close()
+    first, second = (line.split() for line in capsys.readouterr().out.splitlines())
+    assert first[:2] == ["song.mp3", "folk"]
+    assert (second[0], second[2]) == ("absent.mp3", "audio_missing")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_actor_in_spark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("pyspark", reason="pyspark is not installed")
+    pytest.importorskip("dask.dataframe", reason="dask is not installed")
+    if shutil.which("java") is None:
+        pytest.skip("Java is not installed")
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    try:
+        run_scale_example(0, namespace)
+        run_scale_example(1, namespace)
+    finally:
+        namespace["shared_actor"](namespace["ActorOptions"](excerpts=True)).close()
+    assert "audio_missing" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("page", sorted(path.name for path in DOCS.glob("*.md")))

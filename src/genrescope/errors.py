@@ -85,6 +85,13 @@ OUTCOMES: dict[str, Outcome] = {
     "training_failed": Outcome(1, 500, "Training came to numbers that are not finite."),
     "worker_failed": Outcome(1, 500, "Worker processes could not be started, or ended repeatedly."),
     "overloaded": Outcome(1, 503, "All workers are busy and the queue is full."),
+    # A cluster, and the storage that it reads from and writes to.
+    "cluster_unreachable": Outcome(2, 503, "No cluster can be reached at the address."),
+    "cluster_failed": Outcome(1, 500, "The cluster ended the work, or a later command took it over."),
+    "storage_unreachable": Outcome(2, 502, "The object store or the disk cannot be used."),
+    "storage_permission_denied": Outcome(
+        2, 403, "The storage refuses the credentials, or they give no right."
+    ),
     # The web service, and what is asked of it.
     "bind_failed": Outcome(1, 500, "The server cannot listen at this address."),
     "request_malformed": Outcome(1, 400, "The request is not valid."),
@@ -193,6 +200,14 @@ class WorkerError(GenrescopeError):
     ``worker_failed`` and ``overloaded`` concern the pool; ``worker_crashed``, ``timeout`` and
     ``memory_limit`` concern one task.
     """
+
+
+class ClusterError(GenrescopeError):
+    """A cluster that cannot be reached, or ended the work: ``cluster_unreachable``, ``cluster_failed``."""
+
+
+class StorageError(GenrescopeError):
+    """Storage that cannot be used: ``storage_unreachable``, ``storage_permission_denied``."""
 
 
 def missing_extra(extra: str, package: str) -> MissingDependencyError:

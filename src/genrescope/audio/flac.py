@@ -9,6 +9,7 @@ from typing import BinaryIO
 # Frames of 4,608 samples of 24-bit stereo have 28 kB at most: several of them are in the last part.
 _TAIL_BYTES = 2**18
 _CHUNK_BYTES = 2**18
+_MIDDLE_BYTES = 2**17
 _STREAM_START = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
 _SYNC = re.compile(rb"\xff[\xf8\xf9](?=[\x10-\xff])")
 # Block sizes by their code; 6 and 7 are stored behind the number of the frame.
@@ -34,6 +35,36 @@ def is_joined(file: BinaryIO) -> bool:
     return False
 
 
+def has_middle(file: BinaryIO, head: bytes) -> bool:
+    """Return whether frames from the middle of a FLAC stream lie in the middle of the file; False if small.
+
+    In a file of two streams that were joined, the end of the first and the start of the second lie there.
+
+    Parameters
+    ----------
+    file : binary file, seekable
+        Its position changes.
+    head : bytes
+        As of `find_flac_end`.
+    """
+    block_size, stated = _stream_info(head)
+    size = file.seek(0, SEEK_END)
+    if size < 4 * _MIDDLE_BYTES:
+        return False  # Nothing is gained over reading all of it.
+    file.seek(size // 2 - _MIDDLE_BYTES // 2)
+    data = file.read(_MIDDLE_BYTES)
+    spans = [span for match in _SYNC.finditer(data) if (span := _frame_span(data, match.start(), block_size))]
+    # Two that follow each other: a pattern of bits in the sound may look like the header of a frame.
+    starts = {start for start, _ in spans}
+    followed = [end for _, end in spans if end in starts]
+    return bool(followed) and all(0.1 * stated < end < 0.9 * stated for end in followed)
+
+
+def _stream_info(head: bytes) -> tuple[int, int]:
+    """Return the fixed size of blocks and the number of samples that STREAMINFO states (0: unknown)."""
+    return int.from_bytes(head[10:12], "big"), int.from_bytes(head[21:26], "big") & (2**36 - 1)
+
+
 def find_flac_end(file: BinaryIO, head: bytes) -> tuple[int, int] | None:
     """Find where the last frame of a FLAC file ends.
 
@@ -52,8 +83,7 @@ def find_flac_end(file: BinaryIO, head: bytes) -> tuple[int, int] | None:
     """
     if not _STREAM_START.match(head):
         return None
-    block_size = int.from_bytes(head[10:12], "big")
-    stated = int.from_bytes(head[21:26], "big") & (2**36 - 1)
+    block_size, stated = _stream_info(head)
     size = file.seek(0, SEEK_END)
     file.seek(max(42, size - _TAIL_BYTES))
     tail = file.read()

@@ -13,7 +13,7 @@ from errno import EINVAL
 from io import SEEK_END
 from typing import BinaryIO
 
-from genrescope.audio.flac import find_flac_end, is_joined
+from genrescope.audio.flac import find_flac_end, has_middle, is_joined
 from genrescope.audio.mp4 import leaves_out_sound
 from genrescope.audio.mpeg import begins_like_mpeg, find_mp3_frames
 from genrescope.audio.parts import ASF_HEADER, find_asf_parts, find_mp4_parts
@@ -95,7 +95,7 @@ class HeaderInfo:
     parts: tuple[int, ...] = ()
 
 
-def inspect_header(file: BinaryIO) -> HeaderInfo:
+def inspect_header(file: BinaryIO, *, whole: bool = True) -> HeaderInfo:
     """Read what an audio file says about its length and its end, and compare it with what it holds.
 
     MP3, FLAC and Ogg files are read to their end, which takes some percent of the time of decoding them.
@@ -104,6 +104,9 @@ def inspect_header(file: BinaryIO) -> HeaderInfo:
     ----------
     file : binary file, seekable
         Its position is left where it was.
+    whole : bool
+        False: read less where start, middle and end of FLAC and Ogg files agree that nothing was appended or
+        lost. MP3 files are read to their end in any case, since decoders read them so, too.
 
     Returns
     -------
@@ -114,7 +117,7 @@ def inspect_header(file: BinaryIO) -> HeaderInfo:
     head = file.read(_HEAD_BYTES)
     size = file.seek(0, SEEK_END)
     try:
-        return _inspect(file, head, size)
+        return _inspect(file, head, size, whole)
     # Sizes in a damaged file may lead to places that no file has.
     except (OSError, ValueError, OverflowError) as error:
         if isinstance(error, OSError) and error.errno != EINVAL:
@@ -124,11 +127,11 @@ def inspect_header(file: BinaryIO) -> HeaderInfo:
         file.seek(position)
 
 
-def _inspect(file: BinaryIO, head: bytes, size: int) -> HeaderInfo:
+def _inspect(file: BinaryIO, head: bytes, size: int, whole: bool) -> HeaderInfo:
     if head.startswith(b"OggS"):
-        return _inspect_ogg(file, head, size)
+        return _inspect_ogg(file, head, size, whole)
     if head.startswith(b"fLaC"):
-        return _inspect_flac(file, head)
+        return _inspect_flac(file, head, whole)
     if head.startswith(b"wvpk"):
         patches, is_damaged = replace_damaged_blocks(file, size)
         return HeaderInfo(truncated=is_damaged, patches=patches)
@@ -156,13 +159,14 @@ def _inspect_asf(file: BinaryIO, head: bytes, size: int) -> HeaderInfo:
     return HeaderInfo(truncated=declared > end + _TOLERANCE_BYTES, header_mismatch=bool(parts), parts=parts)
 
 
-def _inspect_ogg(file: BinaryIO, head: bytes, size: int) -> HeaderInfo:
+def _inspect_ogg(file: BinaryIO, head: bytes, size: int, whole: bool) -> HeaderInfo:
     tail, last_page = _last_ogg_page(file, size)
     # Bytes 14 to 17 of a page are the serial number of its stream (RFC 3533, section 6).
     other_stream = last_page >= 0 and tail[last_page + 14 : last_page + 18] != head[14:18]
-    return HeaderInfo(
-        truncated=not _is_final_page(tail, last_page), chained=other_stream or _starts_again(file)
-    )
+    truncated = not _is_final_page(tail, last_page)
+    # Serial numbers are random: another file that was appended ends with another one.
+    agrees = not whole and not truncated and not other_stream
+    return HeaderInfo(truncated=truncated, chained=other_stream or (not agrees and _starts_again(file)))
 
 
 def _starts_again(file: BinaryIO) -> bool:
@@ -183,9 +187,10 @@ def _starts_again(file: BinaryIO) -> bool:
     return False
 
 
-def _inspect_flac(file: BinaryIO, head: bytes) -> HeaderInfo:
+def _inspect_flac(file: BinaryIO, head: bytes, whole: bool) -> HeaderInfo:
     found = find_flac_end(file, head)
-    joined = is_joined(file)
+    agrees = not whole and found is not None and 0 < found[0] == found[1] and has_middle(file, head)
+    joined = not agrees and is_joined(file)
     if found is None or not found[0]:
         return HeaderInfo(header_mismatch=joined, needs_ffmpeg=joined, is_flac=True)
     stated, end = found

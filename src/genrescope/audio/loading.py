@@ -376,7 +376,8 @@ class AudioFile:
     source : str, PathLike, bytes, binary file, Audio or ndarray
         A path, a whole file in memory, or a file object, which is read from its start and left open; or
         decoded audio; or samples, shape (n,) or (n, channels): floats, 1 being full scale, or integers of 8,
-        16 or 32 bits.
+        16 or 32 bits. A file object with a true attribute ``is_remote`` is searched for joined streams only
+        where its start, middle and end do not agree.
     sample_rate : int, optional
         In Hz, of samples in an array; for these alone.
 
@@ -414,7 +415,7 @@ class AudioFile:
     def _open_file(self, source: Source) -> None:
         self._file, self.source = _open(source)
         try:
-            header = inspect_header(self._file)
+            header = inspect_header(self._file, whole=not getattr(source, "is_remote", False))
             self._open_decoder = partial(open_decoder, self._file, self.source, header)
             self._decoder = self._open_decoder()
         except OSError as error:

@@ -346,6 +346,25 @@ def export(
                 utils.write_atomic(output, stream.getvalue())
 
 
+@app.command("import")
+def import_rows(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="PATH", help="Parquet files, or folders of them, such as a cluster's output."),
+    ],
+    db: Db = None,
+) -> None:
+    """Import rows that 'cluster classify' or 'library export --format parquet' wrote.
+
+    Rows that the library has already, from the same or a later time, are left as they are.
+    """
+    from genrescope.library import Library
+
+    with Library(db) as library:
+        done = library.import_parquet(paths)
+        typer.echo(f"{done.written} of {done.rows} rows written: {library.database.path}", err=True)
+
+
 @app.command()
 def report(
     output: Annotated[Path, typer.Option("--output", "-o", help="The .html file to write.")],

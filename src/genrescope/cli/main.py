@@ -16,7 +16,18 @@ import typer
 from typer.core import TyperGroup
 
 from genrescope import __version__
-from genrescope.cli import audit, classify, deprecated, library, mcp, models, schema, serve, training
+from genrescope.cli import (
+    audit,
+    classify,
+    cluster,
+    deprecated,
+    library,
+    mcp,
+    models,
+    schema,
+    serve,
+    training,
+)
 from genrescope.errors import GenrescopeError
 
 # The headings of ``genrescope --help``, in their order.
@@ -97,6 +108,7 @@ app = typer.Typer(
 app.command(rich_help_panel=CLASSIFY)(classify.classify)
 app.command(rich_help_panel=CLASSIFY)(classify.plot_features)
 app.add_typer(library.app, name="library", rich_help_panel=LIBRARY)
+app.add_typer(cluster.app, name="cluster", rich_help_panel=LIBRARY)
 app.add_typer(models.app, name="models", rich_help_panel=MODELS)
 app.command(rich_help_panel=MODELS)(audit.audit)
 app.command(rich_help_panel=MODELS)(training.train)

@@ -340,26 +340,38 @@ class Database:
         ModelError
             ``model_output_invalid``: a score that is not finite, or another value that no reader could use.
         """
-        try:
-            check_values(entry)
-        except (TypeError, ValueError) as reason:
-            raise ModelError(
-                "model_output_invalid",
-                f"{entry.path}: its answer cannot be kept: {reason}",
-                "this is a fault of the model: use another with --model, and report it",
-            ) from None
-        values = entry.to_columns()
-        values["path"] = path_key(entry.path)
-        values |= {name: json.dumps(values[name]) for name in _JSON if values[name] is not None}
-        # Messages contain names of files, which need not be UTF-8.
-        values |= {name: _printable(values[name]) for name in ("message", "hint") if values[name]}
-        columns, marks = ", ".join(values), ", ".join("?" * len(values))
-        changes = ", ".join(f"{name} = excluded.{name}" for name in values if name != "path")
+        values = _values(entry)
         # An update in place keeps the row's id, which gives the order in which files were first analyzed.
-        self._write(
-            f"INSERT INTO files ({columns}) VALUES ({marks}) ON CONFLICT (path) DO UPDATE SET {changes}",
-            tuple(values.values()),
-        )
+        self._write(_upsert(values), tuple(values.values()))
+
+    def upsert_newer(self, entries: Sequence[LibraryEntry]) -> int:
+        """Write entries, all or none, but for those whose path has a row that was analyzed as late or later.
+
+        Parameters
+        ----------
+        entries : sequence of LibraryEntry
+            What is written, in one transaction.
+
+        Returns
+        -------
+        int
+            How many were written.
+
+        Raises
+        ------
+        ModelError
+            As `upsert`.
+        """
+        rows = [_values(entry) for entry in entries]
+        if not rows:
+            return 0
+        before = self._connection.total_changes
+        with self._transaction():
+            self._connection.executemany(
+                f"{_upsert(rows[0])} WHERE excluded.scanned > files.scanned",
+                [tuple(values.values()) for values in rows],
+            )
+        return self._connection.total_changes - before
 
     def move(self, old: str, new: str, *, size: int, mtime_ns: int) -> None:
         """Give the row of ``old``, and its journal, to ``new``, in place of a row that ``new`` may have.
@@ -586,6 +598,30 @@ def _translated(path: Path, reason: Exception) -> GenrescopeError:
         f"{path}: the library is damaged: {reason}",
         "put a copy of it from a backup in its place; or move it away and scan again",
     )
+
+
+def _values(entry: LibraryEntry) -> dict[str, Any]:
+    """Return the values of a row by column, in an order that is that of every entry."""
+    try:
+        check_values(entry)
+    except (TypeError, ValueError) as reason:
+        raise ModelError(
+            "model_output_invalid",
+            f"{entry.path}: its answer cannot be kept: {reason}",
+            "this is a fault of the model: use another with --model, and report it",
+        ) from None
+    values = entry.to_columns()
+    values["path"] = path_key(entry.path)
+    values |= {name: json.dumps(values[name]) for name in _JSON if values[name] is not None}
+    # Messages contain names of files, which need not be UTF-8.
+    values |= {name: _printable(values[name]) for name in ("message", "hint") if values[name]}
+    return values
+
+
+def _upsert(values: Mapping[str, Any]) -> str:
+    columns, marks = ", ".join(values), ", ".join("?" * len(values))
+    changes = ", ".join(f"{name} = excluded.{name}" for name in values if name != "path")
+    return f"INSERT INTO files ({columns}) VALUES ({marks}) ON CONFLICT (path) DO UPDATE SET {changes}"
 
 
 def path_key(path: str) -> Key:

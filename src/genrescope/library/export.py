@@ -4,31 +4,26 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
-from genrescope.errors import missing_extra
 from genrescope.library.albums import AlbumResult
-from genrescope.library.records import LibraryEntry
+from genrescope.library.parquet import entries_to_table, parquet_schema
+from genrescope.library.records import COLUMNS, LibraryEntry
 from genrescope.types import STYLE_THRESHOLD
 from genrescope.utils import spreadsheet_cell, write_atomic
 
 GroupBy = Literal["genre", "style"]
 
-# The order of the columns in files that other programs read: new ones are added, none is moved or renamed.
-COLUMNS = (
-    "path", "genre", "score", "unsure", "scores", "styles", "seconds", "format", "codec", "sample_rate",
-    "channels", "size", "mtime_ns", "hash", "model_name", "model", "excerpts", "flags", "timeline", "error",
-    "message", "hint", "scanned", "missing", "music", "not_music", "genre_set",
-    "answer", "album", "album_artist", "artist",
-)  # fmt: skip
 ALBUM_COLUMNS = (
     "path", "album", "artist", "verdict", "genre", "score", "answer", "agreement", "set", "tracks",
     "answered", "uncertain", "not_music", "failed", "genres", "answers", "scores", "styles",
 )  # fmt: skip
+# About 2 MiB in a file.
+_ROWS_PER_GROUP = 5_000
 _NESTED = ("scores", "styles", "flags", "timeline", "genre_set", "set", "genres", "answers")
 
 
@@ -82,7 +77,7 @@ def write_albums_csv(albums: Iterable[AlbumResult], stream: TextIO) -> None:
 
 
 def write_parquet(entries: Iterable[LibraryEntry], path: Path) -> None:
-    """Write a Parquet file: scores and styles as maps from name to number, flags as a list.
+    """Write a Parquet file with the columns of `genrescope.library.parquet_schema`.
 
     Parameters
     ----------
@@ -95,26 +90,16 @@ def write_parquet(entries: Iterable[LibraryEntry], path: Path) -> None:
     GenrescopeError
         ``missing_dependency`` without pyarrow; ``write_failed``.
     """
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError:
-        raise missing_extra("parquet", "pyarrow") from None
-    number, text = pyarrow.float64(), pyarrow.string()
-    span = pyarrow.struct([("start", number), ("end", number), ("genre", text), ("score", number)])
-    kinds = {
-        "score": number, "seconds": number, "scanned": number, "unsure": pyarrow.bool_(),
-        "music": number, "not_music": pyarrow.bool_(), "genre_set": pyarrow.list_(text),
-        "excerpts": pyarrow.bool_(), "missing": pyarrow.bool_(), "sample_rate": pyarrow.int32(),
-        "channels": pyarrow.int32(), "size": pyarrow.int64(), "mtime_ns": pyarrow.int64(),
-        "scores": pyarrow.map_(text, number), "styles": pyarrow.map_(text, number),
-        "flags": pyarrow.list_(text), "timeline": pyarrow.list_(span),
-    }  # fmt: skip
-    schema = pyarrow.schema([(name, kinds.get(name, text)) for name in COLUMNS])
-    listed = [{name: _arrow(value) for name, value in entry.to_columns().items()} for entry in entries]
+    schema = parquet_schema()
+    import pyarrow
+    from pyarrow import parquet
+
     # Into memory first, so that the file is written whole or not at all.
     sink = pyarrow.BufferOutputStream()
-    parquet.write_table(pyarrow.Table.from_pylist(listed, schema=schema), sink)
+    remaining = iter(entries)
+    with parquet.ParquetWriter(sink, schema) as writer:
+        while batch := list(islice(remaining, _ROWS_PER_GROUP)):
+            writer.write_table(entries_to_table(batch))
     write_atomic(path, sink.getvalue().to_pybytes())
 
 
@@ -202,10 +187,3 @@ def _cell(value: Any, name: str) -> Any:
     if name in _NESTED:
         return json.dumps(value, ensure_ascii=False)
     return int(value) if isinstance(value, bool) else value
-
-
-def _arrow(value: Any) -> Any:
-    if isinstance(value, dict):
-        return list(value.items())
-    # Parquet's text is UTF-8: other bytes of a file name are shown as such.
-    return os.fsencode(value).decode("utf8", "backslashreplace") if isinstance(value, str) else value

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from genrescope import labels, utils
 from genrescope.errors import ConfigError, DataError
 from genrescope.library import tagging
 from genrescope.library.albums import AlbumResult, folder_of_discs, group_albums
 from genrescope.library.database import Database, Filter
+from genrescope.library.parquet import read_parquet
 from genrescope.library.records import LibraryEntry
 from genrescope.library.scanner import Scanner, ScanOptions, ScanResult, is_missing
 from genrescope.library.tagging import TagResult, UntagResult
@@ -87,6 +88,21 @@ class Relocation:
     absent: tuple[str, ...]
 
 
+class ImportResult(NamedTuple):
+    """What `Library.import_parquet` did.
+
+    Attributes
+    ----------
+    rows : int
+        How many rows were read.
+    written : int
+        How many of them were new, or analyzed later than the library's own row of the same path.
+    """
+
+    rows: int
+    written: int
+
+
 def default_path() -> Path:
     """Return where the library is unless another path is given."""
     return utils.data_folder() / "library.db"
@@ -122,6 +138,36 @@ class Library:
     def __init__(self, path: str | os.PathLike[str] | None = None, *, read_only: bool = False) -> None:
         place = default_path() if path is None else Path(path).expanduser()
         self.database = Database(place, read_only=read_only)
+
+    def import_parquet(self, paths: Iterable[str | os.PathLike[str]]) -> ImportResult:
+        """Write the rows of Parquet files, of a cluster or of another library, into this one.
+
+        Every some thousand rows are a transaction. A row does not replace one of the same path that was
+        analyzed as late or later, so that a second import of the same files writes nothing.
+
+        Parameters
+        ----------
+        paths : iterable of path
+            Parquet files, or folders whose ``.parquet`` files are read.
+
+        Returns
+        -------
+        ImportResult
+
+        Raises
+        ------
+        DataError
+            ``dataset_not_found``; ``dataset_invalid``: a file without such rows, or of a later version.
+        MissingDependencyError
+            ``missing_dependency``: pyarrow is not installed.
+        """
+        rows = written = 0
+        for path in paths:
+            for file in _parquet_files(Path(path).expanduser()):
+                for entries in read_parquet(file):
+                    rows += len(entries)
+                    written += self.database.upsert_newer(entries)
+        return ImportResult(rows, written)
 
     def scan(
         self, paths: Iterable[str | os.PathLike[str]], options: ScanOptions | None = None
@@ -513,3 +559,15 @@ def count_by(entries: Iterable[LibraryEntry]) -> dict[str, Counter[str]]:
         counts["genre"][str(entry.genre)] += 1
         counts["style"].update(list(entry.styles))
     return counts
+
+
+def _parquet_files(path: Path) -> list[Path]:
+    """Return the files of a folder, or the file itself."""
+    if not path.is_dir():
+        return [path]
+    files = sorted(file for file in path.glob("*.parquet") if not file.name.startswith("."))
+    if not files:
+        raise DataError(
+            "dataset_not_found", f"{path}: no .parquet file is there", "name the output of a cluster run"
+        )
+    return files

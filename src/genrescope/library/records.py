@@ -12,6 +12,13 @@ from genrescope.errors import GenrescopeError
 from genrescope.tagging import AlbumTags
 from genrescope.types import FailedFile, Prediction, Timeline
 
+# The order of the columns in files that other programs read: new ones are added, none is moved or renamed.
+COLUMNS = (
+    "path", "genre", "score", "unsure", "scores", "styles", "seconds", "format", "codec", "sample_rate",
+    "channels", "size", "mtime_ns", "hash", "model_name", "model", "excerpts", "flags", "timeline", "error",
+    "message", "hint", "scanned", "missing", "music", "not_music", "genre_set",
+    "answer", "album", "album_artist", "artist",
+)  # fmt: skip
 # A track of changing style can have hundreds of spans; this bounds what a row of the database takes.
 MAX_SPANS = 50
 # No track is as long, no rate as high: what is above is damage, and sums of it might not be finite.

@@ -1,0 +1,55 @@
+"""What cannot be done is told in one clear line, before any work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from genrescope.cli.main import app
+from genrescope.distributed.run import check_address
+from genrescope.errors import ClusterError, ConfigError, GenrescopeError
+
+pytest.importorskip("ray", reason="Ray is not installed (extra 'ray')")
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "part"),
+    [
+        (["--address", "127.0.0.1:9"], "cluster_unreachable", "127.0.0.1:9: no cluster can be reached"),
+        (["--address", "ray://127.0.0.1:9"], "cluster_unreachable", "no cluster"),
+        (["--address", "ftp://x"], "invalid_argument", "no address"),
+        (["--output", "taken/rows"], "write_failed", "taken"),
+        (["--output", "taken"], "invalid_argument", "not a folder"),
+        (["--model", "nothing"], "model_not_found", "nothing"),
+        (["--column", "song"], "invalid_argument", "no column 'song'"),
+        (["--output", "strange://x"], "invalid_argument", "strange"),
+    ],
+)
+def test_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], code: str, part: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("taken").touch()
+    Path("tracks.csv").write_text("path\na.mp3\n")
+    command = ["cluster", "classify", "tracks.csv", "--output", "rows", *options]
+    result = CliRunner().invoke(app, command)
+    assert isinstance(result.exception, GenrescopeError), result.output
+    assert result.exception.code == code
+    assert part in result.exception.message
+    assert "\n" not in result.exception.message
+    assert not list(tmp_path.rglob("*.parquet"))
+
+
+def test_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    check_address(None)
+    check_address("auto")
+    for address in ("nowhere", "ray://", "http://x:1", "x:port"):
+        with pytest.raises(ConfigError):
+            check_address(address)
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+    with pytest.raises(ClusterError):
+        check_address(None)
