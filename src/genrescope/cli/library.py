@@ -107,7 +107,16 @@ NotMusic = Annotated[
 
 @app.command()
 def scan(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Folders to search, or audio files.")],
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="PATH", help="Folders to search, audio files, or .m3u playlists."),
+    ] = None,
+    files_from: Annotated[
+        Path | None,
+        typer.Option(
+            "--files-from", help="Also the files and folders listed here, one a line; -: standard input."
+        ),
+    ] = None,
     db: Db = None,
     model: Annotated[
         str, typer.Option("--model", "-m", help="A name from 'genrescope models list', or a .onnx file.")
@@ -137,22 +146,24 @@ def scan(
     """
     from rich.console import Console
 
+    from genrescope.cli import inputs
     from genrescope.cli.progress import ScanProgress
     from genrescope.library import Library, ScanOptions
 
+    places = inputs.scan_paths(inputs.listed_paths(paths, files_from))
     options = ScanOptions(
         model=model, excerpts=excerpts, workers=workers, retry_failed=retry_failed, timeout=timeout
     )
-    progress = ScanProgress(paths, Console(stderr=True))
+    progress = ScanProgress(places, Console(stderr=True))
     with Library(db) as library:
         try:
-            for _ in progress.track(library.scan(paths, options)):
+            for _ in progress.track(library.scan(places, options)):
                 pass
         except KeyboardInterrupt:
             typer.echo(f"interrupted: {progress.summary()}; the same command goes on from here", err=True)
             raise typer.Exit(130) from None
         typer.echo(progress.summary(), err=True)
-        if verdicts := _album_verdicts(library, paths):
+        if verdicts := _album_verdicts(library, places):
             typer.echo(verdicts, err=True)
         typer.echo(f"library: {library.database.path}", err=True)
     if progress.counts["failed"]:

@@ -8,6 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
@@ -32,7 +33,9 @@ MAX_RUNNERS_UP = 2
 MAX_STYLES = 2
 ERROR_COLUMNS = ("error", "message", "hint")
 # Added after the first release: the last ones, so that the others keep their places.
-MUSIC_COLUMNS = ("music", "not_music", "set", "answer")
+MUSIC_COLUMNS = ("music", "not_music", "set", "answer", "title")
+# A track that changes its genre more often than this is summarized in tables; JSON lines have all of it.
+MAX_SPANS = 8
 # Consoles of fewer columns than this get one runner-up and one style, so that file names stay readable.
 _WIDE = 100
 # With and without runners-up and styles.
@@ -92,7 +95,8 @@ def _csv_cells(result: Prediction | FailedFile, classes: Sequence[str]) -> list[
     cells = [result.path, result.genre, result.confidence, int(result.is_uncertain), *scores, styles]
     cells += [round(result.seconds, 3), result.model, " ".join(result.flags), "", "", ""]
     music = "" if result.music is None else result.music
-    return [*cells, music, int(not result.is_music), "; ".join(result.genre_set), result.answer or ""]
+    answer, title = result.answer or "", result.title or ""
+    return [*cells, music, int(not result.is_music), "; ".join(result.genre_set), answer, title]
 
 
 def render_table(results: Iterable[Prediction | LibraryEntry | FailedFile], console: Console) -> None:
@@ -117,17 +121,33 @@ def render_table(results: Iterable[Prediction | LibraryEntry | FailedFile], cons
         else:
             failures.append(result.failure)
     # Failures come last, where the eye ends up on a terminal, however long the table is.
+    paths = [one.path for one in (*classified, *failures)]
+    names = dict(zip(paths, _relative_paths(paths), strict=True))
     if classified:
-        table = _result_table(classified, console)
+        table = _result_table(classified, names, console)
         _print_table(table, console)
     for failure in failures:
-        message, hint = _escape(failure.message), _escape(failure.hint)
-        console.print(f"[red]failed[/red] {message}\n       {hint}")
+        _print_failure(failure, names[failure.path], console)
 
 
-def _result_table(results: Sequence[Prediction | LibraryEntry], console: Console) -> Table:
+def _print_failure(failure: FailedFile, name: str, console: Console) -> None:
+    """Print what failed and what to do; on a terminal with the name shortened to what leaves it one line."""
+    message = failure.message
+    if console.is_terminal and message.startswith(f"{failure.path}:"):
+        what = message.removeprefix(failure.path)
+        room = max(_MIN_NAME, console.width - cell_len("failed ") - cell_len(what))
+        message = _elided(printable(name), "", room) + what
+    lines = Table.grid(padding=(0, 1, 0, 0))
+    lines.add_row("[red]failed[/red]", _escape(message))
+    lines.add_row("", _escape(failure.hint))
+    _print_table(lines, console)
+
+
+def _result_table(
+    results: Sequence[Prediction | LibraryEntry], names: Mapping[str, str], console: Console
+) -> Table:
     """Return the table; a terminal gets one line for each file, with fewer columns where it is narrow."""
-    rows = list(_result_rows(results, console.width))
+    rows = list(_result_rows(results, names, console.width))
     if not console.is_terminal:
         return _table([(_escape(name + flags), *cells) for name, flags, cells in rows], MAX_COLUMNS)
     longest = max(cell_len(name + flags) for name, flags, _ in rows)
@@ -146,7 +166,7 @@ def _table(rows: Iterable[Sequence[str]], columns: int) -> Table:
     table.add_column("file", no_wrap=True)
     table.add_column("genre", style="cyan", no_wrap=True)
     table.add_column("score", justify="right", no_wrap=True, min_width=5)
-    for name, style in (("then", "dim"), ("styles", ""))[: columns - MIN_COLUMNS]:
+    for name, style in (("runner-up", "dim"), ("styles", ""))[: columns - MIN_COLUMNS]:
         table.add_column(name, style=style, no_wrap=True)
     table.add_column("length", justify="right", no_wrap=True, min_width=6)
     for row in rows:
@@ -155,11 +175,14 @@ def _table(rows: Iterable[Sequence[str]], columns: int) -> Table:
 
 
 def _result_rows(
-    results: Sequence[Prediction | LibraryEntry], width: int
+    results: Sequence[Prediction | LibraryEntry], names: Mapping[str, str], width: int
 ) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     """Yield for each line of the table its name, the flags behind it, and the cells of all other columns."""
     max_runners_up, max_styles = (MAX_RUNNERS_UP, MAX_STYLES) if width >= _WIDE else (1, 1)
-    for result, file in zip(results, _relative_paths([one.path for one in results]), strict=True):
+    for result in results:
+        # Of a track of a cue sheet, the name is the sheet with the track's number.
+        title = result.title if isinstance(result, Prediction) else None
+        file = names[result.path] + (f" {title}" if title else "")
         flags = f" [{', '.join(result.flags)}]" if result.flags else ""
         # Scores are sorted: the first is the genre itself, the next ones are its runners-up.
         (genre, score), *others = result.scores.items()
@@ -256,6 +279,13 @@ def _elided(name: str, flags: str, width: int) -> str:
     return f"{start}…{end}{flags}"
 
 
+def _fitted(path: str, rest: str, console: Console) -> str:
+    """Return a path, escaped, shortened on a terminal so that it and ``rest`` are one line."""
+    if not console.is_terminal:
+        return _escape(path)
+    return escape(_elided(printable(path), "", max(_MIN_ELIDED, console.width - cell_len(printable(rest)))))
+
+
 def _percentages(scores: Iterable[tuple[str, float]]) -> str:
     return _escape(", ".join(f"{display_name(name)} {score:.0%}" for name, score in scores))
 
@@ -271,9 +301,17 @@ def _relative_paths(paths: Sequence[str]) -> list[str]:
 
 def _span_lines(timeline: Timeline) -> Iterator[tuple[str, str, str]]:
     """Yield lines of the table: from when to when which genre leads, and its highest score there."""
-    for span in timeline.leading_spans(overlapping=False):
-        times = f"  {format_clock(span.start)} to {format_clock(span.end)}"
-        yield times, f"  {_escape(display_name(span.genre))}", f"{span.peak:.0%}"
+    spans = timeline.leading_spans(overlapping=False)
+    shown = spans if len(spans) <= MAX_SPANS else timeline.leading_spans(MAX_SPANS, overlapping=False)
+    # Short spans that are joined to their neighbors may leave neighbors of the same genre.
+    for genre, same in groupby(shown, key=lambda span: span.genre):
+        first, *others = same
+        end = others[-1].end if others else first.end
+        times = f"  {format_clock(first.start)} to {format_clock(end)}"
+        peak = max(span.peak for span in (first, *others))
+        yield times, f"  {_escape(display_name(genre))}", f"{peak:.0%}"
+    if len(spans) > MAX_SPANS:
+        yield f"  ({len(spans)} spans, summarized)", "", ""
 
 
 def _escape(text: str) -> str:
@@ -378,7 +416,10 @@ def render_counts(counts: Mapping[str, Counter[str]], console: Console) -> None:
     console : rich.console.Console
         What is printed to.
     """
-    width = max(10, min(60, console.width - 40))
+    width = max(10, min(60, console.width - 46))
+    # A track has any number of styles: their shares are of the tracks that have a genre.
+    totals = {kind: counter.total() for kind, counter in counts.items()}
+    totals["style"] = totals.get("genre", 0)
     for kind, counter in counts.items():
         if not counter:
             continue
@@ -386,8 +427,11 @@ def render_counts(counts: Mapping[str, Counter[str]], console: Console) -> None:
         most = max(counter.values())
         for name, number in counter.most_common():
             bar = "█" * max(1, round(width * number / most))
+            share = f"{number / totals[kind]:6.1%}" if totals[kind] else " " * 6
+            label = _elided(printable(display_name(name)), "", 24)
+            padding = " " * (24 - cell_len(label))
             console.print(
-                f"  {_escape(display_name(name)):20} {number:7}  [cyan]{bar}[/cyan]", highlight=False
+                f"  {escape(label)}{padding} {number:7} {share}  [cyan]{bar}[/cyan]", highlight=False
             )
 
 
@@ -414,9 +458,11 @@ def render_tagged(found: Iterable[TagResult], console: Console) -> tuple[int, in
             continue
         changed += 1
         before = ", ".join(plan.before) or "no genre"
-        links = f" [dim](one of {plan.links} names of this file)[/dim]" if plan.links > 1 else ""
-        arrow = f"{_escape(before)} -> [cyan]{_escape(', '.join(plan.after))}[/cyan]"
-        console.print(f"{_escape(path)}: {arrow}{links}", highlight=False)
+        after = ", ".join(plan.after)
+        links = f" (one of {plan.links} names of this file)" if plan.links > 1 else ""
+        name = _fitted(path, f": {before} -> {after}{links}", console)
+        arrow = f"{_escape(before)} -> [cyan]{_escape(after)}[/cyan]"
+        console.print(f"{name}: {arrow}[dim]{links}[/dim]", highlight=False)
     return changed, failed
 
 
@@ -443,7 +489,8 @@ def render_untagged(found: Iterable[UntagResult], console: Console) -> tuple[int
             continue
         done += 1
         genres = ", ".join(undone.genres) or "no genre"
-        console.print(f"{_escape(path)}: {_escape(genres)} [dim]({undone.status})[/dim]", highlight=False)
+        name = _fitted(path, f": {genres} ({undone.status})", console)
+        console.print(f"{name}: {_escape(genres)} [dim]({undone.status})[/dim]", highlight=False)
     return done, failed
 
 

@@ -27,6 +27,8 @@ from genrescope.tagging import Answer, UncertainPolicy, Vocabulary, require_muta
 from genrescope.types import NOT_MUSIC, STYLE_THRESHOLD
 
 Labels = str | Sequence[str]
+# Until 0.2.0, all of these formats were stored as "mov".
+_MP4_SUFFIXES = frozenset({"m4a", "m4b", "mp4"})
 TagUnit = Literal["track", "album"]
 
 
@@ -492,6 +494,12 @@ def _labels(names: Labels) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names)
 
 
+def _file_format(entry: LibraryEntry) -> str:
+    """Return an entry's format; of one that was stored under FFmpeg's name for all MP4 files, its suffix."""
+    suffix = Path(entry.path).suffix.lower().lstrip(".")
+    return suffix if entry.format == "mov" and suffix in _MP4_SUFFIXES else str(entry.format)
+
+
 def count_by(entries: Iterable[LibraryEntry]) -> dict[str, Counter[str]]:
     """Count entries by ``genre``, ``style``, ``error`` and ``format``, and by how certain the ``result`` is.
 
@@ -505,7 +513,7 @@ def count_by(entries: Iterable[LibraryEntry]) -> dict[str, Counter[str]]:
         if entry.error is not None:
             counts["error"][entry.error] += 1
             continue
-        counts["format"][str(entry.format)] += 1
+        counts["format"][_file_format(entry)] += 1
         if entry.not_music:
             counts["result"][NOT_MUSIC] += 1
             continue
