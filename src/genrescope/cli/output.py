@@ -279,11 +279,41 @@ def _elided(name: str, flags: str, width: int) -> str:
     return f"{start}…{end}{flags}"
 
 
-def _fitted(path: str, rest: str, console: Console) -> str:
-    """Return a path, escaped, shortened on a terminal so that it and ``rest`` are one line."""
+def fitted_path(path: str, rest: str, console: Console) -> str:
+    """Return a path, shortened on a terminal so that it and what follows are one line.
+
+    Parameters
+    ----------
+    path : str
+        Of a file.
+    rest : str
+        What follows, behind a colon and a space.
+    console : rich.console.Console
+        What is printed to.
+
+    Returns
+    -------
+    str
+        Printable; its brackets are not escaped.
+    """
     if not console.is_terminal:
-        return _escape(path)
-    return escape(_elided(printable(path), "", max(_MIN_ELIDED, console.width - cell_len(printable(rest)))))
+        return printable(path)
+    room = console.width - cell_len(printable(rest)) - cell_len(": ")
+    return _elided(printable(path), "", max(_MIN_ELIDED, room))
+
+
+def answer_line(entry: LibraryEntry) -> str:
+    """Return an answer in a few words: the genre and its score, whether it is unsure, or not music.
+
+    Parameters
+    ----------
+    entry : LibraryEntry
+        With an answer.
+    """
+    if not entry.is_music:
+        return NOT_MUSIC
+    unsure = " unsure" if entry.is_uncertain else ""
+    return f"{display_name(entry.genre or '')} {entry.score or 0.0:.0%}{unsure}"
 
 
 def _percentages(scores: Iterable[tuple[str, float]]) -> str:
@@ -460,7 +490,7 @@ def render_tagged(found: Iterable[TagResult], console: Console) -> tuple[int, in
         before = ", ".join(plan.before) or "no genre"
         after = ", ".join(plan.after)
         links = f" (one of {plan.links} names of this file)" if plan.links > 1 else ""
-        name = _fitted(path, f": {before} -> {after}{links}", console)
+        name = escape(fitted_path(path, f"{before} -> {after}{links}", console))
         arrow = f"{_escape(before)} -> [cyan]{_escape(after)}[/cyan]"
         console.print(f"{name}: {arrow}[dim]{links}[/dim]", highlight=False)
     return changed, failed
@@ -489,7 +519,7 @@ def render_untagged(found: Iterable[UntagResult], console: Console) -> tuple[int
             continue
         done += 1
         genres = ", ".join(undone.genres) or "no genre"
-        name = _fitted(path, f": {genres} ({undone.status})", console)
+        name = escape(fitted_path(path, f"{genres} ({undone.status})", console))
         console.print(f"{name}: {_escape(genres)} [dim]({undone.status})[/dim]", highlight=False)
     return done, failed
 

@@ -18,3 +18,5 @@ from .scanner import ScanOptions as ScanOptions
 from .scanner import ScanResult as ScanResult
 from .tagging import TagResult as TagResult
 from .tagging import UntagResult as UntagResult
+from .watcher import Watcher as Watcher
+from .watcher import WatchOptions as WatchOptions

@@ -20,7 +20,9 @@ from genrescope.library.records import LibraryEntry
 from genrescope.tagging import AlbumTags
 from genrescope.workers import WorkerPool, WorkerSpec
 
-ScanStatus = Literal["classified", "failed", "unchanged", "moved", "copied", "skipped", "unreadable"]
+ScanStatus = Literal[
+    "classified", "failed", "unchanged", "moved", "copied", "skipped", "unreadable", "missing"
+]
 # Causes that may pass without the file changing: permissions, disks, short memory, a damaged row.
 _TRANSIENT_ERRORS = frozenset(
     {"audio_missing", "audio_permission_denied", "audio_read_failed", "library_corrupt", "worker_failed"}
@@ -39,7 +41,8 @@ class ScanResult(NamedTuple):
         Of a file, or of a folder that cannot be read.
     status : str
         ``classified``, ``failed``: analyzed now. ``unchanged``, ``moved``, ``copied``: an earlier answer
-        holds. ``skipped``: no audio file. ``unreadable``: a folder that may not be read.
+        holds. ``skipped``: no audio file. ``unreadable``: a folder that may not be read. ``missing``: a file
+        that is gone, as a `Watcher` finds it.
     entry : LibraryEntry or None
         The file's entry, if it has one.
     """
