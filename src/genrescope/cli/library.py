@@ -290,6 +290,18 @@ def export(
     by: Annotated[
         GroupBy, typer.Option(help="With m3u8: one playlist for each genre, or for each style.")
     ] = GroupBy.genre,
+    absolute: Annotated[
+        bool,
+        typer.Option("--absolute", help="With m3u8: absolute paths, not relative to the playlist's folder."),
+    ] = False,
+    prefix: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--prefix",
+            metavar="OLD=NEW",
+            help="With m3u8: write NEW in place of the folder OLD, as a NAS or container has it; repeatable.",
+        ),
+    ] = None,
     db: Db = None,
     genre: Genres = None,
     style: Styles = None,
@@ -313,6 +325,7 @@ def export(
         raise ConfigError(
             "invalid_argument", f"{format} needs a place to be written to", f"name a {kind} with --output"
         )
+    prefixes = _prefixes(prefix or ())
     with _library(db) as library:
         entries = library.entries(
             genre=genre or (),
@@ -324,7 +337,9 @@ def export(
             not_music=not_music,
         )
         if format is ExportFormat.m3u8 and output is not None:
-            playlists = collection.write_playlists(entries, output, by=by.value)
+            playlists = collection.write_playlists(
+                entries, output, by=by.value, absolute=absolute, prefixes=prefixes
+            )
             for path in playlists.paths:
                 typer.echo(f"playlist: {path}", err=True)
             for name in playlists.omitted:
@@ -536,6 +551,21 @@ def _left_as_they_are(library: Library, folder: Path | None) -> str:
     loose = sum(path not in paths for path in library.database.paths(folder))
     found += [f"{loose} files are of no album"] if loose else []
     return f"{', '.join(found)}; their tracks are left as they are" if found else ""
+
+
+def _prefixes(pairs: Iterable[str]) -> dict[str, str]:
+    """Return folders and their other names from ``OLD=NEW``."""
+    from genrescope.errors import ConfigError
+
+    found = {}
+    for pair in pairs:
+        old, sign, new = pair.partition("=")
+        if not old or not sign:
+            raise ConfigError(
+                "invalid_argument", f"--prefix {pair}: not of the form OLD=NEW", "such as /srv/music=/music"
+            )
+        found[old] = new
+    return found
 
 
 def _library(db: Path | None, *, read_only: bool = True) -> Library:
