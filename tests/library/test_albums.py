@@ -326,6 +326,9 @@ def test_the_commands(library: Library, music: Path, little_model: Path, tmp_pat
     assert preview.count("no genre -> Drone") == 4
     assert log == (
         "1 albums disagree, 1 files are of no album; their tracks are left as they are\n"
+        "      7 files in all\n"
+        "      4 with genres to write\n"
+        "      3 of no album with a genre (plain 'tag' takes the track's own)\n"
         "4 files would change; --write does it\n"
     )
     ask("report", "-o", str(tmp_path / "page.html"))

@@ -197,7 +197,7 @@ def list_entries(
 
     from genrescope.cli import output
 
-    with _library(db) as library:
+    with open_library(db) as library:
         found = library.entries(
             genre=genre or (),
             style=style or (),
@@ -252,7 +252,7 @@ def list_albums(
     from genrescope.cli import output
 
     chosen = format or (AlbumFormat.table if sys.stdout.isatty() else AlbumFormat.jsonl)
-    with _library(db) as library:
+    with open_library(db) as library:
         found = library.albums(genre=genre or (), style=style or (), folder=folder, uncertain=uncertain)
         albums = islice(found, limit)
         if chosen is AlbumFormat.table:
@@ -275,7 +275,7 @@ def stats(
     from genrescope.cli import output
     from genrescope.library import count_by
 
-    with _library(db) as library:
+    with open_library(db) as library:
         counts = count_by(library.entries(min_score=min_score, folder=folder))
     output.render_counts(counts, Console())
 
@@ -326,7 +326,7 @@ def export(
             "invalid_argument", f"{format} needs a place to be written to", f"name a {kind} with --output"
         )
     prefixes = _prefixes(prefix or ())
-    with _library(db) as library:
+    with open_library(db) as library:
         entries = library.entries(
             genre=genre or (),
             style=style or (),
@@ -368,7 +368,7 @@ def report(
     from genrescope import reporting, utils
 
     utils.check_output(output, ".html", ".htm")
-    with _library(db) as library:
+    with open_library(db) as library:
         page = reporting.library_page(
             library.entries(folder=folder), title="Library", albums=library.albums(folder=folder)
         )
@@ -385,6 +385,13 @@ def tag(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Also change files that have a genre already.")
     ] = False,
+    placeholder: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A word that is no genre, such as Other: files that have nothing else are changed too;"
+            " repeatable."
+        ),
+    ] = None,
     vocabulary: Annotated[
         str | None,
         typer.Option(
@@ -437,27 +444,37 @@ def tag(
     from genrescope.library import TagOptions
 
     options = TagOptions(vocabulary, genre_threshold, style_threshold, max_genres, uncertain.value, by.value)
-    with _library(db, read_only=not write) as library:
+    with open_library(db, read_only=not write) as library:
         found = (
             library.apply_tags(
                 options,
                 overwrite=overwrite,
                 keep_mtime=keep_mtime,
+                placeholders=placeholder or (),
+                every=True,
                 genre=genre or (),
                 style=style or (),
                 folder=folder,
             )
             if write
             else library.plan_tags(
-                options, overwrite=overwrite, genre=genre or (), style=style or (), folder=folder
+                options,
+                overwrite=overwrite,
+                placeholders=placeholder or (),
+                every=True,
+                genre=genre or (),
+                style=style or (),
+                folder=folder,
             )
         )
-        changed, failed = output.render_tagged(found, Console(soft_wrap=True))
+        counts = output.render_tagged(found, Console(soft_wrap=True))
         left = _left_as_they_are(library, folder) if by is TagBy.album else ""
     if left:
         typer.echo(left, err=True)
     done = "changed" if write else "would change; --write does it"
-    typer.echo(f"{changed} files {done}" + (f", {failed} failed" if failed else ""), err=True)
+    failed = counts["failed"]
+    typer.echo(output.tag_account(counts), err=True)
+    typer.echo(f"{counts['changed']} files {done}" + (f", {failed} failed" if failed else ""), err=True)
     if failed:
         raise typer.Exit(1)
 
@@ -478,7 +495,7 @@ def untag(
 
     from genrescope.cli import output
 
-    with _library(db, read_only=False) as library:
+    with open_library(db, read_only=False) as library:
         done, failed = output.render_untagged(
             library.undo_tags(folder, keep_mtime=keep_mtime), Console(soft_wrap=True)
         )
@@ -497,7 +514,7 @@ def relocate(
 
     A folder that was only renamed is recognized by 'library scan' of its new name.
     """
-    with _library(db, read_only=False) as library:
+    with open_library(db, read_only=False) as library:
         done = library.relocate(old, new)
     typer.echo(f"{done.files} files have another path now", err=True)
     if done.absent:
@@ -514,7 +531,7 @@ def prune(
     ] = None,
 ) -> None:
     """Show which files are no longer there; with --write, remove them and their changes from the library."""
-    with _library(db, read_only=not write) as library:
+    with open_library(db, read_only=not write) as library:
         paths = library.prune(folder) if write else library.missing_paths(folder)
     for path in paths:
         typer.echo(path.encode("utf8", "backslashreplace").decode("utf8"))
@@ -568,8 +585,21 @@ def _prefixes(pairs: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def _library(db: Path | None, *, read_only: bool = True) -> Library:
-    """Open a library that is there."""
+def open_library(db: Path | None, *, read_only: bool = True) -> Library:
+    """Open a library that is there.
+
+    Parameters
+    ----------
+    db : Path or None
+        Its file; None: the one in the user's data folder.
+    read_only : bool
+        Open it for queries alone.
+
+    Raises
+    ------
+    DataError
+        ``dataset_not_found``: no file is there.
+    """
     from genrescope.errors import DataError
     from genrescope.library import Library, default_path
 

@@ -16,7 +16,18 @@ import typer
 from typer.core import TyperGroup
 
 from genrescope import __version__
-from genrescope.cli import audit, classify, config, deprecated, library, models, serve, training, watch
+from genrescope.cli import (
+    audit,
+    classify,
+    compare_tags,
+    config,
+    deprecated,
+    library,
+    models,
+    serve,
+    training,
+    watch,
+)
 from genrescope.errors import GenrescopeError
 
 # The headings of ``genrescope --help``, in their order.
@@ -136,6 +147,7 @@ app = typer.Typer(
 )
 app.command(rich_help_panel=CLASSIFY)(classify.classify)
 app.command(rich_help_panel=CLASSIFY)(classify.plot_features)
+library.app.command()(compare_tags.compare)
 library.app.command()(watch.watch)
 app.add_typer(library.app, name="library", rich_help_panel=LIBRARY)
 app.add_typer(models.app, name="models", rich_help_panel=MODELS)

@@ -26,7 +26,7 @@ from genrescope.utils import spreadsheet_cell
 if TYPE_CHECKING:
     # For annotations only: these packages need a tenth of a second, which a classification would wait for.
     from genrescope.evaluation import Comparison, Evaluation, Interval
-    from genrescope.library import AlbumResult, LibraryEntry, TagResult, UntagResult
+    from genrescope.library import AlbumResult, LibraryEntry, TagComparison, TagResult, TagStatus, UntagResult
     from genrescope.training import TaxonomyRun
 
 MAX_RUNNERS_UP = 2
@@ -46,15 +46,28 @@ _UNBOUNDED = 100_000
 
 _Item = TypeVar("_Item")
 
+# What is said of files by what becomes of their genres.
+_TAG_WORDS: dict[TagStatus, str] = {
+    "changed": "with genres to write",
+    "same": "have these genres already",
+    "kept": "keep the genre that they have (--overwrite, --placeholder)",
+    "unsure": "unsure (--uncertain)",
+    "no genre": "have no score above the threshold, or no word in the vocabulary",
+    "no album": "of no album with a genre (plain 'tag' takes the track's own)",
+    "not music": "not music",
+    "not classified": "could not be classified (library list --failed)",
+    "failed": "failed",
+}
+
 
 def render_jsonl(
-    results: Iterable[Prediction | LibraryEntry | AlbumResult | FailedFile], stream: TextIO
+    results: Iterable[Prediction | LibraryEntry | AlbumResult | TagComparison | FailedFile], stream: TextIO
 ) -> None:
     """Print one JSON object per line, each as soon as it is known.
 
     Parameters
     ----------
-    results : iterable of Prediction, LibraryEntry, AlbumResult or FailedFile
+    results : iterable of Prediction, LibraryEntry, AlbumResult, TagComparison or FailedFile
         One for each file, or album.
     stream : text stream
         What is written to; flushed after every line.
@@ -125,7 +138,7 @@ def render_table(results: Iterable[Prediction | LibraryEntry | FailedFile], cons
     names = dict(zip(paths, _relative_paths(paths), strict=True))
     if classified:
         table = _result_table(classified, names, console)
-        _print_table(table, console)
+        print_table(table, console)
     for failure in failures:
         _print_failure(failure, names[failure.path], console)
 
@@ -140,7 +153,7 @@ def _print_failure(failure: FailedFile, name: str, console: Console) -> None:
     lines = Table.grid(padding=(0, 1, 0, 0))
     lines.add_row("[red]failed[/red]", _escape(message))
     lines.add_row("", _escape(failure.hint))
-    _print_table(lines, console)
+    print_table(lines, console)
 
 
 def _result_table(
@@ -240,13 +253,20 @@ def render_albums(albums: Iterable[AlbumResult], console: Console) -> None:
             _escape(", ".join(_other_answers(album))),
         )
     if table.row_count:
-        _print_table(table, console)
+        print_table(table, console)
     else:
         console.print("no albums: tracks need an album tag, or a folder of their own")
 
 
-def _print_table(table: Table, console: Console) -> None:
-    """Print a table; in a pipe its cells are whole, because a program that reads them needs all of them."""
+def print_table(table: Table, console: Console) -> None:
+    """Print a table; in a pipe its cells are whole, because a program that reads them needs all of them.
+
+    Parameters
+    ----------
+    table : rich.table.Table
+    console : rich.console.Console
+        What is printed to.
+    """
     if console.is_terminal:
         console.print(table)
         return
@@ -369,7 +389,9 @@ def printable(text: str) -> str:
     )
 
 
-def with_progress(results: Iterable[_Item], total: int, console: Console) -> Iterator[_Item]:
+def with_progress(
+    results: Iterable[_Item], total: int, console: Console, *, what: str = "classifying"
+) -> Iterator[_Item]:
     """Pass results on, with a progress bar where the console is a terminal.
 
     Parameters
@@ -380,6 +402,8 @@ def with_progress(results: Iterable[_Item], total: int, console: Console) -> Ite
         How many there will be.
     console : rich.console.Console
         Where the bar is drawn.
+    what : str
+        What is done, in a word or two.
 
     Yields
     ------
@@ -393,7 +417,7 @@ def with_progress(results: Iterable[_Item], total: int, console: Console) -> Ite
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("classifying", total=total)
+        task = progress.add_task(what, total=total)
         for result in results:
             progress.advance(task)
             yield result
@@ -465,7 +489,7 @@ def render_counts(counts: Mapping[str, Counter[str]], console: Console) -> None:
             )
 
 
-def render_tagged(found: Iterable[TagResult], console: Console) -> tuple[int, int]:
+def render_tagged(found: Iterable[TagResult], console: Console) -> Counter[TagStatus]:
     """Print one line for each file whose tags change, or cannot be changed.
 
     Parameters
@@ -477,23 +501,36 @@ def render_tagged(found: Iterable[TagResult], console: Console) -> tuple[int, in
 
     Returns
     -------
-    changed, failed : int
-        How many files there were of each kind.
+    Counter
+        How many files there were of each status.
     """
-    changed = failed = 0
-    for path, plan, _, error in found:
-        if plan is None:
-            failed += 1
+    counts: Counter[TagStatus] = Counter()
+    for path, plan, _, error, status in found:
+        counts[status] += 1
+        if error is not None:
             console.print(f"[red]{_escape(str(error))}[/red]", highlight=False)
+        if plan is None:
             continue
-        changed += 1
         before = ", ".join(plan.before) or "no genre"
         after = ", ".join(plan.after)
         links = f" (one of {plan.links} names of this file)" if plan.links > 1 else ""
         name = escape(fitted_path(path, f"{before} -> {after}{links}", console))
         arrow = f"{_escape(before)} -> [cyan]{_escape(after)}[/cyan]"
         console.print(f"{name}: {arrow}[dim]{links}[/dim]", highlight=False)
-    return changed, failed
+    return counts
+
+
+def tag_account(counts: Counter[TagStatus]) -> str:
+    """Return what became of all files, as lines with numbers whose sum is that of the first.
+
+    Parameters
+    ----------
+    counts : Counter
+        Files by status.
+    """
+    lines = [(counts.total(), "files in all")]
+    lines += [(counts[status], words) for status, words in _TAG_WORDS.items() if counts[status]]
+    return "\n".join(f"{number:7} {words}" for number, words in lines)
 
 
 def render_untagged(found: Iterable[UntagResult], console: Console) -> tuple[int, int]:
