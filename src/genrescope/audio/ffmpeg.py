@@ -55,8 +55,10 @@ _CONTAINERS = (
 _TIMED = frozenset({"mov", "matroska", "asf", "wav", "w64", "aiff", "au", "caf", "flac", "ogg", "wv", "ape"})
 
 # FFmpeg has one name, "mov", for QuickTime and all that grew out of it; a file's first brand tells them apart
-# (ISO/IEC 14496-12; https://mp4ra.org/registered-types/brands). Other brands are of plain MP4 files.
+# (ISO/IEC 14496-12; https://mp4ra.org/registered-types/brands). Other brands are of plain MP4 files; they
+# are called M4A where they have no pictures but covers.
 _BRANDS = {"M4A": "m4a", "M4B": "m4b", "M4P": "m4a", "qt": "mov"}
+_COVER_CODECS = frozenset({"mjpeg", "png", "bmp", "gif"})
 
 # FFmpeg's sample formats.
 _DTYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
@@ -344,7 +346,10 @@ class FFmpegDecoder:
 def _mp4_kind(container: Any) -> str:
     """Return what people call a file of FFmpeg's format "mov", by the brand that it begins with."""
     brand = str(container.metadata.get("major_brand", "")).strip()
-    return _BRANDS.get(brand, "mp4" if brand else "mov")
+    if brand in _BRANDS or not brand:
+        return _BRANDS.get(brand, "mov")
+    codecs = {stream.codec_context.name for stream in container.streams.video if stream.codec_context}
+    return "mp4" if codecs - _COVER_CODECS else "m4a"
 
 
 def _main_stream(container: Any) -> Any:

@@ -182,10 +182,11 @@ def tag_classes(tag: str, classes: Sequence[str]) -> list[str]:
         Empty where none is named so.
     """
     parts = [part.strip() for part in _SEPARATORS.split(tag)]
-    named = [_named_class(part, classes) for part in parts if part]
+    named = [name for part in parts if part and (name := _named_class(part, classes)) is not None]
     # "Pop/Rock" is two genres, although "pop rock" is a word for one; "Drum & Bass" is not two.
-    found = [name for name in named if name is not None] or [_named_class(tag, classes)]
-    return list(dict.fromkeys(name for name in found if name is not None))
+    if not named and (whole := _named_class(tag, classes)) is not None:
+        named = [whole]
+    return list(dict.fromkeys(named))
 
 
 def _named_class(word: str, classes: Sequence[str]) -> str | None:

@@ -53,7 +53,19 @@ class ComparisonRow(Protocol):
 
 
 class AgreementRow(Protocol):
-    """What the page needs to know of a genre: `genrescope.library.GenreAgreement`."""
+    """What the page needs to know of a genre: `genrescope.library.GenreAgreement`.
+
+    Attributes
+    ----------
+    genre : str
+        In the tags.
+    files, agree : int
+        Files with this genre in their tags; how many of them have an answer that is one of their tags.
+    sure, sure_agree : int
+        The same of the files with a sure answer.
+    instead : Counter
+        What was answered about the others.
+    """
 
     genre: str
     files: int
