@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -111,3 +112,17 @@ def test_pictures_and_files_that_a_page_links_to_exist(page: str) -> None:
     text = (DOCS / page).read_text(encoding="utf8")
     targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
     assert [target for target in targets if not (DOCS / target).exists()] == []
+
+
+def test_the_program_with_asyncio(music: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copy(music / "a.mp3", "song.mp3")
+    exec(blocks("agents.md", "python")[0], {})
+    assert capsys.readouterr().out == "folk\nfolk\nfailed\n"
+
+
+def test_the_settings_of_an_mcp_client_name_a_command() -> None:
+    from genrescope.cli.main import app
+
+    server = json.loads(blocks("agents.md", "json")[0])["mcpServers"]["genrescope"]
+    assert server["command"] == "genrescope"
+    assert server["args"][0] in {(one.name or one.callback.__name__) for one in app.registered_commands}

@@ -31,6 +31,7 @@ from .errors import UploadError as UploadError
 from .errors import WorkerError as WorkerError
 from .errors import WriteError as WriteError
 from .features import extract_features as extract_features
+from .inference import AsyncClassifier as AsyncClassifier
 from .inference import Classifier as Classifier
 from .library import Library as Library
 from .library import LibraryEntry as LibraryEntry

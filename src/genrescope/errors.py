@@ -18,75 +18,86 @@ class Outcome(NamedTuple):
         Of a command: 1 where some input failed, 2 where the request itself cannot be met.
     http_status : int
         Of a response.
+    meaning : str
+        What the code says, in a sentence.
     """
 
     exit_status: int
     http_status: int
+    meaning: str
 
 
 OUTCOMES: dict[str, Outcome] = {
     # A piece of audio that cannot be used; other pieces still can.
-    "audio_missing": Outcome(1, 404),
-    "audio_is_directory": Outcome(1, 400),
-    "audio_permission_denied": Outcome(1, 403),
-    "audio_empty": Outcome(1, 422),
-    "audio_unreadable": Outcome(1, 415),
+    "audio_missing": Outcome(1, 404, "No file is at this path."),
+    "audio_is_directory": Outcome(1, 400, "The path is a folder."),
+    "audio_permission_denied": Outcome(1, 403, "The file may not be read."),
+    "audio_empty": Outcome(1, 422, "The file has no bytes."),
+    "audio_unreadable": Outcome(1, 415, "It is not audio that can be decoded."),
     # The system failed to read it, which may pass.
-    "audio_read_failed": Outcome(1, 500),
-    "audio_no_samples": Outcome(1, 422),
-    "audio_too_short": Outcome(1, 422),
-    "audio_not_finite": Outcome(1, 422),
-    "audio_out_of_range": Outcome(1, 422),
-    "audio_silent": Outcome(1, 422),
-    "audio_truncated": Outcome(1, 422),
+    "audio_read_failed": Outcome(1, 500, "The system failed to read the file, which may pass."),
+    "audio_no_samples": Outcome(1, 422, "The file is audio, and holds no samples."),
+    "audio_too_short": Outcome(1, 422, "It is shorter than a second, or than a segment of the model needs."),
+    "audio_not_finite": Outcome(1, 422, "Samples are not numbers, or infinite."),
+    "audio_out_of_range": Outcome(1, 422, "Samples are far outside of full scale."),
+    "audio_silent": Outcome(1, 422, "It is silent."),
+    "audio_truncated": Outcome(1, 422, "The file holds less than it declares, where that is refused."),
     # What a worker process could not do with a piece of audio.
-    "worker_crashed": Outcome(1, 422),
-    "timeout": Outcome(1, 422),
-    "memory_limit": Outcome(1, 413),
-    "audio_too_long": Outcome(1, 413),
+    "worker_crashed": Outcome(
+        1, 422, "The process that worked on the file ended, such as by a fault of a decoder."
+    ),
+    "timeout": Outcome(1, 422, "The file took longer than allowed."),
+    "memory_limit": Outcome(1, 413, "The file took more memory than allowed."),
+    "audio_too_long": Outcome(1, 413, "The audio is longer than allowed."),
     # Tags in an audio file.
-    "tags_unsupported": Outcome(1, 415),
-    "tags_corrupt": Outcome(1, 422),
-    "tags_not_representable": Outcome(1, 422),
-    "file_changed": Outcome(1, 409),
+    "tags_unsupported": Outcome(1, 415, "Tags of this format are not written."),
+    "tags_corrupt": Outcome(1, 422, "The tags, or the structure that holds them, are damaged."),
+    "tags_not_representable": Outcome(1, 422, "The format would give the genre back as another one."),
+    "file_changed": Outcome(1, 409, "Another program wrote the file in the meantime."),
     # A data set, or what was asked of it.
-    "dataset_not_found": Outcome(2, 404),
-    "dataset_invalid": Outcome(2, 422),
-    "dataset_empty": Outcome(2, 422),
-    "dataset_too_small": Outcome(2, 422),
+    "dataset_not_found": Outcome(2, 404, "There is no data set, manifest or library at this path."),
+    "dataset_invalid": Outcome(2, 422, "The data set, or a file of it, is not as it should be."),
+    "dataset_empty": Outcome(2, 422, "No track is left."),
+    "dataset_too_small": Outcome(2, 422, "There are too few tracks, groups or genres for what was asked."),
     # The library, as a whole or one row of it.
-    "library_locked": Outcome(1, 503),
-    "library_corrupt": Outcome(1, 422),
+    "library_locked": Outcome(1, 503, "Another program writes into the library."),
+    "library_corrupt": Outcome(1, 422, "The library, or a row of it, is damaged."),
     # Settings, names and options.
-    "invalid_argument": Outcome(2, 400),
-    "invalid_config": Outcome(2, 400),
+    "invalid_argument": Outcome(2, 400, "An argument or option cannot be used."),
+    "invalid_config": Outcome(2, 400, "A setting of a configuration cannot be used."),
     # Model files.
-    "model_not_found": Outcome(2, 404),
-    "model_incompatible": Outcome(2, 422),
-    "model_corrupt": Outcome(2, 422),
-    "model_export_failed": Outcome(1, 500),
-    "model_output_invalid": Outcome(1, 500),
+    "model_not_found": Outcome(2, 404, "There is no model of this name, or at this path."),
+    "model_incompatible": Outcome(
+        2, 422, "The model file is of another kind or version, or lacks what was asked for."
+    ),
+    "model_corrupt": Outcome(2, 422, "The model file is damaged."),
+    "model_export_failed": Outcome(1, 500, "The exported model does not give the scores of the trained one."),
+    "model_output_invalid": Outcome(
+        1, 500, "The model gave scores that are not finite or do not fit together."
+    ),
     # Libraries, disk, network, training, workers and server.
-    "missing_dependency": Outcome(2, 501),
-    "write_failed": Outcome(1, 507),
-    "download_failed": Outcome(1, 502),
-    "upload_failed": Outcome(1, 502),
-    "training_failed": Outcome(1, 500),
-    "worker_failed": Outcome(1, 500),
-    "overloaded": Outcome(1, 503),
+    "missing_dependency": Outcome(2, 501, "A library of an extra is not installed."),
+    "write_failed": Outcome(
+        1, 507, "A file could not be written: the disk is full, or the folder may not be written."
+    ),
+    "download_failed": Outcome(1, 502, "A download failed."),
+    "upload_failed": Outcome(1, 502, "An upload failed."),
+    "training_failed": Outcome(1, 500, "Training came to numbers that are not finite."),
+    "worker_failed": Outcome(1, 500, "Worker processes could not be started, or ended repeatedly."),
+    "overloaded": Outcome(1, 503, "All workers are busy and the queue is full."),
     # The web service, and what is asked of it.
-    "bind_failed": Outcome(1, 500),
-    "request_malformed": Outcome(1, 400),
-    "request_timeout": Outcome(1, 408),
-    "host_not_allowed": Outcome(1, 421),
-    "cross_site_request": Outcome(1, 403),
-    "upload_malformed": Outcome(1, 400),
-    "upload_too_large": Outcome(1, 413),
-    "upload_timeout": Outcome(1, 408),
-    "unauthorized": Outcome(1, 401),
-    "too_many_requests": Outcome(1, 429),
-    "not_found": Outcome(1, 404),
-    "method_not_allowed": Outcome(1, 405),
+    "bind_failed": Outcome(1, 500, "The server cannot listen at this address."),
+    "request_malformed": Outcome(1, 400, "The request is not valid."),
+    "request_timeout": Outcome(1, 408, "The request did not arrive in time."),
+    "host_not_allowed": Outcome(1, 421, "The request names another host than this server."),
+    "cross_site_request": Outcome(1, 403, "The request comes from a page of another origin."),
+    "upload_malformed": Outcome(1, 400, "The body of the request is not what its header says."),
+    "upload_too_large": Outcome(1, 413, "The body of the request is larger than allowed."),
+    "upload_timeout": Outcome(1, 408, "The body of the request did not arrive in time."),
+    "unauthorized": Outcome(1, 401, "The request lacks the server's token."),
+    "too_many_requests": Outcome(1, 429, "The client sent more requests a minute than allowed."),
+    "not_found": Outcome(1, 404, "The server has nothing at this address."),
+    "method_not_allowed": Outcome(1, 405, "The address does not take requests of this method."),
 }
 
 

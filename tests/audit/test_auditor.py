@@ -22,7 +22,7 @@ from genrescope.audit import (
     TrackPair,
     audit,
 )
-from genrescope.errors import ConfigError, DataError
+from genrescope.errors import ConfigError, DataError, WriteError
 from genrescope.types import AudioInfo
 from helpers.small_data import RATE, drone, hiss
 
@@ -134,6 +134,16 @@ class CrashingExtractor:
 
     def result(self) -> object:
         return self._samples / self._rate
+
+
+def test_an_audit_without_a_cache_is_not_resumed(
+    music: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("GENRESCOPE_CACHE", str(tmp_path / "file" / "cache"))
+    assert audit(music, AuditOptions(workers=1)).report.findings == ()
+    with pytest.raises(WriteError):
+        audit(music, AuditOptions(workers=1, journal=tmp_path / "file" / "journal"))
 
 
 def test_a_file_that_crashes_its_worker_is_a_finding(music: Path, monkeypatch: pytest.MonkeyPatch) -> None:

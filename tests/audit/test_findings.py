@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from genrescope.audit import KINDS, AuditReport, Finding, Span
+from genrescope.audit import KINDS, AuditReport, AuditTrack, FileFacts, Finding, Span, TrackPair
+from genrescope.audit.copies import pair_findings
 from genrescope.errors import ConfigError, DataError
 
 CLIPPED = Finding(
@@ -95,3 +96,11 @@ def test_an_unknown_kind_is_refused_with_the_nearest_name() -> None:
 def test_every_kind_is_described_in_the_documentation() -> None:
     text = (Path(__file__).parents[2] / "docs" / "audit.md").read_text()
     assert [kind for kind in KINDS if f"`{kind}`" not in text] == []
+
+
+def test_excerpts_that_overlap_by_a_part_are_not_dropped() -> None:
+    tracks = [AuditTrack(name, Path(f"{name}.wav"), facts=FileFacts(seconds=30.0)) for name in ("a", "b")]
+    for overlap, dropped in ((30.0, 1), (27.0, 1), (10.0, 0)):
+        pair = TrackPair("a", "b", spans=((30.0 - overlap, 30.0), (0.0, overlap)))
+        (found,) = pair_findings([pair], tracks)
+        assert (len(found.drop), found.action) == (dropped, "group")

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import soundfile
 from typer.testing import CliRunner
 
+from genrescope.audit import AuditReport
 from genrescope.cli import app
 from genrescope.errors import ConfigError
+from genrescope.library import database as library_database
 from helpers.small_data import RATE, drone, hiss
 
 runner = CliRunner()
@@ -80,6 +85,47 @@ def test_report(scanned: tuple[Path, Path], tmp_path: Path) -> None:
     page = (tmp_path / "page.html").read_text()
     assert "2 tracks" in page
     assert "audio_empty" in page
+
+
+def test_audit(scanned: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GENRESCOPE_CACHE", str(tmp_path / "cache"))
+    database, music = scanned
+    before = {path: path.read_bytes() for path in (database, *music.iterdir())}
+    files = [
+        f"--{name}={tmp_path / f'out.{kind}'}"
+        for name, kind in (("output", "json"), ("csv", "csv"), ("html", "html"))
+    ]
+    done = runner.invoke(app, ["library", "audit", "--db", str(database), "--workers", "1", *files])
+    assert done.exit_code == 0, done.output
+    assert "1 finding in 3 tracks; 0 files have another copy" in done.stdout
+    assert "decoded: nothing" in done.stderr
+    report = AuditReport.load(tmp_path / "out.json")
+    assert (report.counts, report.data) == ({"empty": 1}, str(database))
+    assert "broken.mp3" in (tmp_path / "out.csv").read_text()
+    assert "Library audit" in (tmp_path / "out.html").read_text()
+    for reused in (0, 3):
+        done = runner.invoke(app, ["library", "audit", "--db", str(database), "--workers", "1", "--decode"])
+        assert f"decoded: {3 - reused} files; {reused} were known from before" in done.stderr
+    assert "1 finding" in ask(database, "audit", "--kinds", "empty", "--min-score", "0.9")
+    assert "0 findings in 0 tracks" in ask(database, "audit", "--folder", str(tmp_path))
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_audit_of_a_library_that_is_absent_foreign_or_locked(
+    scanned: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = runner.invoke(app, ["library", "audit", "--db", str(tmp_path / "none.db")])
+    assert "no library is there" in str(done.exception)
+    (tmp_path / "notes.db").write_text("no library")
+    done = runner.invoke(app, ["library", "audit", "--db", str(tmp_path / "notes.db")])
+    assert "not a library" in str(done.exception)
+    copy = Path(shutil.copy(scanned[0], tmp_path / "library.db"))
+    monkeypatch.setattr(library_database, "_LOCK_TIMEOUT_SECONDS", 0.05)
+    with closing(sqlite3.connect(copy)) as link:
+        link.execute("PRAGMA locking_mode = EXCLUSIVE")
+        link.execute("BEGIN EXCLUSIVE")
+        done = runner.invoke(app, ["library", "audit", "--db", str(copy)])
+    assert "locked" in str(done.exception)
 
 
 def test_a_playlist_needs_an_output_path(scanned: tuple[Path, Path]) -> None:

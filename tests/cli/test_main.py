@@ -239,6 +239,7 @@ def test_help_lists_the_commands_under_headings() -> None:
     section = lines[lines.index("Models and training:") + 1 : lines.index("Serve:") - 1]
     assert {line.split()[0] for line in section} == {
         "train",
+        "audit",
         "evaluate",
         "compare",
         "tune",

@@ -27,7 +27,7 @@ def chart_data(page: str) -> dict[str, Any]:
     return data
 
 
-def drawn(page: str, folder: Path) -> str:
+def drawn(page: str, folder: Path, fragment: str = "") -> str:
     """Return a page as Chromium has it after the scripts; skip where there is no browser, fail in CI."""
     browser = shutil.which("chromium")
     if browser is None:
@@ -38,7 +38,7 @@ def drawn(page: str, folder: Path) -> str:
     file.write_text(page, encoding="utf8")
     flags = [*FLAGS.split(), f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=5000"]
     done = subprocess.run(
-        [browser, *flags, "--dump-dom", file.as_uri()],
+        [browser, *flags, "--dump-dom", file.as_uri() + fragment],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from genrescope import Library, tagging
+from genrescope.audit import AuditOptions, audit_library
 
 DATA = Path(__file__).parent / "data"
 
@@ -54,4 +55,15 @@ def test_a_read_only_one_is_read_and_left_as_it_is(
     monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everything
     with Library(old_library) as library:
         assert len(list(library.entries())) == 2
+    assert old_library.read_bytes() == before
+
+
+def test_a_library_of_version_0_1_is_audited_and_left_as_it_is(old_library: Path, tmp_path: Path) -> None:
+    before = old_library.read_bytes()
+    with Library(old_library, read_only=True) as library:
+        report = audit_library(library.entries(), old_library, AuditOptions(workers=1)).report
+    assert report.tracks == 2
+    assert {path for finding in report.findings for path in finding.paths} <= {
+        str(tmp_path / name) for name in ("tagged.wav", "broken.mp3")
+    }
     assert old_library.read_bytes() == before

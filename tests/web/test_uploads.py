@@ -18,13 +18,13 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 from genrescope.errors import GenrescopeError
+from genrescope.inference import ClassifyJob
 from genrescope.web import uploads
 from genrescope.web.app import Service
 from genrescope.web.connections import HALF_CLOSED
 from genrescope.web.schemas import ClassifyOptions
 from genrescope.web.settings import Settings
 from genrescope.web.uploads import Upload, receive_upload
-from genrescope.web.worker import ClassifyJob
 
 PART = b'--b\r\ncontent-disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
 

@@ -15,9 +15,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from genrescope.audit import worker
 from genrescope.audit.collection import Collection, read_collection
@@ -28,10 +28,13 @@ from genrescope.audit.journal import Journal
 from genrescope.audit.labels import label_findings
 from genrescope.audit.leaks import ProtocolOptions, split_findings
 from genrescope.audit.records import AuditTrack, FileFacts, FileResult, TrackPair
-from genrescope.audit.worker import ExtractorFactory, address_of, failure_finding
-from genrescope.errors import ConfigError, GenrescopeError
+from genrescope.audit.worker import ExtractorFactory, SpectrogramExtractor, address_of, failure_finding
+from genrescope.errors import ConfigError, GenrescopeError, WriteError
 from genrescope.utils import cache_folder, did_you_mean, sha256_text
 from genrescope.workers import WorkerPool, WorkerSpec
+
+if TYPE_CHECKING:
+    from genrescope.audit.suspects import LabelCheck
 
 _TIMEOUT_SECONDS = 1800.0
 _MEMORY_LIMIT_MB = 1500
@@ -60,21 +63,28 @@ class AuditOptions:
         Processes; None: one for each core.
     timeout : float
         Seconds that one file may take.
+    check_labels : bool
+        Look for labels that are likely wrong. Files are then embedded by the default model while they are
+        decoded.
     memory_limit_mb : int
         Megabytes that one file may take, beyond what a worker takes when idle.
     journal : Path or None
         Where the results of files are kept for the next audit; None: in the user's cache folder.
+    near_duplicates : bool
+        Compute fingerprints, and search for recordings that are the same sound in another file.
     """
 
     kinds: tuple[str, ...] = ()
     split: ProtocolOptions = field(default_factory=ProtocolOptions)
     unlabeled: bool = False
+    check_labels: bool = False
     input: str = "auto"
     layout: str = "auto"
     workers: int | None = None
     timeout: float = _TIMEOUT_SECONDS
     memory_limit_mb: int = _MEMORY_LIMIT_MB
     journal: Path | None = None
+    near_duplicates: bool = True
 
     def __post_init__(self) -> None:
         for kind in self.kinds:
@@ -92,6 +102,8 @@ class Extensions:
     ----------
     extractors : mapping of str to callable
         Computed from the sound of each file in the workers; the results are in ``FileFacts.extra`` by name.
+    spectrogram_extractors : mapping of str to callable
+        The same from the path of a stored spectrogram.
     pair_searches : tuple of callable
         From all tracks to pairs of copies, such as a search for near-duplicates among fingerprints. Pairs
         become findings, join groups, and count as recordings on both sides of a split.
@@ -100,8 +112,20 @@ class Extensions:
     """
 
     extractors: Mapping[str, ExtractorFactory] = field(default_factory=dict)
+    spectrogram_extractors: Mapping[str, SpectrogramExtractor] = field(default_factory=dict)
     pair_searches: tuple[PairSearch, ...] = ()
     checks: tuple[TrackCheck, ...] = ()
+
+    def with_near_duplicates(self) -> Extensions:
+        """Return these extensions with fingerprints and the search for near-duplicates."""
+        from genrescope.audit import near_duplicates as parts
+
+        return Extensions(
+            {parts.FINGERPRINT: parts.FingerprintExtractor, **self.extractors},
+            {parts.FINGERPRINT: parts.extract_spectrogram, **self.spectrogram_extractors},
+            (parts.search_pairs, *self.pair_searches),
+            self.checks,
+        )
 
 
 class AuditProgress(NamedTuple):
@@ -178,11 +202,47 @@ def audit(
     WriteError
         ``write_failed``: the journal cannot be written.
     """
-    options, extensions = options or AuditOptions(), extensions or Extensions()
+    options = options or AuditOptions()
     collection = read_collection(data, unlabeled=options.unlabeled, kind=options.input, layout=options.layout)
-    examined = _FileExaminer(options, extensions, on_progress).run(
-        collection.tracks, _journal_path(data, options)
-    )
+    return audit_collection(collection, data, options, extensions=extensions, on_progress=on_progress)
+
+
+def audit_collection(
+    collection: Collection,
+    data: Path,
+    options: AuditOptions,
+    *,
+    extensions: Extensions | None = None,
+    on_progress: Callable[[AuditProgress], None] | None = None,
+) -> AuditResult:
+    """Find what is wrong with tracks that are known already; see `audit`.
+
+    Parameters
+    ----------
+    collection : Collection
+        Its findings are among those of the result.
+    data : Path
+        What the report is about; the journal is named after it.
+    options : AuditOptions
+    extensions : Extensions, optional
+    on_progress : callable, optional
+
+    Returns
+    -------
+    AuditResult
+
+    Raises
+    ------
+    ConfigError, WriteError
+        As of `audit`.
+    """
+    extensions = extensions or Extensions()
+    if options.near_duplicates:
+        extensions = extensions.with_near_duplicates()
+    checks_labels = options.check_labels and collection.dataset is not None
+    if checks_labels:
+        extensions = _with_embedding(extensions)
+    examined = _FileExaminer(options, extensions, on_progress).run(collection.tracks, data)
     tracks = tuple(
         track.with_facts(examined[track.id].facts) if track.id in examined else track
         for track in collection.tracks
@@ -197,10 +257,29 @@ def audit(
     findings += [*exact_findings(tracks), *pair_findings(searched, tracks), *label_findings(tracks)]
     if collection.dataset is not None:
         findings += split_findings(collection.dataset, tracks, pairs, options.split)
+    settings = _settings(options, collection)
+    if checks_labels:
+        checked = _check_labels(collection, pairs)
+        findings += checked.findings
+        settings["label_check"] = checked.note
     for check in extensions.checks:
         findings += check(tracks)
-    report = AuditReport(str(data), len(tracks), ordered(findings), _settings(options, collection))
+    report = AuditReport(str(data), len(tracks), ordered(findings), settings)
     return AuditResult(report.only(options.kinds), collection, pairs)
+
+
+def _with_embedding(extensions: Extensions) -> Extensions:
+    # Not imported above: audits without it need neither onnxruntime nor scipy.
+    from genrescope.audit.embeddings import EXTRACTOR, create_embedding
+
+    return replace(extensions, extractors={**extensions.extractors, EXTRACTOR: create_embedding})
+
+
+def _check_labels(collection: Collection, pairs: Sequence[TrackPair]) -> LabelCheck:
+    from genrescope.audit.suspects import check_labels
+
+    all_labels = collection.dataset.all_labels if collection.dataset is not None else {}
+    return check_labels(collection.tracks, pairs, collection.root, all_labels)
 
 
 def _settings(options: AuditOptions, collection: Collection) -> dict[str, str]:
@@ -215,9 +294,14 @@ def _settings(options: AuditOptions, collection: Collection) -> dict[str, str]:
     }
 
 
-def _journal_path(data: Path, options: AuditOptions) -> Path:
+def _open_journal(data: Path, options: AuditOptions, settings: Mapping[str, str]) -> Journal:
+    if options.journal is not None:
+        return Journal(options.journal, settings)
     name = sha256_text(os.fsencode(data.resolve()).hex())[:16]
-    return options.journal or cache_folder("audit") / f"{name}.jsonl"
+    try:
+        return Journal(cache_folder("audit") / f"{name}.jsonl", settings)
+    except WriteError:  # of a cache that nobody asked for: the audit is possible, but cannot be resumed
+        return Journal(None, settings)
 
 
 class _FileExaminer:
@@ -231,17 +315,22 @@ class _FileExaminer:
     ) -> None:
         self._options = options
         self._addresses = {name: address_of(create) for name, create in extensions.extractors.items()}
+        of_spectrograms = extensions.spectrogram_extractors
+        self._spectrogram_addresses = {name: address_of(one) for name, one in of_spectrograms.items()}
         self._on_progress = on_progress
         self._results: dict[str, FileResult] = {}
         self._pending: dict[Future[dict[str, Any]], tuple[AuditTrack, tuple[int, int]]] = {}
         self._total = self._reused = self._found = 0
 
-    def run(self, tracks: Sequence[AuditTrack], journal_path: Path) -> dict[str, FileResult]:
+    def run(self, tracks: Sequence[AuditTrack], data: Path) -> dict[str, FileResult]:
         """Return the result of each track that has a file of its own, by id."""
         # The rows of a table have no files.
         files = [track for track in tracks if track.kind != "table"]
         self._total = len(files)
-        with Journal(journal_path, self._addresses) as journal:
+        settings = self._addresses | {
+            f"{name} of spectrograms": address for name, address in self._spectrogram_addresses.items()
+        }
+        with _open_journal(data, self._options, settings) as journal:
             unknown = list(self._look_up(files, journal))
             if unknown:
                 self._examine(unknown, journal)
@@ -263,7 +352,7 @@ class _FileExaminer:
         options = self._options
         spec = WorkerSpec(
             worker.create_handler,
-            {"extractors": self._addresses},
+            {"extractors": self._addresses, "spectrogram_extractors": self._spectrogram_addresses},
             timeout=options.timeout,
             memory_limit_mb=options.memory_limit_mb,
         )

@@ -11,6 +11,13 @@ from genrescope.audit.records import AuditTrack, TrackPair
 from genrescope.audit.signal_findings import is_lossless
 from genrescope.labels import label_key
 
+# A copy that is shorter than this share of another is a part of it; less is silence at the ends.
+_AS_LONG = 0.95
+
+
+# What is alike need not reach to the ends of a copy: silence, fades and noise hold no peaks.
+_COVERED = 0.7
+
 
 def exact_sets(tracks: Sequence[AuditTrack]) -> Iterator[tuple[str, list[AuditTrack]]]:
     """Yield the sets of copies: ``byte_identical`` ones, then ``same_samples`` where bytes differ.
@@ -82,23 +89,48 @@ def exact_findings(tracks: Sequence[AuditTrack]) -> Iterator[Finding]:
 
 
 def better_copy(members: Sequence[AuditTrack]) -> AuditTrack:
-    """Return the copy to keep: whole before truncated, lossless, longer, of the higher bit rate, the first.
+    """Return the copy to keep.
+
+    The file itself before symbolic links to it; whole before truncated; about as long as the longest one
+    before shorter ones; lossless; of the higher bit rate; the first.
 
     Parameters
     ----------
     members : sequence of AuditTrack
     """
+    longest = max(member.facts.seconds for member in members)
 
-    def quality(track: AuditTrack) -> tuple[bool, bool, float, float]:
+    def quality(track: AuditTrack) -> tuple[bool, bool, bool, bool, float]:
         facts = track.facts
         return (
+            not track.path.is_symlink(),
             not facts.truncated,
+            facts.seconds >= _AS_LONG * longest,
             is_lossless(facts.codec),
-            round(facts.seconds, 1),
             round(facts.bit_rate, -3),
         )
 
     return max(members, key=quality)
+
+
+def why_better(best: AuditTrack, others: Sequence[AuditTrack]) -> str:
+    """Return in a few words what `better_copy` chose a copy for; empty where all are as good.
+
+    Parameters
+    ----------
+    best : AuditTrack
+    others : sequence of AuditTrack
+    """
+    facts = [track.facts for track in others]
+    if not best.facts.truncated and any(one.truncated for one in facts):
+        return "it is whole"
+    if any(one.seconds < _AS_LONG * best.facts.seconds for one in facts):
+        return f"it is longer, {best.facts.seconds:.0f} s"
+    if is_lossless(best.facts.codec) and not all(is_lossless(one.codec) for one in facts):
+        return f"it is lossless ({best.facts.codec})"
+    if any(round(one.bit_rate, -3) < round(best.facts.bit_rate, -3) for one in facts):
+        return f"its bit rate is higher, {best.facts.bit_rate / 1000:.0f} kbit/s"
+    return ""
 
 
 def pair_findings(pairs: Iterable[TrackPair], tracks: Sequence[AuditTrack]) -> Iterator[Finding]:
@@ -121,11 +153,26 @@ def pair_findings(pairs: Iterable[TrackPair], tracks: Sequence[AuditTrack]) -> I
         spans = tuple(Span(*span, track=track.id) for span, track in zip(pair.spans, members, strict=False))
         found = replace(finding_of(pair.kind, pair.score, message, **evidence), spans=spans)
         found = _concerning(found, members)
-        # Of one recording in two codings one is enough; another version is music in its own right.
+        # Another version is music in its own right.
         if pair.kind != "other_version":
-            found = replace(found, drop=tuple(member.id for member in members if member is not best))
+            found = replace(
+                found, drop=tuple(one.id for one in _dispensable(pair, members) if one is not best)
+            )
             yield from _conflict(members, score=pair.score)
         yield found
+
+
+def _dispensable(pair: TrackPair, members: Sequence[AuditTrack]) -> Iterator[AuditTrack]:
+    """Yield those of two tracks of which nothing is lost while the other is kept.
+
+    Excerpts of one recording that overlap by a part are kept both, in one group.
+    """
+    if not pair.spans:
+        yield from members
+        return
+    for (start, end), member in zip(pair.spans, members, strict=True):
+        if end - start >= _COVERED * member.facts.seconds:
+            yield member
 
 
 def _conflict(members: Sequence[AuditTrack], *, score: float = 1.0) -> Iterator[Finding]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -86,7 +86,8 @@ class FileFacts:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the facts, ready for JSON."""
-        return {**asdict(self), "extra": dict(self.extra)}
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {**values, "extra": dict(self.extra)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> FileFacts:
@@ -106,7 +107,7 @@ class FileFacts:
             expected = cls()
             if all(
                 isinstance(getattr(facts, name), (int, float) if isinstance(value, float) else type(value))
-                for name, value in asdict(expected).items()
+                for name, value in vars(expected).items()
             ):
                 return facts
         raise ValueError("facts of another version")

@@ -74,7 +74,12 @@ class SpectrumMeter:
         self._skip = 0
 
     def add(self, block: FloatArray) -> None:
-        """Measure a block, shape (channels, n)."""
+        """Measure a block.
+
+        Parameters
+        ----------
+        block : ndarray, shape (channels, n), float32
+        """
         joined = block if self._rest is None else np.concatenate([self._rest, block], axis=1)
         start, length = self._skip, joined.shape[1]
         starts = np.arange(start, length - _FFT + 1, _STRIDE)
@@ -132,7 +137,13 @@ class HumMeter:
         self._powers: list[FloatArray] = []
 
     def add(self, mono: FloatArray) -> None:
-        """Measure samples, shape (n,)."""
+        """Measure samples.
+
+        Parameters
+        ----------
+        mono : ndarray, shape (n,), float32
+            At the rate of the recording.
+        """
         if len(self._frames) >= _MAX_HUM_FRAMES:
             return
         converted = self._resampler.resample_chunk(np.ascontiguousarray(mono, np.float32))

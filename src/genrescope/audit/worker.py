@@ -62,9 +62,11 @@ class Extractor(Protocol):
 
 # From the path of a file and what its header says to the extractor; a function at the top level of a module.
 ExtractorFactory = Callable[[str, AudioInfo], Extractor]
+# From the path of a stored spectrogram to what goes into `FileFacts.extra`.
+SpectrogramExtractor = Callable[[str], object]
 
 
-def address_of(factory: ExtractorFactory) -> str:
+def address_of(factory: ExtractorFactory | SpectrogramExtractor) -> str:
     """Return ``module:name`` of a factory, by which workers import it.
 
     Parameters
@@ -75,13 +77,17 @@ def address_of(factory: ExtractorFactory) -> str:
     return f"{factory.__module__}:{factory.__qualname__}"
 
 
-def create_handler(extractors: Mapping[str, str]) -> Callable[[Job], Job]:
+def create_handler(
+    extractors: Mapping[str, str], spectrogram_extractors: Mapping[str, str]
+) -> Callable[[Job], Job]:
     """Return the function that does the jobs of a worker process.
 
     Parameters
     ----------
     extractors : mapping of str to str
         Names and addresses (`address_of`) of what is computed beside the audit's own measurements.
+    spectrogram_extractors : mapping of str to str
+        The same for stored spectrograms.
 
     Returns
     -------
@@ -91,32 +97,47 @@ def create_handler(extractors: Mapping[str, str]) -> Callable[[Job], Job]:
     # Before the memory limit is set and the first job's time runs, see `genrescope.workers.process.run`.
     audio.import_decoders()
     tagging.import_readers()
-    factories = {name: _import(address) for name, address in extractors.items()}
+    factories = {name: cast(ExtractorFactory, _import(one)) for name, one in extractors.items()}
+    of_spectrograms = {
+        name: cast(SpectrogramExtractor, _import(one)) for name, one in spectrogram_extractors.items()
+    }
 
     def examine(job: Job) -> Job:
         path = str(job["path"])
         if job["kind"] == "audio":
             return examine_file(path, factories).to_dict()
-        return examine_bytes(path).to_dict()
+        return examine_spectrogram(path, of_spectrograms).to_dict()
 
     return examine
 
 
-def _import(address: str) -> ExtractorFactory:
+def _import(address: str) -> object:
     module, _, name = address.partition(":")
-    return cast(ExtractorFactory, getattr(importlib.import_module(module), name))
+    return getattr(importlib.import_module(module), name)
 
 
-def examine_bytes(path: str) -> FileResult:
-    """Hash a file that is no audio, such as a spectrogram.
+def examine_spectrogram(
+    path: str, extractors: Mapping[str, SpectrogramExtractor] | None = None
+) -> FileResult:
+    """Hash a stored spectrogram, and compute what is wanted of it.
 
     Parameters
     ----------
     path : str
+    extractors : mapping of str to callable, optional
+
+    Returns
+    -------
+    FileResult
+        Whatever is wrong with the file is a finding; nothing is raised for it.
     """
     facts = _file_facts(path)
     if facts.sha256 and facts.size:
-        return FileResult(facts)
+        try:
+            extra = {name: extract(path) for name, extract in (extractors or {}).items()}
+        except GenrescopeError as failure:
+            return FileResult(facts, (failure_finding(failure),))
+        return FileResult(replace(facts, extra=extra))
     code = "empty" if facts.sha256 else ("unreadable" if Path(path).exists() else "missing")
     return FileResult(facts, (finding_of(code, 1.0, f"{path}: {code}"),))
 
@@ -219,15 +240,28 @@ def _is_antiphase(failure: AudioError, findings: Sequence[Finding]) -> bool:
     return failure.code == "audio_silent" and any(finding.kind == "antiphase" for finding in findings)
 
 
+def flag_findings(flags: Sequence[str], seconds: float) -> Iterator[Finding]:
+    """Yield a finding for each flag that says what is wrong with a file, without its track.
+
+    Parameters
+    ----------
+    flags : sequence of str
+        As of `genrescope.types.Prediction`; others are left out.
+    seconds : float
+        Of sound that was decoded.
+    """
+    for flag in flags:
+        if flag in _FLAG_FINDINGS:
+            score, message = _FLAG_FINDINGS[flag]
+            kind = "spikes" if flag == "spikes_removed" else flag
+            yield finding_of(kind, score, message, decoded_seconds=seconds)
+
+
 def _flag_findings(flags: Sequence[str], info: AudioInfo, seconds: float) -> Iterator[Finding]:
     declared = info.seconds
-    for flag in flags:
-        if flag not in _FLAG_FINDINGS:
-            continue
-        score, message = _FLAG_FINDINGS[flag]
-        kind = "spikes" if flag == "spikes_removed" else flag
-        found = finding_of(kind, score, message, decoded_seconds=seconds)
-        if declared is not None and flag != "spikes_removed" and abs(declared - seconds) > 0.1:
+    for found in flag_findings(flags, seconds):
+        if declared is not None and found.kind != "spikes" and abs(declared - seconds) > 0.1:
+            message = found.message
             evidence = {**found.evidence, "declared_seconds": round(declared, 3)}
             found = replace(
                 found, message=f"{message} ({seconds:.1f} of {declared:.1f} s)", evidence=evidence

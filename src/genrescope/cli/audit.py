@@ -2,29 +2,73 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from genrescope.cli.audit_page import write_page
 from genrescope.cli.training import Data, DataInput
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-    from genrescope.audit import AuditProgress, AuditReport, AuditResult
+    from genrescope import audit as package
+    from genrescope.audit import AuditReport, AuditResult
 
 _SECONDS_BETWEEN_LINES = 10.0
+# Columns of a terminal below which the example needs the place of what is suggested.
+_NARROW = 72
+_LONGEST_EXAMPLE = 150
+
+
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", help="Write all findings as JSON to this file.")
+]
+Csv = Annotated[Path | None, typer.Option("--csv", help="Write all findings as CSV to this file.")]
+Html = Annotated[
+    Path | None,
+    typer.Option("--html", help="Write a page with all findings, players and spectrograms to this file."),
+]
+Pictures = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        help="With --html: draw spectrograms for this number of findings of each kind, which decodes their"
+        " files.",
+    ),
+]
+Kinds = Annotated[
+    list[str] | None,
+    typer.Option("--kinds", help="Only findings of these kinds, separated by commas; repeatable."),
+]
+MinFindingScore = Annotated[
+    float, typer.Option("--min-score", min=0, max=1, help="Only findings with this score or more.")
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, max=256, help="Number of worker processes. Default: one for each core."),
+]
+Timeout = Annotated[float, typer.Option(min=0.001, help="Seconds that one file may take.")]
+JournalFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--journal", help="Where results are kept, to resume. Default: a file in your cache folder."
+    ),
+]
 
 
 def audit(
     data: Data,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write all findings as JSON to this file.")
-    ] = None,
-    csv: Annotated[Path | None, typer.Option("--csv", help="Write all findings as CSV to this file.")] = None,
+    output: Output = None,
+    csv: Csv = None,
+    html: Html = None,
+    pictures: Pictures = 10,
     groups: Annotated[
         Path | None,
         typer.Option(
@@ -38,13 +82,8 @@ def audit(
             " new labels and groups. Audio is never touched."
         ),
     ] = None,
-    kinds: Annotated[
-        list[str] | None,
-        typer.Option("--kinds", help="Only findings of these kinds, separated by commas; repeatable."),
-    ] = None,
-    min_score: Annotated[
-        float, typer.Option(min=0, max=1, help="Only findings with this score or more.")
-    ] = 0.0,
+    kinds: Kinds = None,
+    min_score: MinFindingScore = 0.0,
     apply_score: Annotated[
         float, typer.Option(min=0, max=1, help="--apply follows findings with this score or more.")
     ] = 0.5,
@@ -59,18 +98,26 @@ def audit(
         bool,
         typer.Option("--unlabeled", help="Folders are folders, not genres; any folder of music will do."),
     ] = False,
+    labels: Annotated[
+        bool,
+        typer.Option(
+            "--labels/--no-labels",
+            help="Look for labels that are likely wrong, by how tracks sound. Takes up to half as long"
+            " again. Without effect where tracks have no labels.",
+        ),
+    ] = True,
     input: Annotated[
         DataInput, typer.Option(help="What to read where DATA has several kinds of files.")
     ] = DataInput.auto,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, max=256, help="Number of worker processes. Default: one for each core."),
-    ] = None,
-    timeout: Annotated[float, typer.Option(min=0.001, help="Seconds that one file may take.")] = 1800.0,
-    journal: Annotated[
-        Path | None,
-        typer.Option(help="Where results are kept, to resume. Default: a file in your cache folder."),
-    ] = None,
+    workers: Workers = None,
+    timeout: Timeout = 1800.0,
+    near_duplicates: Annotated[
+        bool,
+        typer.Option(
+            help="Compute fingerprints, and search for the same recording in another coding, cut or speed."
+        ),
+    ] = True,
+    journal: JournalFile = None,
 ) -> None:
     """Find what is wrong with a data set or a folder of music.
 
@@ -84,51 +131,146 @@ def audit(
     from genrescope import audit as package
     from genrescope.utils import check_output
 
-    for path, suffixes in ((output, (".json",)), (csv, (".csv",)), (groups, (".csv",)), (apply, (".csv",))):
+    check_outputs(output, csv, html)
+    for path in (groups, apply):
         if path is not None:
-            check_output(path, *suffixes)
+            check_output(path, ".csv")
     options = package.AuditOptions(
-        kinds=_split(kinds or ()),
+        kinds=split_kinds(kinds or ()),
         split=package.ProtocolOptions(protocol, seed, folds, fold),
         unlabeled=unlabeled,
+        check_labels=labels and not unlabeled and _reports_suspects(split_kinds(kinds or ())),
         input=input.value,
         workers=workers,
         timeout=timeout,
         journal=journal,
+        near_duplicates=near_duplicates,
     )
-    progress = _AuditProgress(Console(stderr=True))
+    errors = Console(stderr=True)
+    with interruptible(), AuditProgress(errors) as progress:
+        result = package.audit(data, options, on_progress=progress.update)
+    report = result.report.only(min_score=min_score)
+    render_audit(report)
+    write_findings(report, output, csv)
+    if html is not None:
+        write_html(html, report, result, "Audit", pictures, workers)
+    _write(report, result, groups, apply, apply_score)
+
+
+def check_outputs(output: Path | None, csv: Path | None, html: Path | None) -> None:
+    """Refuse to write findings over files of another kind.
+
+    Parameters
+    ----------
+    output, csv, html : Path or None
+        For JSON, CSV and the page.
+
+    Raises
+    ------
+    ConfigError
+        ``invalid_argument``.
+    """
+    from genrescope.utils import check_output
+
+    for path, suffixes in ((output, (".json",)), (csv, (".csv",)), (html, (".html", ".htm"))):
+        if path is not None:
+            check_output(path, *suffixes)
+
+
+def write_html(
+    path: Path,
+    report: AuditReport,
+    result: AuditResult,
+    title: str,
+    pictures: int,
+    workers: int | None,
+    *,
+    owner: bool = False,
+) -> None:
+    """Write the page of an audit, and name it.
+
+    Parameters
+    ----------
+    path : Path
+    report : AuditReport
+        What the page shows.
+    result : AuditResult
+        Where it is from.
+    title : str
+    pictures : int
+        Of how many findings of each kind spectrograms are drawn.
+    workers : int or None
+        Processes that draw them.
+    owner : bool
+        Whether advice is for the owner of a collection.
+    """
+    from rich.console import Console
+
+    with interruptible(), AuditProgress(Console(stderr=True)) as progress:
+        drawn = write_page(
+            path,
+            report,
+            result.collection.tracks,
+            title=title,
+            pictures=pictures,
+            workers=workers or os.cpu_count() or 1,
+            owner=owner,
+            on_progress=progress.update_pictures,
+        )
+    typer.echo(f"page: {path} ({drawn} files decoded for spectrograms)")
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """End the command with status 130 at Ctrl-C, and say that it can be continued."""
     try:
-        with progress:
-            result = package.audit(data, options, on_progress=progress.update)
+        yield
     except KeyboardInterrupt:
         typer.echo("interrupted; the same command goes on from here", err=True)
         raise typer.Exit(130) from None
-    report = result.report.only(min_score=min_score)
-    render_audit(report)
-    _write(report, result, output, csv, groups, apply, apply_score)
 
 
-def _split(kinds: list[str] | tuple[()]) -> tuple[str, ...]:
-    return tuple(name for text in kinds for one in text.split(",") if (name := one.strip()))
+def _reports_suspects(kinds: tuple[str, ...]) -> bool:
+    return not kinds or not {"label_suspect", "label_noise"}.isdisjoint(kinds)
 
 
-def _write(
-    report: AuditReport,
-    result: AuditResult,
-    output: Path | None,
-    csv: Path | None,
-    groups: Path | None,
-    apply: Path | None,
-    apply_score: float,
-) -> None:
-    from genrescope.audit import write_cleaned
+def write_findings(report: AuditReport, output: Path | None, csv: Path | None) -> None:
+    """Write findings to the files that were asked for, and name these.
 
+    Parameters
+    ----------
+    report : AuditReport
+    output, csv : Path or None
+        For JSON and CSV.
+    """
     if output is not None:
         report.write_json(output)
         typer.echo(f"findings: {output}")
     if csv is not None:
         report.write_csv(csv)
         typer.echo(f"findings: {csv}")
+
+
+def split_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
+    """Return the kinds that options name.
+
+    Parameters
+    ----------
+    kinds : sequence of str
+        Names, or several separated by commas.
+    """
+    return tuple(name for text in kinds for one in text.split(",") if (name := one.strip()))
+
+
+def _write(
+    report: AuditReport,
+    result: AuditResult,
+    groups: Path | None,
+    apply: Path | None,
+    apply_score: float,
+) -> None:
+    from genrescope.audit import write_cleaned
+
     proposed = result.groups() if groups is not None or apply is not None else None
     if groups is not None and proposed is not None:
         proposed.write_csv(groups)
@@ -142,7 +284,7 @@ def _write(
         )
 
 
-def render_audit(report: AuditReport, console: Console | None = None) -> None:
+def render_audit(report: AuditReport, console: Console | None = None, *, owner: bool = False) -> None:
     """Print a table of the findings by kind: number, highest score, an example, and what is suggested.
 
     Parameters
@@ -150,51 +292,71 @@ def render_audit(report: AuditReport, console: Console | None = None) -> None:
     report : AuditReport
     console : rich.console.Console, optional
         What is printed to; standard output by default.
+    owner : bool
+        Whether the last line is for the owner of a collection.
     """
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    from genrescope.audit import KINDS
     from genrescope.cli.output import printable
 
     console = console or Console()
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("kind", "found", "score"):
         table.add_column(name, no_wrap=True, justify="left" if name == "kind" else "right")
-    table.add_column("suggested", no_wrap=True)
+    narrow = console.width < _NARROW
+    if not narrow:
+        table.add_column("suggested", no_wrap=True)
     table.add_column("example")
     for kind, count in report.counts.items():
         worst = next(finding for finding in report.findings if finding.kind == kind)
         where = f"{worst.tracks[0]}: " if len(worst.tracks) == 1 else ""
         example = where + worst.message.removeprefix(f"{worst.paths[0]}: " if worst.paths else "")
-        cells = (kind, str(count), f"{worst.score:.2f}", KINDS[kind].action, printable(example))
+        shown = example if len(example) <= _LONGEST_EXAMPLE else f"{example[:_LONGEST_EXAMPLE]} ..."
+        action = () if narrow else (worst.action,)
+        cells = (kind, str(count), f"{worst.score:.2f}", *action, printable(shown))
         table.add_row(*(escape(cell) for cell in cells))
     if report.findings:
         console.print(table)
+    if note := report.settings.get("label_check"):
+        console.print(f"labels: {note}", highlight=False, soft_wrap=True, markup=False)
     dropped = len(report.dropped())
+    suggested = (
+        f"{dropped} files have another copy that is as good or better; nothing is deleted"
+        if owner
+        else f"{dropped} tracks are suggested to be left out (train --exclude, audit --apply)"
+    )
     console.print(
         f"{len(report.findings)} finding{'s' * (len(report.findings) != 1)} in {report.tracks} tracks;"
-        f" {dropped} tracks are suggested to be left out (train --exclude, audit --apply)",
+        f" {suggested}",
         highlight=False,
         soft_wrap=True,
     )
 
 
-class _AuditProgress:
-    """A bar on a terminal, a line every ten seconds elsewhere. For ``with``."""
+class AuditProgress:
+    """A bar on a terminal, a line every ten seconds elsewhere. For ``with``.
+
+    Parameters
+    ----------
+    console : rich.console.Console
+        Where it is shown.
+    """
 
     def __init__(self, console: Console) -> None:
+        self.done = self.reused = 0
         self._console = console
         self._bar: Progress | None = None
         self._task: TaskID | None = None
+        self._noun = ""
         self._last_line = time.monotonic()
 
-    def __enter__(self) -> _AuditProgress:
+    def __enter__(self) -> AuditProgress:
         if self._console.is_terminal:
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-            words = "{task.completed} of {task.total} files, {task.fields[found]} findings"
+            words = "{task.completed} of {task.total} {task.fields[noun]}{task.fields[more]}"
             self._bar = Progress(
                 BarColumn(),
                 TextColumn(words),
@@ -209,17 +371,41 @@ class _AuditProgress:
         if self._bar is not None:
             self._bar.stop()
 
-    def update(self, progress: AuditProgress) -> None:
-        """Show how far the audit is."""
+    def update(self, progress: package.AuditProgress) -> None:
+        """Show how far the audit is.
+
+        Parameters
+        ----------
+        progress : AuditProgress
+        """
+        self.done, self.reused = progress.done, progress.reused
+        reused = f", {progress.reused} known from before" if progress.reused else ""
+        self._show(progress.done, progress.total, "files", f"{reused}, {progress.findings} findings")
+
+    def update_pictures(self, done: int, total: int) -> None:
+        """Show how many spectrograms are drawn.
+
+        Parameters
+        ----------
+        done, total : int
+        """
+        self._show(done, total, "spectrograms", "")
+
+    def update_tags(self, done: int, total: int) -> None:
+        """Show of how many files the tags are read.
+
+        Parameters
+        ----------
+        done, total : int
+        """
+        self._show(done, total, "files' tags", "")
+
+    def _show(self, done: int, total: int, noun: str, more: str) -> None:
         if self._bar is not None:
-            if self._task is None:
-                self._task = self._bar.add_task("", total=progress.total, found=0)
-            self._bar.update(self._task, completed=progress.done, found=progress.findings)
+            if self._task is None or noun != self._noun:
+                self._noun = noun
+                self._task = self._bar.add_task("", total=total, noun=noun, more=more)
+            self._bar.update(self._task, completed=done, more=more)
         elif time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
-            reused = f", {progress.reused} known from before" if progress.reused else ""
-            self._console.print(
-                f"so far: {progress.done} of {progress.total} files{reused}, {progress.findings} findings",
-                highlight=False,
-                soft_wrap=True,
-            )
+            self._console.print(f"so far: {done} of {total} {noun}{more}", highlight=False, soft_wrap=True)

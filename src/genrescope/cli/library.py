@@ -11,6 +11,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from genrescope.cli.audit import (
+    AuditProgress,
+    Csv,
+    Html,
+    JournalFile,
+    Kinds,
+    MinFindingScore,
+    Output,
+    Pictures,
+    Timeout,
+    Workers,
+    check_outputs,
+    interruptible,
+    render_audit,
+    split_kinds,
+    write_findings,
+    write_html,
+)
 from genrescope.cli.classify import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -374,6 +392,70 @@ def report(
         )
     utils.write_atomic(output, page)
     typer.echo(f"report: {output}", err=True)
+
+
+@app.command("audit")
+def audit_files(
+    db: Db = None,
+    output: Output = None,
+    csv: Csv = None,
+    html: Html = None,
+    pictures: Pictures = 10,
+    kinds: Kinds = None,
+    min_score: MinFindingScore = 0.0,
+    decode: Annotated[
+        bool,
+        typer.Option(
+            "--decode/--stored",
+            help="Also decode every file, which finds copies in other codings and faults of the sound; or use"
+            " what the scan stored, and read tags only.",
+        ),
+    ] = False,
+    folder: Folder = None,
+    workers: Workers = None,
+    timeout: Timeout = 1800.0,
+    journal: JournalFile = None,
+) -> None:
+    """Find copies, tags that disagree with the sound, and broken files.
+
+    Of copies the better one is named: whole, of full length, lossless, of the higher bit rate. Nothing is
+    changed or deleted.
+
+    Exit status: 0 done, whatever was found; 1 the library is locked or damaged; 2 invalid arguments; 130
+    interrupted.
+    """
+    from rich.console import Console
+
+    from genrescope import audit
+    from genrescope.library import default_path
+
+    check_outputs(output, csv, html)
+    options = audit.AuditOptions(
+        kinds=split_kinds(kinds or ()), workers=workers, timeout=timeout, journal=journal
+    )
+    errors = Console(stderr=True)
+    with _library(db) as library, interruptible(), AuditProgress(errors) as progress:
+        result = audit.audit_library(
+            library.entries(folder=folder, missing=None),
+            db or default_path(),
+            options,
+            decode=decode,
+            on_progress=progress.update,
+            on_tags=progress.update_tags,
+        )
+    typer.echo(
+        f"decoded: {progress.done - progress.reused} files; {progress.reused} were known from before"
+        if decode
+        else "decoded: nothing; copies are those with the same bytes, 'library audit --decode' finds others",
+        err=True,
+    )
+    if "tags" in result.report.settings:
+        typer.echo(f"tags: {result.report.settings['tags']}", err=True)
+    report = result.report.only(min_score=min_score)
+    render_audit(report, owner=True)
+    write_findings(report, output, csv)
+    if html is not None:
+        write_html(html, report, result, "Library audit", pictures, workers, owner=True)
 
 
 @app.command()

@@ -23,7 +23,9 @@ from genrescope.cli import (
     config,
     deprecated,
     library,
+    mcp,
     models,
+    schema,
     serve,
     training,
     watch,
@@ -160,6 +162,8 @@ app.command(rich_help_panel=MODELS)(training.distill)
 app.command(rich_help_panel=MODELS)(training.train_taxonomy)
 app.command(rich_help_panel=MODELS)(training.reproduce)
 app.command(rich_help_panel=SERVE)(serve.serve)
+app.command(rich_help_panel=SERVE)(mcp.mcp)
+app.command(rich_help_panel=SERVE)(schema.schema)
 app.add_typer(config.app, name="config", rich_help_panel=SETTINGS)
 
 

@@ -1,5 +1,8 @@
-"""Classification of audio files."""
+"""Classification of audio files.
 
-from genrescope.inference.classifier import Classifier
+The names are listed, with their types, in ``__init__.pyi``; a module is loaded when one of them is used.
+"""
 
-__all__ = ["Classifier"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

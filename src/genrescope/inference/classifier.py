@@ -38,6 +38,9 @@ _ROUNDING_SECONDS = 0.5
 class Classifier:
     """A model, ready to classify audio.
 
+    Any number of threads may use one object at the same time: nothing in it changes after it was made, and
+    each call opens its file and decoders itself. For asyncio programs see `AsyncClassifier`.
+
     Parameters
     ----------
     model : Model

@@ -1,3 +1,7 @@
+from .audit_report import AuditFile as AuditFile
+from .audit_report import AuditSummary as AuditSummary
+from .audit_report import audit_page as audit_page
+from .audit_report import picture_tracks as picture_tracks
 from .blocks import Figure as Figure
 from .blocks import Section as Section
 from .blocks import Table as Table

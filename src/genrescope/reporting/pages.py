@@ -65,21 +65,52 @@ def render_charts(template: str, charts: Sequence[Chart], **context: object) -> 
     str
         The page.
     """
+    script = f"{chart_script()}\ndrawPage(document);\n"
+    data = {chart.id: chart.to_json() for chart in charts}
+    return _render_with_script(template, _chart_style(), script, data, context)
+
+
+def render_script(template: str, script: str, style: str, data: object, **context: object) -> str:
+    """Return a page with a script of its own, which may show pictures of the page and play local files.
+
+    Parameters
+    ----------
+    template : str
+        A file in ``templates/`` that extends ``base.html``.
+    script, style : str
+        Files in ``templates/``: the script, which may call the functions of ``charts.js``, and rules of style
+        in addition to those of pages with charts.
+    data : object
+        What the script reads from the page's JSON block, JSON-ready.
+    **context
+        What else the template names.
+
+    Returns
+    -------
+    str
+        The page.
+    """
+    code = f"{chart_script()}\n{(TEMPLATES / script).read_text(encoding='utf8')}"
+    rules = _chart_style() + (TEMPLATES / style).read_text(encoding="utf8")
+    # Beside "file:", because a page that was opened from a disk has no origin that 'self' could mean.
+    sources = "; img-src 'self' data:; media-src 'self' file:"
+    return _render_with_script(template, rules, code, data, context, sources)
+
+
+def _chart_style() -> str:
+    return style_sheet() + (TEMPLATES / "charts.css").read_text(encoding="utf8")
+
+
+def _render_with_script(
+    template: str, style: str, script: str, data: object, context: dict[str, object], sources: str = ""
+) -> str:
     # The hashes are of the text that stands in the page to the byte, so both are put together here and
     # marked as safe; everything else that a template prints is escaped.
-    style = style_sheet() + (TEMPLATES / "charts.css").read_text(encoding="utf8")
-    script = f"{chart_script()}\ndrawPage(document);\n"
-    policy = f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'"
+    policy = f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'{sources}"
     return (
         _environment()
         .get_template(template)
-        .render(
-            context,
-            style=Markup(style),
-            script=Markup(script),
-            policy=policy,
-            charts={chart.id: chart.to_json() for chart in charts},
-        )
+        .render(context, style=Markup(style), script=Markup(script), policy=policy, charts=data)
     )
 
 

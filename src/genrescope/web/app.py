@@ -19,6 +19,7 @@ from starlette.requests import ClientDisconnect
 
 from genrescope import __version__, models
 from genrescope.errors import FILE_CODES, ConfigError, GenrescopeError, ModelError
+from genrescope.inference import ClassifyJob
 from genrescope.labels import display_name
 from genrescope.reporting import chart_script, style_sheet
 from genrescope.utils import did_you_mean
@@ -31,7 +32,7 @@ from genrescope.web.rate_limit import FairShare, TokenBucket
 from genrescope.web.schemas import ClassifyOptions
 from genrescope.web.settings import Settings
 from genrescope.web.uploads import Upload, receive_upload
-from genrescope.web.worker import ClassifyJob, ClassifyWorkers, JsonRow
+from genrescope.web.worker import ClassifyWorkers, JsonRow
 
 _MEDIA_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 # The browser keeps the file, and asks each time whether it is still the same.
