@@ -247,7 +247,6 @@ def test_help_lists_the_commands_under_headings() -> None:
         "train-taxonomy",
         "reproduce",
         "models",
-        "audit",
     }
     assert done.returncode == 0
 

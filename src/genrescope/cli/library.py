@@ -434,7 +434,7 @@ def audit_files(
         kinds=split_kinds(kinds or ()), workers=workers, timeout=timeout, journal=journal
     )
     errors = Console(stderr=True)
-    with _library(db) as library, interruptible(), AuditProgress(errors) as progress:
+    with open_library(db) as library, interruptible(), AuditProgress(errors) as progress:
         result = audit.audit_library(
             library.entries(folder=folder, missing=None),
             db or default_path(),
