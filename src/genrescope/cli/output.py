@@ -148,8 +148,8 @@ def _print_failure(failure: FailedFile, name: str, console: Console) -> None:
     message = failure.message
     if console.is_terminal and message.startswith(f"{failure.path}:"):
         what = message.removeprefix(failure.path)
-        room = max(_MIN_NAME, console.width - cell_len("failed ") - cell_len(what))
-        message = _elided(printable(name), "", room) + what
+        available = max(_MIN_NAME, console.width - cell_len("failed ") - cell_len(what))
+        message = _elided(printable(name), "", available) + what
     lines = Table.grid(padding=(0, 1, 0, 0))
     lines.add_row("[red]failed[/red]", _escape(message))
     lines.add_row("", _escape(failure.hint))
@@ -167,10 +167,12 @@ def _result_table(
     for columns in range(MAX_COLUMNS, MIN_COLUMNS - 1, -1):
         others = _table([("", *cells) for _, _, cells in rows], columns)
         options = console.options.update(max_width=_UNBOUNDED)
-        room = console.width - Measurement.get(console, options, others).maximum + cell_len("file")
-        if room >= min(longest, _MIN_NAME):
+        available = console.width - Measurement.get(console, options, others).maximum + cell_len("file")
+        if available >= min(longest, _MIN_NAME):
             break
-    return _table([(_escape(_elided(name, flags, room)), *cells) for name, flags, cells in rows], columns)
+    return _table(
+        [(_escape(_elided(name, flags, available)), *cells) for name, flags, cells in rows], columns
+    )
 
 
 def _table(rows: Iterable[Sequence[str]], columns: int) -> Table:
@@ -289,13 +291,13 @@ def _elided(name: str, flags: str, width: int) -> str:
     """Return a name and its flags in at most ``width`` cells, the middle of the name left out."""
     if cell_len(name + flags) <= width:
         return name + flags
-    room = width - cell_len(flags)
-    if room < _MIN_ELIDED:  # The flags alone are too long.
-        name, flags, room = name + flags, "", width
-    half = max(0, room - 1) // 2
+    available = width - cell_len(flags)
+    if available < _MIN_ELIDED:  # The flags alone are too long.
+        name, flags, available = name + flags, "", width
+    half = max(0, available - 1) // 2
     start = set_cell_size(name, half)
     # Reversed, because rich cuts at the end only.
-    end = set_cell_size(name[::-1], max(0, room - 1 - half))[::-1]
+    end = set_cell_size(name[::-1], max(0, available - 1 - half))[::-1]
     return f"{start}…{end}{flags}"
 
 
@@ -318,8 +320,8 @@ def fitted_path(path: str, rest: str, console: Console) -> str:
     """
     if not console.is_terminal:
         return printable(path)
-    room = console.width - cell_len(printable(rest)) - cell_len(": ")
-    return _elided(printable(path), "", max(_MIN_ELIDED, room))
+    available = console.width - cell_len(printable(rest)) - cell_len(": ")
+    return _elided(printable(path), "", max(_MIN_ELIDED, available))
 
 
 def answer_line(entry: LibraryEntry) -> str:
