@@ -1,10 +1,11 @@
 """Run the comparisons of scripts/findings.toml, and write docs/findings.md from their reports.
 
-Run: python scripts/findings.py run NAME... --data GTZAN [--folder runs/findings] [--seeds N]
+Run: python scripts/findings.py run NAME... --data GTZAN [--folder runs/findings] [--weights FOLDER]
      python scripts/findings.py write [--folder runs/findings]
 
 ``run`` is `genrescope compare` with the settings of the file: finished runs are not repeated, and what was
-interrupted is resumed. ``write`` takes the comparisons that are finished.
+interrupted is resumed. ``{weights}`` in a setting is the folder of ``--weights``. ``write`` takes the
+comparisons that are finished.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ from typing import Any
 
 import numpy as np
 
+from genrescope import datasets, evaluation, models
 from genrescope.experiments import compare_models
 from genrescope.reporting import write_comparison
-from genrescope.reporting.figures import Curve, intervals_figure, repeated_curves_figure
+from genrescope.reporting.figures import Curve, intervals_figure, lines_figure, repeated_curves_figure
+from genrescope.types import Track
 from genrescope.utils import write_atomic
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,6 +35,9 @@ SETTINGS = Path(__file__).with_suffix(".toml")
 FAILED = 0.2
 MOST_CURVES = 8
 MOST_PAIRS = 6
+# Where a comparison has this file, it says how many tracks are right after the first seconds of each.
+LISTENING = "listening.json"
+LISTENED_SECONDS = (1, 2, 3, 4.5, 5, 9, 10, 15, 20, 29.5)
 INTRODUCTION = f"""# Findings
 
 What the paper leaves open, measured on GTZAN. Each table has the artist-clean protocol beside a leaky one, in
@@ -60,13 +66,57 @@ def overrides(settings: Mapping[str, Any]) -> list[str]:
     return [f'data.input="{settings["input"]}"', *settings["settings"]]
 
 
-def run(settings: Mapping[str, Any], data: Path, folder: Path, seeds: int) -> None:
+def run(settings: Mapping[str, Any], data: Path, folder: Path, seeds: int, weights: Path) -> None:
     """Run a comparison, or carry on with it."""
-    configs = [f"{name}={config}" for name, config in settings["configurations"].items()]
+    configs = [
+        f"{name}={config.replace('{weights}', str(weights))}"
+        for name, config in settings["configurations"].items()
+    ]
     report = compare_models(
         data, configs, folder, protocols=settings["protocols"], seeds=seeds, overrides=overrides(settings)
     )
     print(write_comparison(report, folder).html)
+    if settings.get("listening"):
+        found = listening(json.loads((folder / "report.json").read_text(encoding="utf8")), data, folder)
+        write_atomic(folder / LISTENING, json.dumps(found, indent=1))
+
+
+def listening(report: Mapping[str, Any], data: Path, folder: Path) -> dict[str, Any]:
+    """Return by protocol and configuration the share of tracks that are right by their first seconds."""
+    tracks = datasets.load_dataset(data, kind="spectrogram").tracks
+    found: dict[str, Any] = {}
+    for title, by_name in report["runs"].items():
+        found[title] = {}
+        for name, runs in by_name.items():
+            right: dict[float, list[bool]] = {}
+            for one in runs:
+                for seconds, values in listening_of_run(folder / "runs" / one, tracks).items():
+                    right.setdefault(seconds, []).extend(values)
+            found[title][name] = [[seconds, float(np.mean(right[seconds]))] for seconds in sorted(right)]
+            logging.info("%s, %s: %s", title, name, found[title][name])
+    return found
+
+
+def listening_of_run(folder: Path, tracks: tuple[Track, ...]) -> dict[float, list[bool]]:
+    """Return by seconds whether each test track of a run is right by so much of its beginning."""
+    tested = {row["id"] for row in json.loads((folder / "predictions.json").read_text())["rows"]}
+    model = models.load_model(folder / "model.onnx")
+    length = model.info.segment_seconds
+    examples = datasets.build_segments(
+        [track for track in tracks if track.id in tested], model.info.features, seconds=length
+    )
+    scores = evaluation.predict_segments(model, examples, np.arange(len(examples)))
+    targets = [model.info.classes.index(track.label) for track in examples.tracks]
+    of_track = [scores[examples.track == place] for place in range(len(targets))]
+    # A track that is a few frames short of 29.5 s has no segment beyond its end.
+    return {
+        seconds: [
+            bool(own[: max(1, int(seconds / length + 0.01))].mean(axis=0).argmax() == target)
+            for own, target in zip(of_track, targets, strict=True)
+        ]
+        for seconds in LISTENED_SECONDS
+        if seconds >= length
+    }
 
 
 def percent(interval: Mapping[str, float]) -> str:
@@ -143,6 +193,28 @@ def figures(name: str, report: Mapping[str, Any]) -> Iterator[str]:
             yield save(f"finding-{slug}-curves", repeated_curves_figure(curves, f"Training, {title}"))
 
 
+def listening_table(name: str, found: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines of the tables, and write the pictures, of accuracy by the seconds that are used."""
+    for title, by_name in found.items():
+        yield f"Tracks right when only their first seconds are used, {title}:"
+        yield ""
+        yield f"| segments | {' | '.join(f'{seconds:g} s' for seconds in LISTENED_SECONDS)} |"
+        yield f"|{'---|' * (len(LISTENED_SECONDS) + 1)}"
+        for model, points in by_name.items():
+            values = {seconds: f"{100 * value:.1f} %" for seconds, value in points}
+            yield f"| {model} | {' | '.join(values.get(seconds, '') for seconds in LISTENED_SECONDS)} |"
+        yield ""
+        slug = re.sub(r"\W+", "-", f"{name} listening {title}".lower()).strip("-")
+        figure = lines_figure(
+            {model: [(x, y) for x, y in points] for model, points in by_name.items()},
+            f"Tracks right by the seconds used, {title}",
+            x="seconds of the beginning that are used",
+            y="tracks right",
+        )
+        yield save(f"finding-{slug}", figure)
+        yield ""
+
+
 def save(name: str, svg: str) -> str:
     """Write a picture on white, since pages of code hosts may be dark; return its line."""
     white = re.sub(r"(<svg[^>]*>)", r'\1<rect width="100%" height="100%" fill="#ffffff"/>', svg, count=1)
@@ -179,6 +251,9 @@ def section(name: str, settings: Mapping[str, Any], folder: Path) -> Iterator[st
         yield from (f"* {line}" for line in rest)
         yield ""
     yield from figures(name, report)
+    if (folder / LISTENING).exists():
+        yield ""
+        yield from listening_table(name, json.loads((folder / LISTENING).read_text(encoding="utf8")))
     yield from ("", "```", command(settings), "```", "")
 
 
@@ -201,6 +276,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--folder", type=Path, default=Path("runs/findings"))
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument(
+        "--weights", type=Path, default=Path("weights"), help="folder that {weights} stands for"
+    )
     options = parser.parse_args()
     if options.action == "write":
         write(options.folder)
@@ -210,7 +288,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     settings = read_settings()
     for name in options.names or settings:
-        run(settings[name], options.data, options.folder / name, options.seeds)
+        run(settings[name], options.data, options.folder / name, options.seeds, options.weights)
 
 
 if __name__ == "__main__":

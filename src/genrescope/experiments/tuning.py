@@ -466,9 +466,11 @@ def _default(key: str) -> object:
 
 def _check_space(base: Config, ranges: Sequence[Range]) -> None:
     """Refuse values out of range, and settings that cannot be trained, before the first trial."""
+    # A class may have arguments without a default, so that it is never called without a value of these.
+    arguments = {one.key: one.ends[0] for one in ranges if ".options." in one.key}
     for one in ranges:
         for value in one.ends:
-            training.check_config(_changed(_on_validation(base), {one.key: value}))
+            training.check_config(_changed(_on_validation(base), {**arguments, one.key: value}))
 
 
 def _on_validation(config: Config) -> Config:

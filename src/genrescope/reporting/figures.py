@@ -205,6 +205,33 @@ def repeated_curves_figure(runs: Mapping[str, Sequence[Curve]], title: str) -> s
         return _svg(figure)
 
 
+def lines_figure(lines: Mapping[str, Sequence[tuple[float, float]]], title: str, *, x: str, y: str) -> str:
+    """Draw shares against some other quantity.
+
+    Parameters
+    ----------
+    lines : mapping of str to sequence of (float, float)
+        The points of each line; the second number from 0 to 1.
+    title : str
+        Printed above.
+    x, y : str
+        Labels of the axes.
+
+    Returns
+    -------
+    str
+        SVG.
+    """
+    with _drawing(7.5, 3.8, title) as figure:
+        axes = figure.add_subplot()
+        for place, (name, points) in enumerate(lines.items()):
+            axes.plot(*zip(*points, strict=True), "o-", ms=4, color=SERIES[place % len(SERIES)], label=name)
+        axes.set(xlabel=x, ylabel=y, title=title)
+        axes.grid()
+        figure.legend(loc="outside right center")
+        return _svg(figure)
+
+
 def differences_figure(
     values: Mapping[str, tuple[float, float, float]], title: str, *, hollow: Sequence[str] = ()
 ) -> str:
