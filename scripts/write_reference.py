@@ -20,7 +20,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "docs" / "reference"
 PYTHON = {
     "Classification": ["Classifier", "AsyncClassifier", "Prediction", "Timeline", "types.FailedFile"],
     "Audio and features": ["load_audio", "find_audio", "extract_features", "features.FeatureSpec"],
-    "Library": ["Library", "LibraryEntry", "library.ScanOptions", "library.TagOptions"],
+    "Library": ["Library", "LibraryEntry", "library.ScanOptions", "library.TagOptions", "library.Watcher"],
     "Tags": [
         "Vocabulary",
         "tagging.preview",

@@ -87,9 +87,27 @@ ANSWER = record(
         "seconds": optional({"type": "number", "minimum": 0}, "Length of the audio."),
         "model": described(TEXT, "Name of the model, and the beginning of its content's hash."),
         "flags": listed(TEXT, "What is special about the audio or the answer, such as truncated, excerpts."),
+        "title": described(TEXT, "Of the track, where a cue sheet names it."),
         "timeline": listed(SEGMENT, "The segments, where they were asked for."),
     },
-    maybe=("timeline",),
+    maybe=("title", "timeline"),
+)
+TAG_COMPARISON = record(
+    {
+        "path": described(TEXT, "Of the file."),
+        "verdict": described(
+            {"enum": ["agree", "differ", "not music", "untagged", "unknown", "failed"]},
+            "Whether the answer is one of the genres in the tags, or why there is nothing to compare.",
+        ),
+        "unsure": described({"type": "boolean"}, "Whether the answer is unsure."),
+        "tags": listed(TEXT, "The genres in the tags."),
+        "tag_genres": listed(TEXT, "The genres of the model that they mean."),
+        "genre": optional(TEXT, "The genre with the highest score; null where it is not music."),
+        "score": optional(PROBABILITY, "Its score."),
+        "tag_score": optional(PROBABILITY, "The highest score of the genres in the tags."),
+        "surprise": described(PROBABILITY, "How far the answer's score is above that of the tags."),
+        "message": described(TEXT, "What failed, or empty."),
+    }
 )
 ALBUM = record(
     {
@@ -204,6 +222,7 @@ def schemas() -> dict[str, Schema]:
     found = {
         "classify": {"anyOf": [ANSWER, FAILED]},
         "album": ALBUM,
+        "tag-comparison": TAG_COMPARISON,
         "audit": AUDIT | {"$defs": {**finding.pop("$defs", {}), "Finding": finding}},
         "evaluation": of_type(Evaluation, title=TEXT),
         "predictions": PREDICTIONS,

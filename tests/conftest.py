@@ -9,6 +9,8 @@ from pathlib import Path
 # Before torch is imported. Tests run in several processes: with several threads in each, which wait for each
 # other at every operation, they take as long as five times.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# The settings of whoever runs the tests must not change them.
+os.environ["GENRESCOPE_CONFIG"] = "none"
 
 import hypothesis
 import pytest

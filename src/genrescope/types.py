@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, groupby, pairwise
@@ -92,6 +93,35 @@ class Audio:
     def seconds(self) -> float:
         """Length in seconds."""
         return len(self.samples) / self.sample_rate
+
+
+@dataclass(frozen=True)
+class AudioSection:
+    """A part of an audio file that counts as a track of its own, such as a track of a cue sheet.
+
+    Attributes
+    ----------
+    path : Path
+        The audio file.
+    start : float
+        Where the track begins, in seconds.
+    end : float or None
+        Where it ends, in seconds; None: with the file.
+    name : str
+        What it is called in results, such as ``album.cue#03``; empty: like the file.
+    title : str
+        Of the track, where it has one.
+    """
+
+    path: Path
+    start: float = 0.0
+    end: float | None = None
+    name: str = ""
+    title: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start < (math.inf if self.end is None else self.end):
+            raise ValueError(f"a section from {self.start} to {self.end} s")
 
 
 @dataclass(frozen=True)
@@ -273,6 +303,8 @@ class Prediction:
     labels : tuple of str or None
         Of a multi-label model, the genres whose probability reaches their threshold, by falling probability;
         None: of a single-label model.
+    title : str or None
+        Of a track of a cue sheet, where it has one.
 
     Raises
     ------
@@ -295,6 +327,7 @@ class Prediction:
     set_level: float | None = None
     embedding: FloatArray | None = field(default=None, repr=False, compare=False)
     labels: tuple[str, ...] | None = None
+    title: str | None = None
 
     def __post_init__(self) -> None:
         if not self.scores:
@@ -366,7 +399,7 @@ class Prediction:
     def to_dict(self) -> dict[str, Any]:
         """Return the result as a JSON-ready row, as ``classify --format jsonl`` prints it.
 
-        Of the styles it has the `probable_styles`.
+        Of the styles it has the `probable_styles`; a track of a cue sheet has its ``title``, too.
         """
         row: dict[str, Any] = {
             "path": self.path,
@@ -383,6 +416,8 @@ class Prediction:
             "model": self.model,
             "flags": list(self.flags),
         }
+        if self.title is not None:
+            row["title"] = self.title
         if self.timeline is not None:
             row["timeline"] = self.timeline.to_dicts()
         return row

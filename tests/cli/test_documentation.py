@@ -98,7 +98,8 @@ def problem(words: Sequence[str]) -> str | None:
     for word in rest:
         if word == "--":
             break
-        if word.startswith("-") and word.partition("=")[0] not in known:
+        # "-" alone is standard input.
+        if word.startswith("-") and word != "-" and word.partition("=")[0] not in known:
             return f"no option {word!r}"
     return None
 

@@ -68,12 +68,14 @@ def test_stats(scanned: tuple[Path, Path]) -> None:
 
 
 def test_export(scanned: tuple[Path, Path], tmp_path: Path) -> None:
-    database, _ = scanned
+    database, music = scanned
     assert len(ask(database, "export", "-f", "csv").splitlines()) == 4
     ask(database, "export", "-f", "jsonl", "-o", str(tmp_path / "rows.jsonl"), "--min-score", "0.1")
     assert len((tmp_path / "rows.jsonl").read_text().splitlines()) == 2
     ask(database, "export", "-f", "m3u8", "-o", str(tmp_path / "lists"))
     assert sorted(path.name for path in (tmp_path / "lists").iterdir()) == ["drone.m3u8", "hiss.m3u8"]
+    ask(database, "export", "-f", "m3u8", "-o", str(tmp_path / "nas"), "--prefix", f"{music}=/nas")
+    assert (tmp_path / "nas" / "drone.m3u8").read_text().endswith("\n/nas/0.wav\n")
     ask(database, "export", "-f", "parquet", "-o", str(tmp_path / "rows.parquet"))
     assert (tmp_path / "rows.parquet").read_bytes().startswith(b"PAR1")
 

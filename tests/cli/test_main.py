@@ -234,7 +234,7 @@ def test_a_closed_pipe_is_no_error(album: Path, little_model: Path) -> None:
 def test_help_lists_the_commands_under_headings() -> None:
     done = genrescope("--help")
     lines = done.stdout.splitlines()
-    headings = ["Classify:", "Library:", "Models and training:", "Serve:"]
+    headings = ["Classify:", "Library:", "Models and training:", "Serve:", "Settings:"]
     assert [line for line in lines if line in headings] == headings
     section = lines[lines.index("Models and training:") + 1 : lines.index("Serve:") - 1]
     assert {line.split()[0] for line in section} == {

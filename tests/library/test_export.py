@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def row(path: str, genre: str = "pop", **changes: Any) -> dict[str, Any]:
         "timeline": [{"start": 0.0, "end": 200.4, "genre": genre, "score": 0.75}],
         "error": None, "message": None, "hint": None, "scanned": 1.5, "missing": False,
         "music": 0.99, "not_music": False, "genre_set": [genre], "answer": genre,
-        "album": "Album", "album_artist": "", "artist": "Artist",
+        "album": "Album", "album_artist": "", "artist": "Artist", "title": "",
     } | changes  # fmt: skip
 
 
@@ -89,13 +90,56 @@ def test_playlists(tmp_path: Path) -> None:
         [*ENTRIES, LibraryEntry.from_columns(row("/m/two\nlines.mp3"))], tmp_path
     )
     assert [path.name for path in written.paths] == ["pop.m3u8", "rock.m3u8"]
-    assert written.paths[0].read_text() == "#EXTM3U\n#EXTINF:200,a\n/m/a.mp3\n"
+    assert (
+        written.paths[0].read_text() == f"#EXTM3U\n#EXTINF:200,a\n{os.path.relpath('/m/a.mp3', tmp_path)}\n"
+    )
     assert written.omitted == ("/m/caf\udce9.mp3", "/m/two\nlines.mp3")
     speech = LibraryEntry.from_columns(row("/m/speech.mp3", not_music=True, answer=None, genre_set=[]))
     assert export.write_playlists([speech], tmp_path / "none").paths == ()
     by_style = export.write_playlists(ENTRIES, tmp_path, by="style")
     assert [path.name for path in by_style.paths] == ["ska.m3u8", "soul.m3u8"]
     assert by_style.paths[0].read_text().count("/m/") == 2
+
+
+def test_playlists_name_artist_and_title(tmp_path: Path) -> None:
+    tagged = [
+        row("/m/1.mp3", title="Title"),
+        row("/m/2.mp3", title="Two\tTitles", artist=""),
+        row("/m/3.mp3", title="Title", artist="", album_artist="Band"),
+        row("/m/4.mp3", title=None, artist=None, album_artist=None, seconds=None),
+    ]
+    written = export.write_playlists(map(LibraryEntry.from_columns, tagged), tmp_path)
+    lines = written.paths[0].read_text().splitlines()
+    assert [line for line in lines if line.startswith("#EXTINF")] == [
+        "#EXTINF:200,Artist - Title", "#EXTINF:200,Two Titles", "#EXTINF:200,Band - Title", "#EXTINF:0,4",
+    ]  # fmt: skip
+
+
+def playlist_paths(folder: Path, *paths: str | Path, **options: Any) -> list[str]:
+    entries = [LibraryEntry.from_columns(row(str(path))) for path in paths]
+    (written,) = export.write_playlists(entries, folder, **options).paths
+    return [line for line in written.read_text().splitlines() if not line.startswith("#EXT")]
+
+
+def test_paths_in_playlists_are_relative_to_them(tmp_path: Path) -> None:
+    folder = tmp_path / "playlists"
+    paths = (tmp_path / "music" / "a.mp3", folder / "b.mp3", folder / "#1.mp3")
+    expected = [f"..{os.sep}music{os.sep}a.mp3", "b.mp3", f".{os.sep}#1.mp3"]
+    assert playlist_paths(folder, *paths) == expected
+    assert playlist_paths(folder, *paths, absolute=True) == [str(path) for path in paths]
+
+
+@pytest.mark.skipif(os.sep != "/", reason="paths of POSIX")
+def test_folders_of_another_computer(tmp_path: Path) -> None:
+    paths = ("/srv/music/x/a.mp3", "/srv/music2/b.mp3", "/srv/music/live/c.mp3")
+    container = {"/srv/music/": "/music", "/srv/music/live": "/live"}
+    assert playlist_paths(tmp_path, *paths, absolute=True, prefixes=container) == [
+        "/music/x/a.mp3", "/srv/music2/b.mp3", "/live/c.mp3",
+    ]  # fmt: skip
+    (first, *_) = playlist_paths(tmp_path, *paths, prefixes={"/srv/music": "M:\\"})
+    assert first == "M:\\x\\a.mp3"
+    (first, *_) = playlist_paths(tmp_path, *paths, prefixes={"/srv/music": ""})
+    assert first == "x/a.mp3"
 
 
 def test_the_library_page(tmp_path: Path) -> None:

@@ -367,8 +367,10 @@ def test_a_file_that_vanishes_between_preview_and_writing_stops_nothing(
     statuses(library, music, options)
     preview = tagging.preview
 
-    def preview_then_lose(path: str, genres: list[str], *, overwrite: bool) -> object:
-        plan = preview(path, genres, overwrite=overwrite)
+    def preview_then_lose(
+        path: str, genres: list[str], *, overwrite: bool, placeholders: tuple[str, ...]
+    ) -> object:
+        plan = preview(path, genres, overwrite=overwrite, placeholders=placeholders)
         if path.endswith("1.flac"):
             Path(path).unlink()
         return plan

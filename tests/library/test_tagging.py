@@ -170,6 +170,48 @@ def test_a_kill_between_journal_and_file_is_harmless(
     assert contents(music) == before
 
 
+def test_every_file_is_accounted_for(library: Library, music: Path, plan: ScanOptions) -> None:
+    (music / "broken.mp3").write_bytes(b"")
+    list(library.scan([music], plan))
+    (music / "a.flac").unlink()
+
+    def statuses(options: TagOptions | None = None, **arguments: Any) -> dict[str, str]:
+        found = [
+            (Path(one.path).name, one.status) for one in library.plan_tags(options, every=True, **arguments)
+        ]
+        assert sorted(name for name, _ in found) == ["a.flac", "b.m4a", "broken.mp3", "c.mp3"]
+        return dict(found)
+
+    expected = {"a.flac": "failed", "b.m4a": "changed", "broken.mp3": "not classified", "c.mp3": "kept"}
+    assert statuses() == expected
+    assert statuses(overwrite=True) == expected | {"c.mp3": "changed"}
+    assert statuses(TagOptions(genre_threshold=1.0))["b.m4a"] in ("no genre", "changed")
+    by_album = statuses(TagOptions(by="album"))
+    assert by_album["broken.mp3"] == "not classified"
+    assert set(by_album.values()) <= {"failed", "changed", "kept", "no album", "not classified"}
+    tags.write_genres(music / "b.m4a", ["Hiss"])
+    assert statuses()["b.m4a"] == "same"
+
+
+def test_uncertain_files_and_other_sounds_are_accounted_for(library: Library) -> None:
+    import sqlite3
+
+    with sqlite3.connect(library.database.path) as link:
+        link.execute("UPDATE files SET unsure = 1 WHERE path LIKE '%a.flac'")
+        link.execute("UPDATE files SET unsure = 1, not_music = 1 WHERE path LIKE '%b.m4a'")
+    link.close()
+    found = {Path(one.path).name: one.status for one in library.plan_tags(every=True)}
+    assert found == {"a.flac": "unsure", "b.m4a": "not music", "c.mp3": "kept"}
+    assert list(library.plan_tags()) == []
+
+
+def test_placeholders_are_replaced(library: Library, music: Path) -> None:
+    for genres, changes in ((["other"], True), (["Unknown", "Other"], True), (["Other", "Jazz"], False)):
+        tags.write_genres(music / "c.mp3", genres)
+        found = {Path(one.path).name for one in library.plan_tags(placeholders=["Other", "unknown"])}
+        assert ("c.mp3" in found) == changes
+
+
 def test_the_commands(library: Library, music: Path) -> None:
     before = contents(music)
     place = ["--db", str(library.database.path)]
@@ -178,6 +220,11 @@ def test_the_commands(library: Library, music: Path) -> None:
     assert dry.exit_code == 0
     assert "no genre -> Drone" in dry.stdout
     assert "2 files would change; --write does it" in dry.stderr
+    numbers = [int(line.split()[0]) for line in dry.stderr.splitlines() if line.startswith("  ")]
+    assert numbers == [3, 2, 1]
+    assert "1 keep the genre that they have" in dry.stderr
+    named = runner.invoke(app, ["library", "tag", "--placeholder", "own choice", *place])
+    assert "3 files would change" in named.stderr
     assert contents(music) == before
     done = runner.invoke(app, ["library", "tag", "--write", "--genre", "hiss", *place])
     assert "1 files changed" in done.stderr

@@ -67,6 +67,22 @@ def test_rows_of_classify_and_of_a_library(little_music: Path, little_model: Pat
         check("classify", row)
 
 
+def test_rows_of_cue_sheets_and_of_tags_beside_answers(
+    little_music: Path, little_model: Path, tmp_path: Path
+) -> None:
+    sheet, song = tmp_path / "a.cue", next(little_music.rglob("*.wav"))
+    sheet.write_text(f'FILE "{song}" WAVE\nTRACK 01 AUDIO\nTITLE "One"\nINDEX 01 00:00:00\n')
+    (row,) = rows(printed("classify", sheet, "-m", little_model, "-f", "jsonl"))
+    assert row["title"] == "One"
+    check("classify", row)
+    database = tmp_path / "library.db"
+    printed("library", "scan", song.parent, "-m", little_model, "--db", database)
+    compared = rows(printed("library", "compare", "--db", database, "-f", "jsonl"))
+    assert compared
+    for row in compared:
+        check("tag-comparison", row)
+
+
 def test_rows_of_albums(little_music: Path, little_model: Path, tmp_path: Path) -> None:
     database = tmp_path / "library.db"
     printed("library", "scan", little_music, "-m", little_model, "--db", database)

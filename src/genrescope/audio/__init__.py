@@ -1,5 +1,6 @@
 """Audio files: finding, opening, decoding, resampling and cutting them into segments."""
 
+from genrescope.audio.cue_sheets import read_cue_sheet
 from genrescope.audio.discovery import FoundFile, audio_files, discover, find_audio
 from genrescope.audio.header import HeaderInfo, inspect_header
 from genrescope.audio.loading import (
@@ -16,8 +17,9 @@ from genrescope.audio.loading import (
 )
 from genrescope.audio.mixing import Planes
 from genrescope.audio.outliers import MAX_MAGNITUDE
+from genrescope.audio.playlists import read_path_list, read_playlist
 from genrescope.audio.segmentation import segment_grid, split, split_stream
-from genrescope.audio.sources import scale_samples
+from genrescope.audio.sources import is_url, scale_samples, url_refusal
 
 __all__ = [
     "MAX_MAGNITUDE",
@@ -34,12 +36,17 @@ __all__ = [
     "import_decoders",
     "info",
     "inspect_header",
+    "is_url",
     "load_audio",
     "open_stream",
+    "read_cue_sheet",
+    "read_path_list",
+    "read_playlist",
     "resample",
     "scale_samples",
     "segment_grid",
     "source_name",
     "split",
     "split_stream",
+    "url_refusal",
 ]

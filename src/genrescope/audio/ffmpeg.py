@@ -54,6 +54,12 @@ _CONTAINERS = (
 # Containers with real time stamps. For the others FFmpeg estimates times from the bit rate.
 _TIMED = frozenset({"mov", "matroska", "asf", "wav", "w64", "aiff", "au", "caf", "flac", "ogg", "wv", "ape"})
 
+# FFmpeg has one name, "mov", for QuickTime and all that grew out of it; a file's first brand tells them apart
+# (ISO/IEC 14496-12; https://mp4ra.org/registered-types/brands). Other brands are of plain MP4 files; they
+# are called M4A where they have no pictures but covers.
+_BRANDS = {"M4A": "m4a", "M4B": "m4b", "M4P": "m4a", "qt": "mov"}
+_COVER_CODECS = frozenset({"mjpeg", "png", "bmp", "gif"})
+
 # FFmpeg's sample formats.
 _DTYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 
@@ -100,35 +106,36 @@ class FFmpegDecoder:
         self._demuxer_failed = False
         self.truncated = False
         self.header_mismatch = False
-        self._is_joined = self.format == "mp3" and header.header_mismatch
-        self._has_all_frames = self.format == "mp3" and header.has_all_frames
+        self._is_joined = self._demuxer == "mp3" and header.header_mismatch
+        self._has_all_frames = self._demuxer == "mp3" and header.has_all_frames
 
     def _open_stream(self, header: HeaderInfo) -> None:
         self._stream: Any = _main_stream(self._container)
-        self.format = str(self._container.format.name).split(",")[0]
+        self._demuxer = str(self._container.format.name).split(",")[0]
+        self.format = _mp4_kind(self._container) if self._demuxer == "mov" else self._demuxer
         self.codec = str(self._stream.codec_context.codec.canonical_name)
         self.sample_rate = int(self._stream.codec_context.sample_rate)
         self.channels = int(self._stream.codec_context.channels)
-        counted = self.format == "mp3" and header.counts_mp3_frames and header.is_regular
+        counted = self._demuxer == "mp3" and header.counts_mp3_frames and header.is_regular
         self.seconds = self._stated_seconds(counted)
         if counted and abs((self.seconds or 0.0) - header.mp3_seconds) > _MAX_MP3_DELAY_SECONDS:
             # FFmpeg takes a long tag behind the last frame for a second file, and guesses by the bit rate.
             self.seconds = header.mp3_seconds - _MP3_DELAY_FRAMES / self.sample_rate
         # FFmpeg finds the frames of an MP3 file by counting, which is exact as long as there are no gaps.
-        self.seekable = (self.format in _TIMED or counted) and not self._parts
+        self.seekable = (self._demuxer in _TIMED or counted) and not self._parts
         self._tolerance = (
             TOLERANCE_FRAMES / self.sample_rate
-            if self.format in _COUNTED and self.sample_rate > 0
+            if self._demuxer in _COUNTED and self.sample_rate > 0
             else _TOLERANCE_SECONDS
         )
 
     def _stated_seconds(self, counted: bool) -> float | None:
-        if self.format not in _TIMED and not counted:
+        if self._demuxer not in _TIMED and not counted:
             return None
         if self._stream.duration:
             ticks = self._stream.duration
             # FFmpeg counts Ogg from time 0, also where the sound starts later, as in recordings of streams.
-            if self.format == "ogg" and 0 < (self._stream.start_time or 0) < ticks:
+            if self._demuxer == "ogg" and 0 < (self._stream.start_time or 0) < ticks:
                 ticks -= self._stream.start_time
             seconds: float = float(ticks * self._stream.time_base)
             return seconds
@@ -144,7 +151,7 @@ class FFmpegDecoder:
     def limit_reading(self, *, limited: bool) -> None:
         """Limit the reading of excerpts where ``limited``; see `Decoder`."""
         # FFmpeg finds the frames of an MP3 file by reading all before them, which costs little.
-        self._file.limit_reading(limited=limited and self.format != "mp3")
+        self._file.limit_reading(limited=limited and self._demuxer != "mp3")
 
     @property
     def failure(self) -> OSError | None:
@@ -206,7 +213,7 @@ class FFmpegDecoder:
             # The first frame is decoded before any seek, since only it tells where time stamps begin.
             self._begun, self._origin = True, first.pts
             frames = chain([first], frames)
-        preroll_start = start / self.sample_rate - _LONG_PREROLL.get(self.format, _PREROLL_SECONDS)
+        preroll_start = start / self.sample_rate - _LONG_PREROLL.get(self._demuxer, _PREROLL_SECONDS)
         jumps = preroll_start > 0 and self.seekable and self._origin is not None
         if jumps or not fresh:
             ticks = int(preroll_start / self._stream.time_base) if jumps else 0
@@ -214,7 +221,7 @@ class FFmpegDecoder:
                 return
             frames = self._frames()
         position = None if jumps else 0
-        is_numbered = self.format == "flac"
+        is_numbered = self._demuxer == "flac"
         for frame in frames:
             # Computed where it is needed only: arithmetic of fractions takes as long as decoding a frame.
             if position is None:
@@ -297,7 +304,7 @@ class FFmpegDecoder:
             # padding at the end for packets, too.
             is_tag = self._has_all_frames and not is_frame_header(bytes(packet)[:4])
             # Bytes 20 to 23 of a block of WavPack are the number of its samples.
-            is_empty = self.format == "wv" and bytes(packet)[20:24] == bytes(4)
+            is_empty = self._demuxer == "wv" and bytes(packet)[20:24] == bytes(4)
             self.truncated |= not (self._is_joined or is_tag or is_empty)
             return []
 
@@ -334,6 +341,15 @@ class FFmpegDecoder:
     def close(self) -> None:
         """Close FFmpeg's handles."""
         self._container.close()
+
+
+def _mp4_kind(container: Any) -> str:
+    """Return what people call a file of FFmpeg's format "mov", by the brand that it begins with."""
+    brand = str(container.metadata.get("major_brand", "")).strip()
+    if brand in _BRANDS or not brand:
+        return _BRANDS.get(brand, "mov")
+    codecs = {stream.codec_context.name for stream in container.streams.video if stream.codec_context}
+    return "mp4" if codecs - _COVER_CODECS else "m4a"
 
 
 def _main_stream(container: Any) -> Any:

@@ -28,19 +28,22 @@ from genrescope.audio.decoders import Decoder, decode, open_decoder
 from genrescope.audio.header import inspect_header
 from genrescope.audio.mixing import Mixer, Planes, energy
 from genrescope.audio.outliers import MAX_MAGNITUDE, SPIKE_MAGNITUDE, remove_spikes
+from genrescope.audio.sections import SectionDecoder
 from genrescope.audio.sources import (
     BYTES_NAME,
     SAMPLES_NAME,
     SampleDecoder,
     borrow,
     file_name,
+    is_url,
     rate_beside_audio,
+    url_refusal,
 )
 from genrescope.errors import AudioError, ConfigError
-from genrescope.types import Audio, AudioInfo, FloatArray
+from genrescope.types import Audio, AudioInfo, AudioSection, FloatArray
 
-# A path, a whole file in memory, or a binary file object.
-Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
+# A path, a whole file in memory, a binary file object, or a part of a file.
+Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | AudioSection
 # What is decoded already: mono with its rate, or an array beside a rate.
 Samples = Audio | npt.NDArray[np.generic]
 
@@ -373,11 +376,11 @@ class AudioFile:
 
     Parameters
     ----------
-    source : str, PathLike, bytes, binary file, Audio or ndarray
-        A path, a whole file in memory, or a file object, which is read from its start and left open; or
-        decoded audio; or samples, shape (n,) or (n, channels): floats, 1 being full scale, or integers of 8,
-        16 or 32 bits. A file object with a true attribute ``is_remote`` is searched for joined streams only
-        where its start, middle and end do not agree.
+    source : str, PathLike, bytes, binary file, AudioSection, Audio or ndarray
+        A path, a whole file in memory, or a file object, which is read from its start and left open; a part
+        of a file; decoded audio; or samples, shape (n,) or (n, channels): floats, 1 being full scale, or
+        integers of 8, 16 or 32 bits. A file object with a true attribute ``is_remote`` is searched for joined
+        streams only where its start, middle and end do not agree.
     sample_rate : int, optional
         In Hz, of samples in an array; for these alone.
 
@@ -417,6 +420,8 @@ class AudioFile:
         try:
             header = inspect_header(self._file, whole=not getattr(source, "is_remote", False))
             self._open_decoder = partial(open_decoder, self._file, self.source, header)
+            if isinstance(source, AudioSection):
+                self._open_decoder = partial(_open_section, source, self._open_decoder)
             self._decoder = self._open_decoder()
         except OSError as error:
             self._file.close()
@@ -575,12 +580,26 @@ def info(source: Source) -> AudioInfo:
         return file.info
 
 
+def _open_section(section: AudioSection, open_file: Callable[[], Decoder]) -> Decoder:
+    """Return a decoder of a part of a file; AudioError where the file ends before it."""
+    decoder = open_file()
+    seconds = decoder.seconds
+    if seconds is not None and section.start >= seconds:
+        decoder.close()
+        raise AudioError(
+            "audio_no_samples",
+            f"{section.path}: ends at {seconds:.1f} s, and {section.name} begins at {section.start:.1f} s",
+            "check that the cue sheet belongs to this file, and that the file is complete",
+        )
+    return SectionDecoder(decoder, section.start, section.end)
+
+
 def source_name(source: Source | Samples) -> str:
     """Return what a source is called in results and errors.
 
     Parameters
     ----------
-    source : str, PathLike, bytes, binary file, Audio or ndarray
+    source : str, PathLike, bytes, binary file, AudioSection, Audio or ndarray
         As of `AudioFile`.
 
     Returns
@@ -591,6 +610,8 @@ def source_name(source: Source | Samples) -> str:
     """
     if isinstance(source, str | os.PathLike):
         return os.fspath(source)
+    if isinstance(source, AudioSection):
+        return source.name or str(source.path)
     if isinstance(source, (Audio, np.ndarray)):
         return (source.source if isinstance(source, Audio) else "") or SAMPLES_NAME
     return BYTES_NAME if isinstance(source, bytes | bytearray | memoryview) else file_name(source)
@@ -602,6 +623,9 @@ def _open(source: Source) -> tuple[BinaryIO, str]:
         if not len(source):
             raise _failure("audio_empty", BYTES_NAME, "empty")
         return BytesIO(source), BYTES_NAME
+    if isinstance(source, AudioSection):
+        file, _ = _open(source.path)
+        return file, source_name(source)
     if not isinstance(source, str | os.PathLike):
         if hasattr(source, "read"):
             return borrow(source)
@@ -615,6 +639,8 @@ def _open(source: Source) -> tuple[BinaryIO, str]:
         _check_file(path, name)
         return path.open("rb"), name
     except (FileNotFoundError, NotADirectoryError):
+        if is_url(name):
+            raise AudioError("audio_missing", *url_refusal(name)) from None
         raise _failure("audio_missing", name, "no such file") from None
     except PermissionError:
         raise _failure("audio_permission_denied", name, "may not be read") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import BinaryIO, cast
@@ -17,6 +18,8 @@ from genrescope.types import Audio, FloatArray
 SAMPLES_NAME, BYTES_NAME, FILE_NAME = "<samples>", "<bytes>", "<file>"
 # More columns than any layout of loudspeakers has: the array is most likely (channels, n).
 _MAX_CHANNELS = 64
+# A scheme of at least two letters: one letter is a drive of Windows. One slash: as `pathlib.Path` has it.
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(?=[^/])")
 _MIN_RATE, _MAX_RATE = 1_000, 10_000_000
 # Full scale of integers, as decoders have it; 8 bits without sign are centered at 128, as in WAV.
 _FULL_SCALE = {"int8": 2.0**7, "uint8": 2.0**7, "int16": 2.0**15, "int32": 2.0**31}
@@ -102,6 +105,32 @@ def borrow(file: object) -> tuple[BinaryIO, str]:
             "check the disk or the network that it lies on, and try again",
         ) from None
     return cast(BinaryIO, borrowed), name
+
+
+def is_url(name: str) -> bool:
+    """Return whether a name is the address of something in a network, such as ``https://...``.
+
+    Parameters
+    ----------
+    name : str
+        Also one that went through `pathlib.Path`, which leaves one slash of two.
+    """
+    return _URL.match(name) is not None
+
+
+def url_refusal(name: str) -> tuple[str, str]:
+    """Return message and hint for an address in place of a file.
+
+    Parameters
+    ----------
+    name : str
+        As of `is_url`.
+    """
+    address = _URL.sub(r"\1://", name, count=1)
+    return (
+        f"{address}: an address, not a file; nothing is downloaded",
+        f"download it first, or pipe it in: curl -sL {address} | genrescope classify -",
+    )
 
 
 class SampleDecoder:

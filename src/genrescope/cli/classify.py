@@ -22,7 +22,19 @@ class Format(StrEnum):
 
 
 def classify(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Audio files, or folders to search.")],
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="PATH",
+            help="Audio files; folders to search; .m3u playlists; .cue sheets; -: audio on standard input.",
+        ),
+    ] = None,
+    files_from: Annotated[
+        Path | None,
+        typer.Option(
+            "--files-from", help="Also the files and folders listed here, one a line; -: standard input."
+        ),
+    ] = None,
     model: Annotated[
         str, typer.Option("--model", "-m", help="A name from 'genrescope models list', or a .onnx file.")
     ] = DEFAULT_MODEL,
@@ -65,17 +77,16 @@ def classify(
     from rich.console import Console
 
     from genrescope import utils
-    from genrescope.audio import find_audio
-    from genrescope.cli import output
+    from genrescope.cli import inputs, output
     from genrescope.inference import Classifier
 
     if report is not None:
         utils.check_output(report, ".html", ".htm")
-    files = find_audio(paths)
+    files = inputs.find_inputs(inputs.listed_paths(paths, files_from))
     classifier = Classifier.from_pretrained(model, threshold=threshold)
     format = format or (Format.table if sys.stdout.isatty() else Format.jsonl)
-    predictions = classifier.predict_many(
-        files, timeline=timeline or report is not None, strict=strict, excerpts=excerpts
+    predictions = inputs.predict_inputs(
+        classifier, files, timeline=timeline or report is not None, strict=strict, excerpts=excerpts
     )
     if format is Format.table:
         predictions = output.with_progress(predictions, len(files), Console(stderr=True))

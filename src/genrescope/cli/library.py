@@ -125,7 +125,16 @@ NotMusic = Annotated[
 
 @app.command()
 def scan(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Folders to search, or audio files.")],
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="PATH", help="Folders to search, audio files, or .m3u playlists."),
+    ] = None,
+    files_from: Annotated[
+        Path | None,
+        typer.Option(
+            "--files-from", help="Also the files and folders listed here, one a line; -: standard input."
+        ),
+    ] = None,
     db: Db = None,
     model: Annotated[
         str, typer.Option("--model", "-m", help="A name from 'genrescope models list', or a .onnx file.")
@@ -155,22 +164,24 @@ def scan(
     """
     from rich.console import Console
 
+    from genrescope.cli import inputs
     from genrescope.cli.progress import ScanProgress
     from genrescope.library import Library, ScanOptions
 
+    places = inputs.scan_paths(inputs.listed_paths(paths, files_from))
     options = ScanOptions(
         model=model, excerpts=excerpts, workers=workers, retry_failed=retry_failed, timeout=timeout
     )
-    progress = ScanProgress(paths, Console(stderr=True))
+    progress = ScanProgress(places, Console(stderr=True))
     with Library(db) as library:
         try:
-            for _ in progress.track(library.scan(paths, options)):
+            for _ in progress.track(library.scan(places, options)):
                 pass
         except KeyboardInterrupt:
             typer.echo(f"interrupted: {progress.summary()}; the same command goes on from here", err=True)
             raise typer.Exit(130) from None
         typer.echo(progress.summary(), err=True)
-        if verdicts := _album_verdicts(library, paths):
+        if verdicts := _album_verdicts(library, places):
             typer.echo(verdicts, err=True)
         typer.echo(f"library: {library.database.path}", err=True)
     if progress.counts["failed"]:
@@ -204,7 +215,7 @@ def list_entries(
 
     from genrescope.cli import output
 
-    with _library(db) as library:
+    with open_library(db) as library:
         found = library.entries(
             genre=genre or (),
             style=style or (),
@@ -259,7 +270,7 @@ def list_albums(
     from genrescope.cli import output
 
     chosen = format or (AlbumFormat.table if sys.stdout.isatty() else AlbumFormat.jsonl)
-    with _library(db) as library:
+    with open_library(db) as library:
         found = library.albums(genre=genre or (), style=style or (), folder=folder, uncertain=uncertain)
         albums = islice(found, limit)
         if chosen is AlbumFormat.table:
@@ -282,7 +293,7 @@ def stats(
     from genrescope.cli import output
     from genrescope.library import count_by
 
-    with _library(db) as library:
+    with open_library(db) as library:
         counts = count_by(library.entries(min_score=min_score, folder=folder))
     output.render_counts(counts, Console())
 
@@ -297,6 +308,18 @@ def export(
     by: Annotated[
         GroupBy, typer.Option(help="With m3u8: one playlist for each genre, or for each style.")
     ] = GroupBy.genre,
+    absolute: Annotated[
+        bool,
+        typer.Option("--absolute", help="With m3u8: absolute paths, not relative to the playlist's folder."),
+    ] = False,
+    prefix: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--prefix",
+            metavar="OLD=NEW",
+            help="With m3u8: write NEW in place of the folder OLD, as a NAS or container has it; repeatable.",
+        ),
+    ] = None,
     db: Db = None,
     genre: Genres = None,
     style: Styles = None,
@@ -320,7 +343,8 @@ def export(
         raise ConfigError(
             "invalid_argument", f"{format} needs a place to be written to", f"name a {kind} with --output"
         )
-    with _library(db) as library:
+    prefixes = _prefixes(prefix or ())
+    with open_library(db) as library:
         entries = library.entries(
             genre=genre or (),
             style=style or (),
@@ -331,7 +355,9 @@ def export(
             not_music=not_music,
         )
         if format is ExportFormat.m3u8 and output is not None:
-            playlists = collection.write_playlists(entries, output, by=by.value)
+            playlists = collection.write_playlists(
+                entries, output, by=by.value, absolute=absolute, prefixes=prefixes
+            )
             for path in playlists.paths:
                 typer.echo(f"playlist: {path}", err=True)
             for name in playlists.omitted:
@@ -379,7 +405,7 @@ def report(
     from genrescope import reporting, utils
 
     utils.check_output(output, ".html", ".htm")
-    with _library(db) as library:
+    with open_library(db) as library:
         page = reporting.library_page(
             library.entries(folder=folder), title="Library", albums=library.albums(folder=folder)
         )
@@ -427,7 +453,7 @@ def audit_files(
         kinds=split_kinds(kinds or ()), workers=workers, timeout=timeout, journal=journal
     )
     errors = Console(stderr=True)
-    with _library(db) as library, interruptible(), AuditProgress(errors) as progress:
+    with open_library(db) as library, interruptible(), AuditProgress(errors) as progress:
         result = audit.audit_library(
             library.entries(folder=folder, missing=None),
             db or default_path(),
@@ -460,6 +486,13 @@ def tag(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Also change files that have a genre already.")
     ] = False,
+    placeholder: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A word that is no genre, such as Other: files that have nothing else are changed too;"
+            " repeatable."
+        ),
+    ] = None,
     vocabulary: Annotated[
         str | None,
         typer.Option(
@@ -512,27 +545,37 @@ def tag(
     from genrescope.library import TagOptions
 
     options = TagOptions(vocabulary, genre_threshold, style_threshold, max_genres, uncertain.value, by.value)
-    with _library(db, read_only=not write) as library:
+    with open_library(db, read_only=not write) as library:
         found = (
             library.apply_tags(
                 options,
                 overwrite=overwrite,
                 keep_mtime=keep_mtime,
+                placeholders=placeholder or (),
+                every=True,
                 genre=genre or (),
                 style=style or (),
                 folder=folder,
             )
             if write
             else library.plan_tags(
-                options, overwrite=overwrite, genre=genre or (), style=style or (), folder=folder
+                options,
+                overwrite=overwrite,
+                placeholders=placeholder or (),
+                every=True,
+                genre=genre or (),
+                style=style or (),
+                folder=folder,
             )
         )
-        changed, failed = output.render_tagged(found, Console(soft_wrap=True))
+        counts = output.render_tagged(found, Console(soft_wrap=True))
         left = _left_as_they_are(library, folder) if by is TagBy.album else ""
     if left:
         typer.echo(left, err=True)
     done = "changed" if write else "would change; --write does it"
-    typer.echo(f"{changed} files {done}" + (f", {failed} failed" if failed else ""), err=True)
+    failed = counts["failed"]
+    typer.echo(output.tag_account(counts), err=True)
+    typer.echo(f"{counts['changed']} files {done}" + (f", {failed} failed" if failed else ""), err=True)
     if failed:
         raise typer.Exit(1)
 
@@ -553,7 +596,7 @@ def untag(
 
     from genrescope.cli import output
 
-    with _library(db, read_only=False) as library:
+    with open_library(db, read_only=False) as library:
         done, failed = output.render_untagged(
             library.undo_tags(folder, keep_mtime=keep_mtime), Console(soft_wrap=True)
         )
@@ -572,7 +615,7 @@ def relocate(
 
     A folder that was only renamed is recognized by 'library scan' of its new name.
     """
-    with _library(db, read_only=False) as library:
+    with open_library(db, read_only=False) as library:
         done = library.relocate(old, new)
     typer.echo(f"{done.files} files have another path now", err=True)
     if done.absent:
@@ -589,7 +632,7 @@ def prune(
     ] = None,
 ) -> None:
     """Show which files are no longer there; with --write, remove them and their changes from the library."""
-    with _library(db, read_only=not write) as library:
+    with open_library(db, read_only=not write) as library:
         paths = library.prune(folder) if write else library.missing_paths(folder)
     for path in paths:
         typer.echo(path.encode("utf8", "backslashreplace").decode("utf8"))
@@ -628,8 +671,36 @@ def _left_as_they_are(library: Library, folder: Path | None) -> str:
     return f"{', '.join(found)}; their tracks are left as they are" if found else ""
 
 
-def _library(db: Path | None, *, read_only: bool = True) -> Library:
-    """Open a library that is there."""
+def _prefixes(pairs: Iterable[str]) -> dict[str, str]:
+    """Return folders and their other names from ``OLD=NEW``."""
+    from genrescope.errors import ConfigError
+
+    found = {}
+    for pair in pairs:
+        old, sign, new = pair.partition("=")
+        if not old or not sign:
+            raise ConfigError(
+                "invalid_argument", f"--prefix {pair}: not of the form OLD=NEW", "such as /srv/music=/music"
+            )
+        found[old] = new
+    return found
+
+
+def open_library(db: Path | None, *, read_only: bool = True) -> Library:
+    """Open a library that is there.
+
+    Parameters
+    ----------
+    db : Path or None
+        Its file; None: the one in the user's data folder.
+    read_only : bool
+        Open it for queries alone.
+
+    Raises
+    ------
+    DataError
+        ``dataset_not_found``: no file is there.
+    """
     from genrescope.errors import DataError
     from genrescope.library import Library, default_path
 

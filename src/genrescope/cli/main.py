@@ -20,6 +20,8 @@ from genrescope.cli import (
     audit,
     classify,
     cluster,
+    compare_tags,
+    config,
     deprecated,
     library,
     mcp,
@@ -27,11 +29,30 @@ from genrescope.cli import (
     schema,
     serve,
     training,
+    watch,
 )
 from genrescope.errors import GenrescopeError
 
 # The headings of ``genrescope --help``, in their order.
-CLASSIFY, LIBRARY, MODELS, SERVE = _PANELS = ("Classify", "Library", "Models and training", "Serve")
+CLASSIFY, LIBRARY, MODELS, SERVE, SETTINGS = _PANELS = (
+    "Classify",
+    "Library",
+    "Models and training",
+    "Serve",
+    "Settings",
+)
+
+_EXAMPLES = f"""genrescope {__version__}: the genre of music, from its sound
+
+  genrescope classify song.mp3       genre and styles of a file, or of a folder
+  genrescope library scan ~/Music    a collection, kept to list, tag and export
+  genrescope serve                   a web page, at http://127.0.0.1:8000
+
+All commands: genrescope --help; of one command: genrescope classify --help"""
+
+
+# Where a context keeps whether a command is to run, in place of help.
+_NEEDS_CONFIG = "genrescope.needs_config"
 
 
 class _HelpFormatter(Protocol):
@@ -90,23 +111,47 @@ class CommandTree(TyperGroup):
         list of str
             What is left for the command that was named.
         """
+        # A broken file of settings does not keep anybody from reading the help, or the version.
+        names_command = any(not word.startswith("-") for word in args)
+        ctx.meta[_NEEDS_CONFIG] = names_command and {"-h", "--help"}.isdisjoint(args)
         if not ctx.resilient_parsing:
             args, notices = deprecated.modernize(args)
             for notice in notices:
                 typer.echo(notice, err=True)
         return super().parse_args(ctx, args)
 
+    def invoke(self, ctx: Any) -> object:
+        """Run the command that was named, with the user's defaults for its options.
+
+        Parameters
+        ----------
+        ctx : click.Context
+            Its ``default_map`` gets the values of the user's file.
+
+        Raises
+        ------
+        ConfigError
+            ``invalid_config``: the file cannot be read, or sets what does not exist.
+        """
+        if ctx.meta[_NEEDS_CONFIG]:
+            settings = config.load(self, ctx)
+            config.allow_negation(self, settings)
+            ctx.default_map = settings.default_map()
+        result: object = super().invoke(ctx)
+        return result
+
 
 app = typer.Typer(
     cls=CommandTree,
     help="Classify music by genre, and train models that do.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help and one-line errors; rich would add half a second to both
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(rich_help_panel=CLASSIFY)(classify.classify)
 app.command(rich_help_panel=CLASSIFY)(classify.plot_features)
+library.app.command()(compare_tags.compare)
+library.app.command()(watch.watch)
 app.add_typer(library.app, name="library", rich_help_panel=LIBRARY)
 app.add_typer(cluster.app, name="cluster", rich_help_panel=LIBRARY)
 app.add_typer(models.app, name="models", rich_help_panel=MODELS)
@@ -121,16 +166,20 @@ app.command(rich_help_panel=MODELS)(training.reproduce)
 app.command(rich_help_panel=SERVE)(serve.serve)
 app.command(rich_help_panel=SERVE)(mcp.mcp)
 app.command(rich_help_panel=SERVE)(schema.schema)
+app.add_typer(config.app, name="config", rich_help_panel=SETTINGS)
 
 
 @app.callback(invoke_without_command=True)
 def version(
+    ctx: typer.Context,
     shown: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     """Classify music by genre, and train models that do."""
     if shown:
         typer.echo(f"genrescope {__version__}")
         raise typer.Exit
+    if ctx.invoked_subcommand is None:
+        typer.echo(_EXAMPLES)
 
 
 def run() -> None:

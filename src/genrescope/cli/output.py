@@ -8,6 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
@@ -25,14 +26,16 @@ from genrescope.utils import spreadsheet_cell
 if TYPE_CHECKING:
     # For annotations only: these packages need a tenth of a second, which a classification would wait for.
     from genrescope.evaluation import Comparison, Evaluation, Interval
-    from genrescope.library import AlbumResult, LibraryEntry, TagResult, UntagResult
+    from genrescope.library import AlbumResult, LibraryEntry, TagComparison, TagResult, TagStatus, UntagResult
     from genrescope.training import TaxonomyRun
 
 MAX_RUNNERS_UP = 2
 MAX_STYLES = 2
 ERROR_COLUMNS = ("error", "message", "hint")
 # Added after the first release: the last ones, so that the others keep their places.
-MUSIC_COLUMNS = ("music", "not_music", "set", "answer")
+MUSIC_COLUMNS = ("music", "not_music", "set", "answer", "title")
+# A track that changes its genre more often than this is summarized in tables; JSON lines have all of it.
+MAX_SPANS = 8
 # Consoles of fewer columns than this get one runner-up and one style, so that file names stay readable.
 _WIDE = 100
 # With and without runners-up and styles.
@@ -43,15 +46,28 @@ _UNBOUNDED = 100_000
 
 _Item = TypeVar("_Item")
 
+# What is said of files by what becomes of their genres.
+_TAG_WORDS: dict[TagStatus, str] = {
+    "changed": "with genres to write",
+    "same": "have these genres already",
+    "kept": "keep the genre that they have (--overwrite, --placeholder)",
+    "unsure": "unsure (--uncertain)",
+    "no genre": "have no score above the threshold, or no word in the vocabulary",
+    "no album": "of no album with a genre (plain 'tag' takes the track's own)",
+    "not music": "not music",
+    "not classified": "could not be classified (library list --failed)",
+    "failed": "failed",
+}
+
 
 def render_jsonl(
-    results: Iterable[Prediction | LibraryEntry | AlbumResult | FailedFile], stream: TextIO
+    results: Iterable[Prediction | LibraryEntry | AlbumResult | TagComparison | FailedFile], stream: TextIO
 ) -> None:
     """Print one JSON object per line, each as soon as it is known.
 
     Parameters
     ----------
-    results : iterable of Prediction, LibraryEntry, AlbumResult or FailedFile
+    results : iterable of Prediction, LibraryEntry, AlbumResult, TagComparison or FailedFile
         One for each file, or album.
     stream : text stream
         What is written to; flushed after every line.
@@ -92,7 +108,8 @@ def _csv_cells(result: Prediction | FailedFile, classes: Sequence[str]) -> list[
     cells = [result.path, result.genre, result.confidence, int(result.is_uncertain), *scores, styles]
     cells += [round(result.seconds, 3), result.model, " ".join(result.flags), "", "", ""]
     music = "" if result.music is None else result.music
-    return [*cells, music, int(not result.is_music), "; ".join(result.genre_set), result.answer or ""]
+    answer, title = result.answer or "", result.title or ""
+    return [*cells, music, int(not result.is_music), "; ".join(result.genre_set), answer, title]
 
 
 def render_table(results: Iterable[Prediction | LibraryEntry | FailedFile], console: Console) -> None:
@@ -117,27 +134,45 @@ def render_table(results: Iterable[Prediction | LibraryEntry | FailedFile], cons
         else:
             failures.append(result.failure)
     # Failures come last, where the eye ends up on a terminal, however long the table is.
+    paths = [one.path for one in (*classified, *failures)]
+    names = dict(zip(paths, _relative_paths(paths), strict=True))
     if classified:
-        table = _result_table(classified, console)
-        _print_table(table, console)
+        table = _result_table(classified, names, console)
+        print_table(table, console)
     for failure in failures:
-        message, hint = _escape(failure.message), _escape(failure.hint)
-        console.print(f"[red]failed[/red] {message}\n       {hint}")
+        _print_failure(failure, names[failure.path], console)
 
 
-def _result_table(results: Sequence[Prediction | LibraryEntry], console: Console) -> Table:
+def _print_failure(failure: FailedFile, name: str, console: Console) -> None:
+    """Print what failed and what to do; on a terminal with the name shortened to what leaves it one line."""
+    message = failure.message
+    if console.is_terminal and message.startswith(f"{failure.path}:"):
+        what = message.removeprefix(failure.path)
+        available = max(_MIN_NAME, console.width - cell_len("failed ") - cell_len(what))
+        message = _elided(printable(name), "", available) + what
+    lines = Table.grid(padding=(0, 1, 0, 0))
+    lines.add_row("[red]failed[/red]", _escape(message))
+    lines.add_row("", _escape(failure.hint))
+    print_table(lines, console)
+
+
+def _result_table(
+    results: Sequence[Prediction | LibraryEntry], names: Mapping[str, str], console: Console
+) -> Table:
     """Return the table; a terminal gets one line for each file, with fewer columns where it is narrow."""
-    rows = list(_result_rows(results, console.width))
+    rows = list(_result_rows(results, names, console.width))
     if not console.is_terminal:
         return _table([(_escape(name + flags), *cells) for name, flags, cells in rows], MAX_COLUMNS)
     longest = max(cell_len(name + flags) for name, flags, _ in rows)
     for columns in range(MAX_COLUMNS, MIN_COLUMNS - 1, -1):
         others = _table([("", *cells) for _, _, cells in rows], columns)
         options = console.options.update(max_width=_UNBOUNDED)
-        room = console.width - Measurement.get(console, options, others).maximum + cell_len("file")
-        if room >= min(longest, _MIN_NAME):
+        available = console.width - Measurement.get(console, options, others).maximum + cell_len("file")
+        if available >= min(longest, _MIN_NAME):
             break
-    return _table([(_escape(_elided(name, flags, room)), *cells) for name, flags, cells in rows], columns)
+    return _table(
+        [(_escape(_elided(name, flags, available)), *cells) for name, flags, cells in rows], columns
+    )
 
 
 def _table(rows: Iterable[Sequence[str]], columns: int) -> Table:
@@ -146,7 +181,7 @@ def _table(rows: Iterable[Sequence[str]], columns: int) -> Table:
     table.add_column("file", no_wrap=True)
     table.add_column("genre", style="cyan", no_wrap=True)
     table.add_column("score", justify="right", no_wrap=True, min_width=5)
-    for name, style in (("then", "dim"), ("styles", ""))[: columns - MIN_COLUMNS]:
+    for name, style in (("runner-up", "dim"), ("styles", ""))[: columns - MIN_COLUMNS]:
         table.add_column(name, style=style, no_wrap=True)
     table.add_column("length", justify="right", no_wrap=True, min_width=6)
     for row in rows:
@@ -155,11 +190,14 @@ def _table(rows: Iterable[Sequence[str]], columns: int) -> Table:
 
 
 def _result_rows(
-    results: Sequence[Prediction | LibraryEntry], width: int
+    results: Sequence[Prediction | LibraryEntry], names: Mapping[str, str], width: int
 ) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     """Yield for each line of the table its name, the flags behind it, and the cells of all other columns."""
     max_runners_up, max_styles = (MAX_RUNNERS_UP, MAX_STYLES) if width >= _WIDE else (1, 1)
-    for result, file in zip(results, _relative_paths([one.path for one in results]), strict=True):
+    for result in results:
+        # Of a track of a cue sheet, the name is the sheet with the track's number.
+        title = result.title if isinstance(result, Prediction) else None
+        file = names[result.path] + (f" {title}" if title else "")
         flags = f" [{', '.join(result.flags)}]" if result.flags else ""
         # Scores are sorted: the first is the genre itself, the next ones are its runners-up.
         (genre, score), *others = result.scores.items()
@@ -217,13 +255,20 @@ def render_albums(albums: Iterable[AlbumResult], console: Console) -> None:
             _escape(", ".join(_other_answers(album))),
         )
     if table.row_count:
-        _print_table(table, console)
+        print_table(table, console)
     else:
         console.print("no albums: tracks need an album tag, or a folder of their own")
 
 
-def _print_table(table: Table, console: Console) -> None:
-    """Print a table; in a pipe its cells are whole, because a program that reads them needs all of them."""
+def print_table(table: Table, console: Console) -> None:
+    """Print a table; in a pipe its cells are whole, because a program that reads them needs all of them.
+
+    Parameters
+    ----------
+    table : rich.table.Table
+    console : rich.console.Console
+        What is printed to.
+    """
     if console.is_terminal:
         console.print(table)
         return
@@ -246,14 +291,51 @@ def _elided(name: str, flags: str, width: int) -> str:
     """Return a name and its flags in at most ``width`` cells, the middle of the name left out."""
     if cell_len(name + flags) <= width:
         return name + flags
-    room = width - cell_len(flags)
-    if room < _MIN_ELIDED:  # The flags alone are too long.
-        name, flags, room = name + flags, "", width
-    half = max(0, room - 1) // 2
+    available = width - cell_len(flags)
+    if available < _MIN_ELIDED:  # The flags alone are too long.
+        name, flags, available = name + flags, "", width
+    half = max(0, available - 1) // 2
     start = set_cell_size(name, half)
     # Reversed, because rich cuts at the end only.
-    end = set_cell_size(name[::-1], max(0, room - 1 - half))[::-1]
+    end = set_cell_size(name[::-1], max(0, available - 1 - half))[::-1]
     return f"{start}…{end}{flags}"
+
+
+def fitted_path(path: str, rest: str, console: Console) -> str:
+    """Return a path, shortened on a terminal so that it and what follows are one line.
+
+    Parameters
+    ----------
+    path : str
+        Of a file.
+    rest : str
+        What follows, behind a colon and a space.
+    console : rich.console.Console
+        What is printed to.
+
+    Returns
+    -------
+    str
+        Printable; its brackets are not escaped.
+    """
+    if not console.is_terminal:
+        return printable(path)
+    available = console.width - cell_len(printable(rest)) - cell_len(": ")
+    return _elided(printable(path), "", max(_MIN_ELIDED, available))
+
+
+def answer_line(entry: LibraryEntry) -> str:
+    """Return an answer in a few words: the genre and its score, whether it is unsure, or not music.
+
+    Parameters
+    ----------
+    entry : LibraryEntry
+        With an answer.
+    """
+    if not entry.is_music:
+        return NOT_MUSIC
+    unsure = " unsure" if entry.is_uncertain else ""
+    return f"{display_name(entry.genre or '')} {entry.score or 0.0:.0%}{unsure}"
 
 
 def _percentages(scores: Iterable[tuple[str, float]]) -> str:
@@ -271,9 +353,17 @@ def _relative_paths(paths: Sequence[str]) -> list[str]:
 
 def _span_lines(timeline: Timeline) -> Iterator[tuple[str, str, str]]:
     """Yield lines of the table: from when to when which genre leads, and its highest score there."""
-    for span in timeline.leading_spans(overlapping=False):
-        times = f"  {format_clock(span.start)} to {format_clock(span.end)}"
-        yield times, f"  {_escape(display_name(span.genre))}", f"{span.peak:.0%}"
+    spans = timeline.leading_spans(overlapping=False)
+    shown = spans if len(spans) <= MAX_SPANS else timeline.leading_spans(MAX_SPANS, overlapping=False)
+    # Short spans that are joined to their neighbors may leave neighbors of the same genre.
+    for genre, same in groupby(shown, key=lambda span: span.genre):
+        first, *others = same
+        end = others[-1].end if others else first.end
+        times = f"  {format_clock(first.start)} to {format_clock(end)}"
+        peak = max(span.peak for span in (first, *others))
+        yield times, f"  {_escape(display_name(genre))}", f"{peak:.0%}"
+    if len(spans) > MAX_SPANS:
+        yield f"  ({len(spans)} spans, summarized)", "", ""
 
 
 def _escape(text: str) -> str:
@@ -301,7 +391,9 @@ def printable(text: str) -> str:
     )
 
 
-def with_progress(results: Iterable[_Item], total: int, console: Console) -> Iterator[_Item]:
+def with_progress(
+    results: Iterable[_Item], total: int, console: Console, *, what: str = "classifying"
+) -> Iterator[_Item]:
     """Pass results on, with a progress bar where the console is a terminal.
 
     Parameters
@@ -312,6 +404,8 @@ def with_progress(results: Iterable[_Item], total: int, console: Console) -> Ite
         How many there will be.
     console : rich.console.Console
         Where the bar is drawn.
+    what : str
+        What is done, in a word or two.
 
     Yields
     ------
@@ -325,7 +419,7 @@ def with_progress(results: Iterable[_Item], total: int, console: Console) -> Ite
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("classifying", total=total)
+        task = progress.add_task(what, total=total)
         for result in results:
             progress.advance(task)
             yield result
@@ -378,7 +472,10 @@ def render_counts(counts: Mapping[str, Counter[str]], console: Console) -> None:
     console : rich.console.Console
         What is printed to.
     """
-    width = max(10, min(60, console.width - 40))
+    width = max(10, min(60, console.width - 46))
+    # A track has any number of styles: their shares are of the tracks that have a genre.
+    totals = {kind: counter.total() for kind, counter in counts.items()}
+    totals["style"] = totals.get("genre", 0)
     for kind, counter in counts.items():
         if not counter:
             continue
@@ -386,12 +483,15 @@ def render_counts(counts: Mapping[str, Counter[str]], console: Console) -> None:
         most = max(counter.values())
         for name, number in counter.most_common():
             bar = "█" * max(1, round(width * number / most))
+            share = f"{number / totals[kind]:6.1%}" if totals[kind] else " " * 6
+            label = _elided(printable(display_name(name)), "", 24)
+            padding = " " * (24 - cell_len(label))
             console.print(
-                f"  {_escape(display_name(name)):20} {number:7}  [cyan]{bar}[/cyan]", highlight=False
+                f"  {escape(label)}{padding} {number:7} {share}  [cyan]{bar}[/cyan]", highlight=False
             )
 
 
-def render_tagged(found: Iterable[TagResult], console: Console) -> tuple[int, int]:
+def render_tagged(found: Iterable[TagResult], console: Console) -> Counter[TagStatus]:
     """Print one line for each file whose tags change, or cannot be changed.
 
     Parameters
@@ -403,21 +503,36 @@ def render_tagged(found: Iterable[TagResult], console: Console) -> tuple[int, in
 
     Returns
     -------
-    changed, failed : int
-        How many files there were of each kind.
+    Counter
+        How many files there were of each status.
     """
-    changed = failed = 0
-    for path, plan, _, error in found:
-        if plan is None:
-            failed += 1
+    counts: Counter[TagStatus] = Counter()
+    for path, plan, _, error, status in found:
+        counts[status] += 1
+        if error is not None:
             console.print(f"[red]{_escape(str(error))}[/red]", highlight=False)
+        if plan is None:
             continue
-        changed += 1
         before = ", ".join(plan.before) or "no genre"
-        links = f" [dim](one of {plan.links} names of this file)[/dim]" if plan.links > 1 else ""
-        arrow = f"{_escape(before)} -> [cyan]{_escape(', '.join(plan.after))}[/cyan]"
-        console.print(f"{_escape(path)}: {arrow}{links}", highlight=False)
-    return changed, failed
+        after = ", ".join(plan.after)
+        links = f" (one of {plan.links} names of this file)" if plan.links > 1 else ""
+        name = escape(fitted_path(path, f"{before} -> {after}{links}", console))
+        arrow = f"{_escape(before)} -> [cyan]{_escape(after)}[/cyan]"
+        console.print(f"{name}: {arrow}[dim]{links}[/dim]", highlight=False)
+    return counts
+
+
+def tag_account(counts: Counter[TagStatus]) -> str:
+    """Return what became of all files, as lines with numbers whose sum is that of the first.
+
+    Parameters
+    ----------
+    counts : Counter
+        Files by status.
+    """
+    lines = [(counts.total(), "files in all")]
+    lines += [(counts[status], words) for status, words in _TAG_WORDS.items() if counts[status]]
+    return "\n".join(f"{number:7} {words}" for number, words in lines)
 
 
 def render_untagged(found: Iterable[UntagResult], console: Console) -> tuple[int, int]:
@@ -443,7 +558,8 @@ def render_untagged(found: Iterable[UntagResult], console: Console) -> tuple[int
             continue
         done += 1
         genres = ", ".join(undone.genres) or "no genre"
-        console.print(f"{_escape(path)}: {_escape(genres)} [dim]({undone.status})[/dim]", highlight=False)
+        name = escape(fitted_path(path, f"{genres} ({undone.status})", console))
+        console.print(f"{name}: {_escape(genres)} [dim]({undone.status})[/dim]", highlight=False)
     return done, failed
 
 

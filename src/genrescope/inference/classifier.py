@@ -17,6 +17,7 @@ from genrescope.models import Model, ModelOutput
 from genrescope.types import (
     LABEL_THRESHOLD,
     Audio,
+    AudioSection,
     FailedFile,
     Float64Array,
     FloatArray,
@@ -139,10 +140,10 @@ class Classifier:
 
         Parameters
         ----------
-        source : str, PathLike, bytes, binary file, Audio or ndarray
+        source : str, PathLike, bytes, binary file, AudioSection, Audio or ndarray
             The path of any audio file; its content; a file object, which is read from its start and left
-            open; decoded audio; or samples, shape (n,) or (n, channels), floats, 1 being full scale, or
-            integers of 8, 16 or 32 bits, with ``sample_rate``.
+            open; a part of a file; decoded audio; or samples, shape (n,) or (n, channels), floats, 1 being
+            full scale, or integers of 8, 16 or 32 bits, with ``sample_rate``.
         sample_rate : int, optional
             In Hz, of samples in an array; for these alone.
         timeline : bool
@@ -202,6 +203,7 @@ class Classifier:
             set_level=info.set_level,
             embedding=_weighted_mean(outputs.embedding, weights) if embedding else None,
             labels=self._labels(scores),
+            title=(source.title or None) if isinstance(source, AudioSection) else None,
             flags=tuple(dict.fromkeys((*_known_flags(source), *scored.flags))),
             timeline=course if timeline else None,
             audio=file.info,

@@ -24,5 +24,16 @@ from .records import LibraryEntry as LibraryEntry
 from .records import TimelineSpan as TimelineSpan
 from .scanner import ScanOptions as ScanOptions
 from .scanner import ScanResult as ScanResult
+from .tag_comparison import ComparisonVerdict as ComparisonVerdict
+from .tag_comparison import GenreAgreement as GenreAgreement
+from .tag_comparison import TagComparison as TagComparison
+from .tag_comparison import agreement_by_genre as agreement_by_genre
+from .tag_comparison import compare_tags as compare_tags
+from .tag_comparison import most_surprising as most_surprising
+from .tag_comparison import unknown_words as unknown_words
+from .tag_comparison import write_comparisons_csv as write_comparisons_csv
 from .tagging import TagResult as TagResult
+from .tagging import TagStatus as TagStatus
 from .tagging import UntagResult as UntagResult
+from .watcher import Watcher as Watcher
+from .watcher import WatchOptions as WatchOptions

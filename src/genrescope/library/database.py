@@ -68,6 +68,7 @@ ALTER TABLE files ADD COLUMN album TEXT;
 ALTER TABLE files ADD COLUMN album_artist TEXT;
 ALTER TABLE files ADD COLUMN artist TEXT
 """,
+    "ALTER TABLE files ADD COLUMN title TEXT",
 )
 _VERSION = len(_MIGRATIONS)
 # What a disk that is full, read-only or failing makes of reading and writing.

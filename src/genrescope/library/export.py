@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -121,11 +122,16 @@ class PlaylistExport:
 
 
 def write_playlists(
-    entries: Iterable[LibraryEntry], folder: Path, *, by: GroupBy = "genre"
+    entries: Iterable[LibraryEntry],
+    folder: Path,
+    *,
+    by: GroupBy = "genre",
+    absolute: bool = False,
+    prefixes: Mapping[str, str] | None = None,
 ) -> PlaylistExport:
     """Write one M3U8 playlist for each genre, or for each style, of which a track may have several.
 
-    Paths are absolute. Files without an answer, or that are not music, are left out.
+    Each track has its length, artist and title. Files without an answer, or that are not music, are left out.
 
     Parameters
     ----------
@@ -135,6 +141,12 @@ def write_playlists(
         Where the playlists are written.
     by : {"genre", "style"}
         What makes a playlist.
+    absolute : bool
+        Write absolute paths. Otherwise they count from ``folder``: music and playlists can move together.
+    prefixes : mapping of str to str, optional
+        Folders of this computer, and what another one calls them that reads the playlists, such as
+        ``/srv/music`` and ``/music`` of a container, or ``M:\\`` of a Windows share. The longest counts;
+        paths in none of them are written as without it.
 
     Raises
     ------
@@ -142,6 +154,7 @@ def write_playlists(
         ``write_failed``.
     """
     lists: dict[str, list[str]] = {}
+    place = os.path.abspath(folder)  # noqa: PTH100
     omitted = []
     for entry in entries:
         labels = [] if entry.error is not None else _labels(entry, by)
@@ -149,7 +162,9 @@ def write_playlists(
             omitted.append(entry.path)
             continue
         for name in labels:
-            lists.setdefault(name, []).append(_playlist_item(entry))
+            lists.setdefault(name, []).append(
+                _playlist_item(entry, _playlist_path(entry.path, None if absolute else place, prefixes or {}))
+            )
     written = []
     for name, items in sorted(lists.items()):
         path = folder / f"{name.replace('/', '-')}.m3u8"
@@ -166,9 +181,31 @@ def _labels(entry: LibraryEntry, by: GroupBy) -> Sequence[str]:
     return [name for name, probability in entry.styles.items() if probability >= STYLE_THRESHOLD]
 
 
-def _playlist_item(entry: LibraryEntry) -> str:
-    title = Path(entry.path).stem
-    return f"#EXTINF:{round(entry.seconds or 0)},{title}\n{entry.path}\n"
+def _playlist_item(entry: LibraryEntry, path: str) -> str:
+    artist = entry.artist or entry.album_artist
+    # The name of a file without a title often holds the artist already.
+    title = f"{artist} - {entry.title}" if artist and entry.title else entry.title or Path(entry.path).stem
+    return f"#EXTINF:{round(entry.seconds or 0)},{' '.join(title.split())}\n{path}\n"
+
+
+def _playlist_path(path: str, folder: str | None, prefixes: Mapping[str, str]) -> str:
+    """Return a path as a playlist in ``folder`` has it; None: an absolute one."""
+    for old in sorted(prefixes, key=len, reverse=True):
+        start = os.path.join(os.path.abspath(os.path.expanduser(old)), "")  # noqa: PTH100, PTH111, PTH118
+        if path.startswith(start):
+            new, rest = prefixes[old], path[len(start) :]
+            # A drive, or a share, of Windows.
+            if "\\" in new or new[1:2] == ":":
+                return new.rstrip("\\") + "\\" + rest.replace("/", "\\")
+            return (new.rstrip("/") + "/" if new else "") + rest
+    if folder is None:
+        return path
+    try:
+        relative = os.path.relpath(path, folder)
+    except ValueError:  # another drive
+        return path
+    # A line that begins with a number sign would be a comment, and spaces at its start are not kept.
+    return f".{os.sep}{relative}" if relative[0] in "# " else relative
 
 
 def _fits_a_line(path: str) -> bool:

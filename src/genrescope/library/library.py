@@ -23,11 +23,13 @@ from genrescope.library.database import Database, Filter
 from genrescope.library.parquet import read_parquet
 from genrescope.library.records import LibraryEntry
 from genrescope.library.scanner import Scanner, ScanOptions, ScanResult, is_missing
-from genrescope.library.tagging import TagResult, UntagResult
+from genrescope.library.tagging import TagResult, TagStatus, UntagResult
 from genrescope.tagging import Answer, UncertainPolicy, Vocabulary, require_mutagen
 from genrescope.types import NOT_MUSIC, STYLE_THRESHOLD
 
 Labels = str | Sequence[str]
+# Until 0.2.0, all of these formats were stored as "mov".
+_MP4_SUFFIXES = frozenset({"m4a", "m4b", "mp4"})
 TagUnit = Literal["track", "album"]
 
 
@@ -324,6 +326,8 @@ class Library:
         options: TagOptions | None = None,
         *,
         overwrite: bool = False,
+        placeholders: Sequence[str] = (),
+        every: bool = False,
         genre: Labels = (),
         style: Labels = (),
         folder: str | os.PathLike[str] | None = None,
@@ -336,6 +340,10 @@ class Library:
             Which genres, in which words.
         overwrite : bool
             Replace genres that files have already.
+        placeholders : sequence of str
+            Words that are no genres, such as ``Other``: files that have nothing else are changed, too.
+        every : bool
+            Yield a result for every file that is asked about, also where it stays as it is.
         genre, style, folder
             Which files, as of `entries`; by album, of which albums, as of `albums`, and only files in the
             folder.
@@ -349,7 +357,15 @@ class Library:
         """
         require_mutagen()
         wanted = self._wanted_tags(options, genre, style, folder)
-        return tagging.write_tags(self.database, wanted, write=False, overwrite=overwrite, keep_mtime=False)
+        return tagging.write_tags(
+            self.database,
+            wanted,
+            write=False,
+            overwrite=overwrite,
+            keep_mtime=False,
+            placeholders=placeholders,
+            every=every,
+        )
 
     def apply_tags(
         self,
@@ -357,6 +373,8 @@ class Library:
         *,
         overwrite: bool = False,
         keep_mtime: bool = False,
+        placeholders: Sequence[str] = (),
+        every: bool = False,
         genre: Labels = (),
         style: Labels = (),
         folder: str | os.PathLike[str] | None = None,
@@ -371,6 +389,10 @@ class Library:
             Replace genres that files have already.
         keep_mtime : bool
             Let files keep their time of modification.
+        placeholders : sequence of str
+            Words that are no genres, such as ``Other``: files that have nothing else are changed, too.
+        every : bool
+            Yield a result for every file that is asked about, also where it stays as it is.
         genre, style, folder
             Which files, as of `entries`; by album, of which albums, as of `albums`, and only files in the
             folder.
@@ -378,7 +400,8 @@ class Library:
         Yields
         ------
         TagResult
-            For every file that changes or cannot be changed; the work is done while one iterates.
+            For every file that changes or cannot be changed, and with ``every`` for all others; the work is
+            done while one iterates.
 
         Raises
         ------
@@ -388,7 +411,13 @@ class Library:
         require_mutagen()
         wanted = self._wanted_tags(options, genre, style, folder)
         return tagging.write_tags(
-            self.database, wanted, write=True, overwrite=overwrite, keep_mtime=keep_mtime
+            self.database,
+            wanted,
+            write=True,
+            overwrite=overwrite,
+            keep_mtime=keep_mtime,
+            placeholders=placeholders,
+            every=every,
         )
 
     def _wanted_tags(
@@ -397,21 +426,26 @@ class Library:
         genre: Labels,
         style: Labels,
         folder: str | os.PathLike[str] | None,
-    ) -> Iterator[tuple[LibraryEntry, list[str]]]:
+    ) -> Iterator[tuple[LibraryEntry, list[str] | TagStatus]]:
+        """Return files with the genres that they are to have, or with the reason why none."""
         options = options or TagOptions()
         choose = options.chooser(self.database.labels())
-        if options.by == "album":
-            inside = "" if folder is None else os.path.join(os.path.abspath(folder), "")  # noqa: PTH100, PTH118
-            albums = list(self.albums(genre=genre, style=style, folder=folder, uncertain=False))
-            return (
-                (entry, choose(album))
-                for album in albums
-                for entry in album.entries
-                if entry.error is None and entry.is_music and entry.path.startswith(inside)
-            )
         # A list: rows that change while a query over them runs could come up twice.
-        entries = list(self.entries(genre=genre, style=style, folder=folder, failed=False))
-        return ((entry, choose(entry)) for entry in entries)
+        entries = list(self.entries(genre=genre, style=style, folder=folder))
+        if options.by == "track":
+            return ((entry, _genres_or_reason(entry, entry, choose)) for entry in entries)
+        inside = "" if folder is None else os.path.join(os.path.abspath(folder), "")  # noqa: PTH100, PTH118
+        albums = list(self.albums(genre=genre, style=style, folder=folder))
+        of_albums: list[tuple[LibraryEntry, AlbumResult | None]] = [
+            (entry, None if album.is_uncertain else album)
+            for album in albums
+            for entry in album.entries
+            if entry.path.startswith(inside)
+        ]
+        if not genre and not style:
+            paths = {entry.path for entry, _ in of_albums}
+            of_albums += [(entry, None) for entry in entries if entry.path not in paths]
+        return ((entry, _genres_or_reason(entry, album, choose)) for entry, album in of_albums)
 
     def undo_tags(
         self, folder: str | os.PathLike[str] | None = None, *, keep_mtime: bool = False
@@ -538,6 +572,25 @@ def _labels(names: Labels) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names)
 
 
+def _genres_or_reason(
+    entry: LibraryEntry, answer: LibraryEntry | AlbumResult | None, choose: Callable[[Answer], list[str]]
+) -> list[str] | TagStatus:
+    """Return the genres of the answer that decides about a file, or why there are none."""
+    if entry.error is not None:
+        return "not classified"
+    if not entry.is_music:
+        return "not music"
+    if answer is None:
+        return "no album"
+    return choose(answer) or ("unsure" if answer.is_uncertain else "no genre")
+
+
+def _file_format(entry: LibraryEntry) -> str:
+    """Return an entry's format; of one that was stored under FFmpeg's name for all MP4 files, its suffix."""
+    suffix = Path(entry.path).suffix.lower().lstrip(".")
+    return suffix if entry.format == "mov" and suffix in _MP4_SUFFIXES else str(entry.format)
+
+
 def count_by(entries: Iterable[LibraryEntry]) -> dict[str, Counter[str]]:
     """Count entries by ``genre``, ``style``, ``error`` and ``format``, and by how certain the ``result`` is.
 
@@ -551,7 +604,7 @@ def count_by(entries: Iterable[LibraryEntry]) -> dict[str, Counter[str]]:
         if entry.error is not None:
             counts["error"][entry.error] += 1
             continue
-        counts["format"][str(entry.format)] += 1
+        counts["format"][_file_format(entry)] += 1
         if entry.not_music:
             counts["result"][NOT_MUSIC] += 1
             continue

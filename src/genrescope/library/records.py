@@ -17,7 +17,7 @@ COLUMNS = (
     "path", "genre", "score", "unsure", "scores", "styles", "seconds", "format", "codec", "sample_rate",
     "channels", "size", "mtime_ns", "hash", "model_name", "model", "excerpts", "flags", "timeline", "error",
     "message", "hint", "scanned", "missing", "music", "not_music", "genre_set",
-    "answer", "album", "album_artist", "artist",
+    "answer", "album", "album_artist", "artist", "title",
 )  # fmt: skip
 # A track of changing style can have hundreds of spans; this bounds what a row of the database takes.
 MAX_SPANS = 50
@@ -92,7 +92,7 @@ class LibraryEntry:
         What is special about the audio or the answer: ``truncated``, ``excerpts`` and the like.
     timeline : tuple of TimelineSpan
         Which genre leads from when to when.
-    album, album_artist, artist : str or None
+    album, album_artist, artist, title : str or None
         Of the file's tags; an empty text where it has none; None where they were not read.
     error, message, hint : str or None
         Code and text of the error, and what to do about it.
@@ -126,6 +126,7 @@ class LibraryEntry:
     album: str | None = None
     album_artist: str | None = None
     artist: str | None = None
+    title: str | None = None
     error: str | None = None
     message: str | None = None
     hint: str | None = None
@@ -233,7 +234,7 @@ class LibraryEntry:
         )
 
     def with_album_tags(self, tags: AlbumTags | None) -> LibraryEntry:
-        """Return the entry with tags of album and artists.
+        """Return the entry with tags of album, artists and title.
 
         Parameters
         ----------
@@ -242,7 +243,7 @@ class LibraryEntry:
         """
         if tags is None:
             return self
-        return replace(self, album=tags.album, album_artist=tags.album_artist, artist=tags.artist)
+        return replace(self, **tags._asdict())
 
     @classmethod
     def from_columns(cls, columns: Mapping[str, Any]) -> LibraryEntry:
@@ -318,7 +319,7 @@ def check_values(entry: LibraryEntry) -> None:
             raise TypeError(f"{name} is {value!r}")
     for name in ("model", "model_name"):
         _check_text(name, getattr(entry, name))
-    for name in ("hash", "format", "codec", "error", "genre", "album", "album_artist", "artist"):
+    for name in ("hash", "format", "codec", "error", "genre", "album", "album_artist", "artist", "title"):
         if getattr(entry, name) is not None:
             _check_text(name, getattr(entry, name))
     for name in ("size", "mtime_ns", "scanned"):

@@ -20,7 +20,9 @@ from genrescope.library.records import LibraryEntry
 from genrescope.tagging import AlbumTags
 from genrescope.workers import WorkerPool, WorkerSpec
 
-ScanStatus = Literal["classified", "failed", "unchanged", "moved", "copied", "skipped", "unreadable"]
+ScanStatus = Literal[
+    "classified", "failed", "unchanged", "moved", "copied", "skipped", "unreadable", "missing"
+]
 # Causes that may pass without the file changing: permissions, disks, short memory, a damaged row.
 _TRANSIENT_ERRORS = frozenset(
     {"audio_missing", "audio_permission_denied", "audio_read_failed", "library_corrupt", "worker_failed"}
@@ -39,7 +41,8 @@ class ScanResult(NamedTuple):
         Of a file, or of a folder that cannot be read.
     status : str
         ``classified``, ``failed``: analyzed now. ``unchanged``, ``moved``, ``copied``: an earlier answer
-        holds. ``skipped``: no audio file. ``unreadable``: a folder that may not be read.
+        holds. ``skipped``: no audio file. ``unreadable``: a folder that may not be read. ``missing``: a file
+        that is gone, as a `Watcher` finds it.
     entry : LibraryEntry or None
         The file's entry, if it has one.
     """
@@ -163,8 +166,8 @@ class Scanner:
             entry.error not in _TRANSIENT_ERRORS and not self._options.retry_failed
         )
         # Without mutagen, and by version 0.1, tags of albums were not read: the file is read again for its
-        # tags and its hash, and not decoded.
-        complete = entry.error is not None or entry.album is not None or not self._reads_tags
+        # tags and its hash, and not decoded. The title came last.
+        complete = entry.error is not None or not self._reads_tags or not _lacks_tags(entry)
         return same_file and same_question and settled and complete
 
     def _mark_present(self, entry: LibraryEntry) -> LibraryEntry:
@@ -236,7 +239,7 @@ class Scanner:
             )
             status = "copied" if own is None else "unchanged"
         entry = self._database.find(found.path)
-        if entry is not None and entry.album is None and answer["album_tags"] is not None:
+        if entry is not None and _lacks_tags(entry) and answer["album_tags"] is not None:
             entry = entry.with_album_tags(AlbumTags(*answer["album_tags"]))
             self._database.upsert(entry)
         return ScanResult(found.path, status, entry)
@@ -263,6 +266,11 @@ class Scanner:
         for root in roots:
             known = self._database.paths(Path(root))
             self._database.mark_missing([path for path in known if is_missing(path)])
+
+
+def _lacks_tags(entry: LibraryEntry) -> bool:
+    """Whether the tags of a file were not read when it was analyzed, or not all of them."""
+    return entry.album is None or entry.title is None
 
 
 def _is_in_renamed_folder(entry: LibraryEntry, found: FoundFile) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from genrescope import tagging, utils
 from genrescope.errors import AudioError, GenrescopeError, LibraryError, TagError, write_failed
@@ -13,9 +13,13 @@ from genrescope.library.database import Database, JournalEntry
 from genrescope.library.records import LibraryEntry
 from genrescope.tagging import TagChange, TagChangePreview, UndoResult
 
+TagStatus = Literal[
+    "changed", "kept", "same", "unsure", "not music", "no genre", "no album", "not classified", "failed"
+]
+
 
 class TagResult(NamedTuple):
-    """What is to be changed in a file.
+    """What becomes of the genres in a file.
 
     Attributes
     ----------
@@ -27,12 +31,18 @@ class TagResult(NamedTuple):
         What was written, once it was.
     error : GenrescopeError or None
         Why the file cannot be changed.
+    status : str
+        ``changed``: written, or to be written. Left as they are: ``kept``, files with another genre already;
+        ``same``, files with just these genres; ``unsure``; ``not music``; ``no genre``, because no score
+        reaches the threshold or the vocabulary has no word; ``no album``, of no album with a genre, where
+        albums decide; ``not classified``, because the scan failed. ``failed``: see ``error``.
     """
 
     path: str
     plan: TagChangePreview | None = None
     change: TagChange | None = None
     error: GenrescopeError | None = None
+    status: TagStatus = "changed"
 
 
 class UntagResult(NamedTuple):
@@ -45,13 +55,15 @@ class UntagResult(NamedTuple):
 
 def write_tags(
     database: Database,
-    wanted: Iterable[tuple[LibraryEntry, Sequence[str]]],
+    wanted: Iterable[tuple[LibraryEntry, list[str] | TagStatus]],
     *,
     write: bool,
     overwrite: bool,
     keep_mtime: bool,
+    placeholders: Sequence[str] = (),
+    every: bool = False,
 ) -> Iterator[TagResult]:
-    """Yield what changes in the files that are to have genres; where nothing changes, nothing is yielded.
+    """Yield what changes in the files that are to have genres, and on request what does not.
 
     Copies that a killed run left beside files of the library are removed first.
 
@@ -59,27 +71,38 @@ def write_tags(
     ----------
     database : Database
         Its journal gets each change before the file is changed.
-    wanted : iterable of (LibraryEntry, sequence of str)
-        Files, and the genres that they are to have.
+    wanted : iterable of (LibraryEntry, list of str or str)
+        Files, and the genres that they are to have, or why they are to have none.
     write : bool
         Change the files, in place of saying only what would change.
     overwrite : bool
         Replace genres that files have already.
     keep_mtime : bool
         Let files keep their time of modification.
+    placeholders : sequence of str
+        As of `genrescope.tagging.preview`.
+    every : bool
+        Also yield what becomes of files that stay as they are.
     """
     _remove_stale_copies(database)
     for entry, genres in wanted:
+        if isinstance(genres, str):
+            if every:
+                yield TagResult(entry.path, status=genres)
+            continue
         try:
-            plan = tagging.preview(entry.path, genres, overwrite=overwrite)
+            plan = tagging.preview(entry.path, genres, overwrite=overwrite, placeholders=placeholders)
             if plan is None:
+                if every:
+                    same = tagging.read_genres(entry.path) == tuple(genres)
+                    yield TagResult(entry.path, status="same" if same else "kept")
                 continue
             _check_unchanged(entry)
             change = _write(database, plan, keep_mtime) if write else None
         except LibraryError:  # Without a journal no further file may be written.
             raise
         except GenrescopeError as failure:
-            yield TagResult(entry.path, error=failure)
+            yield TagResult(entry.path, error=failure, status="failed")
         else:
             yield TagResult(entry.path, plan, change)
 

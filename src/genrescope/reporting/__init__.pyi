@@ -25,5 +25,6 @@ from .figures import plot_features as plot_features
 from .formatting import format_clock as format_clock
 from .library_report import library_page as library_page
 from .pages import render_sections as render_sections
+from .tag_comparison_report import tag_comparison_page as tag_comparison_page
 from .theme import chart_script as chart_script
 from .theme import style_sheet as style_sheet

@@ -16,6 +16,7 @@ __all__ = ["SCHEMAS", "load_schema"]
 SCHEMAS: Final = {
     "classify": "a row of 'classify --format jsonl', of 'library list', of the HTTP API and of 'mcp'",
     "album": "a row of 'library albums --format jsonl'",
+    "tag-comparison": "a row of 'library compare --format jsonl'",
     "audit": "the file of 'audit --output'",
     "evaluation": "evaluation.json of a training run, and of 'evaluate --output'",
     "predictions": "predictions.json of a training run",

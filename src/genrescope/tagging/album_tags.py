@@ -1,4 +1,4 @@
-"""Which album a file says it is of: its tags of album and artists, in the formats that mutagen reads."""
+"""What a file says it is: its tags of album, artists and title, in the formats that mutagen reads."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ _KEYS: Final = {
     "album": ("talb", "album", "©alb", "wm/albumtitle"),
     "album_artist": ("tpe2", "albumartist", "album artist", "aart", "wm/albumartist"),
     "artist": ("tpe1", "artist", "©art", "author"),
+    "title": ("tit2", "title", "©nam"),
 }
 # No name of an album is longer; a damaged tag may hold anything.
 _MAX_LENGTH = 500
@@ -29,11 +30,14 @@ class AlbumTags(NamedTuple):
         Artist of the whole album, such as ``Various Artists``.
     artist : str
         Artist of the track; of several, the first.
+    title : str
+        Title of the track.
     """
 
     album: str = ""
     album_artist: str = ""
     artist: str = ""
+    title: str = ""
 
 
 def import_readers() -> bool:
@@ -87,7 +91,7 @@ def _album_tags(tags: Mapping[str, Any]) -> AlbumTags:
                 return found
         return ""
 
-    return AlbumTags(text("album"), text("album_artist"), text("artist"))
+    return AlbumTags(text("album"), text("album_artist"), text("artist"), text("title"))
 
 
 def _first_text(value: Any) -> str:

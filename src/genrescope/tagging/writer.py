@@ -16,6 +16,7 @@ from reprlib import repr as short
 from typing import Any, Literal
 
 from genrescope.errors import AudioError, GenrescopeError, TagError, write_failed
+from genrescope.labels import label_key
 from genrescope.tagging import delta, formats
 from genrescope.tagging.edits import REPAIR
 from genrescope.tagging.formats import CHOOSE_OTHERS, TaggedFile
@@ -128,7 +129,9 @@ def read_genres(path: StrPath) -> tuple[str, ...]:
     return _opened(Path(path)).genres
 
 
-def preview(path: StrPath, genres: Sequence[str], *, overwrite: bool = False) -> TagChangePreview | None:
+def preview(
+    path: StrPath, genres: Sequence[str], *, overwrite: bool = False, placeholders: Sequence[str] = ()
+) -> TagChangePreview | None:
     """Say what `write_genres` would change; None where nothing is to be done.
 
     Parameters
@@ -139,6 +142,9 @@ def preview(path: StrPath, genres: Sequence[str], *, overwrite: bool = False) ->
         What is to stand in it; an empty sequence changes nothing.
     overwrite : bool
         Replace genres that the file has already, which otherwise stay.
+    placeholders : sequence of str
+        Words that are no genres, such as ``Other`` and ``Unknown``: a file that has nothing else counts as
+        one without genres. Case, spaces and punctuation do not count.
 
     Raises
     ------
@@ -146,7 +152,9 @@ def preview(path: StrPath, genres: Sequence[str], *, overwrite: bool = False) ->
         As of `read_genres`.
     """
     before, after = read_genres(path), tuple(genres)
-    if not after or before == after or (before and not overwrite):
+    words = {label_key(word) for word in placeholders}
+    is_chosen = any(label_key(genre) not in words for genre in before)
+    if not after or before == after or (is_chosen and not overwrite):
         return None
     return TagChangePreview(os.fspath(path), before, after, _status(Path(path)).st_nlink)
 
