@@ -131,6 +131,16 @@ ALBUM = record(
         "styles": described(SCORES, "Means over the tracks."),
     }
 )
+PROGRESS = record(
+    {
+        "what": described(TEXT, "What is counted, such as files."),
+        "done": described(COUNT, "How many are done."),
+        "total": optional(COUNT, "How many there are; null where that is not known yet."),
+        "failed": described(COUNT, "How many of those that are done failed."),
+        "seconds": described({"type": "number", "minimum": 0}, "Since the beginning."),
+        "finished": described({"type": "boolean"}, "Whether this is the last line."),
+    }
+)
 AUDIT = record(
     {
         "schema": described(COUNT, "Version of this format."),
@@ -221,6 +231,7 @@ def schemas() -> dict[str, Schema]:
     )
     found = {
         "classify": {"anyOf": [ANSWER, FAILED]},
+        "progress": PROGRESS,
         "album": ALBUM,
         "tag-comparison": TAG_COMPARISON,
         "audit": AUDIT | {"$defs": {**finding.pop("$defs", {}), "Finding": finding}},

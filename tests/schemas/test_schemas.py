@@ -83,6 +83,42 @@ def test_rows_of_cue_sheets_and_of_tags_beside_answers(
         check("tag-comparison", row)
 
 
+def test_lines_of_progress(little_music: Path, little_model: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.mp3"
+    damaged.write_bytes(b"no music")
+    commands = (
+        ["classify", little_music, damaged, "-m", little_model],
+        ["library", "scan", little_music, damaged, "-m", little_model, "--db", tmp_path / "library.db"],
+    )
+    for command in commands:
+        shown = CliRunner().invoke(app, [*map(str, command), "--progress", "json"])
+        lines = rows(shown.stderr)
+        for line in lines:
+            check("progress", line)
+        assert [line["finished"] for line in lines] == [False] * (len(lines) - 1) + [True]
+        assert (lines[-1]["done"], lines[-1]["total"], lines[-1]["failed"]) == (25, 25, 1)
+
+
+def test_quiet_commands_print_results_alone(little_music: Path, little_model: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    command = ["classify", little_music, "-m", little_model, "--quiet", "--report", page]
+    shown = CliRunner().invoke(app, [*map(str, command), "--format", "jsonl"])
+    assert (len(rows(shown.stdout)), shown.stderr) == (24, "")
+    assert page.exists()
+    command = [
+        "library",
+        "scan",
+        little_music,
+        "-m",
+        little_model,
+        "--quiet",
+        "--db",
+        tmp_path / "library.db",
+    ]
+    shown = CliRunner().invoke(app, [*map(str, command)])
+    assert (shown.stdout, shown.stderr, shown.exit_code) == ("", "", 0)
+
+
 def test_rows_of_albums(little_music: Path, little_model: Path, tmp_path: Path) -> None:
     database = tmp_path / "library.db"
     printed("library", "scan", little_music, "-m", little_model, "--db", database)

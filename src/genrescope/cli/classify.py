@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from genrescope.cli.progress_options import ProgressForm, ProgressOption, Quiet
+
 # `genrescope.models.DEFAULT`, which ``--help`` does not load that package for; a test compares the two.
 DEFAULT_MODEL = "default"
 
@@ -69,6 +71,8 @@ def classify(
             min=0, max=1, help="Below this score a result is uncertain. Default: the model's own threshold."
         ),
     ] = None,
+    quiet: Quiet = False,
+    progress: ProgressOption = ProgressForm.auto,
 ) -> None:
     """Name the genre and the styles of audio files.
 
@@ -88,7 +92,9 @@ def classify(
     predictions = inputs.predict_inputs(
         classifier, files, timeline=timeline or report is not None, strict=strict, excerpts=excerpts
     )
-    if format is Format.table:
+    if progress is ProgressForm.json:
+        predictions = output.with_json_progress(predictions, len(files))
+    elif format is Format.table and progress is ProgressForm.auto and not quiet:
         predictions = output.with_progress(predictions, len(files), Console(stderr=True))
     results = output.ResultCollector(predictions, timelines=timeline, keep=report is not None)
     if format is Format.table:
@@ -102,7 +108,8 @@ def classify(
 
         page = reporting.classification_page(results.all, title="Genres", model=classifier.model.name)
         utils.write_atomic(report, page)
-        typer.echo(f"report: {report}", err=True)
+        if not quiet:
+            typer.echo(f"report: {report}", err=True)
     if results.failed:
         raise typer.Exit(1)
 

@@ -30,6 +30,7 @@ from genrescope.cli.audit import (
     write_html,
 )
 from genrescope.cli.classify import DEFAULT_MODEL
+from genrescope.cli.progress_options import ProgressForm, ProgressOption, Quiet
 
 if TYPE_CHECKING:
     from genrescope.library import AlbumVerdict, Library
@@ -154,6 +155,8 @@ def scan(
         bool, typer.Option("--retry-failed", help="Try files again that failed before.")
     ] = False,
     timeout: Annotated[float, typer.Option(min=0.001, help="Seconds that one file may take.")] = 1800.0,
+    quiet: Quiet = False,
+    progress: ProgressOption = ProgressForm.auto,
 ) -> None:
     """Classify new and changed files, and store the results.
 
@@ -172,19 +175,22 @@ def scan(
     options = ScanOptions(
         model=model, excerpts=excerpts, workers=workers, retry_failed=retry_failed, timeout=timeout
     )
-    progress = ScanProgress(places, Console(stderr=True))
+    if quiet and progress is ProgressForm.auto:
+        progress = ProgressForm.none
+    shown = ScanProgress(places, Console(stderr=True), progress)
     with Library(db) as library:
         try:
-            for _ in progress.track(library.scan(places, options)):
+            for _ in shown.track(library.scan(places, options)):
                 pass
         except KeyboardInterrupt:
-            typer.echo(f"interrupted: {progress.summary()}; the same command goes on from here", err=True)
+            typer.echo(f"interrupted: {shown.summary()}; the same command goes on from here", err=True)
             raise typer.Exit(130) from None
-        typer.echo(progress.summary(), err=True)
-        if verdicts := _album_verdicts(library, places):
-            typer.echo(verdicts, err=True)
-        typer.echo(f"library: {library.database.path}", err=True)
-    if progress.counts["failed"]:
+        if progress is ProgressForm.auto:
+            typer.echo(shown.summary(), err=True)
+            if verdicts := _album_verdicts(library, places):
+                typer.echo(verdicts, err=True)
+            typer.echo(f"library: {library.database.path}", err=True)
+    if shown.counts["failed"]:
         raise typer.Exit(1)
 
 

@@ -391,6 +391,33 @@ def printable(text: str) -> str:
     )
 
 
+def with_json_progress(results: Iterable[_Item], total: int) -> Iterator[_Item]:
+    """Pass results on, with JSON lines about the progress on standard error.
+
+    Parameters
+    ----------
+    results : iterable
+        One for each file.
+    total : int
+        How many there will be.
+
+    Yields
+    ------
+    object
+        The results.
+    """
+    from genrescope.cli.progress_options import JsonProgress
+
+    progress = JsonProgress("files")
+    done = failed = 0
+    for result in results:
+        done += 1
+        failed += isinstance(result, FailedFile)
+        progress.update(done, total, failed)
+        yield result
+    progress.update(done, total, failed, finished=True)
+
+
 def with_progress(
     results: Iterable[_Item], total: int, console: Console, *, what: str = "classifying"
 ) -> Iterator[_Item]:

@@ -1,4 +1,4 @@
-"""The progress of a scan: a bar on a terminal, a line every ten seconds elsewhere, and a summary."""
+"""How far a command is: a bar on a terminal, a line every ten seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from genrescope import audio
 from genrescope.cli.output import printable
+from genrescope.cli.progress_options import JsonProgress, ProgressForm
 from genrescope.library import ScanResult
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -30,10 +31,14 @@ class ScanProgress:
         What is scanned: counted beside the scan, to estimate the time left.
     console : Console
         Where it is shown.
+    form : ProgressForm
+        ``none`` shows nothing; what fails is then in the library alone.
     """
 
-    def __init__(self, roots: list[Path], console: Console) -> None:
+    def __init__(self, roots: list[Path], console: Console, form: ProgressForm = ProgressForm.auto) -> None:
         self.counts: Counter[str] = Counter()
+        self._form = form
+        self._json = JsonProgress("files") if form is ProgressForm.json else None
         self._roots = roots
         self._console = console
         self._started = self._last_line = time.monotonic()
@@ -55,9 +60,14 @@ class ScanProgress:
                     and result.entry.error is not None
                 ):
                     self.counts["known errors"] += 1
-                self._report(result)
-                self._advance(result)
+                if self._form is ProgressForm.auto:
+                    self._report(result)
+                    self._advance(result)
+                elif self._json is not None and result.status in _FILES:
+                    self._json.update(self.files, None, self.counts["failed"])
                 yield result
+        if self._json is not None:
+            self._json.update(self.files, self.files, self.counts["failed"], finished=True)
 
     def summary(self) -> str:
         """Return what came of it, in a few words."""
@@ -78,7 +88,7 @@ class ScanProgress:
 
     def _shown(self) -> AbstractContextManager[object]:
         # A log file gets a line now and then instead of a bar, which would fill it with control characters.
-        if not self._console.is_terminal:
+        if not self._console.is_terminal or self._form is not ProgressForm.auto:
             return nullcontext()
         words = "{task.completed} files, {task.fields[speed]} files/s, {task.fields[errors]} errors"
         self._bar = Progress(

@@ -15,6 +15,7 @@ __all__ = ["SCHEMAS", "load_schema"]
 
 SCHEMAS: Final = {
     "classify": "a row of 'classify --format jsonl', of 'library list', of the HTTP API and of 'mcp'",
+    "progress": "a line of '--progress json', on standard error",
     "album": "a row of 'library albums --format jsonl'",
     "tag-comparison": "a row of 'library compare --format jsonl'",
     "audit": "the file of 'audit --output'",
