@@ -22,10 +22,12 @@ def openings(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     for name in ("_open", "inspect_header", "open_decoder"):
         original = getattr(loading, name)
 
-        def counted(*arguments: object, original: object = original, name: str = name) -> object:
+        def counted(
+            *arguments: object, original: object = original, name: str = name, **options: object
+        ) -> object:
             counts[name] += 1
             assert callable(original)
-            return original(*arguments)
+            return original(*arguments, **options)
 
         monkeypatch.setattr(loading, name, counted)
     return counts

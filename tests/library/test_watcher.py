@@ -204,7 +204,14 @@ def test_the_command_ends_cleanly(
         "0.1",
     ]
     command = [sys.executable, "-m", "genrescope", *map(str, words)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    # A shell starts what runs in its background with Ctrl-C ignored, and so a test run and its processes.
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
         assert process.stderr is not None
         assert process.stdout is not None
         assert "1 classified" in process.stderr.readline()

@@ -222,7 +222,7 @@ class ResultStore:
         from pyarrow import parquet
 
         with storage_errors(part), self.location.filesystem.open(part, "rb") as stream:
-            rows = parquet.read_table(stream)
+            rows = parquet.read_table(stream, use_threads=False, pre_buffer=False)
         # The new part first: a kill between the two leaves a doubled row, which the next run removes.
         self.write(rows.filter(pyarrow.array(keep)), replaced=part)
         with storage_errors(part):
@@ -240,7 +240,9 @@ class ResultStore:
             with storage_errors(part), self.location.filesystem.open(part, "rb") as stream:
                 file = parquet.ParquetFile(stream)
                 check_schema(file.schema_arrow, part)
-                return row_paths(file.read(columns=["path", "path_bytes"]))
+                # Without Arrow's threads: one that still holds a buffer of Python when the interpreter ends
+                # crashes the process.
+                return row_paths(file.read(columns=["path", "path_bytes"], use_threads=False))
         except GenrescopeError as failure:
             if not isinstance(failure.__context__, pyarrow.ArrowInvalid):
                 raise

@@ -242,4 +242,4 @@ def _batches(source: Manifest) -> Iterator[pyarrow.RecordBatch]:
         kind = dataset.CsvFileFormat(convert_options=convert)
     filesystem = PyFileSystem(FSSpecHandler(source.location.filesystem))
     table = dataset.dataset(list(source.files), filesystem=filesystem, format=kind)
-    yield from table.to_batches(columns=[source.column], batch_size=_BATCH_ROWS)
+    yield from table.to_batches(columns=[source.column], batch_size=_BATCH_ROWS, use_threads=False)

@@ -141,7 +141,7 @@ def read_parquet(path: Path) -> Iterator[list[LibraryEntry]]:
     try:
         with parquet.ParquetFile(path) as file:
             check_schema(file.schema_arrow, str(path))
-            for batch in file.iter_batches(_BATCH_ROWS):
+            for batch in file.iter_batches(_BATCH_ROWS, use_threads=False):
                 yield table_to_entries(pyarrow.Table.from_batches([batch]))
     except FileNotFoundError:
         raise DataError("dataset_not_found", f"{path}: no such file", "check the spelling") from None
