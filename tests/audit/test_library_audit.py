@@ -16,6 +16,7 @@ from genrescope.audit import AuditOptions, AuditProgress, Finding, audit_library
 from genrescope.errors import GenrescopeError, MissingDependencyError
 from genrescope.utils import sha256_file
 from helpers.small_data import RATE, hiss
+from helpers.worker_handlers import create_crashing_handler
 
 OPTIONS = AuditOptions(workers=1)
 NAME = "Library.db"
@@ -155,7 +156,7 @@ def test_progress_of_tags_and_of_decoding(music: Path) -> None:
 
 def test_tags_that_no_worker_could_read_are_one_finding(music: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [entry(path) for path in sorted(music.iterdir())]
-    monkeypatch.setattr(tag_genres, "_TIMEOUT_SECONDS", 1e-9)
+    monkeypatch.setattr(tag_genres, "create_handler", create_crashing_handler)
     finding = found(rows)["not_analyzed"]
     assert (finding.evidence["files"], finding.action, finding.drop) == (3, "check", ())
 

@@ -40,6 +40,11 @@ def create_exiting_handler() -> Callable[[Job], Job]:
     return lambda job: job
 
 
+def create_crashing_handler() -> Callable[[Job], Job]:
+    """Return a handler that ends its process with every job."""
+    return lambda job: os._exit(3)
+
+
 def create_failing_handler() -> Callable[[Job], Job]:
     raise AudioError("audio_missing", "no model", "get one")
 

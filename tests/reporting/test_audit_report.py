@@ -72,6 +72,14 @@ def test_findings_kinds_and_settings_are_on_the_page() -> None:
     assert data["files"][1]["url"] == "../music/a.mp3"
 
 
+def test_files_without_sound_have_no_player() -> None:
+    page = page_of([single("missing", "gone.mp3", 1.0), single("clipping", "a.mp3")], FILES)
+    assert [(one["name"], one["audio"]) for one in chart_data(page)["files"]] == [
+        ("gone.mp3", False),
+        ("a.mp3", True),
+    ]
+
+
 def test_an_audit_without_findings() -> None:
     page = page_of([])
     assert "Nothing was found." in page

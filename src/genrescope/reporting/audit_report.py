@@ -188,6 +188,10 @@ def audit_page(
     )
 
 
+# Kinds of findings about files that hold nothing to play.
+_SILENT_KINDS = frozenset({"missing", "unreadable", "empty"})
+
+
 class _Collector:
     """Turns findings into what the script of the page reads; each file and advice is written once."""
 
@@ -206,6 +210,9 @@ class _Collector:
         # What concerns a folder or a manifest has a path, but no track.
         named = list(zip(tracks, paths, strict=False)) or [(path, path) for path in finding.paths[:1]]
         places = [self._place(track, path, bool(tracks)) for track, path in named]
+        if finding.kind in _SILENT_KINDS:
+            for place in places:
+                self.files[place]["audio"] = False
         dropped = frozenset(finding.drop)
         keep = finding.evidence.get("keep")
         return {
