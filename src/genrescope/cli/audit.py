@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from genrescope.cli.audit_page import write_page
+from genrescope.cli.options import FileTimeout, Workers
 from genrescope.cli.training import Data, DataInput
 
 if TYPE_CHECKING:
@@ -50,11 +51,6 @@ Kinds = Annotated[
 MinFindingScore = Annotated[
     float, typer.Option("--min-score", min=0, max=1, help="Only findings with this score or more.")
 ]
-Workers = Annotated[
-    int | None,
-    typer.Option(min=1, max=256, help="Number of worker processes. Default: one for each core."),
-]
-Timeout = Annotated[float, typer.Option(min=0.001, help="Seconds that one file may take.")]
 JournalFile = Annotated[
     Path | None,
     typer.Option(
@@ -110,7 +106,7 @@ def audit(
         DataInput, typer.Option(help="What to read where DATA has several kinds of files.")
     ] = DataInput.auto,
     workers: Workers = None,
-    timeout: Timeout = 1800.0,
+    timeout: FileTimeout = 1800.0,
     near_duplicates: Annotated[
         bool,
         typer.Option(

@@ -9,10 +9,8 @@ from typing import Annotated
 
 import typer
 
+from genrescope.cli.options import DEFAULT_MODEL, Excerpts, Model, Strict, Threshold
 from genrescope.cli.progress_options import ProgressForm, ProgressOption, Quiet
-
-# `genrescope.models.DEFAULT`, which ``--help`` does not load that package for; a test compares the two.
-DEFAULT_MODEL = "default"
 
 
 class Format(StrEnum):
@@ -37,9 +35,7 @@ def classify(
             "--files-from", help="Also the files and folders listed here, one a line; -: standard input."
         ),
     ] = None,
-    model: Annotated[
-        str, typer.Option("--model", "-m", help="A name from 'genrescope models list', or a .onnx file.")
-    ] = DEFAULT_MODEL,
+    model: Model = DEFAULT_MODEL,
     format: Annotated[
         Format | None, typer.Option("--format", "-f", help="Default: table on a terminal, jsonl otherwise.")
     ] = None,
@@ -52,25 +48,9 @@ def classify(
     report: Annotated[
         Path | None, typer.Option(help="Also write an HTML page with all results and charts to this file.")
     ] = None,
-    strict: Annotated[
-        bool,
-        typer.Option(
-            "--strict", help="Refuse truncated files instead of flagging them; other flags stay flags."
-        ),
-    ] = False,
-    excerpts: Annotated[
-        bool,
-        typer.Option(
-            "--excerpts/--full",
-            help="Classify excerpts of long tracks, which is several times faster, or all of every track.",
-        ),
-    ] = False,
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            min=0, max=1, help="Below this score a result is uncertain. Default: the model's own threshold."
-        ),
-    ] = None,
+    strict: Strict = False,
+    excerpts: Excerpts = False,
+    threshold: Threshold = None,
     quiet: Quiet = False,
     progress: ProgressOption = ProgressForm.auto,
 ) -> None:

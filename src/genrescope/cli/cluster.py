@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from genrescope.cli.classify import DEFAULT_MODEL
+from genrescope.cli.options import DEFAULT_MODEL, FileTimeout, Model, Strict, Threshold
 
 app = typer.Typer(help="Classify millions of tracks on a Ray cluster.", no_args_is_help=True)
 
@@ -33,9 +33,7 @@ def classify(
         str | None,
         typer.Option(help="Of the manifest: holds paths or addresses. Default: path, uri, url or file."),
     ] = None,
-    model: Annotated[
-        str, typer.Option("--model", "-m", help="A name from 'genrescope models list', or a .onnx file.")
-    ] = DEFAULT_MODEL,
+    model: Model = DEFAULT_MODEL,
     excerpts: Annotated[
         bool,
         typer.Option(
@@ -44,18 +42,8 @@ def classify(
             " bytes, or all of every track.",
         ),
     ] = True,
-    strict: Annotated[
-        bool,
-        typer.Option(
-            "--strict", help="Refuse truncated files instead of flagging them; other flags stay flags."
-        ),
-    ] = False,
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            min=0, max=1, help="Below this score a result is uncertain. Default: the model's own threshold."
-        ),
-    ] = None,
+    strict: Strict = False,
+    threshold: Threshold = None,
     address: Annotated[
         str | None,
         typer.Option(
@@ -73,7 +61,7 @@ def classify(
         int,
         typer.Option(min=1, help="Rows of a Parquet file. A kill loses rows that are in none yet."),
     ] = 1_000,
-    timeout: Annotated[float, typer.Option(min=0.001, help="Seconds that one file may take.")] = 1800.0,
+    timeout: FileTimeout = 1800.0,
 ) -> None:
     """Classify files on a Ray cluster, and write Parquet.
 

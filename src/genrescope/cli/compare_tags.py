@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from genrescope.cli.options import Db, Folder
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -34,14 +36,11 @@ class ComparisonFormat(StrEnum):
 
 
 def compare(
-    db: Annotated[
-        Path | None,
-        typer.Option("--db", help="The library's database file. Default: library.db in your data folder."),
-    ] = None,
+    db: Db = None,
     genre: Annotated[
         list[str] | None, typer.Option("--genre", "-g", help="Only answers of this genre; repeatable.")
     ] = None,
-    folder: Annotated[Path | None, typer.Option(help="Only files in this folder.")] = None,
+    folder: Folder = None,
     limit: Annotated[
         int, typer.Option(min=1, help="At most this number of files in the table of surprises.")
     ] = 20,

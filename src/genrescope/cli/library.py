@@ -20,8 +20,6 @@ from genrescope.cli.audit import (
     MinFindingScore,
     Output,
     Pictures,
-    Timeout,
-    Workers,
     check_outputs,
     interruptible,
     render_audit,
@@ -29,7 +27,7 @@ from genrescope.cli.audit import (
     write_findings,
     write_html,
 )
-from genrescope.cli.classify import DEFAULT_MODEL
+from genrescope.cli.options import DEFAULT_MODEL, Db, Excerpts, FileTimeout, Folder, Model, Workers
 from genrescope.cli.progress_options import ProgressForm, ProgressOption, Quiet
 
 if TYPE_CHECKING:
@@ -99,10 +97,6 @@ _VERDICTS: dict[AlbumVerdict, str] = {
     "failed": "could not be classified",
 }
 
-Db = Annotated[
-    Path | None,
-    typer.Option("--db", help="The library's database file. Default: library.db in your data folder."),
-]
 Genres = Annotated[list[str] | None, typer.Option("--genre", "-g", help="Only this genre; repeatable.")]
 Styles = Annotated[list[str] | None, typer.Option("--style", help="Only tracks with this style; repeatable.")]
 MinScore = Annotated[
@@ -111,7 +105,6 @@ MinScore = Annotated[
 MaxScore = Annotated[
     float | None, typer.Option(min=0, max=1, help="Only tracks whose genre has this score or less.")
 ]
-Folder = Annotated[Path | None, typer.Option(help="Only files in this folder.")]
 Uncertain = Annotated[
     bool | None,
     typer.Option(
@@ -137,24 +130,13 @@ def scan(
         ),
     ] = None,
     db: Db = None,
-    model: Annotated[
-        str, typer.Option("--model", "-m", help="A name from 'genrescope models list', or a .onnx file.")
-    ] = DEFAULT_MODEL,
-    excerpts: Annotated[
-        bool,
-        typer.Option(
-            "--excerpts/--full",
-            help="Classify excerpts of long tracks, which is several times faster, or all of every track.",
-        ),
-    ] = True,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, max=256, help="Number of worker processes. Default: one for each core."),
-    ] = None,
+    model: Model = DEFAULT_MODEL,
+    excerpts: Excerpts = True,
+    workers: Workers = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try files again that failed before.")
     ] = False,
-    timeout: Annotated[float, typer.Option(min=0.001, help="Seconds that one file may take.")] = 1800.0,
+    timeout: FileTimeout = 1800.0,
     quiet: Quiet = False,
     progress: ProgressOption = ProgressForm.auto,
 ) -> None:
@@ -438,7 +420,7 @@ def audit_files(
     ] = False,
     folder: Folder = None,
     workers: Workers = None,
-    timeout: Timeout = 1800.0,
+    timeout: FileTimeout = 1800.0,
     journal: JournalFile = None,
 ) -> None:
     """Find copies, tags that disagree with the sound, and broken files.

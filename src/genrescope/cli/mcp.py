@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from genrescope.cli.classify import DEFAULT_MODEL
+from genrescope.cli.options import DEFAULT_MODEL, FileTimeout, Model
 
 
 def mcp(
@@ -15,9 +15,7 @@ def mcp(
         list[Path],
         typer.Argument(metavar="FOLDER", help="Music that the agent may use; nothing outside of it."),
     ],
-    model: Annotated[
-        str, typer.Option("--model", "-m", help="A name from 'genrescope models list', or a .onnx file.")
-    ] = DEFAULT_MODEL,
+    model: Model = DEFAULT_MODEL,
     db: Annotated[
         Path | None, typer.Option(help="Library file. Default: that of 'genrescope library'.")
     ] = None,
@@ -28,7 +26,7 @@ def mcp(
         int, typer.Option(min=1, max=256, help="Files classified at a time, each in its own process.")
     ] = 1,
     max_audio_seconds: Annotated[float, typer.Option(min=1, help="Longest audio.")] = 1800,
-    job_timeout: Annotated[float, typer.Option(min=0.001, help="Seconds that one file may take.")] = 60,
+    job_timeout: FileTimeout = 60,
     job_memory_mb: Annotated[int, typer.Option(min=1, help="MiB of memory that one file may take.")] = 512,
 ) -> None:
     """Serve tools for agents (Model Context Protocol): classify, search the library, write and restore tags.

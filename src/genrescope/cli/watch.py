@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genrescope.cli.classify import DEFAULT_MODEL
+from genrescope.cli.options import DEFAULT_MODEL, Db, Excerpts, FileTimeout, Model, Workers
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,25 +18,11 @@ if TYPE_CHECKING:
 
 def watch(
     folders: Annotated[list[Path], typer.Argument(metavar="FOLDER", help="Folders to watch.")],
-    db: Annotated[
-        Path | None,
-        typer.Option("--db", help="The library's database file. Default: library.db in your data folder."),
-    ] = None,
-    model: Annotated[
-        str, typer.Option("--model", "-m", help="A name from 'genrescope models list', or a .onnx file.")
-    ] = DEFAULT_MODEL,
-    excerpts: Annotated[
-        bool,
-        typer.Option(
-            "--excerpts/--full",
-            help="Classify excerpts of long tracks, which is several times faster, or all of every track.",
-        ),
-    ] = True,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, max=256, help="Number of worker processes. Default: one for each core."),
-    ] = None,
-    timeout: Annotated[float, typer.Option(min=0.001, help="Seconds that one file may take.")] = 1800.0,
+    db: Db = None,
+    model: Model = DEFAULT_MODEL,
+    excerpts: Excerpts = True,
+    workers: Workers = None,
+    timeout: FileTimeout = 1800.0,
     settle: Annotated[
         float,
         typer.Option(
