@@ -14,16 +14,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from genrescope.audit import worker
 from genrescope.audit.collection import Collection, read_collection
 from genrescope.audit.copies import exact_findings, exact_pairs, pair_findings
 from genrescope.audit.findings import KINDS, AuditReport, Finding, ordered
 from genrescope.audit.groups import GroupReport, propose_groups
+from genrescope.audit.jobs import run_jobs
 from genrescope.audit.journal import Journal
 from genrescope.audit.labels import label_findings
 from genrescope.audit.leaks import ProtocolOptions, split_findings
@@ -31,7 +31,7 @@ from genrescope.audit.records import AuditTrack, FileFacts, FileResult, TrackPai
 from genrescope.audit.worker import ExtractorFactory, SpectrogramExtractor, address_of, failure_finding
 from genrescope.errors import ConfigError, GenrescopeError, WriteError
 from genrescope.utils import cache_folder, did_you_mean, sha256_text
-from genrescope.workers import WorkerPool, WorkerSpec
+from genrescope.workers import WorkerSpec
 
 if TYPE_CHECKING:
     from genrescope.audit.suspects import LabelCheck
@@ -319,7 +319,6 @@ class _FileExaminer:
         self._spectrogram_addresses = {name: address_of(one) for name, one in of_spectrograms.items()}
         self._on_progress = on_progress
         self._results: dict[str, FileResult] = {}
-        self._pending: dict[Future[dict[str, Any]], tuple[AuditTrack, tuple[int, int]]] = {}
         self._total = self._reused = self._found = 0
 
     def run(self, tracks: Sequence[AuditTrack], data: Path) -> dict[str, FileResult]:
@@ -331,9 +330,7 @@ class _FileExaminer:
             f"{name} of spectrograms": address for name, address in self._spectrogram_addresses.items()
         }
         with _open_journal(data, self._options, settings) as journal:
-            unknown = list(self._look_up(files, journal))
-            if unknown:
-                self._examine(unknown, journal)
+            self._examine(list(self._look_up(files, journal)), journal)
         return self._results
 
     def _look_up(
@@ -356,24 +353,16 @@ class _FileExaminer:
             timeout=options.timeout,
             memory_limit_mb=options.memory_limit_mb,
         )
+        jobs = (
+            ((track, identity), {"path": str(track.path), "kind": track.kind}) for track, identity in files
+        )
         workers = min(options.workers or os.cpu_count() or 1, len(files))
-        with WorkerPool(spec, workers) as pool:
-            for track, identity in files:
-                while pool.full:
-                    self._collect(journal)
-                job = {"path": str(track.path), "kind": track.kind}
-                self._pending[pool.submit(job)] = track, identity
-            while self._pending:
-                self._collect(journal)
-
-    def _collect(self, journal: Journal) -> None:
-        for done in wait(self._pending, return_when=FIRST_COMPLETED).done:
-            track, identity = self._pending.pop(done)
-            try:
-                result = FileResult.from_dict(done.result())
-            except GenrescopeError as failure:  # of the worker, which does not know the path by then
-                named = GenrescopeError(failure.code, f"{track.path}: {failure.message}", failure.hint)
+        for (track, identity), answer in run_jobs(spec, jobs, workers):
+            if isinstance(answer, GenrescopeError):  # of the worker, which does not know the path by then
+                named = GenrescopeError(answer.code, f"{track.path}: {answer.message}", answer.hint)
                 result = FileResult(FileFacts(), (failure_finding(named),))
+            else:
+                result = FileResult.from_dict(answer)
             codes = {str(finding.evidence.get("code", "")) for finding in result.findings}
             if not codes & _PASSING:
                 journal.add(str(track.path), *identity, result)
