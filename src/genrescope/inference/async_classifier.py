@@ -52,7 +52,6 @@ class AsyncClassifier:
         self.classifier = classifier
         self._workers = workers
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="genrescope")
-        self._free = asyncio.Semaphore(workers)
 
     @classmethod
     def from_pretrained(
@@ -198,16 +197,7 @@ class AsyncClassifier:
             await asyncio.gather(*ahead, return_exceptions=True)
 
     async def _run(self, function: Callable[[], _Result]) -> _Result:
-        async with self._free:
-            work = asyncio.get_running_loop().run_in_executor(self._threads, function)
-            try:
-                return await asyncio.shield(work)
-            except asyncio.CancelledError:
-                # The thread goes on: its place is not free before it is done.
-                await asyncio.wait([work])
-                if not work.cancelled():
-                    work.exception()  # asked for, so that it is not reported as never retrieved
-                raise
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function)
 
     async def aclose(self) -> None:
         """Wait for the files that are being classified, and end the threads."""
