@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,8 @@ def test_the_actor_in_spark(
     pytest.importorskip("dask.dataframe", reason="dask is not installed")
     if shutil.which("java") is None:
         pytest.skip("Java is not installed")
+    # Spark starts the python3 of the search path otherwise.
+    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, Any] = {"__name__": "__main__"}
     try:

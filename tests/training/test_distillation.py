@@ -323,6 +323,21 @@ def test_the_test_part_is_left_out_of_the_first_data_set_only(little_music: Path
     assert len(select_tracks(little_music, [little_music], protocol="track-random")) == 24 + len(fewer)
 
 
+def test_a_folder_without_labels_is_music_to_train_on(little_music: Path, tmp_path: Path) -> None:
+    names = [path.name for path in sorted(little_music.rglob("*.wav"))[:3]]
+    for path in sorted(little_music.rglob("*.wav"))[:3]:
+        shutil.copy(path, tmp_path / path.name)
+    assert [track.id for track in select_tracks(tmp_path)] == names
+    assert len(select_tracks(little_music, [tmp_path], protocol="track-random")) == 3 + len(
+        select_tracks(little_music, protocol="track-random")
+    )
+    with pytest.raises(DataError, match="two genres|no tracks"):
+        select_tracks(tmp_path, protocol="track-random")
+    (empty := tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no audio files"):
+        select_tracks(empty)
+
+
 def test_music_and_a_teacher_make_a_student_that_training_starts_from(
     tracks: list[Track], weights: Path, tmp_path: Path, log: pytest.LogCaptureFixture
 ) -> None:

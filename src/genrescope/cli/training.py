@@ -377,7 +377,10 @@ def tune(
 
 def distill(
     music: Annotated[
-        list[Path], typer.Argument(metavar="MUSIC...", help="Audio to train on: data sets as for 'train'.")
+        list[Path],
+        typer.Argument(
+            metavar="MUSIC...", help="Audio to train on: folders of audio, or data sets as for 'train'."
+        ),
     ],
     run_dir: Annotated[
         Path, typer.Option(help="The run's folder. The same command resumes an interrupted run.")

@@ -86,6 +86,11 @@ class GenreActor:
     options : ActorOptions, optional
         How to classify.
 
+    Attributes
+    ----------
+    options : ActorOptions
+    closed : bool
+
     Raises
     ------
     ModelError
@@ -102,6 +107,7 @@ class GenreActor:
 
     def __init__(self, options: ActorOptions | None = None) -> None:
         self.options = options or ActorOptions()
+        self.closed = False
         opened = models.load_model(self.options.model)
         self._model, self._model_name = opened.sha256, opened.name
         if self.options.model_sha256 not in ("", opened.sha256):
@@ -162,7 +168,8 @@ class GenreActor:
             yield self._result(*pending.popleft())
 
     def close(self) -> None:
-        """End the worker processes."""
+        """End the worker processes; the actor cannot be called again."""
+        self.closed = True
         self._pool.close()
 
     def _result(self, path: str, done: Future[worker.Job]) -> tuple[LibraryEntry, Traffic | None]:
@@ -205,7 +212,7 @@ _SHARED: dict[str, GenreActor] = {}
 
 
 def shared_actor(options: ActorOptions | None = None) -> GenreActor:
-    """Return the actor of this process for some options, created at the first call.
+    """Return the actor of this process for some options, created at the first call, and after it was closed.
 
     For engines that call a function and not an object, such as Spark and Dask.
 
@@ -221,6 +228,6 @@ def shared_actor(options: ActorOptions | None = None) -> GenreActor:
     """
     options = options or ActorOptions()
     # Their text, since options for storage are a mapping, which has no hash.
-    if (key := repr(options)) not in _SHARED:
+    if (key := repr(options)) not in _SHARED or _SHARED[key].closed:
         _SHARED[key] = GenreActor(options)
     return _SHARED[key]

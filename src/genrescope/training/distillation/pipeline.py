@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from genrescope import audio, datasets, features, models
 from genrescope.datasets import split_dataset
-from genrescope.errors import ConfigError, GenrescopeError
+from genrescope.errors import ConfigError, DataError, GenrescopeError
 from genrescope.labels import STYLE_INDICES, load_taxonomy
 from genrescope.models import (
     MAX_EXPOSURE_NAME,
@@ -272,9 +272,9 @@ def select_tracks(
     Parameters
     ----------
     first : Path
-        A data set, as for ``datasets.load_dataset``.
+        A data set, as for ``datasets.load_dataset``; or, without ``protocol``, any folder of audio.
     others : sequence of Path
-        More data sets, of which all tracks are returned.
+        More data sets or folders of audio, of which all tracks are returned.
     protocol : str, optional
         Name of the protocol; None: all tracks of the first data set too.
     seed : int
@@ -285,15 +285,27 @@ def select_tracks(
     ConfigError, DataError
         As ``datasets.load_dataset`` and ``datasets.split_dataset``.
     """
-    dataset = datasets.load_dataset(first, kind="audio")
-    tracks = dataset.tracks
-    if protocol is not None:
-        parts = split_dataset(tracks, protocol, seed=seed, official_splits=dataset.official_splits)
-        tracks = tuple(tracks[index] for index in sorted([*parts.train, *parts.validation]))
-    return [
-        *tracks,
-        *(track for path in others for track in datasets.load_dataset(path, kind="audio").tracks),
-    ]
+    if protocol is None:
+        tracks = _music(first)
+    else:
+        dataset = datasets.load_dataset(first, kind="audio")
+        parts = split_dataset(dataset.tracks, protocol, seed=seed, official_splits=dataset.official_splits)
+        tracks = tuple(dataset.tracks[index] for index in sorted([*parts.train, *parts.validation]))
+    return [*tracks, *(track for path in others for track in _music(path))]
+
+
+def _music(place: Path) -> tuple[Track, ...]:
+    """Return the tracks of a data set, or all audio of a folder that is none: labels are not needed here."""
+    try:
+        return datasets.load_dataset(place, kind="audio").tracks
+    except DataError as failure:
+        if not place.is_dir() or failure.code not in ("dataset_empty", "dataset_too_small"):
+            raise
+        found = sorted(audio.find_audio([place]))
+        if not found:
+            raise
+    names = [path.relative_to(place).as_posix() for path in found]
+    return tuple(Track(name, path, "music", name) for name, path in zip(names, found, strict=True))
 
 
 def write_student(student: AnyStudent, path: Path) -> Path:
