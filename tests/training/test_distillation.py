@@ -331,7 +331,7 @@ def test_a_folder_without_labels_is_music_to_train_on(little_music: Path, tmp_pa
     assert len(select_tracks(little_music, [tmp_path], protocol="track-random")) == 3 + len(
         select_tracks(little_music, protocol="track-random")
     )
-    with pytest.raises(DataError, match="two genres|no tracks"):
+    with pytest.raises(DataError, match=r"two genres|no tracks"):
         select_tracks(tmp_path, protocol="track-random")
     (empty := tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no audio files"):
