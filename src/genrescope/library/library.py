@@ -430,8 +430,7 @@ class Library:
         """Return files with the genres that they are to have, or with the reason why none."""
         options = options or TagOptions()
         choose = options.chooser(self.database.labels())
-        # A list: rows that change while a query over them runs could come up twice.
-        entries = list(self.entries(genre=genre, style=style, folder=folder))
+        entries = self.entries(genre=genre, style=style, folder=folder)
         if options.by == "track":
             return ((entry, _genres_or_reason(entry, entry, choose)) for entry in entries)
         inside = "" if folder is None else os.path.join(os.path.abspath(folder), "")  # noqa: PTH100, PTH118

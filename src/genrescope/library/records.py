@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import lru_cache
 from typing import Any
 
 from genrescope.errors import GenrescopeError
@@ -254,16 +255,19 @@ class LibraryEntry:
         columns : mapping
             Values by name of column; further columns are ignored.
         """
-        values = {name: columns[_COLUMN.get(name, name)] for name in _FIELDS}
-        values |= {name: bool(values[name]) for name in ("excerpts", "missing", "is_uncertain", "not_music")}
-        values |= {name: values[name] or {} for name in ("scores", "styles")}
-        values |= {name: tuple(values[name] or ()) for name in ("flags", "genre_set")}
+        values = {name: columns[column] for name, column in _COLUMN_OF_FIELD}
+        for name in ("excerpts", "missing", "is_uncertain", "not_music"):
+            values[name] = bool(values[name])
+        for name in ("scores", "styles"):
+            values[name] = values[name] or {}
+        for name in ("flags", "genre_set"):
+            values[name] = tuple(values[name] or ())
         values["timeline"] = tuple(TimelineSpan(**span) for span in values["timeline"] or ())
         return cls(**values)
 
     def to_columns(self) -> dict[str, Any]:
         """Return all values by name of column, JSON-ready; an answer's columns are None beside an error."""
-        values = {_COLUMN.get(name, name): getattr(self, name) for name in _FIELDS}
+        values = {column: getattr(self, name) for name, column in _COLUMN_OF_FIELD}
         values |= {"flags": list(self.flags), "genre_set": list(self.genre_set)}
         values["timeline"] = [asdict(span) for span in self.timeline]
         if self.error is not None:
@@ -294,6 +298,7 @@ class LibraryEntry:
 _FIELDS = tuple(one.name for one in fields(LibraryEntry))
 # The column, like the key in JSON rows, has kept the name that version 0.1 gave it.
 _COLUMN = {"is_uncertain": "unsure"}
+_COLUMN_OF_FIELD = tuple((name, _COLUMN.get(name, name)) for name in _FIELDS)
 # What stands beside an answer only, and is neither text nor a number of the file itself.
 _ANSWER_COLUMNS = ("unsure", "music", "not_music", "genre_set", "scores", "styles", "flags", "timeline")
 
@@ -335,21 +340,32 @@ def check_values(entry: LibraryEntry) -> None:
 def _check_answer(entry: LibraryEntry) -> None:
     if entry.genre is None or entry.score is None:
         raise ValueError("it has neither an answer nor an error")
-    spans = [(span.genre, span.score) for span in entry.timeline]
-    for name, score in [(entry.genre, entry.score), *entry.scores.items(), *entry.styles.items(), *spans]:
-        _check_text("a genre", name)
-        _check_finite(f"the score of {name}", score)
-        if not 0 <= score <= 1:
-            raise ValueError(f"the score of {name} is {score}")
+    _check_score(entry.genre, entry.score)
+    for scores in (entry.scores, entry.styles):
+        for name, score in scores.items():
+            _check_score(name, score)
     if entry.music is not None and not 0 <= entry.music <= 1:
         raise ValueError(f"the probability of music is {entry.music}")
     for genre in entry.genre_set:
-        _check_text("a genre", genre)
+        _check_label(genre)
     for span in entry.timeline:
+        _check_score(span.genre, span.score)
         if not 0 <= span.start <= span.end < math.inf:
             raise ValueError(f"a span of the timeline lies between {span.start} and {span.end} s")
     for flag in entry.flags:
         _check_text("a flag", flag)
+
+
+def _check_score(name: str, score: float) -> None:
+    _check_label(name)
+    if not 0 <= score <= 1:  # true for NaN, a TypeError for what is no number
+        raise ValueError(f"the score of {name} is {score}")
+
+
+# A library of a million files has some hundred labels, each of them in many rows.
+@lru_cache(1 << 12)
+def _check_label(name: str) -> None:
+    _check_text("a genre", name)
 
 
 def _check_quantity(name: str, value: float | None) -> None:

@@ -172,8 +172,9 @@ class Scanner:
 
     def _mark_present(self, entry: LibraryEntry) -> LibraryEntry:
         # Written only where it changes something: a second scan of an unchanged library writes nothing.
-        if entry.missing:
-            self._database.mark_missing([entry.path], missing=False)
+        if not entry.missing:
+            return entry
+        self._database.mark_missing([entry.path], missing=False)
         return replace(entry, missing=False)
 
     def _find_classified(self, *, size: int | None = None, content: str | None = None) -> list[LibraryEntry]:
