@@ -92,7 +92,7 @@ def test_rows_of_a_cluster_are_those_of_classify(nodes: Nodes, tmp_path: Path) -
     listed = run("classify", str(music), "--excerpts", "--format", "jsonl")
     output = tmp_path / "rows"
     command = ("cluster", "classify", str(music), "--output", str(output), "--address", nodes.address)
-    done = run(*command, "--batch-rows", "2")
+    done = run(*command, "--batch-rows", "2", "--workers-per-core", "2")
     assert done.returncode == 1, done.stderr
     assert "3 files classified, 2 of them failed, 0 were there" in done.stderr
     found = [json.dumps(entry.to_dict(), ensure_ascii=False) for entry in rows(output)]

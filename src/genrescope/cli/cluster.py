@@ -53,6 +53,15 @@ def classify(
     concurrency: Annotated[
         int | None, typer.Option(min=1, help="The most actors. Default: one for each core of the cluster.")
     ] = None,
+    workers_per_core: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=64,
+            help="Worker processes for each core, of 150 MB each. Of files in an object store, 4 to 8 keep a"
+            " core busy, since each waits for requests.",
+        ),
+    ] = 1,
     num_gpus: Annotated[
         float, typer.Option("--num-gpus", min=0, help="Share of a GPU for each actor.")
     ] = 0.0,
@@ -78,6 +87,7 @@ def classify(
         column=column,
         address=address,
         concurrency=concurrency,
+        workers_per_core=workers_per_core,
         num_gpus=num_gpus,
         batch_rows=batch_rows,
         rows_per_file=rows_per_file,

@@ -40,6 +40,7 @@ def classify_dataset(
     options: ActorOptions | None = None,
     *,
     concurrency: int | tuple[int, int] = 1,
+    num_cpus: float | None = None,
     num_gpus: float = 0.0,
     batch_rows: int = BATCH_ROWS,
 ) -> ray.data.Dataset:
@@ -53,6 +54,8 @@ def classify_dataset(
         How to classify.
     concurrency : int or tuple of int
         How many actors; or the fewest and the most, between which Ray decides.
+    num_cpus : float, optional
+        Cores that Ray reserves for each actor; None: one for each of its worker processes.
     num_gpus : float
         Share of a GPU for each actor.
     batch_rows : int
@@ -88,6 +91,6 @@ def classify_dataset(
         batch_size=batch_rows,
         batch_format="pyarrow",
         compute=ActorPoolStrategy(min_size=fewest, max_size=most),
-        num_cpus=options.processes,
+        num_cpus=options.processes if num_cpus is None else num_cpus,
         num_gpus=num_gpus,
     )

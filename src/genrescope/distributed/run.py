@@ -7,7 +7,7 @@ import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -41,6 +41,8 @@ class ClusterOptions:
         ``host:port`` or ``ray://host:port``. None: that of RAY_ADDRESS, else ``local``.
     concurrency : int or None
         The most actors; None: one for each core of the cluster.
+    workers_per_core : int
+        Worker processes for each core. More than one keep it busy while the others wait for an object store.
     num_gpus : float
         Share of a GPU for each actor.
     batch_rows : int
@@ -53,6 +55,7 @@ class ClusterOptions:
     column: str | None = None
     address: str | None = None
     concurrency: int | None = None
+    workers_per_core: int = 1
     num_gpus: float = 0.0
     batch_rows: int = BATCH_ROWS
     rows_per_file: int = 1_000
@@ -152,10 +155,12 @@ def _run(
     blocks = [ray.put(paths_table(paths)) for paths in remaining_paths(found, known, options.batch_rows)]
     if not blocks:
         return sink.counts
+    cores = options.actor.processes
     rows = classify_dataset(
         ray.data.from_arrow_refs(blocks),
-        options.actor,
+        replace(options.actor, processes=cores * options.workers_per_core),
         concurrency=(1, min(actors, len(blocks))),
+        num_cpus=cores,
         num_gpus=options.num_gpus,
         batch_rows=options.batch_rows,
     )
