@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from genrescope.tagging import writer as tags
 from genrescope.tagging.vocabulary import Vocabulary
 from genrescope.types import Prediction
 from helpers import tagged_files
+from helpers.server import serving
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 DEMO = DOCS.parent / "examples" / "demo_music" / "music"
@@ -149,6 +152,29 @@ def test_the_actor_in_spark(
     finally:
         namespace["shared_actor"](namespace["ActorOptions"](excerpts=True)).close()
     assert "audio_missing" in capsys.readouterr().out
+
+
+def test_the_audit_in_python(music: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copy(music / "a.mp3", "a.mp3")
+    shutil.copy(music / "a.mp3", "b.flac")  # known by its content
+    audit, search = blocks("audit.md", "python")
+    exec(audit, {})
+    found = capsys.readouterr().out.splitlines()
+    assert any("('a.mp3', 'b.mp3')" in line for line in found), found
+    exec(search, {})
+    assert capsys.readouterr().out.split()[:2] == ["0", "1"]
+
+
+def test_the_service_with_python_and_curl(music: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copy(music / "a.mp3", "song.mp3")
+    with serving() as (address, _):
+        exec(blocks("api.md", "python")[0].replace("http://127.0.0.1:8000", address), {})
+        assert capsys.readouterr().out.startswith("folk 0.")
+        if shutil.which("curl"):
+            for line in blocks("api.md", "sh")[0].splitlines():
+                command = shlex.split(line.replace("http://127.0.0.1:8000", address))
+                answer = subprocess.run([*command, "--silent"], capture_output=True, check=True, text=True)
+                assert json.loads(answer.stdout)["genre"] == "folk"
 
 
 @pytest.mark.parametrize("page", sorted(path.name for path in DOCS.glob("*.md")))
