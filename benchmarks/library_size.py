@@ -4,7 +4,7 @@ Run: python benchmarks/library_size.py [--files N] [--folder FOLDER] [--only NAM
 
 Builds a tree of N small MP3 files (links to some that differ in length, in albums of twelve) and Parquet
 files with a row for each, as a cluster writes them, once; then runs the commands, each in a process of its
-own, and prints the seconds that it took and its largest memory. ``walk`` is what the scan is compared with:
+own, and prints the seconds that it took, those of a core and its largest memory. ``walk`` is what the scan is compared with:
 the same tree walked and every file's size and time asked for.
 """
 
@@ -139,11 +139,12 @@ def command(*arguments: str) -> Callable[[], None]:
     return run
 
 
-def measured(call: Callable[[], object], queue: multiprocessing.Queue[tuple[float, float]]) -> None:
-    """Put seconds and largest memory of a call into a queue."""
-    start = time.perf_counter()
+def measured(call: Callable[[], object], queue: multiprocessing.Queue[tuple[float, float, float]]) -> None:
+    """Put seconds, seconds of a core and largest memory of a call into a queue."""
+    start, before = time.perf_counter(), time.process_time()
     call()
-    queue.put((time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3))
+    seconds, core = time.perf_counter() - start, time.process_time() - before
+    queue.put((seconds, core, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3))
 
 
 def main() -> None:
@@ -159,7 +160,7 @@ def main() -> None:
         options.folder / name
         for name in (f"music-{options.files}", f"rows-{options.files}", f"{options.files}.db")
     )
-    build_tree(root, options.folder / "sources", options.files)
+    build_tree(root, options.folder / f"sources-{options.files}", options.files)
     build_rows(root, rows, options.files)
     db = ("--db", str(database))
     calls: dict[str, Callable[[], object]] = {
@@ -189,13 +190,16 @@ def main() -> None:
         if name == "import":
             for path in options.folder.glob(f"{database.name}*"):
                 path.unlink()
-        queue: multiprocessing.Queue[tuple[float, float]] = context.Queue()
+        queue: multiprocessing.Queue[tuple[float, float, float]] = context.Queue()
         process = context.Process(target=measured, args=(call, queue))
         process.start()
         process.join()
-        seconds, megabytes = queue.get() if not process.exitcode else (float("nan"), float("nan"))
+        seconds, core, megabytes = queue.get() if not process.exitcode else (float("nan"),) * 3
         size = database.stat().st_size / 1e6 if database.exists() else 0
-        print(f"{name:36} {seconds:8.1f} s {megabytes:8.0f} MB (database {size:.0f} MB)", flush=True)
+        print(
+            f"{name:36} {seconds:8.1f} s {core:8.1f} s of a core {megabytes:8.0f} MB (database {size:.0f} MB)",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":
