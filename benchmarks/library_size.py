@@ -4,8 +4,8 @@ Run: python benchmarks/library_size.py [--files N] [--folder FOLDER] [--only NAM
 
 Builds a tree of N small MP3 files (links to some that differ in length, in albums of twelve) and Parquet
 files with a row for each, as a cluster writes them, once; then runs the commands, each in a process of its
-own, and prints the seconds that it took, those of a core and its largest memory. ``walk`` is what the scan is compared with:
-the same tree walked and every file's size and time asked for.
+own, and prints the seconds that it took, those of a core and its largest memory. ``walk`` is what the scan is
+compared with: the same tree walked and every file's size and time asked for.
 """
 
 from __future__ import annotations
@@ -197,7 +197,8 @@ def main() -> None:
         seconds, core, megabytes = queue.get() if not process.exitcode else (float("nan"),) * 3
         size = database.stat().st_size / 1e6 if database.exists() else 0
         print(
-            f"{name:36} {seconds:8.1f} s {core:8.1f} s of a core {megabytes:8.0f} MB (database {size:.0f} MB)",
+            f"{name:36} {seconds:8.1f} s {core:8.1f} s of a core {megabytes:7.0f} MB"
+            f" (database {size:.0f} MB)",
             flush=True,
         )
 
