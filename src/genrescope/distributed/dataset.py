@@ -54,7 +54,7 @@ def classify_dataset(
     concurrency : int or tuple of int
         How many actors; or the fewest and the most, between which Ray decides.
     num_gpus : float
-        Share of a GPU for each actor.
+        Share of a GPU that Ray reserves for each actor, which uses it by ``ActorOptions(device="cuda")``.
     batch_rows : int
         Files of a call of an actor.
 
