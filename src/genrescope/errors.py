@@ -83,6 +83,7 @@ OUTCOMES: dict[str, Outcome] = {
     "download_failed": Outcome(1, 502, "A download failed."),
     "upload_failed": Outcome(1, 502, "An upload failed."),
     "training_failed": Outcome(1, 500, "Training came to numbers that are not finite."),
+    "device_failed": Outcome(1, 500, "The GPU failed, or its memory was not enough."),
     "worker_failed": Outcome(1, 500, "Worker processes could not be started, or ended repeatedly."),
     "overloaded": Outcome(1, 503, "All workers are busy and the queue is full."),
     # A cluster, and the storage that it reads from and writes to.
@@ -188,6 +189,10 @@ class DownloadError(GenrescopeError):
 
 class UploadError(GenrescopeError):
     """A model that cannot be uploaded: ``upload_failed``."""
+
+
+class DeviceError(GenrescopeError):
+    """A GPU that failed at its work, whatever the file: ``device_failed``."""
 
 
 class ServerError(GenrescopeError):

@@ -8,7 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from genrescope.cli.main import app
-from genrescope.distributed.run import check_address
+from genrescope.distributed import ClusterOptions, ClusterResult
+from genrescope.distributed.run import _check_gpus, check_address
 from genrescope.errors import ClusterError, ConfigError, GenrescopeError
 
 pytest.importorskip("ray", reason="Ray is not installed (extra 'ray')")
@@ -53,3 +54,28 @@ def test_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
     with pytest.raises(ClusterError):
         check_address(None)
+
+
+def test_gpus_that_the_cluster_does_not_have() -> None:
+    _check_gpus(0.25, 1.0)
+    with pytest.raises(ConfigError, match=r"0\.25 GPUs for each actor, and the cluster has 0"):
+        _check_gpus(0.25, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "device"),
+    [([], "cpu"), (["--num-gpus", "0.25"], "cuda"), (["--num-gpus", "1", "--device", "auto"], "auto")],
+)
+def test_a_gpu_that_is_reserved_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], device: str
+) -> None:
+    asked: list[ClusterOptions] = []
+
+    def classify_source(source: str, destination: str, chosen: ClusterOptions) -> ClusterResult:
+        asked.append(chosen)
+        return ClusterResult(1, 0, 0, 0, 0, 0)
+
+    monkeypatch.setattr("genrescope.distributed.classify_source", classify_source)
+    command = ["cluster", "classify", str(tmp_path), "--output", "rows", "--processes", "3", *options]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    assert (asked[0].actor.device, asked[0].actor.processes) == (device, 3)

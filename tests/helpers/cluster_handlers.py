@@ -57,3 +57,18 @@ def create_stub(model: str, *, storage_options: dict[str, Any], **options: Any) 
 def create_broken(model: str, **options: Any) -> Callable[[Job], Job]:
     """Fail to start, as where a library is missing on one machine."""
     raise ImportError("libmissing.so")
+
+
+def create_fragile(model: str, **options: Any) -> Callable[[Job], Job]:
+    """Return the real handler, which dies on a file whose name says so after its segments were scored."""
+    from genrescope.distributed.worker import create_handler
+
+    handler = create_handler(model, **options)
+
+    def classify(job: Job) -> Job:
+        answer = handler(job)
+        if "crash" in job.get("path", ""):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return answer
+
+    return classify

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from genrescope.cli.options import DEFAULT_MODEL, Excerpts, Model, Strict, Threshold
+from genrescope.cli.options import DEFAULT_MODEL, Excerpts, InferenceDevice, Model, Strict, Threshold
 from genrescope.cli.progress_options import ProgressForm, ProgressOption, Quiet
 
 
@@ -51,6 +51,12 @@ def classify(
     strict: Strict = False,
     excerpts: Excerpts = False,
     threshold: Threshold = None,
+    device: Annotated[
+        InferenceDevice,
+        typer.Option(
+            help="What computes the network: cpu, an NVIDIA GPU (cuda), or that where it works (auto)."
+        ),
+    ] = InferenceDevice.cpu,
     quiet: Quiet = False,
     progress: ProgressOption = ProgressForm.auto,
 ) -> None:
@@ -67,7 +73,7 @@ def classify(
     if report is not None:
         utils.check_output(report, ".html", ".htm")
     files = inputs.find_inputs(inputs.listed_paths(paths, files_from))
-    classifier = Classifier.from_pretrained(model, threshold=threshold)
+    classifier = Classifier.from_pretrained(model, threshold=threshold, device=device.value)
     format = format or (Format.table if sys.stdout.isatty() else Format.jsonl)
     predictions = inputs.predict_inputs(
         classifier, files, timeline=timeline or report is not None, strict=strict, excerpts=excerpts

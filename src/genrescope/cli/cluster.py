@@ -6,7 +6,14 @@ from typing import Annotated
 
 import typer
 
-from genrescope.cli.options import DEFAULT_MODEL, FileTimeout, Model, Strict, Threshold
+from genrescope.cli.options import (
+    DEFAULT_MODEL,
+    FileTimeout,
+    InferenceDevice,
+    Model,
+    Strict,
+    Threshold,
+)
 
 app = typer.Typer(help="Classify millions of tracks on a Ray cluster.", no_args_is_help=True)
 
@@ -63,8 +70,21 @@ def classify(
         ),
     ] = 1,
     num_gpus: Annotated[
-        float, typer.Option("--num-gpus", min=0, help="Share of a GPU for each actor.")
+        float, typer.Option("--num-gpus", min=0, help="Share of a GPU that Ray reserves for each actor.")
     ] = 0.0,
+    device: Annotated[
+        InferenceDevice | None,
+        typer.Option(
+            help="What computes the network: cpu, an NVIDIA GPU (cuda), or that where it works (auto)."
+            " Default: cuda with --num-gpus, cpu without."
+        ),
+    ] = None,
+    processes: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Worker processes of each actor, which decode; Ray reserves a core for each."
+        ),
+    ] = 1,
     batch_rows: Annotated[int, typer.Option(min=1, help="Files of a call of an actor.")] = 32,
     rows_per_file: Annotated[
         int,
@@ -81,7 +101,16 @@ def classify(
     """
     from genrescope.distributed import ActorOptions, ClusterOptions, classify_source
 
-    actor = ActorOptions(model=model, excerpts=excerpts, strict=strict, threshold=threshold, timeout=timeout)
+    actor = ActorOptions(
+        model=model,
+        excerpts=excerpts,
+        strict=strict,
+        threshold=threshold,
+        timeout=timeout,
+        processes=processes,
+        # What is reserved is used, or the reason is told; "auto" would leave it idle where cuda fails.
+        device=(device or (InferenceDevice.cuda if num_gpus else InferenceDevice.cpu)).value,
+    )
     options = ClusterOptions(
         actor=actor,
         column=column,

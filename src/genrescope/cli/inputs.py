@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import tempfile
@@ -208,11 +209,11 @@ def predict_inputs(
     Prediction or FailedFile
         One for each input, in order, as soon as it is known.
     """
-    for one in inputs:
-        if isinstance(one, FailedFile):
-            yield one
+    for has_failed, group in itertools.groupby(inputs, lambda one: isinstance(one, FailedFile)):
+        if has_failed:
+            yield from group  # type: ignore[misc] # only these
         else:
-            yield from classifier.predict_many([one], timeline=timeline, strict=strict, excerpts=excerpts)
+            yield from classifier.predict_many(group, timeline=timeline, strict=strict, excerpts=excerpts)  # type: ignore[arg-type]
 
 
 def _is_special(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,16 @@ DEFAULT_MODEL = "default"
 Model = Annotated[
     str, typer.Option("--model", "-m", help="A name from 'genrescope models list', or a .onnx file.")
 ]
+
+
+class InferenceDevice(StrEnum):
+    """What computes the network of a model; `genrescope.models.DEVICES`."""
+
+    cpu = "cpu"
+    cuda = "cuda"
+    auto = "auto"
+
+
 Excerpts = Annotated[
     bool,
     typer.Option(

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from genrescope import models
 from genrescope.distributed import worker
+from genrescope.distributed.scoring import ScoringServer
 from genrescope.distributed.storage import StorageOptions
 from genrescope.errors import FILE_CODES, ConfigError, GenrescopeError, ModelError
+from genrescope.inference import BatchedModel
 from genrescope.library import LibraryEntry, Traffic, entries_to_table
 from genrescope.workers import WorkerPool, WorkerSpec
 
@@ -44,11 +46,14 @@ class ActorOptions:
     threshold : float or None
         As of `genrescope.inference.Classifier`.
     processes : int
-        Worker processes of an actor, each with a model of its own.
+        Worker processes of an actor, each with a model of its own; on a GPU, one for all of them.
     timeout : float
         Seconds that one file may take.
     memory_limit_mb : int
         Megabytes that one file may take, beyond what a worker process takes when idle.
+    device : {"cpu", "cuda", "auto"}
+        What computes the network: with ``cuda``, and ``auto`` where that works, the actor scores on the GPU
+        what its worker processes decode.
     storage_options : mapping
         For fsspec's file systems of remote files. Without them, credentials come from the environment.
     target : callable
@@ -63,6 +68,7 @@ class ActorOptions:
     processes: int = 1
     timeout: float = 1800.0
     memory_limit_mb: int = 1500
+    device: str = "cpu"
     storage_options: StorageOptions = field(default_factory=dict)
     target: Callable[..., Callable[[worker.Job], worker.Job]] = worker.create_handler
 
@@ -95,6 +101,8 @@ class GenreActor:
     ------
     ModelError
         ``model_not_found``, ``model_corrupt``; ``model_incompatible``: another file than was asked for.
+    ConfigError, MissingDependencyError
+        ``invalid_argument``, ``missing_dependency``: no such device, or none that works here.
     WorkerError
         ``worker_failed``: no worker process can start on this machine.
 
@@ -108,7 +116,7 @@ class GenreActor:
     def __init__(self, options: ActorOptions | None = None) -> None:
         self.options = options or ActorOptions()
         self.closed = False
-        opened = models.load_model(self.options.model)
+        opened = models.load_model(self.options.model, device=self.options.device)
         self._model, self._model_name = opened.sha256, opened.name
         if self.options.model_sha256 not in ("", opened.sha256):
             raise ModelError(
@@ -117,11 +125,15 @@ class GenreActor:
                 f" {self.options.model_sha256[:12]}",
                 "install the same version, and the same model files, on every machine of the cluster",
             )
-        self._pool = WorkerPool(self.options.worker_spec(), self.options.processes)
+        spec = self.options.worker_spec()
+        self._server = None if opened.device == "cpu" else ScoringServer(BatchedModel(opened))
+        if self._server is not None:
+            spec = replace(spec, kwargs=spec.kwargs | {"scoring": self._server.address})
+        self._pool = WorkerPool(spec, self.options.processes)
         try:
             self._check_start()
         except GenrescopeError:
-            self._pool.close()
+            self.close()
             raise
 
     def __call__(self, batch: pyarrow.Table) -> pyarrow.Table:
@@ -168,9 +180,11 @@ class GenreActor:
             yield self._result(*pending.popleft())
 
     def close(self) -> None:
-        """End the worker processes; the actor cannot be called again."""
+        """End the worker processes, and then what they are connected to; the actor cannot be called again."""
         self.closed = True
         self._pool.close()
+        if self._server is not None:
+            self._server.close()
 
     def _result(self, path: str, done: Future[worker.Job]) -> tuple[LibraryEntry, Traffic | None]:
         for remaining in reversed(range(_TRIES)):

@@ -57,7 +57,7 @@ def classify_dataset(
     num_cpus : float, optional
         Cores that Ray reserves for each actor; None: one for each of its worker processes.
     num_gpus : float
-        Share of a GPU for each actor.
+        Share of a GPU that Ray reserves for each actor, which uses it by ``ActorOptions(device="cuda")``.
     batch_rows : int
         Files of a call of an actor.
 

@@ -44,7 +44,7 @@ class ClusterOptions:
     workers_per_core : int
         Worker processes for each core. More than one keep it busy while the others wait for an object store.
     num_gpus : float
-        Share of a GPU for each actor.
+        Share of a GPU that Ray reserves for each actor; `ActorOptions.device` says whether it is used.
     batch_rows : int
         Files of a call of an actor.
     rows_per_file : int
@@ -134,10 +134,25 @@ def classify_source(source: str, destination: str, options: ClusterOptions | Non
     with connected(options.address):
         cores = int(ray.cluster_resources().get("CPU", 1))
         most = options.concurrency or max(1, cores // actor.processes)
-        counts = _run(found, store, known, options, min(most, max(1, cores // actor.processes)))
+        most = min(most, max(1, cores // actor.processes))
+        if options.num_gpus:
+            gpus = ray.cluster_resources().get("GPU", 0.0)
+            _check_gpus(options.num_gpus, gpus)
+            most = min(most, int(gpus / options.num_gpus))
+        counts = _run(found, store, known, options, most)
     removed = store.remove_doubled()
     rows, failed, bytes_read, requests, bytes_total = counts
     return ClusterResult(rows - removed, failed, len(known), bytes_read, requests, bytes_total)
+
+
+def _check_gpus(share: float, gpus: float) -> None:
+    """Refuse to reserve GPUs that are not there: Ray would wait for them without end."""
+    if share > gpus:
+        raise ConfigError(
+            "invalid_argument",
+            f"{share:g} GPUs for each actor, and the cluster has {gpus:g}",
+            "leave --num-gpus out, or add a machine with a GPU (ray start --num-gpus=1)",
+        )
 
 
 def _run(

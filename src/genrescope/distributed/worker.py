@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from genrescope import audio, tagging
+from genrescope import audio, models, tagging
+from genrescope.distributed.scoring import RemoteScorer
 from genrescope.distributed.storage import StorageOptions, is_remote, local_path, open_remote
-from genrescope.errors import GenrescopeError
+from genrescope.errors import DeviceError, GenrescopeError
 from genrescope.inference import Classifier
 from genrescope.library import LibraryEntry
 from genrescope.utils import sha256_file
@@ -24,6 +25,7 @@ def create_handler(
     strict: bool = False,
     threshold: float | None = None,
     storage_options: StorageOptions | None = None,
+    scoring: dict[str, Any] | None = None,
 ) -> Callable[[Job], Job]:
     """Open a model in a worker process, and return the function that does its jobs.
 
@@ -37,6 +39,8 @@ def create_handler(
         As of `genrescope.inference.Classifier`.
     storage_options : mapping, optional
         For the file systems of remote files.
+    scoring : dict, optional
+        As of `genrescope.distributed.scoring.ScoringServer.address`: the actor scores, and not this process.
 
     Returns
     -------
@@ -45,7 +49,9 @@ def create_handler(
         holds ``entry``, the columns of a `LibraryEntry`, and ``traffic``: bytes and requests, of a remote
         file.
     """
-    classifier = Classifier.from_pretrained(model, threshold=threshold)
+    opened = models.load_model(model)
+    scorer = RemoteScorer(opened, **scoring) if scoring else None
+    classifier = Classifier(opened, threshold=threshold, scorer=scorer)
     # Before the memory limit is set and the first job's time runs, see `genrescope.workers.process.run`.
     audio.import_decoders()
     tagging.import_readers()
@@ -53,6 +59,8 @@ def create_handler(
     def predict(source: audio.Source, path: str, **file: Any) -> LibraryEntry:
         try:
             prediction = classifier.predict(source, timeline=True, excerpts=excerpts, strict=strict)
+        except DeviceError:
+            raise  # of the machine, and not of this file
         except GenrescopeError as failure:
             sha256, name = classifier.model.sha256, classifier.model.name
             return LibraryEntry.from_error(failure, path, model=sha256, model_name=name, **file)

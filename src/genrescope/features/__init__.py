@@ -3,6 +3,7 @@
 from genrescope.features.cache import FEATURES_VERSION, FeatureCache
 from genrescope.features.custom import check_custom, custom_rows, register_feature
 from genrescope.features.extraction import extract, extract_features
+from genrescope.features.filterbanks import hann_window, mel_bank
 from genrescope.features.mapped import FeatureWriter, MappedFeatures
 from genrescope.features.spec import (
     EFFICIENTAT,
@@ -43,6 +44,8 @@ __all__ = [
     "feature_dimension",
     "feature_names",
     "feature_table",
+    "hann_window",
+    "mel_bank",
     "register_feature",
     "samples_spec",
     "segment_frames",

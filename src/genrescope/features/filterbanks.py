@@ -103,9 +103,31 @@ def blocked_mel_bank(
     """
     # A bin lies in two triangles at most, so a bank of 128 bands is nearly all zeros. Multiplying block by
     # block takes about an eighth of the work of the dense product, and needs no sparse matrices.
-    build = {"slaney": slaney_mel_bank, "kaldi": kaldi_mel_bank}[scale]
-    bank = build(sample_rate, n_fft, n_mels, fmin, fmax)
+    bank = mel_bank(sample_rate, n_fft, n_mels, fmin, fmax, scale)
     return tuple(_mel_block(bank, first) for first in range(0, n_mels, _BANDS_PER_BLOCK))
+
+
+def mel_bank(
+    sample_rate: int,
+    n_fft: int,
+    n_mels: int = 128,
+    fmin: float = 0.0,
+    fmax: float | None = None,
+    scale: MelScale = "slaney",
+) -> FloatArray:
+    """Build a mel bank as one matrix.
+
+    Parameters
+    ----------
+    sample_rate, n_fft, n_mels, fmin, fmax, scale
+        As of `blocked_mel_bank`.
+
+    Returns
+    -------
+    ndarray, shape (1 + n_fft // 2, n_mels)
+    """
+    build = {"slaney": slaney_mel_bank, "kaldi": kaldi_mel_bank}[scale]
+    return build(sample_rate, n_fft, n_mels, fmin, fmax)
 
 
 def slaney_mel_bank(

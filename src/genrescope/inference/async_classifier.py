@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from genrescope import audio, models
-from genrescope.errors import ConfigError, GenrescopeError
+from genrescope.errors import ConfigError, DeviceError, GenrescopeError
 from genrescope.inference.classifier import Classifier
 from genrescope.types import Audio, FailedFile, FloatArray, Prediction
 
@@ -60,6 +60,7 @@ class AsyncClassifier:
         *,
         workers: int = 2,
         threshold: float | None = None,
+        device: str = "cpu",
     ) -> Self:
         """Open a model.
 
@@ -71,13 +72,16 @@ class AsyncClassifier:
             Threads: how many files are classified at the same time.
         threshold : float, optional
             The score below which a result is uncertain; None: the model's own.
+        device : {"cpu", "cuda", "auto"}
+            As of `Classifier.from_pretrained`. What several threads ask a GPU for is computed as one batch:
+            have at least one thread for each core, which decode.
 
         Raises
         ------
         ModelError, ConfigError, MissingDependencyError, DownloadError
             As of `Classifier.from_pretrained`.
         """
-        return cls(Classifier.from_pretrained(name, threshold=threshold), workers=workers)
+        return cls(Classifier.from_pretrained(name, threshold=threshold, device=device), workers=workers)
 
     async def predict(
         self,
@@ -175,11 +179,18 @@ class AsyncClassifier:
         ------
         Prediction or FailedFile
             One for each path, in order.
+
+        Raises
+        ------
+        DeviceError
+            ``device_failed``: the GPU failed, which no file is the cause of.
         """
 
         async def row(path: audio.Source | Audio) -> Prediction | FailedFile:
             try:
                 return await self.predict(path, timeline=timeline, strict=strict, excerpts=excerpts)
+            except DeviceError:
+                raise
             except GenrescopeError as failure:
                 return FailedFile(audio.source_name(path), **failure.to_dict())
 

@@ -11,8 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from genrescope import audio, features, labels, models
-from genrescope.errors import AudioError, ConfigError, GenrescopeError, ModelError
+from genrescope.errors import AudioError, ConfigError, DeviceError, GenrescopeError, ModelError
 from genrescope.inference import excerpts
+from genrescope.inference.batching import BatchedModel, SegmentScorer
+from genrescope.inference.ordered import map_ordered
 from genrescope.models import Model, ModelOutput
 from genrescope.types import (
     LABEL_THRESHOLD,
@@ -51,6 +53,9 @@ class Classifier:
     every_segment : bool
         Whether every segment of a long track is scored. Otherwise, from 40 s on, only every fourth is while
         the genre is clear, and a row of the timeline reaches to the start of the next one: a fifth faster.
+    scorer : SegmentScorer, optional
+        Scores segments in place of the model, such as a `BatchedModel` that several classifiers share.
+        None: the model itself, and where that is on a GPU, a `BatchedModel` of it.
 
     Raises
     ------
@@ -67,9 +72,17 @@ class Classifier:
     >>> prediction.genre, prediction.confidence
     """
 
-    def __init__(self, model: Model, *, threshold: float | None = None, every_segment: bool = False) -> None:
+    def __init__(
+        self,
+        model: Model,
+        *,
+        threshold: float | None = None,
+        every_segment: bool = False,
+        scorer: SegmentScorer | None = None,
+    ) -> None:
         features.check_custom(model.info.features)
         self.model = model
+        self._scorer = scorer or (BatchedModel(model) if model.device != "cpu" else None)
         self._every_segment = every_segment
         if threshold is not None and not 0 <= threshold <= 1:
             raise ConfigError("invalid_argument", f"threshold = {threshold:g}", "give a score from 0 to 1")
@@ -87,6 +100,7 @@ class Classifier:
         threads: int = 1,
         threshold: float | None = None,
         every_segment: bool = False,
+        device: str = "cpu",
     ) -> Classifier:
         """Open a model by shipped name, path, or repository of the Hugging Face hub.
 
@@ -102,17 +116,22 @@ class Classifier:
             The score below which a result is uncertain; None: the model's own, chosen on validation data.
         every_segment : bool
             Whether every segment of a long track is scored, also where its genre is clear.
+        device : {"cpu", "cuda", "auto"}
+            What computes the network: the CPU; an NVIDIA GPU, by onnxruntime-gpu; or that where it works.
+            Scores of a GPU differ from those of the CPU by rounding, and depend, by rounding, on which files
+            it is given at the same time.
 
         Raises
         ------
         ModelError
             ``model_not_found``, ``model_incompatible`` or ``model_corrupt``.
         ConfigError
-            ``invalid_argument``: a threshold that is no score, or a name of no repository.
+            ``invalid_argument``: a threshold that is no score, a name of no repository, or no device.
         MissingDependencyError, DownloadError
-            ``missing_dependency``, ``download_failed``, for ``hub:`` only.
+            ``missing_dependency``, ``download_failed``, for ``hub:``; the former also where ``cuda`` cannot
+            be used.
         """
-        model = models.load_model(os.fspath(name), threads=threads)
+        model = models.load_model(os.fspath(name), threads=threads, device=device)
         return cls(model, threshold=threshold, every_segment=every_segment)
 
     # The name of version 0.1.
@@ -354,6 +373,7 @@ class Classifier:
         timeline: bool = False,
         strict: bool = False,
         excerpts: bool = False,
+        threads: int | None = None,
     ) -> Iterator[Prediction | FailedFile]:
         """Classify many files: what fails becomes a row with the error, and the rest goes on.
 
@@ -363,17 +383,32 @@ class Classifier:
             Audio files, or what else `predict` takes without a sample rate.
         timeline, strict, excerpts : bool
             As of `predict`.
+        threads : int, optional
+            Files at a time, each in a thread that decodes it. None: one after the other, and where the model
+            is on a GPU, one for each core, so that it is given segments of several files as one batch.
 
         Yields
         ------
         Prediction or FailedFile
             One for each path, in order, as soon as it is known.
+
+        Raises
+        ------
+        DeviceError
+            ``device_failed``: the GPU failed, which no file is the cause of.
         """
-        for path in paths:
+
+        def row(path: audio.Source | Audio) -> Prediction | FailedFile:
             try:
-                yield self.predict(path, timeline=timeline, strict=strict, excerpts=excerpts)
+                return self.predict(path, timeline=timeline, strict=strict, excerpts=excerpts)
+            except DeviceError:
+                raise
             except GenrescopeError as failure:
-                yield FailedFile(audio.source_name(path), **failure.to_dict())
+                return FailedFile(audio.source_name(path), **failure.to_dict())
+
+        if threads is None:
+            threads = 1 if self.model.device == "cpu" else os.cpu_count() or 1
+        yield from map(row, paths) if threads == 1 else map_ordered(row, paths, threads)
 
     @property
     def _is_multilabel(self) -> bool:
@@ -503,6 +538,8 @@ class Classifier:
         return cut, tuple(flags)
 
     def _predict_batch(self, batch: Segments) -> ModelOutput:
+        if self._scorer is not None:
+            return self._scorer.predict(batch.samples)
         return self.model.predict(
             features.extract(batch.samples, batch.sample_rate, self.model.info.features)
         )

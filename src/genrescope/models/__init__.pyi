@@ -22,6 +22,8 @@ from .classical import fit_classical as fit_classical
 from .classical import fit_label_regression as fit_label_regression
 from .classical import fit_linear as fit_linear
 from .classical import fit_linear_labels as fit_linear_labels
+from .devices import DEVICES as DEVICES
+from .devices import GPU_HINT as GPU_HINT
 from .export import ExportedModel as ExportedModel
 from .export import export_classical as export_classical
 from .export import export_module as export_module
@@ -77,3 +79,5 @@ from .taxonomy_network import MusicHead as MusicHead
 from .taxonomy_network import PriorRegression as PriorRegression
 from .taxonomy_network import TaxonomyNetwork as TaxonomyNetwork
 from .taxonomy_network import style_weights as style_weights
+from .torch_log_mel import TorchLogMel as TorchLogMel
+from .torch_log_mel import device_log_mel as device_log_mel

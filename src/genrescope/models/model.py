@@ -15,8 +15,9 @@ from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
-from genrescope.errors import ModelError
+from genrescope.errors import DeviceError, ModelError
 from genrescope.features import FeatureSpec, feature_dimension, segment_frames
+from genrescope.models.devices import GPU_HINT, Device, check_device, open_on_gpu
 from genrescope.models.exposure import UNLABELED_EXPOSURE, UnlabeledExposure, exposures_from_json
 from genrescope.models.graph import Graph, GraphError, read_graph
 from genrescope.models.graph_limits import check_graph
@@ -237,9 +238,14 @@ class Model:
     threads : int
         Threads of onnxruntime. One by default: callers run several processes instead, and the sums of
         float32 come out the same whatever the number of cores.
+    device : {"cpu", "cuda", "auto"}
+        What computes it. ``cuda``: an NVIDIA GPU; needs onnxruntime-gpu. ``auto``: that, where it works, or
+        else the CPU.
 
     Attributes
     ----------
+    device : {"cpu", "cuda"}
+        What computes it.
     info : ModelInfo
         The description in the file.
     sha256 : str
@@ -247,7 +253,8 @@ class Model:
     source : str
     """
 
-    def __init__(self, graph: bytes, source: str, *, threads: int = 1) -> None:
+    def __init__(self, graph: bytes, source: str, *, threads: int = 1, device: str = "cpu") -> None:
+        check_device(device)
         self.source = source
         self.sha256 = sha256_bytes(graph)
         self._graph = _read_graph(graph, source)
@@ -255,11 +262,11 @@ class Model:
         _check_ports(self._graph, self.info, source)
         self._sizes: set[int] = set()
         self._check_size(1)
-        self._session = _open(graph, source, threads)
+        self._session, self.device = _open(graph, source, threads, device)
         _check_shapes(self._session, self.info, source)
 
     @classmethod
-    def read(cls, path: str | Path, *, threads: int = 1) -> Model:
+    def read(cls, path: str | Path, *, threads: int = 1, device: str = "cpu") -> Model:
         """Open a model file.
 
         Parameters
@@ -268,12 +275,16 @@ class Model:
             Of the ``.onnx`` file.
         threads : int
             Threads of onnxruntime.
+        device : {"cpu", "cuda", "auto"}
+            What computes it.
 
         Raises
         ------
         ModelError
             ``model_not_found``; ``model_corrupt`` when it is no ONNX graph; ``model_incompatible`` when
             genrescope did not write it, or another version's schema did.
+        ConfigError, MissingDependencyError
+            ``invalid_argument``, ``missing_dependency``: no such device, or none that works here.
         """
         path = Path(path)
         try:
@@ -287,12 +298,17 @@ class Model:
                 f"{path}: cannot be read: {getattr(reason, 'strerror', reason)}",
                 "check the path, or see: genrescope models list",
             ) from None
-        return cls(graph, str(path), threads=threads)
+        return cls(graph, str(path), threads=threads, device=device)
 
     @property
     def name(self) -> str:
         """The model's name and the first eight digits of its hash."""
         return f"{self.info.name}@{self.sha256[:8]}"
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of the features of one segment."""
+        return tuple(size or 1 for size in _shape(self.info)[1:])
 
     def predict(self, features: FloatArray) -> ModelOutput:
         """Score segments.
@@ -306,13 +322,18 @@ class Model:
         ------
         ModelError
             ``model_output_invalid``: scores that are no probabilities, as after features that are not finite.
+        DeviceError
+            ``device_failed``: the GPU failed, or its memory was not enough.
         """
         names = list(output_columns(self.info))
         self._check_size(len(features))
         try:
             outputs = self._session.run(names, {INPUT: np.ascontiguousarray(features, np.float32)})
         except Exception as reason:  # onnxruntime's errors share no public base class
-            raise _invalid_output(self.name, str(reason).splitlines()[0][:120]) from None
+            why = str(reason).splitlines()[0][:120]
+            if self.device != "cpu":
+                raise DeviceError("device_failed", f"{self.name}: the GPU failed: {why}", GPU_HINT) from None
+            raise _invalid_output(self.name, why) from None
         for fault in _output_faults(outputs, len(features), self.info):
             raise _invalid_output(self.name, fault)
         computed = dict(zip(names, outputs, strict=True))
@@ -341,7 +362,7 @@ class Model:
             return
         columns = output_columns(self.info)
         # Frames and features of the input are known from the description.
-        shape = (segments, *(size or 1 for size in _shape(self.info)[1:]))
+        shape = (segments, *self.input_shape)
         try:
             for name, found in check_graph(
                 self._graph, {INPUT: shape}, takes_samples=self.info.features.kind == "samples"
@@ -479,7 +500,8 @@ def _read_graph(content: bytes, source: str) -> Graph:
         raise _corrupt(source, str(reason)) from None
 
 
-def _open(graph: bytes, source: str, threads: int) -> Any:
+def _open(graph: bytes, source: str, threads: int, device: str) -> tuple[Any, Device]:
+    """Return a session, and the device that it computes on."""
     # On Windows, onnxruntime sends usage events to its maker. The variable is read at import, so it is set
     # here, before the first one; a value that the user set stays.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -492,9 +514,12 @@ def _open(graph: bytes, source: str, threads: int) -> Any:
     # onnxruntime would tell its own format from the content, and what was checked was ONNX.
     options.add_session_config_entry("session.load_model_format", "ONNX")
     try:
-        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as reason:  # onnxruntime's errors share no public base class
         raise _corrupt(source, str(reason).splitlines()[0][:120]) from None
+    # On the CPU first, for any device: what fails there is a fault of the file, and what fails next is none.
+    on_gpu = None if device == "cpu" else open_on_gpu(graph, options, required=device == "cuda")
+    return (session, "cpu") if on_gpu is None else (on_gpu, "cuda")
 
 
 def _corrupt(source: str, why: str) -> ModelError:

@@ -87,7 +87,7 @@ def resolve(name: str | Path) -> Path:
     raise ModelError("model_not_found", f"no model is named {str(name)!r}", hint)
 
 
-def load_model(name: str | Path = DEFAULT, *, threads: int = 1) -> Model:
+def load_model(name: str | Path = DEFAULT, *, threads: int = 1, device: str = "cpu") -> Model:
     """Open a model, and verify the checksum of one that comes with the package.
 
     Parameters
@@ -96,13 +96,17 @@ def load_model(name: str | Path = DEFAULT, *, threads: int = 1) -> Model:
         As for `resolve`.
     threads : int
         Threads of onnxruntime.
+    device : {"cpu", "cuda", "auto"}
+        What computes it, as of `Model`.
 
     Raises
     ------
+    ConfigError, MissingDependencyError
+        ``invalid_argument``, ``missing_dependency``: no such device, or none that works here.
     ModelError
         As `resolve` and `Model.read`; ``model_corrupt`` also where the checksum is not the catalog's.
     """
-    model = Model.read(resolve(name), threads=threads)
+    model = Model.read(resolve(name), threads=threads, device=device)
     packaged = list_models().get(str(name))
     # A model with a head was assembled on this machine; the catalog holds the checksum of the head.
     if packaged is not None and not packaged.head and model.sha256 != packaged.sha256:
