@@ -31,7 +31,7 @@ def answer(
 def test_styles_and_uncertainty_are_shown_with_the_genre() -> None:
     scores, styles = {"rock": 0.4, "blues": 0.35}, {"punk rock": 0.31, "grunge": 0.12, "opera": 0.01}
     page = shown([Prediction("a.mp3", scores, 30.0, "m", styles, 0.6)])
-    assert rows_of(page) == ["a.mp3 rock uncertain 40 % blues 35 % punk rock 31 %, grunge 12 % 0:30"]
+    assert rows_of(page) == ["a.mp3 rock unsure 40 % blues 35 % punk rock 31 %, grunge 12 % 0:30"]
     assert chart_data(page)["files"]["files"][0]["styles"] == {"punk rock": 0.31, "grunge": 0.12}
     assert "opera" not in page
     sure = shown([Prediction("a.mp3", scores, 30.0, "m", {}, 0.3)])
@@ -55,7 +55,7 @@ def test_genres_are_named_as_people_write_them() -> None:
         "a.mp3", {"rnb_soul": 0.5, "hiphop": 0.4, "pop": 0.1}, 30.0, "m", threshold=0.8, set_level=0.84
     )
     assert rows_of(shown([row])) == [
-        "a.mp3 r&b & soul uncertain may be r&b & soul, hip hop 50 % hip hop 40 %, pop 10 % 0:30"
+        "a.mp3 r&b & soul unsure may be r&b & soul, hip hop 50 % hip hop 40 %, pop 10 % 0:30"
     ]
 
 
@@ -215,7 +215,7 @@ def test_the_summary_counts_files_per_genre_and_state() -> None:
         ("rock", "2"), ("jazz", "1"), ("not music", "1")
     ]  # fmt: skip
     figures = re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", summary)
-    assert figures == [("files", "4"), ("sure", "3"), ("uncertain", "0"), ("not music", "1")]
+    assert figures == [("files", "4"), ("sure", "3"), ("unsure", "0"), ("not music", "1")]
     assert chart_data(page)["genres"]["shares"] == [1.0, 0.5, 0.5]
     assert re.findall(r"<option value=\"([^\"]+)\">", page) == [
         "rock",

@@ -1,4 +1,4 @@
-"""The page about a library: charts of what is in it, uncertain tracks, and files that failed."""
+"""The page about a library: charts of what is in it, unsure tracks, and files that failed."""
 
 from __future__ import annotations
 
@@ -77,10 +77,10 @@ def test_states_are_counted_with_their_share() -> None:
     assert figures == [
         ("tracks", "4"),
         ("sure, 50 %", "2"),
-        ("uncertain, 25 %", "1"),
+        ("unsure, 25 %", "1"),
         ("not music, 25 %", "1"),
     ]
-    assert "2 of 4 tracks are uncertain" in page
+    assert "2 of 4 tracks are unsure" in page
     # What is not music has no score of a genre: it shows how sure that is.
     assert chart_data(page)["scores"]["shares"] == [
         0.0 if place not in {0, 1, 7} else 1.0 for place in range(10)
@@ -96,7 +96,7 @@ def test_of_too_many_files_those_with_the_lowest_scores_are_listed(monkeypatch: 
     page = library_page([*rows, track("certain.mp3", 0.9)], title="T")
     assert names(page) == [f"{number:03}.mp3" for number in range(249, 49, -1)]
     assert "These are the 200 with the lowest scores;" in page
-    assert "250 of 251 tracks are uncertain" in page
+    assert "250 of 251 tracks are unsure" in page
     assert "Not classified" not in page
     few = library_page([track("b", 0.1), track("a", 0.9)], title="T")
     assert names(few) == ["a", "b"]

@@ -117,7 +117,7 @@ def test_files_are_filtered_by_genre_and_by_state(page: webdriver.Chrome) -> Non
     Select(page.find_element(By.ID, "genre")).select_by_value("jazz")
     assert status(page) == "100 of 300 files"
     assert names(page)[:2] == ["song 0.mp3", "song 3.mp3"]
-    Select(page.find_element(By.ID, "state")).select_by_value("uncertain")
+    Select(page.find_element(By.ID, "state")).select_by_value("unsure")
     assert (status(page), names(page)) == ("0 of 300 files", [])
     Select(page.find_element(By.ID, "genre")).select_by_value("")
     # Rock from a score of 0.3 + 0.002 * 150.

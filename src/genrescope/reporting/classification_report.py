@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from genrescope.labels import display_name
 from genrescope.reporting.charts import count_chart, genre_colors, genre_series
-from genrescope.reporting.file_list import SURE, UNCERTAIN, FileList, ListedFile, list_files, relative_rows
+from genrescope.reporting.file_list import SURE, UNSURE, FileList, ListedFile, list_files, relative_rows
 from genrescope.reporting.formatting import common_folder, format_clock, format_count
 from genrescope.reporting.pages import render_files
 from genrescope.types import NOT_MUSIC, FailedFile, Prediction
@@ -86,7 +86,7 @@ def _listed(prediction: Prediction) -> ListedFile:
         path=prediction.path,
         genre=", ".join(prediction.labels) if prediction.labels else prediction.genre,
         score=prediction.confidence,
-        state=UNCERTAIN if prediction.is_uncertain else SURE,
+        state=UNSURE if prediction.is_uncertain else SURE,
         seconds=prediction.seconds,
         scores=prediction.scores,
         style=prediction.style if prediction.answer == prediction.style else None,
@@ -100,7 +100,7 @@ def _listed(prediction: Prediction) -> ListedFile:
 def _figures(predictions: Sequence[Prediction], failed: int) -> list[tuple[str, str]]:
     """Return the key figures: name and value."""
     states = Counter(_listed(one).state for one in predictions)
-    shown = [("files", len(predictions) + failed), *((state, states[state]) for state in (SURE, UNCERTAIN))]
+    shown = [("files", len(predictions) + failed), *((state, states[state]) for state in (SURE, UNSURE))]
     shown += [(NOT_MUSIC, states[NOT_MUSIC])] if states[NOT_MUSIC] else []
     shown += [("not classified", failed)] if failed else []
     return [(name, f"{number:,}") for name, number in shown]
@@ -109,8 +109,8 @@ def _figures(predictions: Sequence[Prediction], failed: int) -> list[tuple[str, 
 def _notes(files: FileList) -> list[str]:
     """Return what must be known to read the table."""
     notes = []
-    if any(state == UNCERTAIN for state, _ in files.states):
-        notes.append("Uncertain: the score is below the model's threshold.")
+    if any(state == UNSURE for state, _ in files.states):
+        notes.append("Unsure: the score is below the model's threshold.")
     if files.common_flags:
         notes.append(f"All files: {', '.join(files.common_flags)}.")
     return notes

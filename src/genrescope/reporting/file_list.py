@@ -21,8 +21,8 @@ _MAX_POSSIBLE = 5
 # What is rounded to 0 % says nothing.
 _MIN_SHARE = 0.005
 # The state of a file, and what its filter is called.
-SURE, UNCERTAIN = "sure", "uncertain"
-STATES = (SURE, UNCERTAIN, NOT_MUSIC)
+SURE, UNSURE = "sure", "unsure"
+STATES = (SURE, UNSURE, NOT_MUSIC)
 # Said once for all files where it is true of all; nothing is wrong with these files.
 EXCERPTS = "excerpts"
 
@@ -47,7 +47,7 @@ class ListedFile:
     style : str or None
         Of the genre, where the answer is a style.
     possible : tuple of str
-        The genres that an uncertain file may be of.
+        The genres that an unsure file may be of.
     styles : mapping of str to float
         The probable ones, by falling probability.
     flags : tuple of str
@@ -145,7 +145,7 @@ def _row(file: ListedFile, series: Mapping[str, int], folder: str, shared: set[s
         style=file.style,
         series=series.get(file.genre) if file.state != NOT_MUSIC else None,
         state=file.state,
-        possible=_possible(file.possible) if file.state == UNCERTAIN else "",
+        possible=_possible(file.possible) if file.state == UNSURE else "",
         flags=tuple(flag for flag in file.flags if flag not in shared),
         share=round(100 * min(1.0, max(0.0, file.score)), 1),
         score=format_percent(file.score),

@@ -9,7 +9,7 @@ from typing import Protocol
 from genrescope.labels import display_name
 from genrescope.reporting.blocks import Table
 from genrescope.reporting.charts import BarChart, count_chart, genre_colors, genre_series
-from genrescope.reporting.file_list import SURE, UNCERTAIN, ListedFile, list_files, relative_rows
+from genrescope.reporting.file_list import SURE, UNSURE, ListedFile, list_files, relative_rows
 from genrescope.reporting.formatting import common_folder, format_clock, format_percent
 from genrescope.reporting.pages import render_files
 from genrescope.types import NOT_MUSIC, FailedFile
@@ -165,7 +165,7 @@ def _track(entry: LibraryRow) -> ListedFile | None:
     """Return what the table shows of a classified file; None for one that failed."""
     if entry.genre is None or entry.score is None:
         return None
-    state = NOT_MUSIC if not entry.is_music else UNCERTAIN if entry.is_uncertain else SURE
+    state = NOT_MUSIC if not entry.is_music else UNSURE if entry.is_uncertain else SURE
     return ListedFile(
         path=entry.path,
         genre=display_name(entry.genre) if entry.is_music else NOT_MUSIC,
@@ -189,9 +189,9 @@ def _chosen(tracks: Sequence[ListedFile]) -> Sequence[ListedFile]:
 
 def _notes(tracks: Sequence[ListedFile]) -> Iterator[str]:
     """Yield what must be known to read the table."""
-    uncertain = sum(track.state != SURE for track in tracks)
+    unsure = sum(track.state != SURE for track in tracks)
     yield (
-        f"{uncertain} of {len(tracks)} tracks are uncertain: their score is below the model's threshold, or"
+        f"{unsure} of {len(tracks)} tracks are unsure: their score is below the model's threshold, or"
         " they are not music."
     )
     if len(tracks) > MAX_FILES:
@@ -202,7 +202,7 @@ def _figures(tracks: Sequence[ListedFile], failed: int) -> Iterator[tuple[str, s
     """Yield the key figures: name and value."""
     states = Counter(track.state for track in tracks)
     yield "tracks", f"{len(tracks):,}"
-    for state in (SURE, UNCERTAIN, NOT_MUSIC):
+    for state in (SURE, UNSURE, NOT_MUSIC):
         if states[state]:
             yield f"{state}, {format_percent(states[state] / len(tracks))}", f"{states[state]:,}"
     if failed:
