@@ -181,6 +181,11 @@ def test_scores_are_in_the_details_and_as_a_bar_in_the_row() -> None:
     assert re.findall(r'<rect width="([\d.]+)%"', page) == ["70.0"]
 
 
+@pytest.mark.parametrize(("score", "text"), [(0.994, "99 %"), (0.9951, "> 99 %"), (1.0, "100 %")])
+def test_what_is_not_quite_sure_is_not_called_so(score: float, text: str) -> None:
+    assert rows_of(shown([answer("a", {"rock": score})])) == [f"a rock {text} 0:30"]
+
+
 def test_a_browser_draws_bars_and_areas_from_the_data_of_the_page(tmp_path: Path) -> None:
     timeline = timed([[0.5, 0.5], [0.3, 0.7]])
     rows = [answer(f"a{NASTY}", {"rock": 0.6, "blues": 0.4}, flags=(NASTY,), timeline=timeline)]
@@ -232,11 +237,11 @@ def test_areas_have_the_height_of_the_scores_and_fill_the_chart() -> None:
     assert chart_data(page)["files"]["files"][0]["timeline"]["edges"] == [0, 0.5, 1]
 
 
-def test_steps_meet_in_the_middle_of_overlaps_and_gaps() -> None:
+def test_a_segment_counts_until_the_next_one_begins() -> None:
     timeline = Timeline(
         ("a",), np.array([0.0, 5.0, 20.0]), np.array([10.0, 15.0, 40.0]), np.ones((3, 1), np.float32)
     )
-    assert charts.timeline_data(timeline)["edges"] == [0, 7.5 / 40, 17.5 / 40, 1]
+    assert charts.timeline_data(timeline)["edges"] == [0, 5 / 40, 20 / 40, 1]
 
 
 @settings(max_examples=25, deadline=None)

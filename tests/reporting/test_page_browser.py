@@ -14,7 +14,7 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from genrescope.reporting import Section, Table, classification_page, render_sections
 from genrescope.types import FailedFile, Prediction, Timeline
-from helpers.browser import show, start_browser
+from helpers.browser import chromium
 
 GENRES = ("blues", "jazz", "rock")
 TEXTS = """
@@ -56,9 +56,17 @@ def prediction(number: int) -> Prediction:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    driver = start_browser(tmp_path_factory.mktemp("profile"))
-    yield driver
-    driver.quit()
+    with chromium(tmp_path_factory.mktemp("profile")) as driver:
+        yield driver
+
+
+def show(driver: webdriver.Chrome, address: str, *, width: int = 1200, dark: bool = False) -> None:
+    """Open a page as a device of a width, in pixels, has it."""
+    device = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", device)
+    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+    driver.get(address)
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +167,7 @@ def test_details_open_by_keyboard_and_stay_open_when_sorted(page: webdriver.Chro
     assert button.get_attribute("aria-expanded") == "true"
     details = page.find_element(By.CSS_SELECTOR, "tr.details")
     rows = [row.text.replace("\n", " ") for row in details.find_elements(By.CSS_SELECTOR, ".bars tr")]
-    assert rows == ["jazz 80.0 %", "blues 10.0 %", "rock 10.0 %"]
+    assert rows == ["jazz 80 %", "blues 10 %", "rock 10 %"]
     assert len(details.find_elements(By.TAG_NAME, "path")) == 3
     drawing = details.find_element(By.TAG_NAME, "svg")
     assert drawing.get_attribute("aria-label") == "Genres over time: 0:00 to 0:10 jazz"

@@ -115,9 +115,8 @@ def timeline_data(timeline: Timeline) -> dict[str, Any]:
     """
     names, shares = _stack(timeline)
     begin, end = float(timeline.starts[0]), float(timeline.ends[-1])
-    # Where segments overlap or have a gap between them, a step ends in the middle of it.
-    inner = (timeline.ends[:-1] + timeline.starts[1:]) / 2
-    edges = (np.array([begin, *inner, end]) - begin) / max(end - begin, 1e-9)
+    # Where segments overlap, each counts until the next one begins, as in the spans.
+    edges = (np.append(timeline.starts, end) - begin) / max(end - begin, 1e-9)
     edges, shares = _average_neighbors(np.clip(edges, 0, 1), shares)
     spans = [
         (f"{format_clock(span.start)} to {format_clock(span.end)}", span.genre)

@@ -148,7 +148,7 @@ def _row(file: ListedFile, series: Mapping[str, int], folder: str, shared: set[s
         possible=_possible(file.possible) if file.state == UNSURE else "",
         flags=tuple(flag for flag in file.flags if flag not in shared),
         share=round(100 * min(1.0, max(0.0, file.score)), 1),
-        score=format_percent(file.score),
+        score=_percent(file.score),
         next=_shares([(name, score) for name, score in following[:MAX_NEXT] if score >= _MIN_SHARE]),
         styles=_shares(list((file.styles or {}).items())[:3]),
         length=format_clock(file.seconds),
@@ -164,7 +164,12 @@ def _possible(genres: Sequence[str]) -> str:
 
 def _shares(named: Sequence[tuple[str, float]]) -> str:
     # A line does not break before the sign.
-    return ", ".join(f"{name} {format_percent(share)}".replace(" %", "\u00a0%") for name, share in named)
+    return ", ".join(f"{name} {_percent(share)}".replace(" %", "\u00a0%") for name, share in named)
+
+
+def _percent(share: float) -> str:
+    """Return a share as text; what is not quite all does not read as all of it."""
+    return "> 99 %" if 0.995 <= share < 1 else format_percent(share)
 
 
 def _details(file: ListedFile) -> dict[str, Any]:

@@ -3,18 +3,14 @@
 
 const OPEN_AT_FIRST = 3;
 
-/** Return the points of steps: each value from its edge to the next. */
-const stepped = (values) => values.flatMap((value) => [value, value]);
-
 function drawTimeline(figure, { edges, layers, ticks, spans, more }, shade) {
-  const svg = figure.querySelector("svg");
-  const places = edges.slice(1).flatMap((edge, i) => [edges[i], edge]);
+  const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length / 1000;
   const shares = layers.map(([name, values]) => {
-    return { name, color: shade(name), values: stepped(values.map((value) => value / 1000)) };
+    return { name, color: shade(name), share: mean(values), values: values.map((value) => value / 1000) };
   });
-  drawStack(svg, places, shares);
-  svg.setAttribute("aria-label", `Genres over time: ${spans.map((span) => span.join(" ")).join("; ")}`);
-  drawTicks(figure.querySelector(".axis"), ticks.map(([text, place]) => ({ text, place })));
+  DRAW.areas(figure, { edges, layers: shares, ticks: ticks.map(([text, place]) => ({ text, place })) });
+  const label = `Genres over time: ${spans.map((span) => span.join(" ")).join("; ")}`;
+  figure.querySelector("svg").setAttribute("aria-label", label);
   const rows = spans.map(([time, name]) => {
     return make("tr", {}, make("th", { scope: "row" }, time), make("td", { className: "text" }, name));
   });
