@@ -8,9 +8,12 @@ function drawTimeline(figure, { edges, layers, ticks, spans, more }, shade) {
   const shares = layers.map(([name, values]) => {
     return { name, color: shade(name), share: mean(values), values: values.map((value) => value / 1000) };
   });
-  DRAW.areas(figure, { edges, layers: shares, ticks: ticks.map(([text, place]) => ({ text, place })) });
+  const svg = figure.querySelector("svg");
+  drawSteps(svg, edges, shares);
+  drawTicks(figure.querySelector(".axis"), ticks.map(([text, place]) => ({ text, place })));
+  drawLegend(figure.querySelector(".legend"), shares);
   const label = `Genres over time: ${spans.map((span) => span.join(" ")).join("; ")}`;
-  figure.querySelector("svg").setAttribute("aria-label", label);
+  svg.setAttribute("aria-label", label);
   const rows = spans.map(([time, name]) => {
     return make("tr", {}, make("th", { scope: "row" }, time), make("td", { className: "text" }, name));
   });
