@@ -6,6 +6,7 @@ import io
 import json
 import re
 import sys
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from genrescope.reporting.evaluation_report import (
     write_report,
 )
 from genrescope.reporting.figures import Curve
+from genrescope.reporting.formatting import as_sentence
 from genrescope.reporting.markdown import render_markdown
 from genrescope.reporting.pages import inline_svg, render_sections
 from genrescope.reporting.theme import SERIES
@@ -121,7 +123,10 @@ def fetched(page: str) -> list[str]:
 
 def test_the_page_parses_and_fetches_nothing(page: str) -> None:
     assert all(address.strip("'\" ").startswith(("#", "data:")) for address in fetched(page))
-    assert "http" not in page
+    assert not re.search("https?:", page)
+    policy = unescape(page.partition("<title>")[0])
+    assert "default-src 'none'" in policy
+    assert "script-src 'sha256-" in policy
 
 
 def test_the_page_is_accessible_and_has_light_and_dark_colors(page: str) -> None:
@@ -146,7 +151,7 @@ def test_figures_use_the_colors_of_the_page(page: str) -> None:
 
 def test_text_is_escaped(page: str, paths: ReportPaths) -> None:
     text = paths.markdown.read_text(encoding="utf8")
-    assert "<script" not in page + text
+    assert re.findall("<script[^>]*>", page + text) == ['<script type="module">']
     assert NASTY in "".join(Checker(page).words)
     assert "\\|" in text
 
@@ -353,8 +358,49 @@ def test_features_have_a_panel_each_and_frequencies_share_one() -> None:
         "rms": frames,
     }
     titles = "|".join(texts(plots.features_figure(features, 3.0, "F")))
-    assert "spectral centroid · spectral rolloff" in titles
+    assert "spectral centroid|spectral rolloff" in titles
     assert titles.count("seconds") == 1
+
+
+def test_pitch_classes_have_names_and_mel_bands_frequencies() -> None:
+    generator = np.random.default_rng(0)
+    features = {
+        "log_mel": generator.uniform(-60, 20, (128, 40)),
+        "chroma": generator.random((12, 40)),
+        "spectral_contrast": generator.uniform(5, 40, (7, 40)),
+    }
+    words = [text.strip() for text in texts(plots.features_figure(features, 3.0, "title"))]
+    # From below: C has the first row, and 8000 Hz is above 250 Hz.
+    names = ["C", "C\u266f", "D", "D\u266f", "E", "F", "F\u266f", "G", "G\u266f", "A", "A\u266f", "B"]
+    assert [word for word in words if word in names] == names
+    hertz = ["250", "500", "1,000", "2,000", "4,000", "8,000"]
+    assert [word for word in words if word in hertz] == hertz
+    assert [word for word in words if word in {"400", "800", "1600", "3200", "6400"}] == [
+        "400", "800", "1600", "3200", "6400"
+    ]  # fmt: skip
+
+
+def test_colors_of_features_span_what_they_can_be() -> None:
+    """No single value, and no row of another size, takes the colors of all others."""
+    assert plots._color_range("chroma", np.full((12, 5), 0.5)) == (0, 1)
+    loud = np.full((128, 5), -100.0)
+    loud[3, 2] = 12.0
+    assert plots._color_range("log_mel", loud) == (-68, 12)
+    cepstra = np.zeros((20, 100))
+    cepstra[0], cepstra[1], cepstra[2:, ::2] = -500, 150, 9
+    assert plots._color_range("mfcc", cepstra) == (-9, 9)
+    contrast = np.tile(np.linspace(10, 30, 100), (7, 1))
+    contrast[6] = 80
+    low, high = plots._color_range("spectral_contrast", contrast)
+    assert (low, high) == (pytest.approx(10.2, abs=0.1), pytest.approx(29.8, abs=0.1))
+    assert plots._color_range("mfcc", np.zeros((20, 3))) == (-1, 1)
+    assert plots._color_range("spectral_contrast", np.zeros((7, 3))) == (-0.5, 0.5)
+
+
+def test_plots_of_features_have_a_ground_and_figures_of_pages_have_none() -> None:
+    alone = plots.features_figure({"rms": np.ones(9)}, 3.0, "F")
+    assert "fill: #ffffff" in alone.partition('id="axes_1"')[0]
+    assert "fill: #ffffff" not in plots.intervals_figure({"a": (0.5, 0.4, 0.6)}, "T")
 
 
 def test_a_diverged_training_can_be_written_and_drawn() -> None:
@@ -405,14 +451,56 @@ def test_a_genre_without_a_test_row_has_no_scores(tmp_path: Path) -> None:
     one = evaluation("cnn", "fault-filtered", False, **given)
     assert one.levels[0].macro_f1.value == 1
     text = write_report(EvaluationReport("R", (one,)), tmp_path).markdown.read_text(encoding="utf8")
-    assert "| rock | \u2013 | \u2013 | \u2013 | 0 |" in text
+    assert "| rock |" not in text
     assert "| reggae | 1.00 | 1.00 | 1.00 | 4 |" in text
+    assert text.count("Left out, as no track of them was tested: rock.") == 3
+    assert f"| Model | {' | '.join(GENRES[:-1])} |" in text
     (line,) = [line for line in text.splitlines() if line.startswith("| cnn, fault-filtered, by track |")]
-    assert line.endswith("| 1.00 | \u2013 |")
+    assert line == f"| cnn, fault-filtered, by track | {' | '.join(['1.00'] * 9)} |"
     stream = io.StringIO()
     render_evaluation(one, Console(file=stream, width=80))
     (line,) = [line for line in stream.getvalue().splitlines() if line.startswith("rock")]
     assert line.split() == ["rock", "\u2013", "\u2013", "\u2013", "0"]
+
+
+def test_figures_have_no_panels_of_genres_without_a_test_row(tmp_path: Path) -> None:
+    """Four of ten genres are tested, and one of the others is answered."""
+    truth = np.repeat([1, 3, 5, 7], 10)
+    scores = np.eye(10)[np.where(np.arange(40) % 10 == 9, 8, truth)]
+    tracks = np.arange(40)
+    one = evaluation(
+        "cnn", "all", False, truth=truth, scores=scores, tracks=tracks, groups=tracks, data="emotify"
+    )
+    assert one.levels[0].macro_f1.value == pytest.approx(18 / 19)
+    write_report(EvaluationReport("R", (one,)), tmp_path)
+    tested = [GENRES[place] for place in (1, 3, 5, 7)]
+    bars = [text for text in texts(_figure(tmp_path, "f1-per-genre-all-10")) if text in GENRES]
+    assert bars == tested
+    matrix = [text for text in texts(_figure(tmp_path, "confusion-cnn-all-by-track")) if text in GENRES]
+    assert sorted(matrix) == sorted([*tested, GENRES[8], *tested])
+    counts = [text for text in texts(_figure(tmp_path, "confusion-cnn-all-by-track")) if text.isdigit()]
+    assert sorted(counts) == ["1"] * 4 + ["9"] * 4
+
+
+def _figure(folder: Path, name: str) -> str:
+    return (folder / "figures" / f"{name}.svg").read_text(encoding="utf8")
+
+
+def test_the_paper_is_quoted_beside_its_own_data_only(tmp_path: Path) -> None:
+    """The genres of another data set may be the same, and its results are no replication."""
+    for data, quoted in (("gtzan", True), ("another", False)):
+        measured = (evaluation("parallel", "segment-random", True, data=data),)
+        content = EvaluationReport("R", measured, {}, (), compare_with_paper(measured), paper_f1())
+        text = write_report(content, tmp_path / data).markdown.read_text(encoding="utf8")
+        assert ("## Comparison with the paper" in text) == quoted
+        assert ("paper, Figure 12" in text) == quoted
+
+
+@pytest.mark.parametrize(
+    ("note", "sentence"), [("none is known", "None is known."), ("Is it?", "Is it?"), ("x.", "X.")]
+)
+def test_notes_are_sentences(note: str, sentence: str) -> None:
+    assert as_sentence(note) == sentence
 
 
 def test_the_layers_of_two_branches() -> None:

@@ -387,8 +387,8 @@ def report(
 ) -> None:
     """Write an HTML page about the library.
 
-    Charts of genres, styles and scores, the albums whose tracks disagree, the uncertain tracks, and the files
-    that could not be classified.
+    Charts of genres, styles and scores, the albums whose tracks disagree, the files with filters and search,
+    and those that could not be classified.
     """
     from genrescope import reporting, utils
 

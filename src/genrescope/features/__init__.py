@@ -3,7 +3,7 @@
 from genrescope.features.cache import FEATURES_VERSION, FeatureCache
 from genrescope.features.custom import check_custom, custom_rows, register_feature
 from genrescope.features.extraction import extract, extract_features
-from genrescope.features.filterbanks import hann_window, mel_bank
+from genrescope.features.filterbanks import hann_window, mel_bank, slaney_mel_edges
 from genrescope.features.mapped import FeatureWriter, MappedFeatures
 from genrescope.features.spec import (
     EFFICIENTAT,
@@ -49,4 +49,5 @@ __all__ = [
     "register_feature",
     "samples_spec",
     "segment_frames",
+    "slaney_mel_edges",
 ]

@@ -150,11 +150,27 @@ def slaney_mel_bank(
     -------
     ndarray, shape (1 + n_fft // 2, n_mels)
     """
-    top = sample_rate / 2 if fmax is None else fmax
-    edges = _slaney_mel_to_hz(np.linspace(_hz_to_slaney_mel(fmin), _hz_to_slaney_mel(top), n_mels + 2))
+    edges = slaney_mel_edges(n_mels, fmin, sample_rate / 2 if fmax is None else fmax)
     triangles = _triangles(fft_frequencies(sample_rate, n_fft), edges)
     # Of equal area: wide bands at the top would otherwise collect more of a noise than narrow ones below.
     return _readonly(triangles * (2 / (edges[2:] - edges[:-2])))
+
+
+def slaney_mel_edges(n_mels: int, fmin: float, fmax: float) -> Float64Array:
+    """Return the edges of bands on Slaney's mel scale: band b reaches from edge b over b + 1 to b + 2.
+
+    Parameters
+    ----------
+    n_mels : int
+        Number of bands.
+    fmin, fmax : float
+        Lower edge of the lowest band and upper edge of the highest in Hz.
+
+    Returns
+    -------
+    ndarray, shape (n_mels + 2,), Hz
+    """
+    return _slaney_mel_to_hz(np.linspace(_hz_to_slaney_mel(fmin), _hz_to_slaney_mel(fmax), n_mels + 2))
 
 
 def kaldi_mel_bank(

@@ -1,25 +1,25 @@
-"""The charts of HTML pages: the data that ``templates/charts.js`` draws.
+"""The charts of HTML pages: the data that ``templates/charts.js`` and ``templates/files.js`` draw.
 
-The templates show the same data as tables, which remain where JavaScript is off.
+The templates show the same values as tables, which remain where JavaScript is off.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from genrescope.reporting.formatting import format_clock
-from genrescope.reporting.theme import SERIES, series_variable
+from genrescope.reporting.theme import MUTED_VARIABLE, SERIES, series_variable
 from genrescope.types import Float64Array, Timeline
 
 # The layer of all genres beyond the number of colors.
 OTHER = "other"
-MAX_BARS = 10
 MAX_SPANS = 40
-# A chart is about as many pixels wide; more points would only make the page larger.
-MAX_POINTS = 400
+# A chart is about as many pixels wide; more steps would only make the page larger.
+MAX_STEPS = 400
 _MAX_TICKS = 6
 _TICK_SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800)
 
@@ -58,14 +58,11 @@ class BarChart:
         What the chart shows, for screen readers.
     bars : tuple of Bar
         From the first row of the table to the last.
-    caption : str
-        Printed above the table where it is not empty.
     """
 
     id: str
     label: str
     bars: tuple[Bar, ...]
-    caption: str = ""
 
     def to_json(self) -> dict[str, object]:
         """Return what ``charts.js`` draws."""
@@ -76,115 +73,67 @@ class BarChart:
         }
 
 
-@dataclass(frozen=True)
-class Layer:
-    """One genre's area.
-
-    Attributes
-    ----------
-    name : str
-        The genre, or `OTHER`.
-    color : str
-        In CSS.
-    share : float
-        Mean share over the track, 0 to 1.
-    values : ndarray, shape (points,), float64
-        Share at each point, 0 to 1.
-    """
-
-    name: str
-    color: str
-    share: float
-    values: Float64Array
-
-
-@dataclass(frozen=True)
-class AreaChart:
-    """The genres over a track as stacked areas.
-
-    Attributes
-    ----------
-    id : str
-        Unique in its page.
-    times : ndarray, shape (points,)
-        From 0, the start of the track, to 1, its end.
-    layers : tuple of Layer
-        From the bottom to the top.
-    ticks : tuple of (str, float)
-        Text and place, 0 to 1, of each mark on the time axis.
-    spans : tuple of (str, str)
-        From when to when which genre has the highest score, as the table has it.
-    """
-
-    id: str
-    times: Float64Array
-    layers: tuple[Layer, ...]
-    ticks: tuple[tuple[str, float], ...]
-    spans: tuple[tuple[str, str], ...]
-
-    @property
-    def shown_spans(self) -> tuple[tuple[str, str], ...]:
-        """The first `MAX_SPANS` spans, which the table lists."""
-        return self.spans[:MAX_SPANS]
-
-    @property
-    def label(self) -> str:
-        """What the chart shows, for screen readers."""
-        return f"Genres over time: {'; '.join(' '.join(span) for span in self.shown_spans)}"
-
-    def to_json(self) -> dict[str, object]:
-        """Return what ``charts.js`` draws."""
-        return {
-            "kind": "areas",
-            "times": np.round(self.times, 4).tolist(),
-            "layers": [
-                {
-                    "name": layer.name,
-                    "color": layer.color,
-                    "share": round(layer.share, 4),
-                    "values": np.round(layer.values, 4).tolist(),
-                }
-                for layer in self.layers
-            ],
-            "ticks": [{"text": text, "place": round(place, 4)} for text, place in self.ticks],
-        }
-
-
-def area_chart(chart_id: str, timeline: Timeline, colors: Mapping[str, str]) -> AreaChart:
-    """Return the genres over a track as a chart.
+def count_chart(
+    chart_id: str, label: str, counts: Sequence[tuple[str, int]], colors: Mapping[str, str]
+) -> BarChart:
+    """Return counts as bars, the longest one for the highest count.
 
     Parameters
     ----------
     chart_id : str
         Unique in the page.
+    label : str
+        What is counted.
+    counts : sequence of (str, int)
+        Name and number, in the order of the bars.
+    colors : mapping of str to str
+        CSS colors by name; names without one are muted.
+    """
+    most = max((number for _, number in counts), default=0) or 1
+    bars = tuple(
+        Bar(name, number / most, str(number), colors.get(name, MUTED_VARIABLE)) for name, number in counts
+    )
+    return BarChart(chart_id, label, bars)
+
+
+def timeline_data(timeline: Timeline) -> dict[str, Any]:
+    """Return the genres over a track as stacked steps, one for each segment.
+
+    Parameters
+    ----------
     timeline : Timeline
         At least one segment.
-    colors : mapping of str to str
-        The CSS color of each genre.
 
     Returns
     -------
-    AreaChart
-        Of at most `MAX_POINTS` points and the two ends; genres beyond the number of colors are one layer,
-        `OTHER`.
+    dict
+        ``edges``: from 0, the start of the track, to 1, its end, one more than there are steps, of which
+        there are at most `MAX_STEPS`. ``layers``: name and shares, in thousandths, from the bottom to the
+        top; genres beyond the number of colors are one layer, `OTHER`. ``ticks``: text and place, 0 to 1, of
+        each mark on the time axis. ``spans``: from when to when which genre has the highest score, at most
+        `MAX_SPANS`; ``more``: the number of those left out.
     """
     names, shares = _stack(timeline)
     begin, end = float(timeline.starts[0]), float(timeline.ends[-1])
-    middles = (timeline.starts + timeline.ends) / 2
-    times, values = _average_neighbors((middles - begin) / max(end - begin, 1e-9), shares)
-    shades = {OTHER: series_variable(len(SERIES))} | dict(colors)
-    layers = tuple(
-        Layer(name, shades[name], float(shares[:, place].mean()), values[:, place])
-        for place, name in enumerate(names)
-    )
-    spans = tuple(
+    # Where segments overlap, each counts until the next one begins, as in the spans.
+    edges = (np.append(timeline.starts, end) - begin) / max(end - begin, 1e-9)
+    edges, shares = _average_neighbors(np.clip(edges, 0, 1), shares)
+    spans = [
         (f"{format_clock(span.start)} to {format_clock(span.end)}", span.genre)
         for span in timeline.leading_spans(overlapping=False)
-    )
-    return AreaChart(chart_id, times, layers, axis_ticks(begin, end), spans)
+    ]
+    return {
+        "edges": np.round(edges, 4).tolist(),
+        "layers": [
+            [name, np.round(1000 * shares[:, place]).astype(int).tolist()] for place, name in enumerate(names)
+        ],
+        "ticks": [[text, round(place, 4)] for text, place in axis_ticks(begin, end)],
+        "spans": spans[:MAX_SPANS],
+        "more": len(spans[MAX_SPANS:]),
+    }
 
 
-def genre_colors(scores: Sequence[Mapping[str, float]]) -> dict[str, str]:
+def genre_series(scores: Sequence[Mapping[str, float]]) -> dict[str, int]:
     """Give every genre one color for a whole page.
 
     Parameters
@@ -194,8 +143,9 @@ def genre_colors(scores: Sequence[Mapping[str, float]]) -> dict[str, str]:
 
     Returns
     -------
-    dict of str to str
-        CSS colors. Where there are more genres than colors, those with the lowest sums share the last one.
+    dict of str to int
+        Places in `SERIES`. Where there are more genres than colors, those with the lowest sums share the last
+        one.
     """
     totals: dict[str, float] = {}
     for one in scores:
@@ -203,9 +153,19 @@ def genre_colors(scores: Sequence[Mapping[str, float]]) -> dict[str, str]:
             totals[name] = totals.get(name, 0.0) + score
     names = sorted(totals)
     if len(names) > len(SERIES):
-        names = sorted(totals, key=lambda name: -totals[name])[: len(SERIES) - 1]
-    last = series_variable(len(SERIES))
-    return dict.fromkeys(totals, last) | {name: series_variable(place) for place, name in enumerate(names)}
+        names = sorted(sorted(totals, key=lambda name: -totals[name])[: len(SERIES) - 1])
+    return dict.fromkeys(totals, len(SERIES) - 1) | {name: place for place, name in enumerate(names)}
+
+
+def genre_colors(series: Mapping[str, int]) -> dict[str, str]:
+    """Return the CSS color of each genre.
+
+    Parameters
+    ----------
+    series : mapping of str to int
+        As from `genre_series`.
+    """
+    return {name: series_variable(place) for name, place in series.items()}
 
 
 def axis_ticks(begin: float, end: float) -> tuple[tuple[str, float], ...]:
@@ -239,11 +199,10 @@ def _stack(timeline: Timeline) -> tuple[list[str], Float64Array]:
     return [*names[:kept], OTHER], np.hstack([shares[:, :kept], shares[:, kept:].sum(1, keepdims=True)])
 
 
-def _average_neighbors(times: Float64Array, shares: Float64Array) -> tuple[Float64Array, Float64Array]:
-    """Average neighbors until at most `MAX_POINTS` are left, and repeat the outer ones at the ends."""
-    step = -(-len(times) // MAX_POINTS)
-    edges = np.arange(0, len(times), step)
-    sizes = np.diff([*edges, len(times)])
-    fewer = np.add.reduceat(times, edges) / sizes
-    means = np.add.reduceat(shares, edges, axis=0) / sizes[:, None]
-    return np.concatenate([[0], fewer, [1]]), np.vstack([means[:1], means, means[-1:]])
+def _average_neighbors(edges: Float64Array, shares: Float64Array) -> tuple[Float64Array, Float64Array]:
+    """Average neighboring steps, weighted by length, until at most `MAX_STEPS` are left."""
+    step = -(-len(shares) // MAX_STEPS)
+    places = np.arange(0, len(shares), step)
+    lengths = np.maximum(np.diff(edges), 1e-9)[:, None]
+    sums = np.add.reduceat(shares * lengths, places, axis=0)
+    return edges[[*places, len(shares)]], sums / np.add.reduceat(lengths, places, axis=0)

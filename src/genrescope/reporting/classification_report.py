@@ -1,42 +1,17 @@
-"""The page of classified files: one card per file, with its scores and its genres over time."""
+"""The page of classified files: key figures, a table of the files with their details, and what failed."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 from genrescope.labels import display_name
-from genrescope.reporting.charts import MAX_BARS, AreaChart, Bar, BarChart, area_chart, genre_colors
-from genrescope.reporting.formatting import format_clock, format_count, format_percent
-from genrescope.reporting.pages import Chart, render_charts
-from genrescope.reporting.theme import MUTED_VARIABLE
+from genrescope.reporting.charts import count_chart, genre_colors, genre_series
+from genrescope.reporting.file_list import SURE, UNSURE, FileList, ListedFile, list_files, relative_rows
+from genrescope.reporting.formatting import common_folder, format_clock, format_count
+from genrescope.reporting.pages import render_files
 from genrescope.types import NOT_MUSIC, FailedFile, Prediction
-
-MAX_CARDS = 200
-
-
-class _Card(NamedTuple):
-    """What the template shows of one file."""
-
-    name: str
-    path: str
-    length: str
-    genre: str
-    style: str | None
-    score: str
-    is_uncertain: bool
-    possible: tuple[str, ...]
-    flags: tuple[str, ...]
-    scores: BarChart | None
-    styles: BarChart | None
-    timeline: AreaChart | None
-
-    @property
-    def charts(self) -> tuple[Chart, ...]:
-        """The charts of the card."""
-        return tuple(chart for chart in (self.scores, self.styles, self.timeline) if chart is not None)
 
 
 def classification_page(results: Sequence[Prediction | FailedFile], *, title: str, model: str) -> str:
@@ -45,8 +20,7 @@ def classification_page(results: Sequence[Prediction | FailedFile], *, title: st
     Parameters
     ----------
     results : sequence of Prediction or FailedFile
-        One for each file, as from `genrescope.Classifier.predict_many`. Beyond `MAX_CARDS` predictions the
-        rest are listed in a table.
+        One for each file, as from `genrescope.Classifier.predict_many`.
     title : str
         The page's heading.
     model : str
@@ -55,29 +29,36 @@ def classification_page(results: Sequence[Prediction | FailedFile], *, title: st
     Returns
     -------
     str
-        The page.
+        The page. Paths are relative to the folder that all files have in common.
     """
+    folder = common_folder([result.path for result in results])
     predictions = [_readable(result) for result in results if isinstance(result, Prediction)]
-    failures = [result for result in results if isinstance(result, FailedFile)]
-    colors = genre_colors([one.scores for one in predictions])
-    summary = _count_genres(predictions, colors)
-    cards = [_card(place, one, colors) for place, one in enumerate(predictions[:MAX_CARDS])]
+    failed = [
+        (result.path, result.code, result.message, result.hint)
+        for result in results
+        if isinstance(result, FailedFile)
+    ]
+    series = genre_series([one.scores for one in predictions])
+    files = list_files([_listed(one) for one in predictions], series, folder)
+    summary = count_chart("genres", "Files per genre", files.genres, genre_colors(series))
+    contents = [("Summary", "summary")]
+    contents += [(f"Files ({len(predictions):,})", "files-title")] if predictions else []
+    contents += [(f"Not classified ({len(failed):,})", "failed")] if failed else []
     seconds = sum(one.seconds for one in predictions)
     lead = f"{format_count(len(predictions), 'file')} classified, {format_clock(seconds)} of music"
-    lead += f", {len(failures)} not readable" if failures else ""
-    return render_charts(
+    lead += f", {len(failed)} not readable" if failed else ""
+    return render_files(
         "classification_report.html",
-        [summary, *(chart for card in cards for chart in card.charts)],
+        {summary.id: summary.to_json()} | ({"files": files.data} if predictions else {}),
         title=title,
-        lead=f"{lead}. Model: {model}.",
+        lead=f"{lead}.",
         footer=f"Model: {model}. Made by genrescope.",
+        contents=contents,
+        figures=list(_figures(predictions, len(failed))),
         summary=summary,
-        failures=failures,
-        cards=cards,
-        further=[
-            (one.path, _shown_genre(one), format_percent(_shown_score(one)))
-            for one in predictions[MAX_CARDS:]
-        ],
+        files=files,
+        notes=list(_notes(files)),
+        failures=list(relative_rows(failed, folder, 0)),
     )
 
 
@@ -89,57 +70,47 @@ def _readable(prediction: Prediction) -> Prediction:
         scores={display_name(label): score for label, score in prediction.scores.items()},
         styles={display_name(label): chance for label, chance in prediction.styles.items()},
         style=None if prediction.style is None else display_name(prediction.style),
+        labels=None if prediction.labels is None else tuple(map(display_name, prediction.labels)),
         timeline=timeline and replace(timeline, classes=tuple(map(display_name, timeline.classes))),
     )
 
 
-def _count_genres(predictions: Sequence[Prediction], colors: Mapping[str, str]) -> BarChart:
-    """Return how many files have each genre."""
-    counts = Counter(map(_shown_genre, predictions)).most_common()
-    most = counts[0][1] if counts else 1
-    bars = tuple(
-        Bar(name, number / most, str(number), colors.get(name, MUTED_VARIABLE)) for name, number in counts
-    )
-    return BarChart("genres", "Files per genre", bars)
-
-
-def _shown_genre(prediction: Prediction) -> str:
-    return prediction.genre if prediction.is_music else NOT_MUSIC
-
-
-def _shown_score(prediction: Prediction) -> float:
-    """Return the score of what `_shown_genre` returns."""
-    return prediction.confidence if prediction.is_music else 1 - (prediction.music or 0.0)
-
-
-def _card(place: int, prediction: Prediction, colors: Mapping[str, str]) -> _Card:
-    """Return what is shown of one file: its genre, all scores, and its genres over time where known."""
+def _listed(prediction: Prediction) -> ListedFile:
+    """Return what the table shows of one file."""
     # What is not music has scores as well, but they say nothing.
-    path, is_music = prediction.path, prediction.is_music
-    timeline, listed = (prediction.timeline, prediction.probable_styles) if is_music else (None, {})
-    # A path of any system: the report may be of files from elsewhere.
-    name = path.replace("\\", "/").rpartition("/")[2] or path
-    scores = tuple(_score_bars(prediction.scores, colors, decimals=1))
-    styles = tuple(_score_bars(listed, dict.fromkeys(listed, MUTED_VARIABLE)))
-    return _Card(
-        name=name,
-        path=path,
-        length=format_clock(prediction.seconds),
-        genre=", ".join(prediction.labels) if prediction.labels and is_music else _shown_genre(prediction),
+    if not prediction.is_music:
+        chance = 1 - (prediction.music or 0.0)
+        seconds, flags = prediction.seconds, prediction.flags
+        return ListedFile(prediction.path, NOT_MUSIC, chance, NOT_MUSIC, seconds, {}, flags=flags)
+    return ListedFile(
+        path=prediction.path,
+        genre=", ".join(prediction.labels) if prediction.labels else prediction.genre,
+        score=prediction.confidence,
+        state=UNSURE if prediction.is_uncertain else SURE,
+        seconds=prediction.seconds,
+        scores=prediction.scores,
         style=prediction.style if prediction.answer == prediction.style else None,
-        score=format_percent(_shown_score(prediction)),
-        is_uncertain=prediction.is_uncertain and prediction.is_music,
-        possible=prediction.genre_set if prediction.is_uncertain else (),
+        possible=prediction.genre_set,
+        styles=prediction.probable_styles,
         flags=prediction.flags,
-        scores=BarChart(f"scores-{place}", f"Scores of {name}", scores) if is_music else None,
-        styles=BarChart(f"styles-{place}", f"Styles of {path}", styles, "Styles") if styles else None,
-        timeline=None if timeline is None else area_chart(f"timeline-{place}", timeline, colors),
+        timeline=prediction.timeline,
     )
 
 
-def _score_bars(
-    scores: Mapping[str, float], colors: Mapping[str, str], *, decimals: int = 0
-) -> Iterator[Bar]:
-    """Yield a bar for each of the first scores."""
-    for name, score in list(scores.items())[:MAX_BARS]:
-        yield Bar(name, score, format_percent(score, decimals), colors[name])
+def _figures(predictions: Sequence[Prediction], failed: int) -> list[tuple[str, str]]:
+    """Return the key figures: name and value."""
+    states = Counter(_listed(one).state for one in predictions)
+    shown = [("files", len(predictions) + failed), *((state, states[state]) for state in (SURE, UNSURE))]
+    shown += [(NOT_MUSIC, states[NOT_MUSIC])] if states[NOT_MUSIC] else []
+    shown += [("not classified", failed)] if failed else []
+    return [(name, f"{number:,}") for name, number in shown]
+
+
+def _notes(files: FileList) -> list[str]:
+    """Return what must be known to read the table."""
+    notes = []
+    if any(state == UNSURE for state, _ in files.states):
+        notes.append("Unsure: the score is below the model's threshold.")
+    if files.common_flags:
+        notes.append(f"All files: {', '.join(files.common_flags)}.")
+    return notes

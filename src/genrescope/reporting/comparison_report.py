@@ -17,6 +17,7 @@ from genrescope.reporting.evaluation_report import LEAKY_NOTE, Provenance, Repor
 from genrescope.reporting.figures import Curve
 from genrescope.reporting.formatting import (
     MISSING,
+    as_sentence,
     format_count,
     format_interval,
     format_percent,
@@ -241,10 +242,10 @@ def _comparison(one: Comparison, curves: Mapping[str, tuple[Curve, ...]]) -> Ite
         reason = one.protocol_note.removeprefix(f"{LEAKY}: ")
         yield Paragraph(f"This protocol is {LEAKY}: {reason}. {LEAKY_NOTE}", warning=True)
     elif one.protocol_note:
-        yield Paragraph(f"{one.protocol_note}.")
+        yield Paragraph(as_sentence(one.protocol_note))
     yield Paragraph(describe_design(one))
     for note in one.notes:
-        yield Paragraph(note)
+        yield Paragraph(as_sentence(note))
     yield _models_table(one)
     yield _accuracy_figure(one)
     if one.pairs:
@@ -382,12 +383,13 @@ def _genres_table(one: Comparison) -> Table:
         (
             genre.genre,
             *(
-                f"{value:.2f}" if genre.support else MISSING
+                f"{value:.2f}"
                 for model in one.models
                 for value in (model.per_genre[place].recall, model.per_genre[place].f1)
             ),
         )
         for place, genre in enumerate(genres)
+        if genre.support
     )
     caption = f"Recall and F1 per genre, all seeds together, {one.title}"
     return Table(caption, headers, rows, _all_rows(one, rows))

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import compress
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from genrescope.evaluation import (
     LEAKY,
@@ -28,6 +31,7 @@ from genrescope.reporting.blocks import Block, Figure, Paragraph, Section, Table
 from genrescope.reporting.figures import Curve
 from genrescope.reporting.formatting import (
     MISSING,
+    as_sentence,
     format_count,
     format_interval,
     format_percent,
@@ -37,6 +41,9 @@ from genrescope.reporting.label_results import label_results, label_sections
 from genrescope.reporting.markdown import render_markdown
 from genrescope.reporting.pages import render_sections
 from genrescope.utils import write_atomic
+
+# The data set of the publication that reports compare with.
+_PAPER_DATA = "gtzan"
 
 Provenance = Mapping[str, str | int | float | bool]
 
@@ -111,9 +118,9 @@ class EvaluationReport:
         Such as spectrograms of each genre.
     published : tuple of PaperComparison
         Accuracies of a publication and those measured here, as from
-        `genrescope.experiments.compare_with_paper`.
+        `genrescope.experiments.compare_with_paper`; shown where GTZAN was measured, the publication's data.
     published_f1 : mapping of str to mapping of str to float
-        F1 per genre of the publication's models, shown where all genres are the same.
+        F1 per genre of the publication's models; shown where GTZAN was measured and all genres are the same.
     published_notes : tuple of str
         What a reader must know of the publication's figures; the first is shown as a warning.
     provenance : mapping of str to str or number
@@ -216,7 +223,7 @@ def write_sections(
     paths = ReportPaths(folder / "report.json", folder / "report.md", folder / "report.html")
     texts[paths.json] = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     texts[paths.markdown] = render_markdown(title, lead, sections)
-    texts[paths.html] = render_sections(title, lead, sections, footer="Made by genrescope.")
+    texts[paths.html] = render_sections(title, lead, sections, footer="Made by genrescope.", sortable=True)
     for path, text in texts.items():
         write_atomic(path, text)
     return paths
@@ -269,8 +276,8 @@ def _results(named: Mapping[str, Evaluation]) -> Iterator[Block]:
     if not results:
         return
     headers = (
-        *("Model", "Protocol", "Scored by", "Tested", "Groups"),
-        *("Accuracy", "Macro F1", "Majority", "Seed"),
+        *("Model", "Protocol", "Accuracy", "Macro F1", "Majority"),
+        *("Scored by", "Tested", "Groups", "Seed"),
     )
     rows = tuple(_result_row(one, level) for _, one, level in results)
     yield Table("All models and protocols", headers, rows, _leaky_rows([one for _, one, _ in results]))
@@ -291,12 +298,12 @@ def _result_row(one: Evaluation, level: LevelResult) -> tuple[str, ...]:
     return (
         one.model,
         one.protocol_title,
-        level.unit,
-        str(level.n),
-        str(level.groups),
         format_percent_interval(level.accuracy),
         format_interval(level.macro_f1),
         MISSING if baseline is None else format_percent(baseline, 1),
+        level.unit,
+        str(level.n),
+        str(level.groups),
         str(one.seed),
     )
 
@@ -347,7 +354,7 @@ def _coverage_text(threshold: Threshold | None) -> str:
 
 def _paper_comparison(report: EvaluationReport) -> Iterator[Block]:
     """Yield the published accuracies, those measured here, and notes on the publication."""
-    if not report.published:
+    if not report.published or not any(one.data.casefold() == _PAPER_DATA for one in report.evaluations):
         return
     headers = (
         *("Model", "Setting in the paper", "Literature", "Paper"),
@@ -396,22 +403,36 @@ def _genres(named: Mapping[str, Evaluation], published: Mapping[str, Mapping[str
     models = [one.model for one in named.values()]
     for classes in dict.fromkeys(one.classes for one in named.values()):
         alike = {name: one for name, one in named.items() if one.classes == classes and one.levels}
+        tested = [
+            any(one.levels[0].per_genre[i].support for one in alike.values()) for i in range(len(classes))
+        ]
         lines = {f"{name}, by {one.levels[0].unit}": _f1(one) for name, one in alike.items()}
-        lines |= {
-            name: tuple(values[genre] for genre in classes)
-            for name, values in published.items()
-            if set(values) == set(classes)
-        }
         if not lines:
             continue
+        # What was published is of one data set, and says nothing beside results on another.
+        if any(one.data.casefold() == _PAPER_DATA for one in alike.values()):
+            lines |= {
+                name: tuple(values[genre] for genre in classes)
+                for name, values in published.items()
+                if set(values) == set(classes)
+            }
         marked = frozenset(place for place, name in enumerate(lines) if f"({LEAKY})" in name)
-        rows = tuple((name, *map(_f1_text, values)) for name, values in lines.items())
-        yield Table("F1 per genre", ("Model", *classes), rows, marked)
+        rows = tuple((name, *map(_f1_text, compress(values, tested))) for name, values in lines.items())
+        genres = tuple(compress(classes, tested))
+        yield Table("F1 per genre", ("Model", *genres), rows, marked)
+        yield from _untested(tuple(genre for genre in classes if genre not in genres))
         for protocol in dict.fromkeys(one.protocol_title for one in alike.values()):
             bars = _f1_by_model({name: one for name, one in alike.items() if one.protocol_title == protocol})
             title = f"F1 per genre, {protocol}"
-            picture = figures.comparison_figure(bars, classes, title, order=models)
+            shown = {name: tuple(compress(values, tested)) for name, values in bars.items()}
+            picture = figures.comparison_figure(shown, genres, title, order=models)
             yield Figure(f"{title} {len(classes)}", picture, f"{title}.", f"Bars: {title}, as in the table")
+
+
+def _untested(genres: Sequence[str]) -> Iterator[Paragraph]:
+    """Yield which genres of a model are left out, if any."""
+    if genres:
+        yield Paragraph(f"Left out, as no track of them was tested: {', '.join(genres)}.")
 
 
 def _f1_by_model(named: Mapping[str, Evaluation]) -> dict[str, tuple[float, ...]]:
@@ -441,10 +462,9 @@ def _evaluation_section(name: str, one: Evaluation) -> Iterator[Block]:
             or "the same recordings or artists are in the training and in the test part"
         )
         yield Paragraph(f"This protocol is {LEAKY}: {reason}.", warning=True)
-    elif one.protocol_note:
-        yield Paragraph(one.protocol_note)
-    for note in one.notes:
-        yield Paragraph(note)
+    for note in (*([] if one.leaky else [one.protocol_note]), *one.notes):
+        if note:
+            yield Paragraph(as_sentence(note))
     yield from label_sections(name, one)
     for place, level in enumerate(one.levels):
         blocks = tuple(_level_section(name, one, level))
@@ -458,19 +478,29 @@ def _level_section(name: str, one: Evaluation, level: LevelResult) -> Iterator[B
     facts = f"accuracy {accuracy}, macro F1 {macro_f1}{_calibration_error_text(level)}"
     yield Paragraph(f"{title}: {facts}; {level.n} tested, from {level.groups} groups.")
     rows = tuple(
-        (row.genre, *(f"{value:.2f}" if row.support else MISSING for value in scores), str(row.support))
+        (row.genre, *(f"{value:.2f}" for value in (row.precision, row.recall, row.f1)), str(row.support))
         for row in level.per_genre
-        for scores in ((row.precision, row.recall, row.f1),)
+        if row.support
     )
     marked = frozenset(range(len(rows))) if one.leaky else frozenset()
     yield Table(f"Per genre: {title}", ("Genre", "Precision", "Recall", "F1", "Support"), rows, marked)
-    picture = figures.confusion_figure(level.confusion, one.classes, title)
-    caption = f"Confusion matrix: {title}. Numbers are counts, shading is the share of the true genre."
-    yield Figure(f"confusion {title}", picture, caption, f"{caption} {_most_confused(level, one.classes)}")
+    yield from _untested(tuple(row.genre for row in level.per_genre if not row.support))
+    yield _confusion(title, level, one.classes)
     if level.calibration is not None:
         yield _reliability(title, level.calibration)
-        yield Paragraph(" ".join(_threshold_text(level.calibration)))
         yield _coverage(title, level.calibration)
+        yield Paragraph(" ".join(_threshold_text(level.calibration)))
+
+
+def _confusion(title: str, level: LevelResult, classes: tuple[str, ...]) -> Figure:
+    """Return the confusion matrix, without rows of untested genres and columns of these without a count."""
+    counts = np.array(level.confusion).reshape(len(classes), len(classes))
+    true = [place for place, row in enumerate(level.per_genre) if row.support]
+    named = [place for place in range(len(classes)) if place in true or counts[:, place].any()]
+    rows, columns = ([classes[place] for place in places] for places in (true, named))
+    picture = figures.confusion_figure(counts[np.ix_(true, named)].tolist(), rows, title, predicted=columns)
+    caption = f"Confusion matrix: {title}. Numbers are counts, shading is the share of the true genre."
+    return Figure(f"confusion {title}", picture, caption, f"{caption} {_most_confused(level, classes)}")
 
 
 def _calibration_error_text(level: LevelResult) -> str:

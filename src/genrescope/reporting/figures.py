@@ -37,16 +37,23 @@ _MAX_NUMBERED_CLASSES = 24
 _MAX_POINTS = 1200
 _AXIS_LABELS = {
     "waveform": "sample value",
-    "log_mel": "mel band",
+    "log_mel": "Hz",
     "mfcc": "coefficient",
     "chroma": "pitch class",
-    "spectral_contrast": "octave band",
+    "spectral_contrast": "band from, Hz",
     "spectral_centroid": "Hz",
     "spectral_bandwidth": "Hz",
     "spectral_rolloff": "Hz",
     "zero_crossing_rate": "share of samples",
     "rms": "RMS",
 }
+_COLOR_LABELS = {"log_mel": "dB", "spectral_contrast": "dB", "chroma": "share of the strongest"}
+_PITCH_CLASSES = ("C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "A♯", "B")
+_CONTRAST_BANDS = ("0", "200", "400", "800", "1600", "3200", "6400")
+_MEL_TICKS_HZ = (250, 500, 1000, 2000, 4000, 8000)
+_PLOTTED_RATE = 22050
+# What is further below the loudest is not to be told from silence.
+_SHOWN_DB = 80.0
 # All three are frequencies of the same frame, and say more beside each other.
 _SHARE_A_PANEL = ("spectral_centroid", "spectral_bandwidth", "spectral_rolloff")
 
@@ -111,17 +118,21 @@ class Curve:
         } | named
 
 
-def confusion_figure(confusion: Sequence[Sequence[int]], classes: Sequence[str], title: str) -> str:
+def confusion_figure(
+    confusion: Sequence[Sequence[int]], classes: Sequence[str], title: str, *, predicted: Sequence[str] = ()
+) -> str:
     """Draw a confusion matrix: counts as numbers, the share of each true genre as shading.
 
     Parameters
     ----------
     confusion : sequence of sequences of int
-        Counts of shape (classes, classes): rows are the truth, columns the prediction.
+        Counts: rows are the truth, columns the prediction.
     classes : sequence of str
-        The names of the genres.
+        The names of the rows.
     title : str
         Printed above.
+    predicted : sequence of str
+        The names of the columns, where they are not those of the rows.
 
     Returns
     -------
@@ -133,17 +144,19 @@ def confusion_figure(confusion: Sequence[Sequence[int]], classes: Sequence[str],
     MissingDependencyError
         ``missing_dependency`` without matplotlib; so do all functions here.
     """
-    counts = np.array(confusion, dtype=np.int64)
+    columns = predicted or classes
+    counts = np.array(confusion, dtype=np.int64).reshape(len(classes), len(columns))
     # The shading is a share of the row, so that a genre with few tracks is as legible as one with many; a
     # genre without tracks divides by 1 instead of 0.
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    size = max(4.2, 0.52 * len(classes) + 1.4)
-    with _drawing(size, size, title) as figure:
+    width, height = (max(4.2, 0.52 * size + 1.4) for size in (len(columns), len(classes)))
+    with _drawing(
+        width, height if len(columns) == len(classes) else 0.52 * len(classes) + 2.0, title
+    ) as figure:
         axes = figure.add_subplot()
         _cells(axes, counts, shares)
-        places = range(len(classes))
-        axes.set_xticks(places, classes, rotation=45, ha="right", rotation_mode="anchor")
-        axes.set_yticks(places, classes)
+        axes.set_xticks(range(len(columns)), columns, rotation=45, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(len(classes)), classes)
         axes.set(xlabel="predicted", ylabel="true", aspect="equal", title=title)
         axes.tick_params(length=0)
         return _svg(figure)
@@ -287,13 +300,18 @@ def comparison_figure(
         name: SERIES[place % len(SERIES)] for place, name in enumerate(dict.fromkeys([*order, *scores]))
     }
     width = 0.84 / max(1, len(scores))
-    with _drawing(max(7.5, 0.16 * len(scores) * len(classes) + 2), 3.9, title) as figure:
+    size = max(4.2, 0.5 * len(classes) + 2.5, 0.16 * len(scores) * len(classes) + 2)
+    with _drawing(size, 3.9, title) as figure:
         axes = figure.add_subplot()
         places = np.arange(len(classes))
         for place, (name, values) in enumerate(scores.items()):
             offset = (place - (len(scores) - 1) / 2) * width
             axes.bar(places + offset, values, 0.9 * width, label=name, color=colors[name])
-        axes.set_xticks(places, classes)
+        # More names than these would overlap.
+        if len(classes) > 10:
+            axes.set_xticks(places, classes, rotation=45, ha="right", rotation_mode="anchor")
+        else:
+            axes.set_xticks(places, classes)
         axes.set(ylim=(0, 1), ylabel="F1")
         axes.grid(axis="y")
         figure.suptitle(title)
@@ -491,12 +509,11 @@ def mfcc_figure(mfcc: FloatArray, hop_seconds: float, title: str) -> str:
     str
         SVG with an embedded picture.
     """
-    # The first one, the level, is so much larger that nothing would be seen of the others.
-    limit = float(np.percentile(np.abs(mfcc[1:] if len(mfcc) > 1 else mfcc), 99)) or 1.0
+    low, high = _color_range("mfcc", mfcc)
     with _drawing(7.5, 2.8, title) as figure:
         axes = figure.add_subplot()
         seconds = mfcc.shape[1] * hop_seconds
-        picture = _picture(axes, mfcc, seconds, "RdBu_r", vmin=-limit, vmax=limit)
+        picture = _picture(axes, mfcc, seconds, "RdBu_r", vmin=low, vmax=high)
         axes.set(title=title, ylabel="coefficient", xlabel="seconds")
         figure.colorbar(picture, ax=axes, pad=0.01)
         return _svg(figure)
@@ -509,7 +526,8 @@ def features_figure(values: Mapping[str, FloatArray], seconds: float, title: str
     ----------
     values : mapping of str to ndarray, shape (n,) or (rows, n)
         The last axis spans the ``seconds``, however many values it has. Rows become a picture, a single row a
-        line. Centroid, bandwidth and roll-off share a panel.
+        line. Centroid, bandwidth and roll-off share a panel. The bands of ``log_mel`` are those of a sample
+        rate of 22,050 Hz.
     seconds : float
         Length of the recording.
     title : str
@@ -521,14 +539,17 @@ def features_figure(values: Mapping[str, FloatArray], seconds: float, title: str
         SVG.
     """
     panels = _panels(values)
-    heights = [1.0 if len(names) > 1 or values[names[0]].squeeze().ndim == 1 else 1.5 for names in panels]
-    with _drawing(8.5, 1.35 * sum(heights) + 0.8, title) as figure:
+    heights = [1.0 if len(names) > 1 or values[names[0]].squeeze().ndim == 1 else 1.8 for names in panels]
+    with _drawing(9.0, 1.35 * sum(heights) + 0.8, title) as figure:
         figure.suptitle(title)
         stack = figure.subplots(len(panels), 1, sharex=True, height_ratios=heights, squeeze=False).ravel()
         for axes, names in zip(stack, panels, strict=True):
             _panel(axes, {name: values[name].squeeze() for name in names}, seconds)
         stack[-1].set(xlabel="seconds", xlim=(0, seconds))
-        return _svg(figure)
+        figure.align_ylabels(stack)
+        # A file of its own has no page behind it: dark viewers would show dark text on a dark ground.
+        figure.set_facecolor("white")
+        return _svg(figure, transparent=False)
 
 
 def plot_features(path: Path) -> str:
@@ -551,7 +572,7 @@ def plot_features(path: Path) -> str:
     MissingDependencyError
         ``missing_dependency`` without matplotlib.
     """
-    loaded = audio.load_audio(path, sample_rate=22050, duration=MAX_PLOTTED_SECONDS)
+    loaded = audio.load_audio(path, sample_rate=_PLOTTED_RATE, duration=MAX_PLOTTED_SECONDS)
     values = {"waveform": loaded.samples, "log_mel": _extract(loaded, features.PAPER_LOG_MEL)}
     rows = _extract(loaded, FeatureSpec("sequence", features=features.FEATURES)).T
     for name in features.FEATURES:
@@ -578,16 +599,54 @@ def _panel(axes: Axes, lines: Mapping[str, FloatArray], seconds: float) -> None:
     """Draw the features of one panel."""
     for place, (name, values) in enumerate(lines.items()):
         if values.ndim > 1:
-            _picture(axes, values, seconds, "RdBu_r" if name == "mfcc" else "magma")
+            _feature_picture(axes, name, values, seconds)
         elif len(values) > _MAX_POINTS:
             _envelope(axes, values, seconds, SERIES[place], _spaced(name))
         else:
             times = (np.arange(len(values)) + 0.5) * seconds / max(1, len(values))
             axes.plot(times, values, color=SERIES[place], linewidth=1.1, label=_spaced(name))
     if len(lines) > 1:
-        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0, ncols=len(lines))
-    axes.set_title(" · ".join(map(_spaced, lines)), loc="left")
+        # The legend has the names, in place of a title.
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2, ncols=len(lines))
+    else:
+        axes.set_title(_spaced(next(iter(lines))), loc="left")
     axes.set_ylabel(_AXIS_LABELS.get(next(iter(lines)), ""))
+
+
+def _feature_picture(axes: Axes, name: str, values: FloatArray, seconds: float) -> None:
+    """Show a feature of several rows, in a range of colors and with labels of rows that suit it."""
+    low, high = _color_range(name, values)
+    colors = "RdBu_r" if name == "mfcc" else "magma"
+    picture = _picture(axes, values, seconds, colors, low, high)
+    if name == "log_mel":
+        bands = features.slaney_mel_edges(len(values), 0.0, _PLOTTED_RATE / 2)[1:-1]
+        places = [float(np.interp(tick, bands, np.arange(len(bands)))) for tick in _MEL_TICKS_HZ]
+        axes.set_yticks(places, [f"{tick:,}" for tick in _MEL_TICKS_HZ])
+    elif name == "chroma" and len(values) == len(_PITCH_CLASSES):
+        axes.set_yticks(range(len(values)), _PITCH_CLASSES, fontsize=7)
+    elif name == "spectral_contrast" and len(values) == len(_CONTRAST_BANDS):
+        axes.set_yticks(range(len(values)), _CONTRAST_BANDS, fontsize=7)
+    figure = axes.get_figure()
+    assert figure is not None  # it was made by one
+    figure.colorbar(picture, ax=axes, pad=0.01, fraction=0.04, label=_COLOR_LABELS.get(name, ""))
+
+
+def _color_range(name: str, values: FloatArray) -> tuple[float, float]:
+    """Return the values of a feature that have the first and the last color."""
+    if name == "chroma":
+        return 0.0, 1.0
+    if name == "log_mel":
+        loudest = float(values.max(initial=-100.0))
+        return loudest - _SHOWN_DB, loudest
+    if name == "mfcc":
+        # The first one, the level, and often the second, the slope, are so much larger than the others that
+        # nothing would be seen of these.
+        limit = float(np.percentile(np.abs(values[1:] if len(values) > 1 else values), 90)) or 1.0
+        return -limit, limit
+    # A few extreme values would leave one color to the rest; so would the topmost band of the spectral
+    # contrast, which reaches to frequencies that hold nothing.
+    low, high = (float(bound) for bound in np.percentile(values[:-1] if len(values) > 1 else values, (1, 99)))
+    return (low, high) if low < high else (low - 0.5, high + 0.5)
 
 
 def _spaced(name: str) -> str:
@@ -610,10 +669,10 @@ def _cells(axes: Axes, counts: IntArray, shares: Float64Array) -> None:
     for row, column in np.ndindex(*counts.shape):
         share = float(shares[row, column])
         axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=ACCENT, alpha=share, linewidth=0))
-        if counts[row, column] and len(counts) <= _MAX_NUMBERED_CLASSES:
+        if counts[row, column] and counts.shape[1] <= _MAX_NUMBERED_CLASSES:
             color = "white" if share > 0.8 else INK
             axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=color)
-    axes.set(xlim=(-0.5, len(counts) - 0.5), ylim=(len(counts) - 0.5, -0.5))
+    axes.set(xlim=(-0.5, counts.shape[1] - 0.5), ylim=(len(counts) - 0.5, -0.5))
 
 
 def _width(names: Iterable[str]) -> float:
@@ -708,9 +767,9 @@ def _settings(title: str) -> dict[Any, Any]:
     }
 
 
-def _svg(figure: Figure) -> str:
+def _svg(figure: Figure, *, transparent: bool = True) -> str:
     """Return a figure as SVG, without date and creator, which would differ from run to run."""
     text = StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    figure.savefig(text, format="svg", transparent=True, metadata=nothing)
+    figure.savefig(text, format="svg", transparent=transparent, metadata=nothing)
     return text.getvalue()

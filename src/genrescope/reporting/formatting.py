@@ -1,7 +1,8 @@
-"""Numbers as text: lengths of time, shares, intervals."""
+"""Numbers and paths as text: lengths of time, shares, intervals, the folder of several files."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -91,3 +92,43 @@ def format_count(number: int, noun: str) -> str:
         In the singular; an ``s`` is added where the number is not 1.
     """
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def as_sentence(text: str) -> str:
+    """Return a note as a sentence.
+
+    Parameters
+    ----------
+    text : str
+        Not empty.
+
+    Returns
+    -------
+    str
+        With a capital at its beginning and a period at its end.
+    """
+    return f"{text[:1].upper()}{text[1:]}{'' if text[-1] in '.!?:' else '.'}"
+
+
+def common_folder(paths: Sequence[str]) -> str:
+    """Return the folder that holds all paths, with the separator at its end.
+
+    Parameters
+    ----------
+    paths : sequence of str
+        Of this system or of another one: a report may be of files from elsewhere.
+
+    Returns
+    -------
+    str
+        Empty where the paths have no folder in common, or only the root.
+    """
+    separator = "/" if any("/" in path for path in paths) else "\\"
+    # The first and the last of sorted texts differ where any two of them do.
+    first, last = (min(paths), max(paths)) if paths else ("", "")
+    shared = next(
+        (place for place, (one, other) in enumerate(zip(first, last, strict=False)) if one != other),
+        len(first),
+    )
+    folder = first[: first.rfind(separator, 0, shared) + 1]
+    return "" if folder == separator else folder

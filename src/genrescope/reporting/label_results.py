@@ -76,6 +76,7 @@ def _level(title: str, one: Evaluation, level: LabelLevelResult) -> Iterator[Blo
             str(label.judged),
         )
         for label in level.per_label
+        if label.support
     )
     marked = frozenset(range(len(rows))) if one.leaky else frozenset()
     yield Table(f"Per genre: {title}", headers, rows, marked)

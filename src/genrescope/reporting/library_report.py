@@ -1,21 +1,21 @@
-"""The page about a whole library: what is in it, how certain that is, and which tracks are uncertain."""
+"""The page about a library: what is in it, how certain that is, and its files."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
 
 from genrescope.labels import display_name
 from genrescope.reporting.blocks import Table
-from genrescope.reporting.charts import Bar, BarChart
-from genrescope.reporting.formatting import format_clock, format_percent
-from genrescope.reporting.pages import render_charts
-from genrescope.reporting.theme import MUTED_VARIABLE, SERIES, series_variable
+from genrescope.reporting.charts import BarChart, count_chart, genre_colors, genre_series
+from genrescope.reporting.file_list import SURE, UNSURE, ListedFile, list_files, relative_rows
+from genrescope.reporting.formatting import common_folder, format_clock, format_percent
+from genrescope.reporting.pages import render_files
 from genrescope.types import NOT_MUSIC, FailedFile
 
 MAX_ALBUMS = 200
-MAX_UNCERTAIN = 200
+MAX_FILES = 2000
 MAX_FAILED = 200
 MAX_STYLES = 15
 _BINS = 10
@@ -61,6 +61,18 @@ class LibraryRow(Protocol):
         """Probability by style."""
 
     @property
+    def music(self) -> float | None:
+        """Probability that the track is music; None where the model does not tell."""
+
+    @property
+    def genre_set(self) -> tuple[str, ...]:
+        """The genres that the track may be of."""
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What is special about the audio or the answer."""
+
+    @property
     def failure(self) -> FailedFile | None:
         """The error of a file that could not be classified."""
 
@@ -97,26 +109,14 @@ class AlbumRow(Protocol):
         """Number of tracks by genre, falling."""
 
 
-class _Track(NamedTuple):
-    """A classified file of a library; ``scores`` and ``styles`` by falling value."""
-
-    path: str
-    genre: str
-    score: float
-    is_uncertain: bool
-    scores: Mapping[str, float]
-    styles: Mapping[str, float]
-    seconds: float
-    model: str
-
-
 def library_page(entries: Iterable[LibraryRow], *, title: str, albums: Iterable[AlbumRow] = ()) -> str:
     """Return a library's files as one self-contained HTML page.
 
     Parameters
     ----------
     entries : iterable of LibraryRow
-        As from `genrescope.Library.entries`.
+        As from `genrescope.Library.entries`. Of more than `MAX_FILES` those with the lowest scores are
+        listed.
     title : str
         The page's heading.
     albums : iterable of AlbumRow
@@ -125,125 +125,123 @@ def library_page(entries: Iterable[LibraryRow], *, title: str, albums: Iterable[
     Returns
     -------
     str
-        The page.
+        The page. Paths are relative to the folder that all files have in common.
     """
     rows = list(entries)
+    folder = common_folder([row.path for row in rows])
     tracks = [track for track in map(_track, rows) if track is not None]
     failed = [row.failure for row in rows if row.failure is not None]
+    disagreeing = [album for album in albums if album.verdict == "disagree"]
+    series = genre_series([Counter(track.genre for track in tracks if track.state != NOT_MUSIC)])
+    files = list_files(_chosen(tracks), series, folder)
+    charts = list(_charts(tracks, genre_colors(series)))
+    contents = [("Summary", "summary")]
+    contents += [(f"Albums ({len(disagreeing):,})", "albums")] if disagreeing else []
+    contents += [(f"Files ({len(files.rows):,})", "files-title")] if tracks else []
+    contents += [(f"Not classified ({len(failed):,})", "failed")] if failed else []
     lead = f"{len(tracks)} tracks, {format_clock(sum(track.seconds for track in tracks))} of music"
     lead += f"; {len(failed)} files could not be read" if failed else ""
-    charts = {"Genres": _genres(tracks), "Styles": _styles(tracks), "Scores": _scores(tracks)}
-    if not charts["Styles"].bars:
-        del charts["Styles"]
-    uncertain = [track for track in tracks if track.is_uncertain]
-    disagreeing = [album for album in albums if album.verdict == "disagree"]
-    models = ", ".join(sorted({track.model for track in tracks}))
-    return render_charts(
+    models = ", ".join(sorted({row.model_name for row in rows if row.genre is not None}))
+    return render_files(
         "library_report.html",
-        list(charts.values()),
+        {chart.id: chart.to_json() for chart in charts} | ({"files": files.data} if tracks else {}),
         title=title,
         lead=f"{lead}.",
         footer=f"Model: {models}. Made by genrescope.",
-        charts_by_title=charts,
-        notes={
-            "Scores": f"{len(uncertain)} of {len(tracks)} tracks are uncertain: their score is below the"
-            " model's threshold, or they are not music."
-        },
-        tables=[
-            (_albums_table(disagreeing), len(disagreeing)),
-            (_uncertain_table(uncertain), len(uncertain)),
-            (_failed_table(failed), len(failed)),
-        ],
+        contents=contents,
+        figures=list(_figures(tracks, len(failed))),
+        charts=charts,
+        folder=folder,
+        albums=_albums_table(disagreeing, folder),
+        album_count=len(disagreeing),
+        files=files,
+        notes=list(_notes(tracks)),
+        failures=list(_failed_rows(failed[:MAX_FAILED], folder)),
+        failure_count=len(failed),
     )
 
 
-def _track(entry: LibraryRow) -> _Track | None:
-    """Return a classified file with the fields that it must have; None for one that failed."""
+def _track(entry: LibraryRow) -> ListedFile | None:
+    """Return what the table shows of a classified file; None for one that failed."""
     if entry.genre is None or entry.score is None:
         return None
-    return _Track(
+    state = NOT_MUSIC if not entry.is_music else UNSURE if entry.is_uncertain else SURE
+    return ListedFile(
         path=entry.path,
         genre=display_name(entry.genre) if entry.is_music else NOT_MUSIC,
-        score=entry.score,
-        is_uncertain=entry.is_uncertain,
-        scores={display_name(label): score for label, score in entry.scores.items()},
-        styles={display_name(label): chance for label, chance in entry.styles.items()},
+        # What is not music has scores of genres as well, but they say nothing.
+        score=entry.score if entry.is_music else 1 - (entry.music or 0.0),
+        state=state,
         seconds=entry.seconds or 0.0,
-        model=entry.model_name,
+        scores={display_name(label): score for label, score in entry.scores.items() if entry.is_music},
+        possible=tuple(map(display_name, entry.genre_set)),
+        styles={display_name(label): chance for label, chance in entry.styles.items()},
+        flags=entry.flags,
     )
 
 
-def _genres(tracks: Sequence[_Track]) -> BarChart:
-    """Return how many tracks have each genre."""
-    counts = Counter(track.genre for track in tracks)
-    # Colors follow the sorted names, not the counts, so that a genre keeps its color from one report to the
-    # next as long as the genres are the same.
-    colors = {name: series_variable(place % len(SERIES)) for place, name in enumerate(sorted(counts))}
-    return _count_chart("genres", "Tracks per genre", counts.most_common(), colors)
+def _chosen(tracks: Sequence[ListedFile]) -> Sequence[ListedFile]:
+    """Return all files by path; of too many, those with the lowest scores, which are worth a look."""
+    # Ties by path make the report the same each time.
+    lowest = sorted(tracks, key=lambda track: (track.score, track.path))[:MAX_FILES]
+    return sorted(lowest, key=lambda track: track.path) if len(tracks) <= MAX_FILES else lowest
 
 
-def _styles(tracks: Sequence[_Track]) -> BarChart:
-    """Return how many tracks have each of the most frequent styles."""
-    counts = Counter(style for track in tracks for style in track.styles)
-    label = "Tracks per style, of which a track may have several"
-    return _count_chart("styles", label, counts.most_common(MAX_STYLES), {})
+def _notes(tracks: Sequence[ListedFile]) -> Iterator[str]:
+    """Yield what must be known to read the table."""
+    unsure = sum(track.state != SURE for track in tracks)
+    yield (
+        f"{unsure} of {len(tracks)} tracks are unsure: their score is below the model's threshold, or"
+        " they are not music."
+    )
+    if len(tracks) > MAX_FILES:
+        yield (f"These are the {MAX_FILES} with the lowest scores; 'genrescope library export' writes all.")
 
 
-def _scores(tracks: Sequence[_Track]) -> BarChart:
-    """Return how the scores are distributed."""
+def _figures(tracks: Sequence[ListedFile], failed: int) -> Iterator[tuple[str, str]]:
+    """Yield the key figures: name and value."""
+    states = Counter(track.state for track in tracks)
+    yield "tracks", f"{len(tracks):,}"
+    for state in (SURE, UNSURE, NOT_MUSIC):
+        if states[state]:
+            yield f"{state}, {format_percent(states[state] / len(tracks))}", f"{states[state]:,}"
+    if failed:
+        yield "not classified", f"{failed:,}"
+
+
+def _charts(tracks: Sequence[ListedFile], colors: Mapping[str, str]) -> Iterator[BarChart]:
+    """Yield how many tracks have each genre, each of the most frequent styles, and each range of scores."""
+    genres = Counter(track.genre for track in tracks)
+    yield count_chart("genres", "Tracks per genre", genres.most_common(), colors)
+    styles = Counter(style for track in tracks for style in track.styles or ())
+    if styles:
+        yield count_chart("styles", "Tracks per style", styles.most_common(MAX_STYLES), {})
     # A score of exactly 1 belongs to the last bin; it has no bin of its own.
-    bins = Counter(min(_BINS - 1, int(track.score * _BINS)) for track in tracks)
+    scores = [track.score for track in tracks if track.state != NOT_MUSIC]
+    bins = Counter(min(_BINS - 1, int(score * _BINS)) for score in scores)
     counts = [(f"{10 * place} to {10 * place + 10} %", bins[place]) for place in reversed(range(_BINS))]
-    return _count_chart("scores", "Tracks by the score of their genre", counts, {})
+    yield count_chart("scores", "Tracks by the score of their genre", counts, {})
 
 
-def _count_chart(
-    chart_id: str, label: str, counts: Sequence[tuple[str, int]], colors: Mapping[str, str]
-) -> BarChart:
-    """Return counts as bars, the longest one for the highest count; names without a color are muted."""
-    most = max((number for _, number in counts), default=0) or 1
-    bars = tuple(
-        Bar(name, number / most, str(number), colors.get(name, MUTED_VARIABLE)) for name, number in counts
-    )
-    return BarChart(chart_id, label, bars, caption=label)
-
-
-def _albums_table(albums: Sequence[AlbumRow]) -> Table:
+def _albums_table(albums: Sequence[AlbumRow], folder: str) -> Table:
     """Return the albums whose tracks disagree, those that disagree most first."""
     chosen = sorted(albums, key=lambda album: (album.agreement, album.path, album.title))[:MAX_ALBUMS]
-    rows = tuple(
+    rows = [
         (
             album.title,
             album.artist or "",
-            str(album.tracks),
             ", ".join(f"{display_name(genre)} {number}" for genre, number in album.genres.items()),
             format_percent(album.agreement),
+            str(album.tracks),
             album.path,
         )
         for album in chosen
-    )
-    headers = ("Album", "Artist", "Tracks", "Genres", "Agreement", "Folder")
-    return Table("Albums whose tracks disagree", headers, rows)
+    ]
+    headers = ("Album", "Artist", "Genres", "Agreement", "Tracks", "Folder")
+    return Table("Albums whose tracks disagree", headers, tuple(relative_rows(rows, folder, 5)))
 
 
-def _uncertain_table(uncertain: Sequence[_Track]) -> Table:
-    """Return the uncertain tracks, those with the lowest scores first."""
-    # A page with every uncertain track of a large library would be too large for a browser; the lowest
-    # scores are those that are worth a look. Ties by path make the report the same each time.
-    chosen = sorted(uncertain, key=lambda track: (track.score, track.path))[:MAX_UNCERTAIN]
-    rows = tuple(
-        (
-            track.path,
-            ", ".join(f"{name} {format_percent(score)}" for name, score in list(track.scores.items())[:3]),
-            ", ".join(list(track.styles)[:3]),
-            format_clock(track.seconds),
-        )
-        for track in chosen
-    )
-    return Table("Uncertain tracks", ("File", "Genres", "Styles", "Length"), rows)
-
-
-def _failed_table(failed: Sequence[FailedFile]) -> Table:
-    """Return the files that could not be read, with what to do about each."""
-    rows = tuple((file.path, file.code, file.message, file.hint) for file in failed[:MAX_FAILED])
-    return Table("Not read", ("File", "Error", "What happened", "What to do"), rows)
+def _failed_rows(failed: Sequence[FailedFile], folder: str) -> Iterator[tuple[str, ...]]:
+    """Yield the files that could not be read, with what to do about each."""
+    rows = [(file.path, file.code, file.message, file.hint) for file in failed]
+    yield from relative_rows(rows, folder, 0)

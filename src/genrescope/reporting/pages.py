@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from html import escape
 
@@ -17,13 +17,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from genrescope.reporting.blocks import Section, slug
-from genrescope.reporting.charts import AreaChart, BarChart
 from genrescope.reporting.theme import TEMPLATES, chart_script, css_variables, style_sheet
 
-Chart = BarChart | AreaChart
 
-
-def render_sections(title: str, lead: str, sections: Sequence[Section], *, footer: str = "") -> str:
+def render_sections(
+    title: str, lead: str, sections: Sequence[Section], *, footer: str = "", sortable: bool = False
+) -> str:
     """Return sections as one HTML page, with links to them at the top.
 
     Parameters
@@ -34,19 +33,28 @@ def render_sections(title: str, lead: str, sections: Sequence[Section], *, foote
         The content.
     footer : str
         The last line.
+    sortable : bool
+        Whether the reader can sort the tables, and search the long ones, by ``templates/tables.js``. Styles
+        within the page are allowed then, because figures have them; fetching anything is not.
 
     Returns
     -------
     str
-        The page, with a single ``<style>`` element and no script.
+        The page, with a single ``<style>`` element; without a script where it is not ``sortable``.
     """
     page = {"title": title, "lead": lead, "footer": footer, "sections": sections}
+    page["contents"] = [(section.title, slug(section.title)) for section in sections]
     template = _environment().get_template("sections.html")
-    return template.render(page, style=Markup(style_sheet()))
+    if not sortable:
+        return template.render(page, style=Markup(style_sheet()))
+    script = f"{chart_script()}\n{_read('tables.js')}\nstartTables(document);\n"
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src '{_digest(script)}'"
+    style = style_sheet() + _read("tables.css")
+    return template.render(page, style=Markup(style), script=Markup(script), policy=policy)
 
 
-def render_charts(template: str, charts: Sequence[Chart], **context: object) -> str:
-    """Return a page whose charts are drawn by ``templates/charts.js``.
+def render_files(template: str, data: Mapping[str, object], **context: object) -> str:
+    """Return a page with charts and a table of files, which ``templates/files.js`` draws and filters.
 
     A Content-Security-Policy with the hashes of the page's own style sheet and script forbids the browser to
     run or to fetch anything else.
@@ -55,8 +63,8 @@ def render_charts(template: str, charts: Sequence[Chart], **context: object) -> 
     ----------
     template : str
         A file in ``templates/`` that extends ``base.html``.
-    charts : sequence of BarChart or AreaChart
-        All charts of the page, each with an id of its own: the content of the page's JSON block.
+    data : mapping of str to object
+        The page's JSON block: by the id of an element, what is drawn into it.
     **context
         What else the template names.
 
@@ -65,9 +73,9 @@ def render_charts(template: str, charts: Sequence[Chart], **context: object) -> 
     str
         The page.
     """
-    script = f"{chart_script()}\ndrawPage(document);\n"
-    data = {chart.id: chart.to_json() for chart in charts}
-    return _render_with_script(template, _chart_style(), script, data, context)
+    script = "\n".join((chart_script(), _read("tables.js"), _read("files.js")))
+    style = _chart_style() + _read("tables.css") + _read("files.css")
+    return _render_with_script(template, style, script, data, context)
 
 
 def render_script(template: str, script: str, style: str, data: object, **context: object) -> str:
@@ -90,15 +98,18 @@ def render_script(template: str, script: str, style: str, data: object, **contex
     str
         The page.
     """
-    code = f"{chart_script()}\n{(TEMPLATES / script).read_text(encoding='utf8')}"
-    rules = _chart_style() + (TEMPLATES / style).read_text(encoding="utf8")
     # Beside "file:", because a page that was opened from a disk has no origin that 'self' could mean.
     sources = "; img-src 'self' data:; media-src 'self' file:"
-    return _render_with_script(template, rules, code, data, context, sources)
+    code = f"{chart_script()}\n{_read(script)}"
+    return _render_with_script(template, _chart_style() + _read(style), code, data, context, sources)
+
+
+def _read(template: str) -> str:
+    return (TEMPLATES / template).read_text(encoding="utf8")
 
 
 def _chart_style() -> str:
-    return style_sheet() + (TEMPLATES / "charts.css").read_text(encoding="utf8")
+    return style_sheet() + _read("charts.css")
 
 
 def _render_with_script(
@@ -110,7 +121,7 @@ def _render_with_script(
     return (
         _environment()
         .get_template(template)
-        .render(context, style=Markup(style), script=Markup(script), policy=policy, charts=data)
+        .render(context, style=Markup(style), script=Markup(script), policy=policy, data=data)
     )
 
 
@@ -147,7 +158,7 @@ def _svg_size(head: str) -> str:
     if box is None:
         return ""
     points = float(box[1])
-    return f' style="width:{4 / 3 * points:.0f}px;max-width:100%;min-width:{points:.0f}px"'
+    return f' style="width:{4 / 3 * points:.0f}px;max-width:100%;min-width:{0.9 * points:.0f}px"'
 
 
 @cache
@@ -160,6 +171,8 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    # The order of scores is that of the bars.
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":")}
     environment.filters |= {"base64": _base64, "inline_svg": inline_svg, "slug": slug}
     return environment
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from genrescope.labels import display_name
 from genrescope.reporting.blocks import Paragraph, Section, Table
-from genrescope.reporting.formatting import MISSING, format_percent
+from genrescope.reporting.formatting import MISSING, common_folder, format_percent
 from genrescope.reporting.pages import render_sections
 from genrescope.types import NOT_MUSIC
 
@@ -103,6 +103,7 @@ def tag_comparison_page(
     counts = Counter(one.verdict for one in comparisons)
     parts = [f"{number} {verdict}" for verdict, number in counts.most_common()]
     surprising = [one for one in comparisons if one.surprise > 0]
+    folder = common_folder([one.path for one in surprising])
     sections = [
         Section("Agreement by genre", (_agreement_table(agreement),)),
         Section(
@@ -112,14 +113,19 @@ def tag_comparison_page(
                     "Sure answers come before unsure ones; then those whose score is furthest above that of"
                     " the genre in the tags." + _first_of(surprising)
                 ),
-                _surprise_table(surprising[:MAX_ROWS]),
+                *((Paragraph(f"Folder: {_readable(folder)}"),) if folder else ()),
+                _surprise_table(surprising[:MAX_ROWS], folder),
             ),
         ),
     ]
     if unknown:
         sections.append(Section("Words that are no genre of the model", (_word_table(unknown),)))
     return render_sections(
-        title, f"{len(comparisons)} files: {', '.join(parts)}.", sections, footer="Made by genrescope."
+        title,
+        f"{len(comparisons)} files: {', '.join(parts)}.",
+        sections,
+        footer="Made by genrescope.",
+        sortable=True,
     )
 
 
@@ -143,10 +149,15 @@ def _agreement_table(agreement: Sequence[AgreementRow]) -> Table:
     return Table("By the genre that the tags name", headers, rows)
 
 
-def _surprise_table(rows: Sequence[ComparisonRow]) -> Table:
+def _readable(path: str) -> str:
+    """Return a path with the bytes that are no text written out."""
+    return path.encode("utf8", "backslashreplace").decode("utf8")
+
+
+def _surprise_table(rows: Sequence[ComparisonRow], folder: str) -> Table:
     cells = tuple(
         (
-            one.path.encode("utf8", "backslashreplace").decode("utf8"),
+            _readable(one.path.removeprefix(folder)),
             ", ".join(one.tags),
             NOT_MUSIC if one.genre is None else display_name(one.genre),
             format_percent(one.surprise if one.score is None else one.score),

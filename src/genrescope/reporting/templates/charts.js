@@ -1,4 +1,4 @@
-// The charts of the web interface and of the HTML reports: stacked areas over time, bars, and the same as text.
+// The charts of the web interface and of the HTML reports: the genres over time as stacked areas, and bars.
 //
 // The web interface imports the functions. A report has this file inlined, followed by a call of drawPage, which
 // reads the data of all charts from the JSON block of the page.
@@ -6,12 +6,13 @@
 const SERIES = 10;
 const OTHER = "other";
 const MOST_BARS = 10;
-const MOST_POINTS = 400;
+const MOST_STEPS = 400;
 const MOST_SPANS = 40;
 const MOST_TICKS = 6;
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400];
 
-export const percent = (share) => `${Math.round(100 * share)} %`;
+/** Return a share as text; what is not quite all does not read as all of it. */
+export const percent = (share) => (share > 0.995 && share < 1 ? "> 99 %" : `${Math.round(100 * share)} %`);
 
 export function clock(seconds) {
   const whole = Math.max(0, Math.round(seconds));
@@ -36,7 +37,13 @@ export function colors(scores) {
 }
 
 /** Return genres by falling mean, and their share in each segment; beyond ten, the rest is one. */
-export function stack(timeline) {
+export function stack(segments) {
+  const timeline = segments.map((piece) => {
+    // The scores of a multi-label model may sum to more than the height of the chart.
+    const sum = Math.max(1, Object.values(piece.scores).reduce((total, score) => total + score, 0));
+    const shares = Object.entries(piece.scores).map(([name, score]) => [name, score / sum]);
+    return { scores: Object.fromEntries(shares) };
+  });
   const mean = (name) => timeline.reduce((sum, piece) => sum + piece.scores[name], 0) / timeline.length;
   const ranked = Object.keys(timeline[0].scores)
     .map((name) => [name, mean(name)])
@@ -71,17 +78,23 @@ function drawStack(svg, times, layers) {
   );
 }
 
+/** Draw layers as steps: each value from its edge, 0 to 1, to the next one. */
+function drawSteps(svg, edges, layers) {
+  const times = edges.slice(1).flatMap((edge, i) => [edges[i], edge]);
+  drawStack(svg, times, layers.map((layer) => ({ ...layer, values: layer.values.flatMap((value) => [value, value]) })));
+}
+
 /** Fill an SVG with the layers of a timeline, neighbors averaged where there are many. */
 export function drawAreas(svg, timeline, layers, seconds, shades) {
-  const step = Math.ceil(timeline.length / MOST_POINTS);
+  const step = Math.ceil(timeline.length / MOST_STEPS);
   const groups = [];
   for (let i = 0; i < timeline.length; i += step) groups.push([i, Math.min(i + step, timeline.length)]);
-  const middles = groups.map(([from, to]) => (timeline[from].start + timeline[to - 1].end) / 2 / seconds);
   const averaged = layers.map(({ name, values }) => {
     const means = groups.map(([from, to]) => values.slice(from, to).reduce((a, b) => a + b, 0) / (to - from));
-    return { name, color: shadeOf(name, shades), values: [means[0], ...means, means.at(-1)] };
+    return { name, color: shadeOf(name, shades), values: means };
   });
-  drawStack(svg, [0, ...middles, 1], averaged);
+  // Where segments overlap, each counts until the next one begins.
+  drawSteps(svg, [0, ...groups.slice(1).map(([from]) => timeline[from].start / seconds), 1], averaged);
 }
 
 const shadeOf = (name, shades) => shades[name] ?? `var(--s${SERIES - 1})`;
@@ -131,7 +144,9 @@ export function bars(caption, shares, shade) {
   const rows = Object.entries(shares)
     .slice(0, MOST_BARS)
     .map(([name, share]) => {
-      const value = make("td", { className: "value" }, `${(100 * share).toFixed(1)} %`);
+      // As the headline has it; what would be 0 % or 1 % is given more exactly.
+      const text = share < 0.0095 ? `${(100 * share).toFixed(1)} %` : percent(share);
+      const value = make("td", { className: "value" }, text);
       return make("tr", {}, make("th", { scope: "row" }, name), barCell(share, shade(name)), value);
     });
   return make("table", { className: "bars" }, make("caption", {}, caption), make("tbody", {}, ...rows));
@@ -156,13 +171,6 @@ export function spans(timeline) {
 const DRAW = {
   bars(table, { shares, colors }) {
     [...table.tBodies[0].rows].forEach((row, i) => row.cells[0].after(barCell(shares[i], colors[i])));
-  },
-  areas(figure, { times, layers, ticks }) {
-    drawStack(figure.querySelector("svg"), times, layers);
-    drawTicks(figure.querySelector(".axis"), ticks);
-    drawLegend(figure.querySelector(".legend"), layers);
-    figure.querySelector(".plot").hidden = false;
-    figure.querySelector("details").open = false;
   },
 };
 
