@@ -64,6 +64,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     assert source == {name for name in names if ".dist-info/" not in name}
     assert "genrescope/py.typed" in names
     assert "genrescope/models/data/genres-1.onnx" in names
+    # The example of the page, with its attribution.
+    assert {"genrescope/web/example/example.mp3", "genrescope/web/example/README.md"} <= set(names)
     # One installation downloads it: 12 MB is the limit of the default model alone.
     assert wheel.stat().st_size < 30_000_000
 

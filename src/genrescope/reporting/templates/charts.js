@@ -1,4 +1,5 @@
-// The charts of the web interface and of the HTML reports: stacked areas over time, bars, and the same as text.
+// The charts of the web interface and of the HTML reports: the genres over time as stacked steps, one per segment,
+// and bars.
 //
 // The web interface imports the functions. A report has this file inlined, followed by a call of drawPage, which
 // reads the data of all charts from the JSON block of the page.
@@ -6,12 +7,12 @@
 const SERIES = 10;
 const OTHER = "other";
 const MOST_BARS = 10;
-const MOST_POINTS = 400;
-const MOST_SPANS = 40;
+const MOST_STEPS = 400;
 const MOST_TICKS = 6;
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400];
 
-export const percent = (share) => `${Math.round(100 * share)} %`;
+/** Return a share as text; what is not quite all does not read as all of it. */
+export const percent = (share) => (share > 0.995 && share < 1 ? "> 99 %" : `${Math.round(100 * share)} %`);
 
 export function clock(seconds) {
   const whole = Math.max(0, Math.round(seconds));
@@ -36,7 +37,13 @@ export function colors(scores) {
 }
 
 /** Return genres by falling mean, and their share in each segment; beyond ten, the rest is one. */
-export function stack(timeline) {
+export function stack(segments) {
+  const timeline = segments.map((piece) => {
+    // The scores of a multi-label model may sum to more than the height of the chart.
+    const sum = Math.max(1, Object.values(piece.scores).reduce((total, score) => total + score, 0));
+    const shares = Object.entries(piece.scores).map(([name, score]) => [name, score / sum]);
+    return { scores: Object.fromEntries(shares) };
+  });
   const mean = (name) => timeline.reduce((sum, piece) => sum + piece.scores[name], 0) / timeline.length;
   const ranked = Object.keys(timeline[0].scores)
     .map((name) => [name, mean(name)])
@@ -50,14 +57,19 @@ export function stack(timeline) {
   return layers;
 }
 
-/** Fill an SVG of 1000 by 100 with one area for each layer: its values at times from 0 to 1, above those before it. */
-function drawStack(svg, times, layers) {
-  const places = times.map((time) => Math.max(0, Math.min(1000, 1000 * time)).toFixed(1));
-  let floor = new Array(places.length).fill(100);
+/**
+ * Fill an SVG of 1000 by 100 with one area for each layer, above those before it: a step for each value, from one
+ * edge, 0 to 1, to the next.
+ */
+function drawStack(svg, edges, layers) {
+  const places = edges.map((edge) => Math.max(0, Math.min(1000, 1000 * edge)).toFixed(1));
+  let floor = new Array(edges.length - 1).fill(100);
   svg.replaceChildren(
     ...layers.map(({ name, color, values }) => {
       const ceiling = floor.map((level, i) => level - 100 * values[i]);
-      const points = (levels) => levels.map((level, i) => `${places[i]},${level.toFixed(2)}`);
+      const points = (levels) => {
+        return levels.flatMap((level, i) => [places[i], places[i + 1]].map((place) => `${place},${level.toFixed(2)}`));
+      };
       // The namespace of the element that is there already: a page that fetches nothing names no address.
       const path = document.createElementNS(svg.namespaceURI, "path");
       path.setAttribute("d", `M${[...points(ceiling), ...points(floor).reverse()].join(" L")} Z`);
@@ -73,15 +85,15 @@ function drawStack(svg, times, layers) {
 
 /** Fill an SVG with the layers of a timeline, neighbors averaged where there are many. */
 export function drawAreas(svg, timeline, layers, seconds, shades) {
-  const step = Math.ceil(timeline.length / MOST_POINTS);
+  const step = Math.ceil(timeline.length / MOST_STEPS);
   const groups = [];
   for (let i = 0; i < timeline.length; i += step) groups.push([i, Math.min(i + step, timeline.length)]);
-  const middles = groups.map(([from, to]) => (timeline[from].start + timeline[to - 1].end) / 2 / seconds);
   const averaged = layers.map(({ name, values }) => {
     const means = groups.map(([from, to]) => values.slice(from, to).reduce((a, b) => a + b, 0) / (to - from));
-    return { name, color: shadeOf(name, shades), values: [means[0], ...means, means.at(-1)] };
+    return { name, color: shadeOf(name, shades), values: means };
   });
-  drawStack(svg, [0, ...middles, 1], averaged);
+  // Where segments overlap, each counts until the next one begins.
+  drawStack(svg, [0, ...groups.slice(1).map(([from]) => timeline[from].start / seconds), 1], averaged);
 }
 
 const shadeOf = (name, shades) => shades[name] ?? `var(--s${SERIES - 1})`;
@@ -106,13 +118,14 @@ export function drawAxis(axis, seconds) {
   drawTicks(axis, ticks);
 }
 
-export function drawLegend(list, layers, shades = {}) {
+/** Fill a list with the names and colors of layers; the numbers are in the bars. */
+function drawLegend(list, layers) {
   const seen = layers.filter((layer) => layer.share >= 0.005);
   list.replaceChildren(
     ...seen.map((layer) => {
       const swatch = make("i");
-      swatch.style.background = layer.color ?? shadeOf(layer.name, shades);
-      return make("li", {}, swatch, `${layer.name} ${percent(layer.share)}`);
+      swatch.style.background = layer.color;
+      return make("li", {}, swatch, layer.name);
     }),
   );
 }
@@ -131,7 +144,9 @@ export function bars(caption, shares, shade) {
   const rows = Object.entries(shares)
     .slice(0, MOST_BARS)
     .map(([name, share]) => {
-      const value = make("td", { className: "value" }, `${(100 * share).toFixed(1)} %`);
+      // As the headline has it; what would be 0 % or 1 % is given more exactly.
+      const text = share < 0.0095 ? `${(100 * share).toFixed(1)} %` : percent(share);
+      const value = make("td", { className: "value" }, text);
       return make("tr", {}, make("th", { scope: "row" }, name), barCell(share, shade(name)), value);
     });
   return make("table", { className: "bars" }, make("caption", {}, caption), make("tbody", {}, ...rows));
@@ -139,26 +154,12 @@ export function bars(caption, shares, shade) {
 
 export const leader = (scores) => Object.entries(scores).reduce((best, one) => (one[1] > best[1] ? one : best));
 
-/** Say which genre leads from when to when. */
-export function spans(timeline) {
-  const turns = [];
-  timeline.forEach((piece) => {
-    const [name] = leader(piece.scores);
-    if (turns.at(-1)?.name !== name) turns.push({ name, start: piece.start });
-  });
-  const lines = turns.map(({ name, start }, i) => {
-    return `${clock(start)} to ${clock(turns[i + 1]?.start ?? timeline.at(-1).end)} ${name}`;
-  });
-  const more = lines.length - MOST_SPANS;
-  return more > 0 ? [...lines.slice(0, MOST_SPANS), `and ${more} more`] : lines;
-}
-
 const DRAW = {
   bars(table, { shares, colors }) {
     [...table.tBodies[0].rows].forEach((row, i) => row.cells[0].after(barCell(shares[i], colors[i])));
   },
-  areas(figure, { times, layers, ticks }) {
-    drawStack(figure.querySelector("svg"), times, layers);
+  areas(figure, { edges, layers, ticks }) {
+    drawStack(figure.querySelector("svg"), edges, layers);
     drawTicks(figure.querySelector(".axis"), ticks);
     drawLegend(figure.querySelector(".legend"), layers);
     figure.querySelector(".plot").hidden = false;
