@@ -1,4 +1,4 @@
-"""Take the pictures of docs/page.md: every state of the server's page, at three widths, light and dark.
+"""Take the pictures of docs/page.md: every state of the server's page, light and dark, each at three widths.
 
 Run: PYTHONPATH=tests python scripts/draw_page.py [--only STATE] [--folder FOLDER]
 
@@ -17,7 +17,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from helpers.browser import NO_ANSWER, Page, chromium
+from helpers.served_page import NO_ANSWER, Page, chromium
 from helpers.server import serving
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,7 +29,22 @@ SCHEMES = ("light", "dark")
 STATES = ("empty", "working", "answer", "unsure", "not-music", "error", "several")
 MEDLEY = ("0 A.D. - Harvest Festival.opus", "Muldjord - Chaos God.mp3")
 MEDLEY_SECONDS, RATE = 20, 44_100
-QUALITY = 35
+SCALE, GAP, QUALITY = 0.6, 24, 60
+# The windows beside each other, on a ground that neither scheme has.
+SHEET = """
+const [pictures, gap, done] = arguments;
+document.body.style = `margin: 0; padding: ${gap}px; background: #8d97a3; display: flex; gap: ${gap}px;
+  align-items: start; width: max-content`;
+const images = pictures.map(([width, data]) => {
+  const image = Object.assign(new Image(width), { src: `data:image/png;base64,${data}` });
+  image.style.borderRadius = "8px";
+  return image;
+});
+document.body.replaceChildren(...images);
+Promise.all(images.map((image) => image.decode())).then(() => {
+  done([document.body.offsetWidth, document.body.offsetHeight]);
+});
+"""
 
 
 def main() -> None:
@@ -48,12 +63,14 @@ def main() -> None:
         for state in [arguments.only] if arguments.only else STATES:
             page = Page(driver, address)
             open_state(page, state, files)
-            for width, height in WINDOWS:
-                for scheme in SCHEMES:
-                    name = f"{state}-{width}-{scheme}.webp"
-                    picture = photograph(page, width, height, scheme)
-                    (arguments.folder / name).write_bytes(picture)
-                    print(name, len(picture) // 1000, "kB")
+            pictures = {
+                scheme: [(width, photograph(page, width, height, scheme)) for width, height in WINDOWS]
+                for scheme in SCHEMES
+            }
+            for scheme, windows in pictures.items():
+                content = sheet(page, windows)
+                (arguments.folder / f"{state}-{scheme}.webp").write_bytes(content)
+                print(f"{state}-{scheme}.webp", len(content) // 1000, "kB")
             page.reset_window()
 
 
@@ -103,14 +120,25 @@ def open_state(page: Page, state: str, files: dict[str, list[Path]]) -> None:
         page.wait_for_answers()
 
 
-def photograph(page: Page, width: int, height: int, scheme: str) -> bytes:
-    """Return the whole page as WebP, in a window of this size."""
+def photograph(page: Page, width: int, height: int, scheme: str) -> str:
+    """Return the whole page in a window of this size, as PNG in base64."""
     page.window(width, height, scheme, reduced_motion=True)
     # Two frames: after the second the change of the first is drawn.
     page.driver.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
-    options = {"format": "webp", "quality": QUALITY, "captureBeyondViewport": True}
-    answer = page.driver.execute_cdp_cmd("Page.captureScreenshot", options)
-    return base64.b64decode(answer["data"])
+    options = {"format": "png", "captureBeyondViewport": True}
+    picture: str = page.driver.execute_cdp_cmd("Page.captureScreenshot", options)["data"]
+    return picture
+
+
+def sheet(page: Page, windows: list[tuple[int, str]]) -> bytes:
+    """Return pictures beside each other, as WebP."""
+    page.reset_window()
+    page.driver.get("about:blank")
+    scaled = [(round(SCALE * width), picture) for width, picture in windows]
+    width, height = page.driver.execute_async_script(SHEET, scaled, GAP)
+    clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
+    options = {"format": "webp", "quality": QUALITY, "captureBeyondViewport": True, "clip": clip}
+    return base64.b64decode(page.driver.execute_cdp_cmd("Page.captureScreenshot", options)["data"])
 
 
 if __name__ == "__main__":

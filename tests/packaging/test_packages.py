@@ -109,6 +109,23 @@ def test_the_unpacked_wheel_classifies(unpacked: Path) -> None:
     assert '"genre": "metal"' in done.stdout, done.stderr
 
 
+def test_the_unpacked_wheel_serves_the_page_and_its_example(unpacked: Path) -> None:
+    pytest.importorskip("fastapi", reason="the extra web is not installed")
+    code = (
+        f"import sys; sys.path.insert(0, {str(unpacked)!r});"
+        "import genrescope; assert genrescope.__file__.startswith(sys.path[0]), genrescope.__file__;"
+        "from genrescope.web.app import create_app; from starlette.testclient import TestClient;"
+        "client = TestClient(create_app(), base_url='http://127.0.0.1:8000');"
+        "paths = ('/', '/static/app.js', '/static/charts.js', '/static/base.css', '/static/example.mp3');"
+        "print(*(client.get(path).status_code for path in paths))"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=unpacked
+    )
+    assert done.stdout.split() == ["200"] * 5, done.stderr
+
+
 def test_the_extra_for_all_is_all_that_users_choose_from() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))["project"][
         "optional-dependencies"

@@ -16,7 +16,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from helpers.browser import NO_ANSWER, Page
+from helpers.served_page import NO_ANSWER, Page
 
 AXE = Path(__file__).resolve().parents[1] / "helpers" / "data" / "axe-core" / "axe.min.js.gz"
 STATES = ("empty", "working", "answer", "unsure", "not music", "error", "several", "opened")
@@ -31,6 +31,13 @@ axe.run(document, { rules: { "target-size": { enabled: true } } })
 # The sum of the scores of unexpected shifts of the layout, as browsers define it (CLS).
 WATCH_SHIFTS = """
 window.shifts = 0;
+const { prototype } = OfflineAudioContext;
+const decode = prototype.decodeAudioData;
+// The spectrogram comes when the test says so.
+const released = new Promise((resolve) => (window.release = resolve));
+prototype.decodeAudioData = function (...content) {
+  return released.then(() => decode.apply(this, content));
+};
 const add = (one) => (window.shifts += one.hadRecentInput ? 0 : one.value);
 new PerformanceObserver((list) => list.getEntries().forEach(add)).observe({ type: "layout-shift" });
 """
@@ -127,6 +134,7 @@ def test_the_layout_does_not_jump_when_pictures_come(page: Page) -> None:
     page.wait_for("verdict", "%")
     top = "return document.getElementById('course').getBoundingClientRect().top"
     before = page.driver.execute_script(top)
+    page.driver.execute_script("release()")
     page.wait_for_answers()
     page.wait_until("!document.getElementById('cover').hidden")
     assert page.driver.execute_script(top) == before

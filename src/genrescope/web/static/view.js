@@ -238,7 +238,7 @@ function facts(entry) {
 function tables(row, shades) {
   const found = [charts.bars("Genres, on average over the track", row.scores, (name) => shades[name])];
   found[0].classList.add("genres");
-  if (Object.keys(row.styles).length) found.push(charts.bars("Styles, each of its own", row.styles, () => "var(--muted)"));
+  if (Object.keys(row.styles).length) found.push(charts.bars("Styles, each scored by itself", row.styles, () => "var(--muted)"));
   return found;
 }
 

@@ -39,7 +39,7 @@ export function reason(row, model) {
   if (!row.unsure) return "";
   if (model?.task === "multi-label") return "No genre reaches the score from which on it counts.";
   const limit = model?.threshold == null ? "a score" : percent(model.threshold);
-  return `No genre reaches ${limit}, from which on this model calls an answer sure.`;
+  return `No genre reaches ${limit}, which this model needs to be sure.`;
 }
 
 export const flagTexts = (row) => row.flags.map((flag) => FLAGS[flag] ?? flag);
