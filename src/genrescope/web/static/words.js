@@ -60,28 +60,35 @@ export function terms(model) {
   ];
 }
 
-/** Return the runs of segments that one genre leads, with mean scores; where segments overlap, the next one counts. */
-function spans(timeline) {
+/**
+ * Return the runs of segments that one genre leads, with mean scores. Where segments overlap, a run ends where the next
+ * begins; the means are of whole segments, as that of the track is.
+ */
+function spans({ timeline, scores }) {
   const found = [];
   timeline.forEach((piece, i) => {
     const end = timeline[i + 1]?.start ?? piece.end;
     const [name] = leader(piece.scores);
-    if (found.at(-1)?.name !== name) found.push({ name, start: piece.start, end, sums: {} });
+    if (found.at(-1)?.name !== name) found.push({ name, start: piece.start, end, sums: {}, weight: 0 });
     const span = found.at(-1);
     span.end = end;
+    const weight = piece.end - piece.start;
+    span.weight += weight;
     for (const [genre, score] of Object.entries(piece.scores)) {
-      span.sums[genre] = (span.sums[genre] ?? 0) + score * (end - piece.start);
+      span.sums[genre] = (span.sums[genre] ?? 0) + score * weight;
     }
   });
-  return found.map(({ sums, ...span }) => {
-    const mean = ([genre, sum]) => [genre, sum / Math.max(1e-9, span.end - span.start)];
-    return { ...span, scores: Object.fromEntries(Object.entries(sums).map(mean)) };
+  // The mean of the track also leaves out what is not music: the only run has that one.
+  if (found.length === 1) return [{ ...found[0], scores }];
+  return found.map(({ sums, weight, ...span }) => {
+    const means = Object.entries(sums).map(([genre, sum]) => [genre, sum / weight]);
+    return { ...span, scores: Object.fromEntries(means) };
   });
 }
 
 /** Say which genre leads from when to when, and how high the genre of the whole track is where it does not lead. */
 export function courseLines(row) {
-  const lines = spans(row.timeline).map(({ name, start, end, scores }) => {
+  const lines = spans(row).map(({ name, start, end, scores }) => {
     const other = name === row.genre ? "" : `, ${row.genre} ${percent(scores[row.genre])}`;
     return `${clock(start)} to ${clock(end)}: ${name} ${percent(scores[name])}${other}`;
   });
@@ -92,7 +99,7 @@ export function courseLines(row) {
 /** Explain an answer that another genre leads for longer; empty where none does. */
 export function courseNote(row) {
   const seconds = {};
-  spans(row.timeline).forEach(({ name, start, end }) => (seconds[name] = (seconds[name] ?? 0) + end - start));
+  spans(row).forEach(({ name, start, end }) => (seconds[name] = (seconds[name] ?? 0) + end - start));
   const [longest, led] = leader(seconds);
   if (longest === row.genre || led <= (seconds[row.genre] ?? 0)) return "";
   const own = seconds[row.genre]
