@@ -301,7 +301,7 @@ def test_the_text_explains_an_answer_that_leads_for_less_time(page: Page) -> Non
     ]
     note = page.words(f"return words.courseNote({CONTRADICTION})")
     assert note.startswith("disco leads for longer, 0:40 of 1:00, but reggae is so strong where it leads")
-    # The text of a track that one genre leads has the headline's number, whatever the mean of its segments is.
+    # Where one genre leads the whole track, its number is that of the headline.
     alone = CONTRADICTION.replace("0.5 }", "0.4 }").replace("score: 0.58", "scores: { reggae: 0.61 }")
     assert page.words(f"return words.courseLines({alone})") == ["0:00 to 1:00: reggae 61 %"]
     never = CONTRADICTION.replace("0.9, disco: 0.1", "0.49, disco: 0.5")
