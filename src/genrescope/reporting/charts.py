@@ -18,8 +18,8 @@ from genrescope.types import Float64Array, Timeline
 OTHER = "other"
 MAX_BARS = 10
 MAX_SPANS = 40
-# A chart is not many more pixels wide; more steps would only make the page larger.
-MAX_STEPS = 400
+# A chart is about as many pixels wide; more points would only make the page larger.
+MAX_POINTS = 400
 _MAX_TICKS = 6
 _TICK_SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800)
 
@@ -88,8 +88,8 @@ class Layer:
         In CSS.
     share : float
         Mean share over the track, 0 to 1.
-    values : ndarray, shape (steps,), float64
-        Share at each step, 0 to 1.
+    values : ndarray, shape (points,), float64
+        Share at each point, 0 to 1.
     """
 
     name: str
@@ -100,14 +100,14 @@ class Layer:
 
 @dataclass(frozen=True)
 class AreaChart:
-    """The genres over a track as stacked areas, whose height changes in steps.
+    """The genres over a track as stacked areas.
 
     Attributes
     ----------
     id : str
         Unique in its page.
-    edges : ndarray, shape (steps + 1,)
-        Where steps begin and the last one ends, from 0, the start of the track, to 1, its end.
+    times : ndarray, shape (points,)
+        From 0, the start of the track, to 1, its end.
     layers : tuple of Layer
         From the bottom to the top.
     ticks : tuple of (str, float)
@@ -117,7 +117,7 @@ class AreaChart:
     """
 
     id: str
-    edges: Float64Array
+    times: Float64Array
     layers: tuple[Layer, ...]
     ticks: tuple[tuple[str, float], ...]
     spans: tuple[tuple[str, str], ...]
@@ -136,7 +136,7 @@ class AreaChart:
         """Return what ``charts.js`` draws."""
         return {
             "kind": "areas",
-            "edges": np.round(self.edges, 4).tolist(),
+            "times": np.round(self.times, 4).tolist(),
             "layers": [
                 {
                     "name": layer.name,
@@ -165,13 +165,13 @@ def area_chart(chart_id: str, timeline: Timeline, colors: Mapping[str, str]) -> 
     Returns
     -------
     AreaChart
-        Of a step for each segment, or for neighbors together where there are more than `MAX_STEPS`; genres
-        beyond the number of colors are one layer, `OTHER`.
+        Of at most `MAX_POINTS` points and the two ends; genres beyond the number of colors are one layer,
+        `OTHER`.
     """
     names, shares = _stack(timeline)
     begin, end = float(timeline.starts[0]), float(timeline.ends[-1])
-    # Where segments overlap, each counts until the next one begins, as in the spans.
-    edges, values = _average_neighbors((timeline.starts - begin) / max(end - begin, 1e-9), shares)
+    middles = (timeline.starts + timeline.ends) / 2
+    times, values = _average_neighbors((middles - begin) / max(end - begin, 1e-9), shares)
     shades = {OTHER: series_variable(len(SERIES))} | dict(colors)
     layers = tuple(
         Layer(name, shades[name], float(shares[:, place].mean()), values[:, place])
@@ -181,7 +181,7 @@ def area_chart(chart_id: str, timeline: Timeline, colors: Mapping[str, str]) -> 
         (f"{format_clock(span.start)} to {format_clock(span.end)}", span.genre)
         for span in timeline.leading_spans(overlapping=False)
     )
-    return AreaChart(chart_id, edges, layers, axis_ticks(begin, end), spans)
+    return AreaChart(chart_id, times, layers, axis_ticks(begin, end), spans)
 
 
 def genre_colors(scores: Sequence[Mapping[str, float]]) -> dict[str, str]:
@@ -239,10 +239,11 @@ def _stack(timeline: Timeline) -> tuple[list[str], Float64Array]:
     return [*names[:kept], OTHER], np.hstack([shares[:, :kept], shares[:, kept:].sum(1, keepdims=True)])
 
 
-def _average_neighbors(starts: Float64Array, shares: Float64Array) -> tuple[Float64Array, Float64Array]:
-    """Average neighbors until at most `MAX_STEPS` are left; return the edges of these, and their shares."""
-    step = -(-len(starts) // MAX_STEPS)
-    firsts = np.arange(0, len(starts), step)
-    sizes = np.diff([*firsts, len(starts)])
-    means = np.add.reduceat(shares, firsts, axis=0) / sizes[:, None]
-    return np.append(starts[firsts], 1.0), means
+def _average_neighbors(times: Float64Array, shares: Float64Array) -> tuple[Float64Array, Float64Array]:
+    """Average neighbors until at most `MAX_POINTS` are left, and repeat the outer ones at the ends."""
+    step = -(-len(times) // MAX_POINTS)
+    edges = np.arange(0, len(times), step)
+    sizes = np.diff([*edges, len(times)])
+    fewer = np.add.reduceat(times, edges) / sizes
+    means = np.add.reduceat(shares, edges, axis=0) / sizes[:, None]
+    return np.concatenate([[0], fewer, [1]]), np.vstack([means[:1], means, means[-1:]])

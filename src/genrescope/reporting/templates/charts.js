@@ -1,5 +1,4 @@
-// The charts of the web interface and of the HTML reports: the genres over time as stacked steps, one per segment,
-// and bars.
+// The charts of the web interface and of the HTML reports: the genres over time as stacked areas, and bars.
 //
 // The web interface imports the functions. A report has this file inlined, followed by a call of drawPage, which
 // reads the data of all charts from the JSON block of the page.
@@ -57,19 +56,14 @@ export function stack(segments) {
   return layers;
 }
 
-/**
- * Fill an SVG of 1000 by 100 with one area for each layer, above those before it: a step for each value, from one
- * edge, 0 to 1, to the next.
- */
-function drawStack(svg, edges, layers) {
-  const places = edges.map((edge) => Math.max(0, Math.min(1000, 1000 * edge)).toFixed(1));
-  let floor = new Array(edges.length - 1).fill(100);
+/** Fill an SVG of 1000 by 100 with one area for each layer: its values at times from 0 to 1, above those before it. */
+function drawStack(svg, times, layers) {
+  const places = times.map((time) => Math.max(0, Math.min(1000, 1000 * time)).toFixed(1));
+  let floor = new Array(places.length).fill(100);
   svg.replaceChildren(
     ...layers.map(({ name, color, values }) => {
       const ceiling = floor.map((level, i) => level - 100 * values[i]);
-      const points = (levels) => {
-        return levels.flatMap((level, i) => [places[i], places[i + 1]].map((place) => `${place},${level.toFixed(2)}`));
-      };
+      const points = (levels) => levels.map((level, i) => `${places[i]},${level.toFixed(2)}`);
       // The namespace of the element that is there already: a page that fetches nothing names no address.
       const path = document.createElementNS(svg.namespaceURI, "path");
       path.setAttribute("d", `M${[...points(ceiling), ...points(floor).reverse()].join(" L")} Z`);
@@ -83,6 +77,12 @@ function drawStack(svg, edges, layers) {
   );
 }
 
+/** Draw layers as steps: each value from its edge, 0 to 1, to the next one. */
+function drawSteps(svg, edges, layers) {
+  const times = edges.slice(1).flatMap((edge, i) => [edges[i], edge]);
+  drawStack(svg, times, layers.map((layer) => ({ ...layer, values: layer.values.flatMap((value) => [value, value]) })));
+}
+
 /** Fill an SVG with the layers of a timeline, neighbors averaged where there are many. */
 export function drawAreas(svg, timeline, layers, seconds, shades) {
   const step = Math.ceil(timeline.length / MOST_STEPS);
@@ -93,7 +93,7 @@ export function drawAreas(svg, timeline, layers, seconds, shades) {
     return { name, color: shadeOf(name, shades), values: means };
   });
   // Where segments overlap, each counts until the next one begins.
-  drawStack(svg, [0, ...groups.slice(1).map(([from]) => timeline[from].start / seconds), 1], averaged);
+  drawSteps(svg, [0, ...groups.slice(1).map(([from]) => timeline[from].start / seconds), 1], averaged);
 }
 
 const shadeOf = (name, shades) => shades[name] ?? `var(--s${SERIES - 1})`;
@@ -158,8 +158,8 @@ const DRAW = {
   bars(table, { shares, colors }) {
     [...table.tBodies[0].rows].forEach((row, i) => row.cells[0].after(barCell(shares[i], colors[i])));
   },
-  areas(figure, { edges, layers, ticks }) {
-    drawStack(figure.querySelector("svg"), edges, layers);
+  areas(figure, { times, layers, ticks }) {
+    drawStack(figure.querySelector("svg"), times, layers);
     drawTicks(figure.querySelector(".axis"), ticks);
     drawLegend(figure.querySelector(".legend"), layers);
     figure.querySelector(".plot").hidden = false;
