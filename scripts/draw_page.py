@@ -17,7 +17,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from helpers.served_page import NO_ANSWER, Page, chromium
+from helpers.browser import NO_ANSWER, Page, chromium
 from helpers.server import serving
 
 ROOT = Path(__file__).resolve().parents[1]

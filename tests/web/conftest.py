@@ -9,7 +9,7 @@ import pytest
 import soundfile
 from selenium import webdriver
 
-from helpers.served_page import Page, chromium
+from helpers.browser import Page, chromium
 from helpers.server import serving
 from helpers.small_data import RATE, drone, hiss
 

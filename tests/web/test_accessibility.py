@@ -16,7 +16,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from helpers.served_page import NO_ANSWER, Page
+from helpers.browser import NO_ANSWER, Page
 
 AXE = Path(__file__).resolve().parents[1] / "helpers" / "data" / "axe-core" / "axe.min.js.gz"
 STATES = ("empty", "working", "answer", "unsure", "not music", "error", "several", "opened")

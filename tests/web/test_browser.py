@@ -16,7 +16,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from helpers.served_page import Page
+from helpers.browser import Page
 from helpers.server import serving
 
 # A drop as the browser makes it, with the files that the page's own field holds.
