@@ -64,6 +64,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     assert source == {name for name in names if ".dist-info/" not in name}
     assert "genrescope/py.typed" in names
     assert "genrescope/models/data/genres-1.onnx" in names
+    # The example of the page, with its attribution.
+    assert {"genrescope/web/example/example.mp3", "genrescope/web/example/README.md"} <= set(names)
     # One installation downloads it: 12 MB is the limit of the default model alone.
     assert wheel.stat().st_size < 30_000_000
 
@@ -105,6 +107,23 @@ def test_the_unpacked_wheel_classifies(unpacked: Path) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=unpacked
     )
     assert '"genre": "metal"' in done.stdout, done.stderr
+
+
+def test_the_unpacked_wheel_serves_the_page_and_its_example(unpacked: Path) -> None:
+    pytest.importorskip("fastapi", reason="the extra web is not installed")
+    code = (
+        f"import sys; sys.path.insert(0, {str(unpacked)!r});"
+        "import genrescope; assert genrescope.__file__.startswith(sys.path[0]), genrescope.__file__;"
+        "from genrescope.web.app import create_app; from starlette.testclient import TestClient;"
+        "client = TestClient(create_app(), base_url='http://127.0.0.1:8000');"
+        "paths = ('/', '/static/app.js', '/static/charts.js', '/static/base.css', '/static/example.mp3');"
+        "print(*(client.get(path).status_code for path in paths))"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=unpacked
+    )
+    assert done.stdout.split() == ["200"] * 5, done.stderr
 
 
 def test_the_extra_for_all_is_all_that_users_choose_from() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import re
@@ -52,6 +53,13 @@ def client(little_model: Path) -> Iterator[TestClient]:
     """Return a client of a server with two models, the packaged one first."""
     settings = Settings(("default", str(little_model)), max_upload_mb=1, max_audio_seconds=20, **UNLIMITED)
     with TestClient(create_app(settings), base_url=ADDRESS) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def default_client() -> Iterator[TestClient]:
+    """Return a client of a server with the default model and no limit of length that matters."""
+    with TestClient(create_app(Settings(**UNLIMITED)), base_url=ADDRESS) as client:
         yield client
 
 
@@ -118,6 +126,28 @@ def test_old_name_of_the_threshold(client: TestClient, sounds: Path) -> None:
 @pytest.mark.parametrize("model", ["/etc/passwd", "../model.onnx", "student-gtzan-1"])
 def test_only_served_models_answer(client: TestClient, model: str) -> None:
     assert problem(client.post(CLASSIFY, content=b"x", params={"model": model}))["code"] == "model_not_found"
+
+
+def test_tags_are_added_where_they_are_asked_for(default_client: TestClient) -> None:
+    client = default_client
+    content = (STATIC.parent / "example" / "example.mp3").read_bytes()
+    plain = client.post(CLASSIFY, content=content, params={"timeline": "true"}).json()
+    row = client.post(CLASSIFY, content=content, params={"timeline": "true", "tags": "true"}).json()
+    schemas.Classification.model_validate_json(json.dumps(row), strict=True)
+    tags = row.pop("tags")
+    assert row == plain
+    cover = tags.pop("cover")
+    assert tags == {"title": "Ambient (excerpt)", "artist": "Nikola Whallon", "album": "Naev"}
+    assert cover["media_type"] == "image/png"
+    picture = base64.b64decode(cover["data"], validate=True)
+    assert picture in content
+    assert picture.startswith(b"\x89PNG")
+
+
+def test_a_file_without_tags_has_empty_ones(client: TestClient, sounds: Path) -> None:
+    content = (sounds / "song.wav").read_bytes()
+    row = client.post(CLASSIFY, content=content, params={"tags": "true"}).json()
+    assert row["tags"] == {"title": "", "artist": "", "album": "", "cover": None}
 
 
 # Audio that cannot be used
@@ -355,6 +385,20 @@ def test_every_response_has_the_security_headers(client: TestClient) -> None:
         assert headers["x-content-type-options"] == "nosniff"
         assert "default-src 'none'" in headers["content-security-policy"]
         assert "unsafe" not in headers["content-security-policy"]
+
+
+def test_the_example_of_the_page_is_small_and_names_its_author(default_client: TestClient) -> None:
+    """An installed package has it: it lies in the package, with its license."""
+    response = default_client.get("/static/example.mp3")
+    assert response.headers["content-type"] == "audio/mpeg"
+    content = response.content
+    assert len(content) < 100_000
+    credit = (STATIC.parent / "example" / "README.md").read_text(encoding="utf8")
+    for word in ("Nikola Whallon", "https://creativecommons.org/licenses/by/3.0/"):
+        assert word in credit
+        assert word.encode() in content
+    row = default_client.post(CLASSIFY, content=content).json()
+    assert (row["answer"], row["flags"]) == ("electronic", [])
 
 
 def test_page_loads_nothing_from_other_origins(client: TestClient) -> None:

@@ -20,16 +20,19 @@ from genrescope.audio.outliers import MAX_MAGNITUDE
 from genrescope.audio.playlists import read_path_list, read_playlist
 from genrescope.audio.segmentation import segment_grid, split, split_stream
 from genrescope.audio.sources import is_url, scale_samples, url_refusal
+from genrescope.audio.track_tags import Cover, TrackTags, read_track_tags
 
 __all__ = [
     "MAX_MAGNITUDE",
     "AudioFile",
     "AudioStream",
+    "Cover",
     "FoundFile",
     "HeaderInfo",
     "Planes",
     "Samples",
     "Source",
+    "TrackTags",
     "audio_files",
     "discover",
     "find_audio",
@@ -42,6 +45,7 @@ __all__ = [
     "read_cue_sheet",
     "read_path_list",
     "read_playlist",
+    "read_track_tags",
     "resample",
     "scale_samples",
     "segment_grid",

@@ -47,7 +47,7 @@ _LONG_PREROLL = {"asf": 1.0}
 _MAX_PREROLL_SECONDS, _MAX_PREROLL_SHARE = 30.0, 0.25
 
 # FFmpeg may open nothing else: playlists and the like would make it fetch further files or addresses.
-_CONTAINERS = (
+CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,asf,aac,mp3,ac3,eac3,dts,wav,w64,aiff,au,caf,flac,ogg,"
     "wv,ape,tta,tak,mpc,mpc8,amr,mpegts,mpeg,avi,flv,dsf,iff,rm,voc,loas,latm,shn,ircam,nistsphere"
 )
@@ -88,7 +88,7 @@ class FFmpegDecoder:
             bounds = [0, *header.parts, file.seek(0, SEEK_END)]
             file, *self._parts = (cast(BinaryIO, FilePart(file, *each)) for each in pairwise(bounds))
         self._file = DecoderFile(file, header.patches)
-        options = {"format_whitelist": _CONTAINERS}
+        options = {"format_whitelist": CONTAINERS}
         if header.ignores_edits:
             options["ignore_editlist"] = "1"
         self._container: Any = av.open(self._file, mode="r", options=options, metadata_errors="ignore")

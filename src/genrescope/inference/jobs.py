@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -34,6 +35,8 @@ class ClassifyJob:
         Score below which the answer is uncertain; None: the model's own.
     max_seconds : float
         Longest audio.
+    tags : bool
+        Whether the answer has title, artist, album and cover of the file's tags.
     """
 
     path: str
@@ -43,6 +46,7 @@ class ClassifyJob:
     strict: bool
     threshold: float | None
     max_seconds: float
+    tags: bool = False
 
 
 def create_classify_handler(models: dict[str, str]) -> Callable[[dict[str, Any]], dict[str, Any]]:
@@ -69,9 +73,20 @@ def create_classify_handler(models: dict[str, str]) -> Callable[[dict[str, Any]]
             job.path, timeline=job.timeline, strict=job.strict, max_seconds=job.max_seconds
         )
         threshold = prediction.threshold if job.threshold is None else job.threshold
-        return replace(prediction, path=job.name, threshold=threshold).to_dict()
+        row = replace(prediction, path=job.name, threshold=threshold).to_dict()
+        return row | {"tags": _tags(job.path)} if job.tags else row
 
     return classify
+
+
+def _tags(path: str) -> dict[str, Any]:
+    """Return a file's tags as JSON has them: the bytes of the cover as base64."""
+    tags = audio.read_track_tags(path)
+    cover = None
+    if tags.cover is not None:
+        data = base64.b64encode(tags.cover.content).decode("ascii")
+        cover = {"media_type": tags.cover.media_type, "data": data}
+    return tags._asdict() | {"cover": cover}
 
 
 def _check_declared_length(job: ClassifyJob) -> None:

@@ -34,7 +34,13 @@ from genrescope.web.settings import Settings
 from genrescope.web.uploads import Upload, receive_upload
 from genrescope.web.worker import ClassifyWorkers, JsonRow
 
-_MEDIA_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+_MEDIA_TYPES = {
+    ".html": "text/html",
+    ".js": "text/javascript",
+    ".css": "text/css",
+    ".svg": "image/svg+xml",
+    ".mp3": "audio/mpeg",
+}
 # The browser keeps the file, and asks each time whether it is still the same.
 _REVALIDATE = {"Cache-Control": "no-cache"}
 
@@ -229,6 +235,7 @@ class Service:
             strict=options.strict,
             threshold=options.chosen_threshold,
             max_seconds=self.settings.max_audio_seconds,
+            tags=options.tags,
         )
         disconnected = asyncio.ensure_future(_wait_disconnect(request))
         half_closed = asyncio.ensure_future(request.scope.get(HALF_CLOSED, asyncio.Event()).wait())
@@ -354,7 +361,8 @@ def _add_api(app: FastAPI, service: Service) -> None:
 
 def _add_static_files(app: FastAPI) -> None:
     """Serve the page's files from memory, one route each, so that no request leads into the file system."""
-    for file in (resources.files("genrescope.web") / "static").iterdir():
+    files = resources.files("genrescope.web")
+    for file in (*(files / "static").iterdir(), *(files / "example").iterdir()):
         media_type = _MEDIA_TYPES.get(Path(file.name).suffix)
         if media_type is not None:
             route = "/" if file.name == "index.html" else f"/static/{file.name}"
@@ -397,6 +405,7 @@ def _model_card(name: str, path: str) -> schemas.ModelCard:
         classes=list(model.info.classes),
         styles=list(model.info.styles),
         names={label: display_name(label) for label in (*model.info.classes, *model.info.styles)},
+        task=model.info.task,
         threshold=model.info.threshold,
         min_score=model.info.threshold,
         segment_seconds=model.info.segment_seconds,

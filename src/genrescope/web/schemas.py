@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from genrescope.errors import OUTCOMES
+from genrescope.types import TaskKind
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 
@@ -23,6 +24,7 @@ class ClassifyOptions(BaseModel):
 
     model: str | None = Field(None, description="Name of the served model to use.")
     timeline: bool = Field(False, description="Add the scores of the segments over the track.")
+    tags: bool = Field(False, description="Add title, artist, album and cover, as the file's tags have them.")
     strict: bool = Field(False, description="Refuse truncated files instead of flagging them.")
     threshold: Share | None = Field(
         None,
@@ -69,6 +71,25 @@ class TimelineSegment(_Answer):
     scores: dict[str, Share]
 
 
+class Cover(_Answer):
+    """The picture of a file's tags: ``data`` as base64."""
+
+    media_type: Literal["image/jpeg", "image/png"] = Field(description="By its content.")
+    data: str = Field(json_schema_extra={"contentEncoding": "base64"})
+
+
+class TrackTags(_Answer):
+    """What a file's tags say: ``title``, ``artist`` and ``album``, each empty where they do not."""
+
+    title: str
+    artist: str
+    album: str
+    cover: Cover | None = Field(
+        description="Null where there is none, or one that is no JPEG or PNG, of more than 2 MiB, or larger"
+        " than 4096 pixels."
+    )
+
+
 class Classification(_Answer):
     """A row of `genrescope.Prediction.to_dict`, passed on as the worker sends it.
 
@@ -104,6 +125,7 @@ class Classification(_Answer):
     timeline: list[TimelineSegment] = Field(
         default_factory=list, description="Only where the option timeline asks for it."
     )
+    tags: TrackTags | None = Field(None, description="Only where the option tags asks for it.")
 
 
 class ModelCard(_Answer):
@@ -114,6 +136,7 @@ class ModelCard(_Answer):
     classes: list[str]
     styles: list[str]
     names: dict[str, str] = Field(description="Of classes and styles, the names that people read.")
+    task: TaskKind = Field(description="Whether a track has one genre, or any number of them.")
     threshold: Share | None = Field(description="Below this score an answer is marked as uncertain.")
     min_score: Share | None = Field(
         deprecated=True,

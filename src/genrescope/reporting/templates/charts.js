@@ -7,7 +7,6 @@ const SERIES = 10;
 const OTHER = "other";
 const MOST_BARS = 10;
 const MOST_STEPS = 400;
-const MOST_SPANS = 40;
 const MOST_TICKS = 6;
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400];
 
@@ -119,13 +118,14 @@ export function drawAxis(axis, seconds) {
   drawTicks(axis, ticks);
 }
 
-export function drawLegend(list, layers, shades = {}) {
+/** Fill a list with the names and colors of layers; the numbers are in the bars. */
+function drawLegend(list, layers) {
   const seen = layers.filter((layer) => layer.share >= 0.005);
   list.replaceChildren(
     ...seen.map((layer) => {
       const swatch = make("i");
-      swatch.style.background = layer.color ?? shadeOf(layer.name, shades);
-      return make("li", {}, swatch, `${layer.name} ${percent(layer.share)}`);
+      swatch.style.background = layer.color;
+      return make("li", {}, swatch, layer.name);
     }),
   );
 }
@@ -153,20 +153,6 @@ export function bars(caption, shares, shade) {
 }
 
 export const leader = (scores) => Object.entries(scores).reduce((best, one) => (one[1] > best[1] ? one : best));
-
-/** Say which genre leads from when to when. */
-export function spans(timeline) {
-  const turns = [];
-  timeline.forEach((piece) => {
-    const [name] = leader(piece.scores);
-    if (turns.at(-1)?.name !== name) turns.push({ name, start: piece.start });
-  });
-  const lines = turns.map(({ name, start }, i) => {
-    return `${clock(start)} to ${clock(turns[i + 1]?.start ?? timeline.at(-1).end)} ${name}`;
-  });
-  const more = lines.length - MOST_SPANS;
-  return more > 0 ? [...lines.slice(0, MOST_SPANS), `and ${more} more`] : lines;
-}
 
 const DRAW = {
   bars(table, { shares, colors }) {

@@ -23,11 +23,22 @@ export function models() {
 }
 
 export function classify(file, name, model) {
-  const options = new URLSearchParams({ timeline: "true" });
+  const options = new URLSearchParams({ timeline: "true", tags: "true" });
   if (model) options.set("model", model);
   const form = new FormData();
   form.append("file", file, name);
   return request(`/v1/classify?${options}`, { method: "POST", body: form });
+}
+
+/** Return the example: a File, which the package has. */
+export async function example() {
+  try {
+    const response = await fetch("/static/example.mp3");
+    if (!response.ok) throw new Error(response.statusText);
+    return new File([await response.blob()], "example.mp3", { type: "audio/mpeg" });
+  } catch {
+    throw new Problem(UNREACHABLE);
+  }
 }
 
 async function request(address, init = {}) {

@@ -1,9 +1,11 @@
 // The page: takes files, sends them to the server one after the other, and lists the answers.
 
-import { Problem, classify, models, storeToken } from "./api.js";
-import { clock, make, percent } from "./charts.js";
+import { Problem, classify, example, models, storeToken } from "./api.js";
+import { clock, make } from "./charts.js";
 import { Recorder, canRecord } from "./recorder.js";
 import { decode, wav } from "./audio.js";
+import { toCsv, toJson } from "./export.js";
+import { readable, summary, terms } from "./words.js";
 import { View } from "./view.js";
 
 const MAX_ATTEMPTS = 20;
@@ -11,23 +13,37 @@ const byId = (id) => document.getElementById(id);
 const entries = [];
 const view = new View({ onRetry: retry });
 let limits = null;
+let cards = [];
 let names = {};
 let shown = null;
 let running = false;
 
 // Adding files
 
-function add(files) {
-  const added = [...files].map((file) => ({ file, audio: file, name: file.name, state: "waiting" }));
+function add(files, properties = {}) {
+  const added = [...files].map((file) => ({ file, audio: file, name: file.name, state: "waiting", ...properties }));
   if (!added.length) return;
   entries.push(...added);
   byId("notice").replaceChildren();
   byId("work").hidden = false;
+  byId("guide").hidden = true;
   byId("drop").classList.add("compact");
   byId("work").classList.toggle("many", entries.length > 1);
+  // Above a list, and below a single answer; the order of the keyboard is that of the eyes.
+  if (entries.length > 1) byId("work").prepend(byId("tools"));
+  else byId("work").append(byId("tools"));
   if (!shown || shown.row || shown.problem) select(added[0]);
   draw();
   run();
+}
+
+async function addExample() {
+  try {
+    add([await example()], { isExample: true });
+  } catch (problem) {
+    if (!(problem instanceof Problem)) throw problem;
+    notice(problem);
+  }
 }
 
 async function run() {
@@ -41,35 +57,14 @@ async function run() {
   }
 }
 
-/** Return an answer with the names of genres and styles that people read in place of labels. */
-function readable(answer) {
-  const name = (label) => names[label] ?? label;
-  const renamed = (scores) => Object.fromEntries(Object.entries(scores).map(([label, score]) => [name(label), score]));
-  return {
-    ...answer,
-    genre: name(answer.genre),
-    answer: answer.answer && name(answer.answer),
-    set: answer.set.map(name),
-    scores: renamed(answer.scores),
-    styles: renamed(answer.styles),
-    timeline: answer.timeline.map((segment) => ({ ...segment, scores: renamed(segment.scores) })),
-  };
-}
-
-/** The result in a few words. */
-function summary(row) {
-  if (row.not_music) return `not music ${percent(1 - row.music)}`;
-  return `${row.genre} ${percent(row.score)}${row.unsure ? ", unsure" : ""}`;
-}
-
 /** Classify one file and show its answer or failure. */
 async function analyze(entry) {
   update(entry, { state: "analyzing", problem: null });
   try {
-    const answer = await sendWithRetries(entry);
-    const row = readable(answer);
-    update(entry, { state: "done", answer, row });
-    announce(`${entry.name}: ${summary(row)}`);
+    const { tags, ...answer } = await sendWithRetries(entry);
+    const row = readable(answer, names);
+    update(entry, { state: "done", answer, row, tags, cover: picture(tags.cover), card: cardOf(entry) });
+    announce(`${label(entry)}: ${summary(row)}`);
   } catch (problem) {
     if (!(problem instanceof Problem)) throw problem;
     if (problem.status === 401) askForToken();
@@ -101,7 +96,8 @@ function send(entry) {
       hint: "Choose a shorter excerpt, or a compressed format such as mp3, ogg or flac.",
     });
   }
-  return classify(entry.audio, entry.name, byId("model").value);
+  entry.model = byId("model").value;
+  return classify(entry.audio, entry.name, entry.model);
 }
 
 /** Decode in the browser what the server could not, to be sent as WAV; return whether it succeeded. */
@@ -122,7 +118,36 @@ function retry(entry) {
   run();
 }
 
-// Display
+/** Return a cover as a file, whose type the server has found by its content. */
+function picture(cover) {
+  if (!cover) return null;
+  return new Blob([Uint8Array.from(atob(cover.data), (letter) => letter.charCodeAt(0))], { type: cover.media_type });
+}
+
+const cardOf = (entry) => cards.find((card) => card.name === entry.model) ?? cards[0];
+
+// The list
+
+const label = (entry) => entry.tags?.title || entry.name;
+
+const ORDERS = {
+  added: () => 0,
+  name: (one, other) => label(one).localeCompare(label(other), undefined, { numeric: true }),
+  genre: (one, other) => genreOf(one).localeCompare(genreOf(other)) || scoreOf(other) - scoreOf(one),
+  high: (one, other) => scoreOf(other) - scoreOf(one),
+  low: (one, other) => scoreOf(one) - scoreOf(other),
+};
+const genreOf = (entry) => (entry.row.not_music ? "not music" : entry.row.genre);
+// What is not music is below all music.
+const scoreOf = (entry) => (entry.row.not_music ? -1 : entry.row.score);
+
+/** Return the entries in the chosen order; but for names, those without an answer come last. */
+function sorted() {
+  const order = byId("order").value;
+  if (order === "added" || order === "name") return entries.toSorted(ORDERS[order]);
+  const answered = entries.filter((entry) => entry.row);
+  return [...answered.sort(ORDERS[order]), ...entries.filter((entry) => !entry.row)];
+}
 
 function update(entry, changes) {
   Object.assign(entry, changes);
@@ -136,19 +161,43 @@ function select(entry) {
   draw();
 }
 
+/** Show the entry that was chosen in the list; where it is below the list, bring it into view. */
+function choose(entry) {
+  select(entry);
+  const detail = byId("detail");
+  if (detail.offsetTop < byId("files-list").offsetTop + byId("files-list").offsetHeight) return;
+  detail.focus({ preventScroll: true });
+  detail.scrollIntoView();
+}
+
 function draw() {
   byId("save").hidden = !entries.some((entry) => entry.row);
+  const ended = entries.filter((entry) => entry.row || entry.problem).length;
+  byId("count").textContent = ended < entries.length ? `${ended} of ${entries.length} done` : `${ended} files`;
   entries.forEach((entry) => {
     entry.button ??= listButton(entry);
-    entry.button.lastChild.textContent = entry.row ? summary(entry.row) : entry.state;
-    entry.button.className = entry.state === "failed" ? "failed" : "";
+    const [name, artist, state] = entry.button.children;
+    name.textContent = label(entry);
+    artist.textContent = entry.tags?.artist ?? "";
+    state.textContent = entry.row ? summary(entry.row) : entry.state;
+    entry.button.className = entry.problem ? "failed" : entry.row?.unsure && !entry.row.not_music ? "unsure" : "";
     entry.button.setAttribute("aria-current", String(entry === shown));
   });
+  arrange();
+}
+
+/** Put the list in order; what has the focus keeps it. */
+function arrange() {
+  const items = sorted().map((entry) => entry.button.parentNode);
+  if (items.every((item, place) => item === byId("list").children[place])) return;
+  const focused = document.activeElement;
+  byId("list").append(...items);
+  if (byId("list").contains(focused)) focused.focus({ preventScroll: true });
 }
 
 function listButton(entry) {
-  const button = make("button", { type: "button", onclick: () => select(entry) });
-  button.append(make("span", { className: "name" }, entry.name), make("span", { className: "state" }));
+  const button = make("button", { type: "button", title: entry.name, onclick: () => choose(entry) });
+  button.append(...["name", "artist", "state"].map((className) => make("span", { className })));
   byId("list").append(make("li", {}, button));
   return button;
 }
@@ -164,12 +213,19 @@ function notice(problem) {
   byId("notice").replaceChildren(make("div", { className: "failure" }, make("p", {}, problem.message), hint));
 }
 
-function save() {
-  const lines = entries.filter((entry) => entry.answer).map((entry) => `${JSON.stringify(entry.answer)}\n`);
-  const link = make("a", { href: URL.createObjectURL(new Blob(lines)), download: "genres.jsonl" });
+function save(name, type, text) {
+  const link = make("a", { href: URL.createObjectURL(new Blob([text], { type })), download: name });
   link.click();
   URL.revokeObjectURL(link.href);
 }
+
+function saveCsv() {
+  const used = cards.filter((card) => entries.some((entry) => entry.card === card));
+  const classes = [...new Set(used.flatMap((card) => card.classes))];
+  save("genres.csv", "text/csv", toCsv(ended(), classes));
+}
+
+const ended = () => sorted().filter((entry) => entry.row || entry.problem);
 
 // The server
 
@@ -183,13 +239,15 @@ async function connect() {
   try {
     const served = await models();
     limits = served.limits;
-    names = Object.assign({}, ...served.models.map((model) => model.names));
+    cards = served.models;
+    names = Object.assign({}, ...cards.map((model) => model.names));
     const [size, minutes] = [limits.max_bytes / 2 ** 20, limits.max_seconds / 60];
     byId("limits").textContent = `Up to ${size.toPrecision(3) / 1} MiB, ${minutes.toPrecision(3) / 1} minutes. Nothing is kept.`;
-    byId("model").replaceChildren(...served.models.map(({ name }) => make("option", { value: name }, name)));
-    byId("model-choice").hidden = served.models.length < 2;
+    byId("model").replaceChildren(...cards.map(({ name }) => make("option", { value: name }, name)));
+    byId("model-choice").hidden = cards.length < 2;
     byId("login").hidden = true;
     byId("notice").replaceChildren();
+    showTerms();
     return true;
   } catch (problem) {
     if (!(problem instanceof Problem)) throw problem;
@@ -197,6 +255,11 @@ async function connect() {
     else notice(problem);
     return false;
   }
+}
+
+/** Say what the words mean, for the chosen model. */
+function showTerms() {
+  view.showTerms(byId("guide").querySelector("dl"), terms(cardOf({ model: byId("model").value })));
 }
 
 /** Try the token that was typed in, and repeat the requests that lacked it. */
@@ -265,8 +328,12 @@ byId("files").addEventListener("change", (event) => {
   add(event.target.files);
   event.target.value = "";
 });
+byId("example").addEventListener("click", addExample);
 byId("record").addEventListener("click", record);
-byId("save").addEventListener("click", save);
+byId("model").addEventListener("change", showTerms);
+byId("order").addEventListener("change", arrange);
+byId("save-csv").addEventListener("click", saveCsv);
+byId("save-json").addEventListener("click", () => save("genres.json", "application/json", toJson(ended())));
 byId("login").addEventListener("submit", logIn);
 if (!canRecord()) {
   byId("record").disabled = true;

@@ -2,6 +2,7 @@
 
 import * as charts from "./charts.js";
 import { decode, spectrogram } from "./audio.js";
+import { courseLines, courseNote, flagTexts, reason, summary, terms } from "./words.js";
 
 const COLUMNS = 900;
 const BANDS = 96;
@@ -31,71 +32,115 @@ export class View {
   show(entry) {
     if (entry !== this.entry) this.load(entry);
     this.entry = entry;
-    const { row, problem } = entry;
-    byId("title").textContent = entry.name;
+    const { row, problem, tags } = entry;
+    byId("title").textContent = tags?.title || entry.name;
+    byId("artist").textContent = [tags?.artist, tags?.album].filter(Boolean).join(" · ");
     byId("facts").textContent = facts(entry);
     byId("failure").hidden = !problem;
-    byId("verdict").hidden = byId("stage").hidden = !row;
-    byId("possible").hidden = true;
-    byId("answers").replaceChildren();
+    byId("answer").hidden = !row;
+    byId("working").hidden = Boolean(row || problem);
+    byId("working-note").textContent = entry.state === "waiting" ? "Waiting" : `${entry.state[0].toUpperCase()}${entry.state.slice(1)}`;
+    byId("credit").hidden = !(entry.isExample && row);
+    byId("credit").textContent =
+      "The example is an excerpt of “Ambient” by Nikola Whallon, from the music of the game Naev: CC BY 3.0," +
+      " creativecommons.org/licenses/by/3.0.";
+    document.title = row ? `${summary(row)} · genrescope` : "genrescope";
+    this.showCover(entry);
     if (problem) this.showProblem(problem);
     if (row) this.showRow(row, entry);
+  }
+
+  /** Draw the cover of the tags, which the browser decodes, if it can; it is drawn, so that no address leads to it. */
+  async showCover(entry) {
+    const canvas = byId("cover");
+    if (entry.cover && entry.bitmap === undefined) {
+      canvas.hidden = true;
+      entry.bitmap = null;
+      entry.bitmap = await square(entry.cover, canvas.width).catch(() => null);
+    }
+    if (entry !== this.entry) return;
+    canvas.hidden = !entry.bitmap;
+    if (entry.bitmap) canvas.getContext("2d").drawImage(entry.bitmap, 0, 0, canvas.width, canvas.height);
   }
 
   showProblem(problem) {
     const again = charts.make("button", { type: "button", onclick: () => this.onRetry(this.entry) }, "Try again");
     byId("failure").replaceChildren(
-      charts.make("p", {}, problem.message),
-      charts.make("p", { className: "muted" }, `What to do: ${problem.hint}`),
-      charts.make("p", { className: "small" }, charts.make("code", {}, problem.code)),
-      again,
+      charts.make("p", { className: "what" }, problem.message),
+      charts.make("p", {}, `What to do: ${problem.hint}`),
+      charts.make("div", { className: "row" }, again, charts.make("code", {}, problem.code)),
     );
   }
 
   showRow(row, entry) {
     const shades = charts.colors(row.scores);
-    const verdict = row.not_music
-      ? ["not music", charts.make("span", { className: "share" }, charts.percent(1 - row.music))]
-      : [row.answer && row.answer !== row.genre ? `${row.genre}: ${row.answer}` : row.genre, charts.make("span", { className: "share" }, charts.percent(row.score))];
-    if (row.unsure && !row.not_music) {
-      const title = "The score is below the threshold of this model";
-      verdict.push(charts.make("span", { className: "flag", title }, "unsure"));
-    }
-    row.flags.forEach((flag) => verdict.push(charts.make("span", { className: "flag" }, flag)));
-    byId("verdict").replaceChildren(...verdict);
-    byId("possible").hidden = !(row.unsure && row.set.length);
-    byId("possible").textContent = `It may be ${row.set.join(", ")}.`;
+    this.shades = shades;
+    this.showVerdict(row, entry, shades);
     // What is not music has scores as well, but they say nothing.
-    ["course", "legend", "words", "now"].forEach((id) => byId(id).toggleAttribute("hidden", row.not_music));
-    const tables = row.not_music ? [] : [charts.bars("Genres", row.scores, (name) => shades[name])];
-    const styles = row.not_music ? {} : row.styles;
-    if (Object.keys(styles).length) tables.push(charts.bars("Styles", styles, () => "var(--muted)"));
-    byId("answers").replaceChildren(...tables);
-    const layers = charts.stack(row.timeline);
-    charts.drawAreas(byId("course"), row.timeline, layers, row.seconds, shades);
+    ["course", "words", "now", "course-note"].forEach((id) => byId(id).toggleAttribute("hidden", row.not_music));
+    byId("stage").classList.toggle("without-course", row.not_music);
+    byId("answers").replaceChildren(...(row.not_music ? [] : tables(row, shades)));
+    charts.drawAreas(byId("course"), row.timeline, charts.stack(row.timeline), row.seconds, shades);
     charts.drawAxis(byId("axis"), row.seconds);
-    charts.drawLegend(byId("legend"), layers, shades);
-    const lines = charts.spans(row.timeline);
+    const lines = courseLines(row);
     byId("course").setAttribute("aria-label", `Genres over time: ${lines.join("; ")}`);
     byId("words").querySelector("ul").replaceChildren(...lines.map((line) => charts.make("li", {}, line)));
+    const note = row.not_music ? "" : courseNote(row);
+    byId("course-note").hidden = !note;
+    byId("course-note").textContent = note;
     this.seekBar.setAttribute("aria-valuemax", row.seconds.toFixed(1));
     this.tick();
     this.paint(entry);
   }
 
+  /** Say what the answer is, why it is unsure, and what the words mean. */
+  showVerdict(row, entry, shades) {
+    const [name, share] = row.not_music ? ["not music", 1 - row.music] : [row.genre, row.score];
+    const parts = [charts.make("span", {}, name), " ", charts.make("span", { className: "share" }, charts.percent(share))];
+    if (!row.not_music) {
+      const swatch = charts.make("i", { className: "swatch" });
+      swatch.style.background = shades[row.genre];
+      parts.unshift(swatch);
+    }
+    if (row.unsure && !row.not_music) parts.push(" ", charts.make("span", { className: "flag" }, "unsure"));
+    byId("verdict").replaceChildren(...parts);
+    const style = row.not_music || row.answer === row.genre ? null : row.answer;
+    const texts = {
+      style: style ? `Style: ${style}` : "",
+      reason: reason(row, entry.card),
+      possible: row.unsure && row.set.length ? `It may be ${row.set.join(", ")}.` : "",
+    };
+    for (const [id, text] of Object.entries(texts)) {
+      byId(id).hidden = !text;
+      byId(id).textContent = text;
+    }
+    byId("flags").hidden = !row.flags.length;
+    byId("flags").replaceChildren(...flagTexts(row).map((text) => charts.make("li", {}, text)));
+    this.showTerms(byId("meaning").querySelector("dl"), terms(entry.card));
+  }
+
+  /** Fill a list of definitions. */
+  showTerms(list, pairs) {
+    const items = pairs.map(([term, text]) => charts.make("div", {}, charts.make("dt", {}, term), charts.make("dd", {}, text)));
+    list.replaceChildren(...items);
+  }
+
   /** Draw the spectrogram, computed once per file; there is none where the browser cannot decode the file. */
   async paint(entry) {
     const canvas = byId("spectrogram");
+    const isLong = entry.row.seconds > MAX_SPECTROGRAM_SECONDS;
+    byId("stage").classList.toggle("without-spectrogram", isLong || entry.spectrogram === null);
+    if (isLong) return;
     if (entry.spectrogram === undefined) {
-      canvas.hidden = true;
-      entry.spectrogram = null;
-      if (entry.row.seconds > MAX_SPECTROGRAM_SECONDS) return;
-      entry.spectrogram = await decode(entry.audio)
+      // Its place is kept while it is computed.
+      canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
+      entry.painting ??= decode(entry.audio)
         .then((samples) => spectrogram(samples, COLUMNS, BANDS))
         .catch(() => null);
+      entry.spectrogram = await entry.painting;
     }
     if (entry !== this.entry) return;
-    canvas.hidden = !entry.spectrogram;
+    byId("stage").classList.toggle("without-spectrogram", !entry.spectrogram);
     if (!entry.spectrogram) return;
     canvas.width = entry.spectrogram.width;
     canvas.height = entry.spectrogram.height;
@@ -138,11 +183,15 @@ export class View {
     const piece = row.timeline.findLast((one) => one.start <= now) ?? row.timeline[0];
     const [name, share] = charts.leader(piece.scores);
     const current = `${name} ${charts.percent(share)}`;
+    const swatch = charts.make("i", { className: "swatch" });
+    swatch.style.background = this.shades[name];
     byId("head").style.left = `${(100 * now) / row.seconds}%`;
     byId("clock").textContent = `${charts.clock(now)} of ${charts.clock(row.seconds)}`;
-    byId("now").textContent = current;
-    byId("play").textContent = this.audio.paused ? "Play" : "Pause";
-    byId("play").setAttribute("aria-label", this.audio.paused ? "Play" : "Pause");
+    byId("now").replaceChildren(swatch, current);
+    const action = this.audio.paused ? "Play" : "Pause";
+    byId("play").querySelector("span").textContent = action;
+    byId("play").setAttribute("aria-label", action);
+    byId("play").classList.toggle("playing", !this.audio.paused);
     this.seekBar.setAttribute("aria-valuenow", now.toFixed(1));
     const shown = row.not_music ? "not music" : current;
     this.seekBar.setAttribute("aria-valuetext", `${byId("clock").textContent}, ${shown}`);
@@ -179,8 +228,26 @@ export class View {
 }
 
 function facts(entry) {
-  if (!entry.row) return entry.problem ? "" : entry.state;
-  const parts = [charts.clock(entry.row.seconds), entry.row.model];
-  if (entry.converted) parts.push("decoded by your browser, since the server does not know the format");
+  const parts = entry.row ? [charts.clock(entry.row.seconds), entry.row.model.split("@")[0]] : [];
+  if (entry.tags?.title) parts.push(entry.name);
+  if (entry.converted && entry.row) parts.push("decoded by your browser, since the server does not know the format");
   return parts.join(" · ");
+}
+
+/** Return the scores of genres and styles as tables of bars. */
+function tables(row, shades) {
+  const found = [charts.bars("Genres, on average over the track", row.scores, (name) => shades[name])];
+  found[0].classList.add("genres");
+  if (Object.keys(row.styles).length) found.push(charts.bars("Styles, each scored by itself", row.styles, () => "var(--muted)"));
+  return found;
+}
+
+/** Return the middle of a picture as a square of `side` pixels. */
+async function square(file, side) {
+  const whole = await createImageBitmap(file);
+  const length = Math.min(whole.width, whole.height);
+  const [left, top] = [(whole.width - length) / 2, (whole.height - length) / 2].map(Math.floor);
+  const middle = await createImageBitmap(whole, left, top, length, length, { resizeWidth: side, resizeHeight: side, resizeQuality: "high" });
+  whole.close();
+  return middle;
 }
