@@ -34,8 +34,8 @@ StorageOptions = Mapping[str, Any]
 # A request to an object store takes tens of milliseconds, in which some hundred KiB could be read.
 BLOCK_BYTES = 2**17
 # Reading on without a seek, a request asks for half of what was read on so far, up to 2 MiB: at most that
-# share of what an excerpt needs is fetched in vain. With a quarter, 5 % less of FLAC files is fetched, but MP3
-# files, which are read from end to end, take half as many requests more.
+# share of what an excerpt needs is fetched in vain. With a quarter, 5 % less of FLAC files is fetched, but
+# MP3 files, which are read from end to end, take half as many requests more.
 _MAX_BLOCKS = 16
 _AHEAD = 2
 # What an open file keeps in memory, 32 MiB: nearly every track, so that none of it is fetched twice.

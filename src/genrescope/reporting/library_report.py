@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from genrescope.labels import display_name
 from genrescope.reporting.blocks import Table
@@ -19,6 +19,8 @@ MAX_FILES = 2000
 MAX_FAILED = 200
 MAX_STYLES = 15
 _BINS = 10
+
+T = TypeVar("T")
 
 
 class LibraryRow(Protocol):
@@ -127,38 +129,120 @@ def library_page(entries: Iterable[LibraryRow], *, title: str, albums: Iterable[
     str
         The page. Paths are relative to the folder that all files have in common.
     """
-    rows = list(entries)
-    folder = common_folder([row.path for row in rows])
-    tracks = [track for track in map(_track, rows) if track is not None]
-    failed = [row.failure for row in rows if row.failure is not None]
-    disagreeing = [album for album in albums if album.verdict == "disagree"]
-    series = genre_series([Counter(track.genre for track in tracks if track.state != NOT_MUSIC)])
-    files = list_files(_chosen(tracks), series, folder)
-    charts = list(_charts(tracks, genre_colors(series)))
+    tally = _Tally()
+    for entry in entries:
+        tally.add(entry)
+    folder = common_folder([tally.first_path, tally.last_path])
+    disagreeing = _Lowest[AlbumRow](MAX_ALBUMS)
+    for album in albums:
+        if album.verdict == "disagree":
+            disagreeing.add((album.agreement, album.path, album.title), album)
+    tracks = tally.states.total()
+    series = genre_series([tally.music_genres])
+    files = list_files(_chosen(tally.lowest), series, folder)
+    charts = list(_charts(tally, genre_colors(series)))
     contents = [("Summary", "summary")]
-    contents += [(f"Albums ({len(disagreeing):,})", "albums")] if disagreeing else []
+    contents += [(f"Albums ({disagreeing.count:,})", "albums")] if disagreeing.count else []
     contents += [(f"Files ({len(files.rows):,})", "files-title")] if tracks else []
-    contents += [(f"Not classified ({len(failed):,})", "failed")] if failed else []
-    lead = f"{len(tracks)} tracks, {format_clock(sum(track.seconds for track in tracks))} of music"
-    lead += f"; {len(failed)} files could not be read" if failed else ""
-    models = ", ".join(sorted({row.model_name for row in rows if row.genre is not None}))
+    contents += [(f"Not classified ({tally.failed:,})", "failed")] if tally.failed else []
+    lead = f"{tracks} tracks, {format_clock(tally.seconds)} of music"
+    lead += f"; {tally.failed} files could not be read" if tally.failed else ""
     return render_files(
         "library_report.html",
         {chart.id: chart.to_json() for chart in charts} | ({"files": files.data} if tracks else {}),
         title=title,
         lead=f"{lead}.",
-        footer=f"Model: {models}. Made by genrescope.",
+        footer=f"Model: {', '.join(sorted(tally.models))}. Made by genrescope.",
         contents=contents,
-        figures=list(_figures(tracks, len(failed))),
+        figures=list(_figures(tally)),
         charts=charts,
         folder=folder,
-        albums=_albums_table(disagreeing, folder),
-        album_count=len(disagreeing),
+        albums=_albums_table(disagreeing.values(), folder),
+        album_count=disagreeing.count,
         files=files,
-        notes=list(_notes(tracks)),
-        failures=list(_failed_rows(failed[:MAX_FAILED], folder)),
-        failure_count=len(failed),
+        notes=list(_notes(tally)),
+        failures=list(_failed_rows(tally.failures, folder)),
+        failure_count=tally.failed,
     )
+
+
+class _Lowest(Generic[T]):
+    """The values with the lowest keys of any number that are added, at most ``limit``."""
+
+    def __init__(self, limit: int) -> None:
+        self.count = 0
+        self._limit = limit
+        self._kept: list[tuple[tuple[float | str, ...], int, T]] = []
+
+    def add(self, key: tuple[float | str, ...], value: T) -> None:
+        """Keep a value, if its key is among the lowest."""
+        self.count += 1
+        # The number decides between equal keys, since values have no order.
+        self._kept.append((key, self.count, value))
+        if len(self._kept) >= 2 * self._limit:
+            self._shorten()
+
+    def values(self) -> list[T]:
+        """Return what is kept, the lowest key first."""
+        self._shorten()
+        return [value for _, _, value in self._kept]
+
+    def _shorten(self) -> None:
+        self._kept.sort(key=lambda kept: kept[:2])
+        del self._kept[self._limit :]
+
+
+class _Tally:
+    """What the page says of all files, counted in one pass: a library may have a million of them.
+
+    Attributes
+    ----------
+    states, genres, music_genres, styles : Counter
+        Tracks by certainty, by genre ("not music" among them, and without), and by style.
+    bins : Counter
+        Music by the tenth that its score is in.
+    lowest : _Lowest of ListedFile
+        The tracks with the lowest scores.
+    failures : list of FailedFile
+        The first files that were not classified, of ``failed``.
+    first_path, last_path : str
+        The least and the greatest path: what these have in common, all have.
+    """
+
+    def __init__(self) -> None:
+        self.states: Counter[str] = Counter()
+        self.genres: Counter[str] = Counter()
+        self.music_genres: Counter[str] = Counter()
+        self.styles: Counter[str] = Counter()
+        self.bins: Counter[int] = Counter()
+        self.lowest = _Lowest[ListedFile](MAX_FILES)
+        self.failures: list[FailedFile] = []
+        self.failed = 0
+        self.seconds = 0.0
+        self.models: set[str] = set()
+        self.first_path = self.last_path = ""
+
+    def add(self, entry: LibraryRow) -> None:
+        """Count a file."""
+        self.first_path = min(self.first_path or entry.path, entry.path)
+        self.last_path = max(self.last_path, entry.path)
+        if (failure := entry.failure) is not None:
+            self.failed += 1
+            if len(self.failures) < MAX_FAILED:
+                self.failures.append(failure)
+        if (track := _track(entry)) is None:
+            return
+        self.models.add(entry.model_name)
+        self.states[track.state] += 1
+        self.genres[track.genre] += 1
+        self.styles.update(track.styles or ())
+        self.seconds += track.seconds
+        # Ties by path make the report the same each time.
+        self.lowest.add((track.score, track.path), track)
+        if track.state != NOT_MUSIC:
+            self.music_genres[track.genre] += 1
+            # A score of exactly 1 belongs to the last bin; it has no bin of its own.
+            self.bins[min(_BINS - 1, int(track.score * _BINS))] += 1
 
 
 def _track(entry: LibraryRow) -> ListedFile | None:
@@ -180,52 +264,45 @@ def _track(entry: LibraryRow) -> ListedFile | None:
     )
 
 
-def _chosen(tracks: Sequence[ListedFile]) -> Sequence[ListedFile]:
+def _chosen(lowest: _Lowest[ListedFile]) -> list[ListedFile]:
     """Return all files by path; of too many, those with the lowest scores, which are worth a look."""
-    # Ties by path make the report the same each time.
-    lowest = sorted(tracks, key=lambda track: (track.score, track.path))[:MAX_FILES]
-    return sorted(lowest, key=lambda track: track.path) if len(tracks) <= MAX_FILES else lowest
+    files = lowest.values()
+    return sorted(files, key=lambda track: track.path) if lowest.count <= MAX_FILES else files
 
 
-def _notes(tracks: Sequence[ListedFile]) -> Iterator[str]:
+def _notes(tally: _Tally) -> Iterator[str]:
     """Yield what must be known to read the table."""
-    unsure = sum(track.state != SURE for track in tracks)
+    tracks = tally.states.total()
     yield (
-        f"{unsure} of {len(tracks)} tracks are unsure: their score is below the model's threshold, or"
-        " they are not music."
+        f"{tracks - tally.states[SURE]} of {tracks} tracks are unsure: their score is below the model's"
+        " threshold, or they are not music."
     )
-    if len(tracks) > MAX_FILES:
+    if tracks > MAX_FILES:
         yield (f"These are the {MAX_FILES} with the lowest scores; 'genrescope library export' writes all.")
 
 
-def _figures(tracks: Sequence[ListedFile], failed: int) -> Iterator[tuple[str, str]]:
+def _figures(tally: _Tally) -> Iterator[tuple[str, str]]:
     """Yield the key figures: name and value."""
-    states = Counter(track.state for track in tracks)
-    yield "tracks", f"{len(tracks):,}"
+    tracks = tally.states.total()
+    yield "tracks", f"{tracks:,}"
     for state in (SURE, UNSURE, NOT_MUSIC):
-        if states[state]:
-            yield f"{state}, {format_percent(states[state] / len(tracks))}", f"{states[state]:,}"
-    if failed:
-        yield "not classified", f"{failed:,}"
+        if tally.states[state]:
+            yield f"{state}, {format_percent(tally.states[state] / tracks)}", f"{tally.states[state]:,}"
+    if tally.failed:
+        yield "not classified", f"{tally.failed:,}"
 
 
-def _charts(tracks: Sequence[ListedFile], colors: Mapping[str, str]) -> Iterator[BarChart]:
+def _charts(tally: _Tally, colors: Mapping[str, str]) -> Iterator[BarChart]:
     """Yield how many tracks have each genre, each of the most frequent styles, and each range of scores."""
-    genres = Counter(track.genre for track in tracks)
-    yield count_chart("genres", "Tracks per genre", genres.most_common(), colors)
-    styles = Counter(style for track in tracks for style in track.styles or ())
-    if styles:
-        yield count_chart("styles", "Tracks per style", styles.most_common(MAX_STYLES), {})
-    # A score of exactly 1 belongs to the last bin; it has no bin of its own.
-    scores = [track.score for track in tracks if track.state != NOT_MUSIC]
-    bins = Counter(min(_BINS - 1, int(score * _BINS)) for score in scores)
-    counts = [(f"{10 * place} to {10 * place + 10} %", bins[place]) for place in reversed(range(_BINS))]
-    yield count_chart("scores", "Tracks by the score of their genre", counts, {})
+    yield count_chart("genres", "Tracks per genre", tally.genres.most_common(), colors)
+    if tally.styles:
+        yield count_chart("styles", "Tracks per style", tally.styles.most_common(MAX_STYLES), {})
+    bins = [(f"{10 * place} to {10 * place + 10} %", tally.bins[place]) for place in reversed(range(_BINS))]
+    yield count_chart("scores", "Tracks by the score of their genre", bins, {})
 
 
 def _albums_table(albums: Sequence[AlbumRow], folder: str) -> Table:
     """Return the albums whose tracks disagree, those that disagree most first."""
-    chosen = sorted(albums, key=lambda album: (album.agreement, album.path, album.title))[:MAX_ALBUMS]
     rows = [
         (
             album.title,
@@ -235,7 +312,7 @@ def _albums_table(albums: Sequence[AlbumRow], folder: str) -> Table:
             str(album.tracks),
             album.path,
         )
-        for album in chosen
+        for album in albums
     ]
     headers = ("Album", "Artist", "Genres", "Agreement", "Tracks", "Folder")
     return Table("Albums whose tracks disagree", headers, tuple(relative_rows(rows, folder, 5)))
