@@ -51,7 +51,7 @@ _FAN, _LOOK_AHEAD, _MIN_LAG, _MAX_LAG, _MAX_BAND_STEP = 5, 20, 2.0, 40.0, 32.0
 _TRIPLES = np.array(list(combinations(range(_FAN), 3)))
 # Width of the steps to which places are rounded in a hash: bands of the first peak, bands, frames.
 _FIRST_STEP, _BAND_STEP, _LAG_STEP = 2.0, 1.0, 2.0
-_HASHED_PEAKS = 2048
+_HASHED_PEAKS = 16_384
 _GAP_BITS = 20
 _MAX_GAP = (1 << _GAP_BITS) - 1
 # Features are made of this many frames at once: two minutes, whole cells.
@@ -396,30 +396,35 @@ def _hash_block(
     bands: FloatArray, frames: Float64Array, start: int, share: float
 ) -> tuple[UInt32Array, IntArray]:
     """Return the hashes of all peaks but the last `_LOOK_AHEAD`; the first one is peak ``start``."""
-    view = np.lib.stride_tricks.sliding_window_view
     n = len(bands) - _LOOK_AHEAD
-    lags = view(frames[1:], _LOOK_AHEAD) - frames[:n, np.newaxis]
-    steps = view(bands[1:], _LOOK_AHEAD) - bands[:n, np.newaxis]
-    near = (lags >= _MIN_LAG) & (lags <= _MAX_LAG) & (np.abs(steps) <= _MAX_BAND_STEP)
-    rank = np.cumsum(near, axis=1, dtype=np.int8)
-    near &= rank <= _FAN
-    # The codes of the five, 0 for those that are not there.
-    code = (steps[near] / np.float32(_BAND_STEP) + np.float32(64)).astype(np.uint64) << np.uint64(8)
-    code |= (lags[near] / _LAG_STEP).astype(np.uint64) + np.uint64(1)
-    rows, columns = np.nonzero(near)
-    codes = np.zeros((n, _FAN), np.uint64)
-    codes[rows, rank[rows, columns] - 1] = code
+    codes = _fan_codes(bands, frames, n)
     first = (bands[:n] / np.float32(_FIRST_STEP)).astype(np.uint64)
+    bound = np.uint64(round(share * 2**32))
+    hashes, anchors = [], []
     # Multiplication by large odd numbers spreads the codes over 64 bits, of which the upper ones are used.
-    a, b, c = (codes[:, part] for part in _TRIPLES.T)
-    mixed = ((a * _MIX[0] + b) * _MIX[1] + c) * _MIX[2] + first[:, np.newaxis]
-    mixed ^= mixed >> np.uint64(29)
-    values = ((mixed * _MIX[3]) >> np.uint64(32)).astype(np.uint32)
-    valid = c > 0
-    if share < 1:
-        valid &= values < np.uint32(share * 2**32)
-    anchors, _ = np.nonzero(valid)
-    return values[valid], anchors + start
+    for a, b, c in _TRIPLES:
+        mixed = ((codes[a] * _MIX[0] + codes[b]) * _MIX[1] + codes[c]) * _MIX[2] + first
+        mixed ^= mixed >> np.uint64(29)
+        values = (mixed * _MIX[3]) >> np.uint64(32)
+        valid = np.flatnonzero((values < bound) & (codes[c] > 0))
+        hashes.append(values[valid].astype(np.uint32))
+        anchors.append(valid + start)
+    return np.concatenate(hashes), np.concatenate(anchors)
+
+
+def _fan_codes(bands: FloatArray, frames: Float64Array, n: int) -> npt.NDArray[np.uint64]:
+    """Return a code for each of the `_FAN` next peaks of the first ``n``, shape (fan, n); 0 for none."""
+    codes = np.zeros((_FAN, n), np.uint64)
+    found = np.zeros(n, np.int8)
+    for step in range(1, _LOOK_AHEAD + 1):
+        lags, steps = frames[step : step + n] - frames[:n], bands[step : step + n] - bands[:n]
+        near = (lags >= _MIN_LAG) & (lags <= _MAX_LAG) & (np.abs(steps) <= _MAX_BAND_STEP) & (found < _FAN)
+        peaks = np.flatnonzero(near)
+        code = (steps[peaks] / np.float32(_BAND_STEP) + np.float32(64)).astype(np.uint64) << np.uint64(8)
+        code |= (lags[peaks] / _LAG_STEP).astype(np.uint64) + np.uint64(1)
+        codes[found[peaks], peaks] = code
+        found += near
+    return codes
 
 
 _MIX = tuple(
