@@ -23,7 +23,6 @@ from genrescope.audit.collection import Collection, read_collection
 from genrescope.audit.copies import exact_findings, exact_pairs, pair_findings
 from genrescope.audit.findings import KINDS, AuditReport, Finding, ordered
 from genrescope.audit.groups import GroupReport, propose_groups
-from genrescope.audit.jobs import run_jobs
 from genrescope.audit.journal import Journal
 from genrescope.audit.labels import label_findings
 from genrescope.audit.leaks import ProtocolOptions, split_findings
@@ -31,7 +30,7 @@ from genrescope.audit.records import AuditTrack, FileFacts, FileResult, TrackPai
 from genrescope.audit.worker import ExtractorFactory, SpectrogramExtractor, address_of, failure_finding
 from genrescope.errors import ConfigError, GenrescopeError, WriteError
 from genrescope.utils import cache_folder, did_you_mean, sha256_text
-from genrescope.workers import WorkerSpec
+from genrescope.workers import WorkerSpec, run_jobs
 
 if TYPE_CHECKING:
     from genrescope.audit.suspects import LabelCheck
