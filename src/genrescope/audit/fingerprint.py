@@ -44,8 +44,9 @@ _CELL_FRAMES = 2 * _WINDOW_FRAMES
 _MEAN_BANDS, _MEAN_FRAMES, _MIN_PROMINENCE, _MAX_DEPTH = 25, 49, 3.0, 65.0
 # A peak is the maximum of this many bands and frames.
 _PEAK_BANDS, _PEAK_FRAMES = 9, 7
-# Weights of a Gaussian with a deviation of 0.6 bins: noise makes fewer peaks of one ridge.
-_SMOOTHING = np.array([0.1662, 0.6676, 0.1662])
+# Weights of a Gaussian with a deviation of 0.6 bins, beside and at the center: noise makes fewer peaks of one
+# ridge.
+_SMOOTHING = np.float32(0.1662), np.float32(0.6676)
 # A hash joins a peak with three of the next five that lie 2 to 40 frames later and within 32 bands.
 _FAN, _LOOK_AHEAD, _MIN_LAG, _MAX_LAG, _MAX_BAND_STEP = 5, 20, 2.0, 40.0, 32.0
 _TRIPLES = np.array(list(combinations(range(_FAN), 3)))
@@ -290,8 +291,9 @@ def _peaks(log_mel: FloatArray, first: int, start: int, stop: int) -> tuple[Floa
     is_peak &= contrast > _MIN_PROMINENCE
     is_peak &= level > level.max() - _MAX_DEPTH
     # In order of time. The first and last band and frame have no neighbors to interpolate with.
-    frame, band = np.nonzero(is_peak[1:-1, 1:-1].T)
-    band, frame = band + 1, frame + 1
+    band, frame = np.nonzero(is_peak[1:-1, 1:-1])
+    order = np.argsort(frame, kind="stable")
+    band, frame = band[order] + 1, frame[order] + 1
     kept = _strongest(contrast[band, frame], frame)
     kept &= (frame + first >= start) & (frame + first < stop)
     band, frame = band[kept], frame[kept]
@@ -315,10 +317,15 @@ def _along(values: FloatArray, axis: int, start: int, stop: int) -> FloatArray:
 
 
 def _smoothed(values: FloatArray) -> FloatArray:
-    from scipy import ndimage
-
+    """Return a weighted mean with the neighboring bands and frames; edges are repeated outwards."""
     for axis in (0, 1):
-        values = ndimage.correlate1d(values, _SMOOTHING, axis=axis, mode="nearest")
+        padding = [(0, 0), (0, 0)]
+        padding[axis] = (1, 1)
+        padded, n = np.pad(values, padding, mode="edge"), values.shape[axis]
+        beside = _along(padded, axis, 0, n) + _along(padded, axis, 2, n + 2)
+        beside *= _SMOOTHING[0]
+        values = values * _SMOOTHING[1]
+        values += beside
     return values
 
 
