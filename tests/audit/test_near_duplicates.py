@@ -15,17 +15,20 @@ from genrescope.audit import (
     AuditOptions,
     AuditProgress,
     AuditResult,
-    Fingerprint,
     audit,
     find_near_duplicates,
-    fingerprint_audio,
-    fingerprint_log_mel,
 )
 from genrescope.audit import duplicates as search
-from genrescope.audit.fingerprint import FINGERPRINT_SPEC, fingerprint_stream
 from genrescope.augmentation import effects
 from genrescope.datasets import load_spectrogram
 from genrescope.errors import ConfigError
+from genrescope.features import (
+    FINGERPRINT_SPEC,
+    Fingerprint,
+    fingerprint_audio,
+    fingerprint_log_mel,
+    fingerprint_stream,
+)
 from genrescope.types import Audio, FloatArray
 from helpers.small_data import RATE
 

@@ -8,8 +8,10 @@ from typing import Final
 
 import numpy as np
 
-from genrescope.audit.fingerprint import FINGERPRINT_SPEC, FRAMES_PER_SECOND, Fingerprint
+from genrescope.features import FINGERPRINT_SPEC, Fingerprint
 from genrescope.types import BoolArray, Float64Array, FloatArray, IntArray
+
+FRAMES_PER_SECOND: Final = FINGERPRINT_SPEC.sample_rate / FINGERPRINT_SPEC.hop_length
 
 _BANDS: Final = FINGERPRINT_SPEC.n_mels
 # Peaks agree within so many frames and bands.

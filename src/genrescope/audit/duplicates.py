@@ -21,18 +21,12 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from genrescope.audit.alignment import Alignment, PeakGrid, align, plausible
-from genrescope.audit.fingerprint import (
-    FINGERPRINT_SPEC,
-    FRAMES_PER_SECOND,
-    Fingerprint,
-    UInt32Array,
-    bands_at_speed,
-    hash_peaks,
-)
+from genrescope.audit.alignment import FRAMES_PER_SECOND, Alignment, PeakGrid, align, plausible
 from genrescope.errors import ConfigError
+from genrescope.features import FINGERPRINT_SPEC, Fingerprint, bands_at_speed, hash_peaks
 from genrescope.types import FloatArray, IntArray
 
+UInt32Array = npt.NDArray[np.uint32]
 Int32Array = npt.NDArray[np.int32]
 DuplicateKind = Literal["same_recording", "recut", "faster", "slower"]
 

@@ -3,6 +3,17 @@
 from genrescope.features.cache import FEATURES_VERSION, FeatureCache
 from genrescope.features.custom import check_custom, custom_rows, register_feature
 from genrescope.features.extraction import extract, extract_features
+from genrescope.features.fingerprint import (
+    FINGERPRINT_SPEC,
+    Fingerprint,
+    FingerprintBuilder,
+    SegmentFingerprint,
+    bands_at_speed,
+    fingerprint_audio,
+    fingerprint_log_mel,
+    fingerprint_stream,
+    hash_peaks,
+)
 from genrescope.features.mapped import FeatureWriter, MappedFeatures
 from genrescope.features.spec import (
     EFFICIENTAT,
@@ -25,6 +36,7 @@ __all__ = [
     "EFFICIENTAT",
     "FEATURES",
     "FEATURES_VERSION",
+    "FINGERPRINT_SPEC",
     "MUSICNN",
     "PAPER_LOG_MEL",
     "PAPER_MEANS",
@@ -35,7 +47,11 @@ __all__ = [
     "FeatureSpec",
     "FeatureTable",
     "FeatureWriter",
+    "Fingerprint",
+    "FingerprintBuilder",
     "MappedFeatures",
+    "SegmentFingerprint",
+    "bands_at_speed",
     "check_custom",
     "custom_rows",
     "extract",
@@ -43,6 +59,10 @@ __all__ = [
     "feature_dimension",
     "feature_names",
     "feature_table",
+    "fingerprint_audio",
+    "fingerprint_log_mel",
+    "fingerprint_stream",
+    "hash_peaks",
     "register_feature",
     "samples_spec",
     "segment_frames",

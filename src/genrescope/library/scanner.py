@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -189,7 +190,11 @@ class Scanner:
         if isinstance(answer, GenrescopeError):  # of the worker, which does not know the path by then
             return self._store(self._failed_entry(found, answer), found)
         if "entry" in answer:
-            return self._store(LibraryEntry.from_columns(answer["entry"]), found)
+            fingerprint = answer.get("fingerprint")
+            result = self._store(LibraryEntry.from_columns(answer["entry"]), found)
+            if fingerprint is not None:
+                self._database.set_fingerprint(result.path, base64.b64decode(fingerprint))
+            return result
         # The worker compared with the entries of that moment. They are kept with the pending file because
         # files that swapped places may have taken each other's entries since.
         former = next(duplicate for duplicate in duplicates if duplicate.hash == answer["hash"])

@@ -22,9 +22,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from genrescope import audio, features
+from genrescope import audio
 from genrescope.errors import ConfigError
-from genrescope.features import SPECTROGRAM_LOG_MEL
+from genrescope.features.extraction import extract
+from genrescope.features.spec import SPECTROGRAM_LOG_MEL
 from genrescope.types import Audio, BoolArray, Float64Array, FloatArray, IntArray
 
 UInt32Array = npt.NDArray[np.uint32]
@@ -270,10 +271,53 @@ class FingerprintBuilder:
 
     def _append(self, samples: FloatArray, frames: int | None) -> None:
         """Keep the peaks of some frames; None: of all."""
-        log_mel = features.extract(samples[np.newaxis], FINGERPRINT_SPEC.sample_rate, FINGERPRINT_SPEC)[0]
+        log_mel = extract(samples[np.newaxis], FINGERPRINT_SPEC.sample_rate, FINGERPRINT_SPEC)[0]
         first = self._start - self._context
         stop = first + log_mel.shape[1] if frames is None else self._start + frames
         self._pieces.append(_peaks(log_mel, first, self._start, stop))
+
+
+class SegmentFingerprint:
+    """A fingerprint of those segments of a recording whose spectrograms a model was fed.
+
+    It costs the search for peaks alone. Each segment begins a grid of frames of its own, and has no sound
+    beyond its ends: copies that were cut into segments elsewhere keep other peaks near the ends.
+    """
+
+    def __init__(self) -> None:
+        self._pieces: list[tuple[float, float, FloatArray, FloatArray]] = []
+
+    def add(self, start: float, log_mel: FloatArray) -> None:
+        """Take the next segment.
+
+        Parameters
+        ----------
+        start : float
+            Where it begins in the recording, in seconds.
+        log_mel : ndarray, shape (128, frames), float32
+            Of `FINGERPRINT_SPEC`, from its start.
+        """
+        frames = log_mel.shape[1]
+        bands, places = _peaks(log_mel, 0, 0, frames)
+        first = start * FRAMES_PER_SECOND
+        self._pieces.append((first, first + frames - 1, bands, places))
+
+    def result(self, seconds: float) -> Fingerprint:
+        """Return the fingerprint of all segments.
+
+        Parameters
+        ----------
+        seconds : float
+            Length of the recording. A segment that is longer repeats it.
+        """
+        reached, pieces = 0.0, []
+        for start, stop, bands, frames in sorted(self._pieces, key=lambda piece: piece[0]):
+            places = frames.astype(np.float64) + start
+            # The last segment may begin before the end of the one before it.
+            kept = (places >= reached) & (places < seconds * FRAMES_PER_SECOND)
+            pieces.append((bands[kept], places[kept].astype(np.float32)))
+            reached = stop
+        return _joined(pieces, seconds)
 
 
 def _joined(pieces: list[tuple[FloatArray, FloatArray]], seconds: float) -> Fingerprint:
@@ -291,9 +335,11 @@ def _peaks(log_mel: FloatArray, first: int, start: int, stop: int) -> tuple[Floa
     is_peak &= contrast > _MIN_PROMINENCE
     is_peak &= level > level.max() - _MAX_DEPTH
     # In order of time. The first and last band and frame have no neighbors to interpolate with.
-    band, frame = np.nonzero(is_peak[1:-1, 1:-1])
+    is_peak[:, (0, -1)] = False
+    is_peak[(0, -1), :] = False
+    band, frame = np.divmod(np.flatnonzero(is_peak), level.shape[1])
     order = np.argsort(frame, kind="stable")
-    band, frame = band[order] + 1, frame[order] + 1
+    band, frame = band[order], frame[order]
     kept = _strongest(contrast[band, frame], frame)
     kept &= (frame + first >= start) & (frame + first < stop)
     band, frame = band[kept], frame[kept]
@@ -319,13 +365,11 @@ def _along(values: FloatArray, axis: int, start: int, stop: int) -> FloatArray:
 def _smoothed(values: FloatArray) -> FloatArray:
     """Return a weighted mean with the neighboring bands and frames; edges are repeated outwards."""
     for axis in (0, 1):
-        padding = [(0, 0), (0, 0)]
-        padding[axis] = (1, 1)
-        padded, n = np.pad(values, padding, mode="edge"), values.shape[axis]
-        beside = _along(padded, axis, 0, n) + _along(padded, axis, 2, n + 2)
-        beside *= _SMOOTHING[0]
+        n, beside = values.shape[axis], values * _SMOOTHING[0]
         values = values * _SMOOTHING[1]
-        values += beside
+        for start, shift, stop in ((1, -1, n), (0, 0, 1), (0, 1, n - 1), (n - 1, 0, n)):
+            part = _along(values, axis, start, stop)
+            part += _along(beside, axis, start + shift, stop + shift)
     return values
 
 
