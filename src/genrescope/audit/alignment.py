@@ -27,6 +27,8 @@ _FIT_SLOPES = np.linspace(-0.01, 0.01, 11)
 _FIT_SHIFTS = np.arange(-2.0, 3.0)
 # Then by least squares on stretches that double. Fewer peaks in common than this are no alignment.
 _LEAST_HITS = 6
+# Peaks that lie farther than this from all of the other recording are neither alike nor different.
+_LARGEST_GAP = 2.0 * FRAMES_PER_SECOND
 # One chord or drum fill agrees in many recordings: a stretch is longer, or half of a short recording.
 _LEAST_SECONDS = 4.0
 # Share of peaks that agree in two copies of one recording, by that which agrees by chance: low values, so
@@ -151,7 +153,7 @@ def align(
     speed /= slope
     moved = first.at_speed(speed)
     places = moved.frames + np.float32(intercept)
-    inside = (places > -1) & (places < second.frames + 1)
+    inside = (places > -1) & (places < second.frames + 1) & second.is_known(places)
     bands, places = moved.bands[inside], places[inside]
     if len(places) < _LEAST_HITS:
         return None
@@ -216,6 +218,18 @@ class PeakGrid:
         rows = np.minimum(np.maximum(np.rint(frames) + 1, 0), len(self._grid) - 1)
         columns = np.minimum(np.maximum(np.rint(bands) + 1, 1), _BANDS + 1)
         return rows.astype(np.int64), columns.astype(np.int64)
+
+    def is_known(self, frames: FloatArray) -> BoolArray:
+        """Tell where peaks are near: not where all is silent, or where a fingerprint of excerpts has a gap.
+
+        Parameters
+        ----------
+        frames : ndarray, shape (n,), float32
+        """
+        bounds = np.concatenate([[-np.inf], self.peak_frames, [np.inf]])
+        place = np.searchsorted(self.peak_frames, frames)
+        known: BoolArray = np.minimum(frames - bounds[place], bounds[place + 1] - frames) <= _LARGEST_GAP
+        return known
 
     def nearest(self, bands: FloatArray, frames: FloatArray) -> IntArray:
         """Return the number of a peak at each place, or -1.
