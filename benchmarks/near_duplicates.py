@@ -2,14 +2,14 @@
 
 Run: python benchmarks/near_duplicates.py copies FOLDER ... [--clips 300] [--chromaprint]
      python benchmarks/near_duplicates.py pairs FOLDER ... [--least-score 10]
-     python benchmarks/near_duplicates.py scans FOLDER ... [--clips 300]
+     python benchmarks/near_duplicates.py scans FOLDER ... [--clips 300] [--joined 4]
 
 ``copies``: each clip is copied in every way of `copies_of`, and searched among all clips and all copies of
 that kind, with the share of hashes that an index of 100,000 clips keeps. ``--chromaprint``: how many have
 fewer than 18 % different bits by `fpcalc` (libchromaprint-tools), at the best of the three offsets with most
 equal words.
 
-``scans``: tracks of about two minutes are joined of four clips and copied; how many copies are found by the
+``scans``: tracks are joined of some clips and copied; how many copies are found by the
 fingerprints that scans keep, in full and of excerpts, and by those of whole files.
 
 ``pairs``: all pairs with at least this score that are not in one folder, to be looked at.
@@ -39,7 +39,6 @@ from genrescope.features import Fingerprint, fingerprint_audio
 from genrescope.types import Audio, FloatArray
 
 RATE, SECONDS, PIECE_SECONDS = 22050, 30.0, 10
-TRACK_CLIPS = 4
 # Fingerprints of whole files, and those that scans keep: whether of excerpts.
 WHOLE, WAYS = "whole files", {"full": False, "excerpts": True}
 HASH_SHARE = 0.19
@@ -132,14 +131,14 @@ def track_copies(samples: FloatArray, generator: np.random.Generator) -> dict[st
     }
 
 
-def scans(paths: list[Path]) -> None:
+def scans(paths: list[Path], joined: int) -> None:
     """Print how many copies of tracks are found by what scans keep of them."""
     classifier = Classifier.from_pretrained()
     prints: dict[tuple[str, str], list[Fingerprint]] = {}
     sizes: dict[str, list[int]] = {way: [] for way in WAYS}
     with tempfile.TemporaryDirectory() as folder:
-        for number in range(0, len(paths) - TRACK_CLIPS + 1, TRACK_CLIPS):
-            clips = [load_audio(path, sample_rate=RATE) for path in paths[number : number + TRACK_CLIPS]]
+        for number in range(0, len(paths) - joined + 1, joined):
+            clips = [load_audio(path, sample_rate=RATE) for path in paths[number : number + joined]]
             samples = np.concatenate([clip.samples[: round(SECONDS * RATE)] for clip in clips])
             made = track_copies(samples, np.random.default_rng(number))
             for name, copy in [*made.items(), ("MP3", samples)]:
@@ -190,6 +189,7 @@ def main() -> None:
     parser.add_argument("command", choices=["copies", "pairs", "scans"])
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--clips", type=int, default=300)
+    parser.add_argument("--joined", type=int, default=4)
     parser.add_argument("--chromaprint", action="store_true")
     parser.add_argument("--least-score", type=float, default=10.0)
     options = parser.parse_args()
@@ -201,7 +201,7 @@ def main() -> None:
     long_enough = [path for path in paths if (audio.info(path).seconds or 0) > PIECE_SECONDS + 1]
     chosen = long_enough[: options.clips]
     if options.command == "scans":
-        scans(chosen)
+        scans(chosen, options.joined)
     else:
         copies(chosen, options.chromaprint)
 

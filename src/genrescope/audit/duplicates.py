@@ -157,7 +157,7 @@ class FingerprintIndex:
         usual = min(_MAX_SHARE, _MAX_HASHES / max(peaks * _HASHES_PER_PEAK, 1))
         self.share = usual if share is None else share
         with ThreadPoolExecutor(max(threads, 1)) as pool:
-            parts = list(pool.map(lambda batch: self._hashes(self._recordings(batch), 1.0), self.batches()))
+            parts = list(pool.map(self._indexed, self.batches()))
         hashes = np.concatenate([part.hashes for part in parts]) if parts else np.zeros(0, np.uint32)
         # The place in the lower half: sorting keys with it is faster than an indirect sort.
         keys = hashes.astype(np.uint64) << np.uint64(32) | np.arange(len(hashes), dtype=np.uint64)
@@ -165,10 +165,13 @@ class FingerprintIndex:
         order = (keys & np.uint64(0xFFFFFFFF)).astype(np.uint32)
         del keys
         values = hashes[order]
+        del hashes
         # Where each different hash begins; one that none has at the end, so that every search ends at one.
-        starts = np.flatnonzero(np.diff(values, prepend=~values[:1]))
+        begins = np.ones(len(values), bool)
+        np.not_equal(values[1:], values[:-1], out=begins[1:])
+        starts = np.flatnonzero(begins).astype(np.uint32)
         self._values = np.append(values[starts], np.uint32(0))
-        self._starts = np.append(starts, [len(values), len(values)]).astype(np.uint32)
+        self._starts = np.append(starts, np.full(2, len(values), np.uint32))
         self._tracks = np.concatenate([part.tracks for part in parts] or [np.zeros(0, np.int32)])[order]
         self._frames = np.concatenate([part.frames for part in parts] or [np.zeros(0, np.float32)])[order]
 
@@ -214,6 +217,10 @@ class FingerprintIndex:
             known = recordings | {pair.second: self.fingerprints[pair.second] for pair in some}
             found += [_verified(pair, known, min_score) for pair in _plausible(some, known)]
         return [pair for pair in found if pair is not None]
+
+    def _indexed(self, batch: range) -> _Postings:
+        """Return the hashes of a batch, without what only a query needs."""
+        return self._hashes(self._recordings(batch), 1.0)._replace(anchors=np.zeros(0, np.int64))
 
     def _recordings(self, batch: range) -> dict[int, Fingerprint]:
         return {number: self.fingerprints[number] for number in batch}
