@@ -2,6 +2,7 @@
 
 Run: python benchmarks/audit.py search [--tracks 1000 10000 100000] [--threads 2]
      python benchmarks/audit.py fingerprint [AUDIO FILE ...]
+     python benchmarks/audit.py scan [AUDIO FILE ...]
 
 ``search``: synthetic fingerprints of 30 s, bars of repeated notes, of which at least as many pairs agree by
 chance as of music. One track in a hundred has a copy with a quarter of its peaks replaced, another start, and
@@ -10,6 +11,9 @@ fingerprints took before the search.
 
 ``fingerprint``: CPU time of decoding files at their own rate, of decoding and fingerprinting them, and of all
 measurements of the audit without and with fingerprints; without files, one is synthesized as MP3.
+
+``scan``: CPU time of classifying files, in full and in excerpts, without and with the fingerprint that a scan
+of a library keeps; without files, one of four minutes is synthesized.
 """
 
 from __future__ import annotations
@@ -28,15 +32,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import soundfile
 
-from genrescope import audio
-from genrescope.audit import Fingerprint, examine_file, find_near_duplicates
+from genrescope import Classifier, audio
+from genrescope.audit import examine_file, find_near_duplicates
 from genrescope.audit.near_duplicates import FINGERPRINT, FingerprintExtractor, PackedFingerprints
+from genrescope.features import Fingerprint
 
 SECONDS, FRAMES_PER_SECOND, PEAKS_PER_SECOND = 30.0, 24.125, 9.6
 SIZES = (1_000, 3_000, 10_000, 30_000, 100_000)
@@ -117,6 +123,44 @@ def search(tracks: int, threads: int) -> None:
     )
 
 
+def scan(paths: list[str]) -> None:
+    """Print how much longer files take to classify with a fingerprint."""
+    classifier = Classifier.from_pretrained()
+    audio.import_decoders()
+    with tempfile.TemporaryDirectory() as folder:
+        paths = paths or [synthesized_mp3(folder, seconds=240)]
+        ratios = []
+        print("milliseconds of CPU time for a file, and ratios")
+        for path in paths:
+            row = []
+            for excerpts in (False, True):
+                tasks = [
+                    partial(classifier.predict, path, excerpts=excerpts, fingerprint=keep)
+                    for keep in (False, True)
+                ]
+                without, kept = least_times(tasks)
+                row += [without, kept, kept / without]
+            ratios.append((row[2], row[5]))
+            print(
+                "  ".join(f"{1000 * a:>7.0f} {1000 * b:>7.0f} {c:>6.3f}" for a, b, c in (row[:3], row[3:])),
+                Path(path).name,
+                flush=True,
+            )
+        medians = [statistics.median(column) for column in zip(*ratios, strict=True)]
+        print(f"median ratios: {medians[0]:.3f} in full, {medians[1]:.3f} in excerpts")
+
+
+def least_times(tasks: list[Callable[[], object]]) -> list[float]:
+    """Return the least CPU times of some runs, in turns."""
+    seconds: list[list[float]] = [[] for _ in tasks]
+    for _ in range(RUNS):
+        for task, taken in zip(tasks, seconds, strict=True):
+            start = time.process_time()
+            task()
+            taken.append(time.process_time() - start)
+    return [min(taken) for taken in seconds]
+
+
 class Times(NamedTuple):
     """CPU seconds for one file."""
 
@@ -145,17 +189,11 @@ def measure(path: str) -> Times:
         lambda: examine_file(path),
         lambda: examine_file(path, {FINGERPRINT: FingerprintExtractor}),
     ]
-    seconds: list[list[float]] = [[] for _ in tasks]
-    for _ in range(RUNS):
-        for task, taken in zip(tasks, seconds, strict=True):
-            start = time.process_time()
-            task()
-            taken.append(time.process_time() - start)
-    return Times(*map(min, seconds))
+    return Times(*least_times(tasks))
 
 
-def synthesized_mp3(folder: str) -> str:
-    rate, seconds = 44_100, 60
+def synthesized_mp3(folder: str, seconds: int = 60) -> str:
+    rate = 44_100
     axis = np.arange(rate * seconds) / rate
     chord = sum(np.sin(2 * np.pi * 110 * ratio * axis) / ratio for ratio in (1, 2, 2.5, 3, 4, 5, 7))
     noise = np.random.default_rng(0).standard_normal((len(axis), 2))
@@ -197,10 +235,13 @@ def main() -> None:
     searching.add_argument("--tracks", type=int, nargs="*", default=SIZES)
     searching.add_argument("--threads", type=int, default=2)
     searching.add_argument("--one", type=int, help=argparse.SUPPRESS)
-    commands.add_parser("fingerprint").add_argument("paths", nargs="*")
+    for name in ("fingerprint", "scan"):
+        commands.add_parser(name).add_argument("paths", nargs="*")
     options = parser.parse_args()
     if options.command == "fingerprint":
         fingerprint(options.paths)
+    elif options.command == "scan":
+        scan(options.paths)
     elif options.one:
         search(options.one, options.threads)
     else:

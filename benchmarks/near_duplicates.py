@@ -2,11 +2,15 @@
 
 Run: python benchmarks/near_duplicates.py copies FOLDER ... [--clips 300] [--chromaprint]
      python benchmarks/near_duplicates.py pairs FOLDER ... [--least-score 10]
+     python benchmarks/near_duplicates.py scans FOLDER ... [--clips 300] [--joined 4]
 
 ``copies``: each clip is copied in every way of `copies_of`, and searched among all clips and all copies of
 that kind, with the share of hashes that an index of 100,000 clips keeps. ``--chromaprint``: how many have
 fewer than 18 % different bits by `fpcalc` (libchromaprint-tools), at the best of the three offsets with most
 equal words.
+
+``scans``: tracks are joined of some clips and copied; how many copies are found by the
+fingerprints that scans keep, in full and of excerpts, and by those of whole files.
 
 ``pairs``: all pairs with at least this score that are not in one folder, to be looked at.
 """
@@ -27,13 +31,16 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from genrescope import audio, load_audio
-from genrescope.audit import MIN_SCORE, Duplicate, Fingerprint, find_near_duplicates, fingerprint_audio
+from genrescope import Classifier, audio, load_audio
+from genrescope.audit import MIN_SCORE, Duplicate, find_near_duplicates
 from genrescope.audit.duplicates import FingerprintIndex
 from genrescope.augmentation import effects
+from genrescope.features import Fingerprint, fingerprint_audio
 from genrescope.types import Audio, FloatArray
 
 RATE, SECONDS, PIECE_SECONDS = 22050, 30.0, 10
+# Fingerprints of whole files, and those that scans keep: whether of excerpts.
+WHOLE, WAYS = "whole files", {"full": False, "excerpts": True}
 HASH_SHARE = 0.19
 # Of Chromaprint: bits by which words are looked up, offsets tried, words that overlap, different bits.
 LOOKUP_BITS, OFFSETS, LEAST_WORDS, MOST_ERRORS = 14, 3, 20, 0.18
@@ -108,6 +115,57 @@ def copies(paths: list[Path], with_chromaprint: bool) -> None:
         print(f"{name:>16} {count:>5}" + (f" {found_by_chromaprint[name]:>5}" if with_chromaprint else ""))
 
 
+def track_copies(samples: FloatArray, generator: np.random.Generator) -> dict[str, FloatArray]:
+    """Return a track and its copies by name."""
+    half = len(samples) // 2
+    return {
+        "original": samples,
+        "noise": effects.add_noise(samples, RATE, generator, snr_db=10.0, color="white"),
+        "4 kHz": effects.band_limit(samples, RATE, high_hertz=4000.0),
+        "0.05 s later": samples[RATE // 20 :],
+        "5 s later": samples[5 * RATE :],
+        "12 s shorter": samples[: -12 * RATE],
+        "first half": samples[:half],
+        "second half": samples[half:],
+        "3 % faster": effects.resample_speed(samples, 1.03),
+    }
+
+
+def scans(paths: list[Path], joined: int) -> None:
+    """Print how many copies of tracks are found by what scans keep of them."""
+    classifier = Classifier.from_pretrained()
+    prints: dict[tuple[str, str], list[Fingerprint]] = {}
+    sizes: dict[str, list[int]] = {way: [] for way in WAYS}
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(0, len(paths) - joined + 1, joined):
+            clips = [load_audio(path, sample_rate=RATE) for path in paths[number : number + joined]]
+            samples = np.concatenate([clip.samples[: round(SECONDS * RATE)] for clip in clips])
+            made = track_copies(samples, np.random.default_rng(number))
+            for name, copy in [*made.items(), ("MP3", samples)]:
+                file = f"{folder}/a.{'mp3' if name == 'MP3' else 'flac'}"
+                options = {"bitrate_mode": "CONSTANT", "compression_level": 0.8} if name == "MP3" else {}
+                soundfile.write(file, np.clip(copy, -1, 1), RATE, **options)
+                packed = {WHOLE: fingerprint_audio(file).pack()}
+                for way, excerpts in WAYS.items():
+                    answer = classifier.predict(file, excerpts=excerpts, fingerprint=True)
+                    packed[way] = answer.fingerprint or b""
+                    sizes[way].append(len(packed[way]))
+                for way, content in packed.items():
+                    prints.setdefault((way, name), []).append(Fingerprint.unpack(content))
+    names = [name for way, name in prints if way == WHOLE and name != "original"]
+    tracks = len(prints[WHOLE, "original"])
+    print(f"found of {tracks}  " + " ".join(f"{name:>12}" for name in names))
+    for way in (WHOLE, *WAYS):
+        counts = []
+        for name in names:
+            pairs = find_near_duplicates([*prints[way, "original"], *prints[way, name]])
+            found = sum(one.second == one.first + tracks for one in pairs)
+            counts.append(f"{found} (+{len(pairs) - found})" if len(pairs) > found else f"{found}")
+        print(f"{way:>12} " + " ".join(f"{one:>12}" for one in counts))
+    for way, bytes_of in sizes.items():
+        print(f"{way}: {np.mean(bytes_of):.0f} bytes a track")
+
+
 def pairs(paths: list[Path], least_score: float) -> None:
     prints = [fingerprint_audio(load_audio(path, sample_rate=RATE, duration=40.0)) for path in paths]
     found = [one for one in find_near_duplicates(prints, min_score=least_score) if _apart(one, paths)]
@@ -128,9 +186,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("command", choices=["copies", "pairs"])
+    parser.add_argument("command", choices=["copies", "pairs", "scans"])
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--clips", type=int, default=300)
+    parser.add_argument("--joined", type=int, default=4)
     parser.add_argument("--chromaprint", action="store_true")
     parser.add_argument("--least-score", type=float, default=10.0)
     options = parser.parse_args()
@@ -140,7 +199,11 @@ def main() -> None:
         return
     random.Random(0).shuffle(paths)
     long_enough = [path for path in paths if (audio.info(path).seconds or 0) > PIECE_SECONDS + 1]
-    copies(long_enough[: options.clips], options.chromaprint)
+    chosen = long_enough[: options.clips]
+    if options.command == "scans":
+        scans(chosen, options.joined)
+    else:
+        copies(chosen, options.chromaprint)
 
 
 if __name__ == "__main__":

@@ -107,3 +107,32 @@ def test_labels_of_data_sets_are_classes_of_the_model() -> None:
     assert labels.matching_class("polka", classes) is None
     assert labels.matching_class("disco", labels.GTZAN_GENRES) == "disco"
     assert labels.matching_class("electronic", labels.GTZAN_GENRES) is None
+
+
+@pytest.mark.parametrize(
+    ("tag", "meant"),
+    [
+        ("Rock", ("rock",)),
+        ("hip-hop", ("hip hop", "hiphop")),
+        ("Hip-Hop/Rap", ("hip hop", "hiphop")),
+        ("Progressive Death Metal", ("metal",)),
+        ("Drum & Bass", ("drum and bass", "electronic")),
+        ("R&B/Soul", ("rnb_soul", "soul")),
+        ("Pop / Jazz", ("pop", "jazz")),
+        ("Rock; Blues", ("rock", "blues")),
+        ("Country Rock", ("country rock", "country", "rock")),
+        ("Punk", ("punk", "rock")),
+        ("Classic", ("classical",)),
+        # An alias within a longer name means nothing of its own.
+        ("Classic Rock", ("classic rock", "rock")),
+        ("No Such Thing", ()),
+        ("", ()),
+        ("\0", ()),
+    ],
+)
+def test_words_of_a_tag(tag: str, meant: tuple[str, ...]) -> None:
+    assert labels.tag_labels(tag) == meant
+
+
+def test_words_of_a_tag_that_are_labels_of_ones_own() -> None:
+    assert labels.tag_labels("My Genre, Jazz", ("my_genre",)) == ("my_genre", "jazz")

@@ -6,10 +6,11 @@ from. Older models have the ten genres of GTZAN and 45 styles, the music genres 
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from importlib import resources
 from typing import Final, Literal
 
@@ -17,6 +18,9 @@ from typing import Final, Literal
 GTZAN_GENRES: Final = (
     "blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock",
 )  # fmt: skip
+
+_LONGEST_PHRASE = 4
+_MAX_TAG_LENGTH = 200
 
 # The probability from which on a style is the answer in place of the genre above it.
 SURE_STYLE: Final = 0.5
@@ -309,6 +313,66 @@ def taxonomy_nodes(classes: Sequence[str]) -> tuple[frozenset[str], ...]:
         node = node or next((name for name in sorted(meant & parents.keys())), f"={label_key(label)}")
         found.append(frozenset({node, parents[node]} if node in parents and node not in genres else {node}))
     return tuple(found)
+
+
+@lru_cache(4096)
+def tag_labels(tag: str, classes: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Return the genres and styles that a tag means, in the order in which it names them.
+
+    It means every genre whose name is among its words: "Progressive Death Metal" is metal, "Pop/Rock" is pop
+    and rock, "Country Rock" is that style, country and rock. A style means the genre above it as well, and a
+    genre the one that is scored in its place. Of a longer name, only words that are names themselves count,
+    not aliases: "Classic Rock" is not classical.
+
+    Parameters
+    ----------
+    tag : str
+        A genre, as a file's tags have it, in any spelling.
+    classes : tuple of str
+        Labels besides `known_labels`, as those of a model of one's own.
+
+    Returns
+    -------
+    tuple of str
+        Empty where it is of other words.
+    """
+    text = tag[:_MAX_TAG_LENGTH]
+    words = [word for word in re.split(r"[\W_]+", text) if word]
+    found: dict[str, None] = {}
+    reached = 0
+    for start in range(len(words)):
+        longest = start
+        for stop in range(min(start + _LONGEST_PHRASE, len(words)), start, -1):
+            meant = matching_labels(" ".join(words[start:stop]), classes)
+            if stop <= max(reached, longest):
+                meant = frozenset(
+                    label for label in meant if label_key(label) == label_key("".join(words[start:stop]))
+                )
+            elif meant:
+                longest = stop
+            found |= dict.fromkeys(node for label in sorted(meant) for node in label_nodes(label))
+        reached = max(reached, longest)
+    # Punctuation that is a word: "R&B".
+    found |= dict.fromkeys(
+        node for label in sorted(matching_labels(text, classes)) for node in label_nodes(label)
+    )
+    return tuple(found)
+
+
+@cache
+def label_nodes(label: str) -> tuple[str, ...]:
+    """Return a label, the genre above it, and the genres that are scored in place of these.
+
+    Parameters
+    ----------
+    label : str
+        A genre or style.
+    """
+    scored = {genre.name: genre.scored_as for genre in load_taxonomy().genres}
+    (above,) = taxonomy_nodes([label])
+    # A label that is not of the taxonomy has no node but itself.
+    nodes = dict.fromkeys((label, *sorted(node for node in above if not node.startswith("="))))
+    return tuple(nodes | dict.fromkeys(scored[node] for node in nodes if node in scored))
 
 
 def display_name(label: str) -> str:

@@ -300,6 +300,8 @@ class Prediction:
         The sum of scores that `genre_set` reaches; None: the model gives no sets.
     embedding : ndarray, shape (size,), float32, or None
         Of the track, where it was asked for.
+    fingerprint : bytes or None
+        That of `genrescope.features.SegmentFingerprint`, packed, where it was asked for.
     labels : tuple of str or None
         Of a multi-label model, the genres whose probability reaches their threshold, by falling probability;
         None: of a single-label model.
@@ -326,6 +328,7 @@ class Prediction:
     music_threshold: float | None = None
     set_level: float | None = None
     embedding: FloatArray | None = field(default=None, repr=False, compare=False)
+    fingerprint: bytes | None = field(default=None, repr=False, compare=False)
     labels: tuple[str, ...] | None = None
     title: str | None = None
 

@@ -135,7 +135,11 @@ def test_without_mutagen_tags_are_not_read_and_this_is_said(
 
     monkeypatch.setattr(tagging, "require_mutagen", absent)
     report = audit_library([entry(music / "0.wav")], Path(NAME), OPTIONS).report
-    assert report.settings == {"decoded": "no files", "tags": "not read: install it"}
+    assert report.settings == {
+        "decoded": "no files",
+        "tags": "not read: install it",
+        "fingerprints": "of 0 of 1 files",
+    }
 
 
 def test_progress_of_tags_and_of_decoding(music: Path) -> None:

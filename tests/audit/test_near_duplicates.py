@@ -15,19 +15,22 @@ from genrescope.audit import (
     AuditOptions,
     AuditProgress,
     AuditResult,
-    Fingerprint,
     audit,
     find_near_duplicates,
-    fingerprint_audio,
-    fingerprint_log_mel,
 )
 from genrescope.audit import duplicates as search
-from genrescope.audit.fingerprint import FINGERPRINT_SPEC, fingerprint_stream
 from genrescope.augmentation import effects
 from genrescope.datasets import load_spectrogram
 from genrescope.errors import ConfigError
+from genrescope.features import (
+    FINGERPRINT_SPEC,
+    Fingerprint,
+    fingerprint_audio,
+    fingerprint_log_mel,
+    fingerprint_stream,
+)
 from genrescope.types import Audio, FloatArray
-from helpers.small_data import RATE
+from helpers.small_data import RATE, piece
 
 PIECES = 6
 
@@ -36,20 +39,6 @@ PIECES = 6
 def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep journals apart."""
     monkeypatch.setenv("GENRESCOPE_CACHE", str(tmp_path_factory.mktemp("cache")))
-
-
-def piece(seed: int, seconds: float = 30.0) -> FloatArray:
-    """Return plucked notes of random pitch, length and place, with some overtones, and a little noise."""
-    generator = np.random.default_rng(seed)
-    samples = 0.002 * generator.standard_normal(round(seconds * RATE))
-    for start in np.sort(generator.uniform(0, seconds - 0.3, round(6 * seconds))):
-        pitch = 110 * 2 ** (generator.integers(0, 48) / 12)
-        length = generator.uniform(0.15, 0.3)
-        time = np.arange(round(length * RATE)) / RATE
-        tones = sum(np.sin(2 * np.pi * pitch * part * time) / part for part in (1, 2, 3))
-        first = round(start * RATE)
-        samples[first : first + len(time)] += 0.1 * np.exp(-6 * time / length) * tones
-    return samples.astype(np.float32)
 
 
 @pytest.fixture(scope="module")

@@ -34,3 +34,17 @@ LITTLE = (
     "train.precision=float32",
     "augment.crops_per_track=0",
 )
+
+
+def piece(seed: int, seconds: float = 30.0) -> npt.NDArray[np.float32]:
+    """Return plucked notes of random pitch, length and place, with some overtones, and a little noise."""
+    generator = np.random.default_rng(seed)
+    samples = 0.002 * generator.standard_normal(round(seconds * RATE))
+    for start in np.sort(generator.uniform(0, seconds - 0.3, round(6 * seconds))):
+        pitch = 110 * 2 ** (generator.integers(0, 48) / 12)
+        length = generator.uniform(0.15, 0.3)
+        time = np.arange(round(length * RATE)) / RATE
+        tones = sum(np.sin(2 * np.pi * pitch * part * time) / part for part in (1, 2, 3))
+        first = round(start * RATE)
+        samples[first : first + len(time)] += 0.1 * np.exp(-6 * time / length) * tones
+    return samples.astype(np.float32)

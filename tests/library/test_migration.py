@@ -42,7 +42,7 @@ def test_entries_are_read_and_tags_undone(old_library: Path, tmp_path: Path) -> 
         assert hashlib.sha256(content).hexdigest() == change.patch.old
         assert list(library.undo_tags()) == []
     with sqlite3.connect(old_library) as link:
-        assert link.execute("PRAGMA user_version").fetchone() == (5,)
+        assert link.execute("PRAGMA user_version").fetchone() == (6,)
     link.close()
     with Library(old_library) as library:
         assert len(list(library.entries())) == 2

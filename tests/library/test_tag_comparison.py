@@ -13,14 +13,11 @@ from typer.testing import CliRunner
 
 from genrescope import library as collection
 from genrescope import tagging
+from genrescope.audit import tag_disagreement
 from genrescope.cli import app
 from genrescope.errors import AudioError
 from genrescope.library import Library, LibraryEntry, TagComparison
-from genrescope.library.tag_comparison import tag_classes
-from genrescope.models import load_model
 from genrescope.reporting import tag_comparison_page
-
-CLASSES = load_model("default").info.classes
 
 
 def entry(path: str, scores: dict[str, float], **changes: object) -> LibraryEntry:
@@ -69,21 +66,23 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> list[TagComparison]:
 
 
 @pytest.mark.parametrize(
-    ("tag", "expected"),
+    ("tag", "agrees", "differs"),
     [
-        ("Rock", ["rock"]),
-        ("hip-hop", ["hiphop"]),
-        ("Hip-Hop/Rap", ["hiphop"]),
-        ("Heavy Metal", ["metal"]),
-        ("Drum & Bass", ["electronic"]),
-        ("Pop / Jazz", ["pop", "jazz"]),
-        ("Rock; Blues", ["rock", "blues"]),
-        ("No Such Thing", []),
-        ("", []),
+        ("Progressive Death Metal", "metal", "jazz"),
+        ("Country Rock", "rock", "jazz"),
+        ("Classic Rock", "rock", "classical"),
+        ("Folk Metal", "folk", "hiphop"),
     ],
 )
-def test_words_of_tags_mean_genres_of_the_model(tag: str, expected: list[str]) -> None:
-    assert tag_classes(tag, CLASSES) == expected
+def test_tags_are_read_as_in_an_audit(
+    monkeypatch: pytest.MonkeyPatch, tag: str, agrees: str, differs: str
+) -> None:
+    monkeypatch.setattr("genrescope.tagging.read_genres", lambda path: (tag,))
+    for genre, verdict in ((agrees, "agree"), (differs, "differ")):
+        scores = {genre: 1.0, **dict.fromkeys({agrees, "rock", "metal"} - {genre}, 0.0)}
+        (one,) = collection.compare_tags([entry("/a", scores)])
+        assert one.verdict == verdict
+        assert (tag_disagreement([tag], genre, 1.0, scores) is None) == (verdict == "agree")
 
 
 def test_verdicts(compared: list[TagComparison]) -> None:

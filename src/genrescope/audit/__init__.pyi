@@ -24,9 +24,6 @@ from .findings import AuditReport as AuditReport
 from .findings import Finding as Finding
 from .findings import Kind as Kind
 from .findings import Span as Span
-from .fingerprint import Fingerprint as Fingerprint
-from .fingerprint import fingerprint_audio as fingerprint_audio
-from .fingerprint import fingerprint_log_mel as fingerprint_log_mel
 from .groups import GroupAssignment as GroupAssignment
 from .groups import GroupReport as GroupReport
 from .groups import propose_groups as propose_groups

@@ -23,7 +23,6 @@ from genrescope.audit.collection import Collection, read_collection
 from genrescope.audit.copies import exact_findings, exact_pairs, pair_findings
 from genrescope.audit.findings import KINDS, AuditReport, Finding, ordered
 from genrescope.audit.groups import GroupReport, propose_groups
-from genrescope.audit.jobs import run_jobs
 from genrescope.audit.journal import Journal
 from genrescope.audit.labels import label_findings
 from genrescope.audit.leaks import ProtocolOptions, split_findings
@@ -31,7 +30,7 @@ from genrescope.audit.records import AuditTrack, FileFacts, FileResult, TrackPai
 from genrescope.audit.worker import ExtractorFactory, SpectrogramExtractor, address_of, failure_finding
 from genrescope.errors import ConfigError, GenrescopeError, WriteError
 from genrescope.utils import cache_folder, did_you_mean, sha256_text
-from genrescope.workers import WorkerSpec
+from genrescope.workers import WorkerSpec, run_jobs
 
 if TYPE_CHECKING:
     from genrescope.audit.suspects import LabelCheck
@@ -242,7 +241,7 @@ def audit_collection(
     checks_labels = options.check_labels and collection.dataset is not None
     if checks_labels:
         extensions = _with_embedding(extensions)
-    examined = _FileExaminer(options, extensions, on_progress).run(collection.tracks, data)
+    examined = examine_files(collection.tracks, data, options, extensions, on_progress)
     tracks = tuple(
         track.with_facts(examined[track.id].facts) if track.id in examined else track
         for track in collection.tracks
@@ -266,6 +265,33 @@ def audit_collection(
         findings += check(tracks)
     report = AuditReport(str(data), len(tracks), ordered(findings), settings)
     return AuditResult(report.only(options.kinds), collection, pairs)
+
+
+def examine_files(
+    tracks: Sequence[AuditTrack],
+    data: Path,
+    options: AuditOptions,
+    extensions: Extensions,
+    on_progress: Callable[[AuditProgress], None] | None = None,
+) -> dict[str, FileResult]:
+    """Have the files of tracks examined by worker processes, except those that the journal knows.
+
+    Parameters
+    ----------
+    tracks : sequence of AuditTrack
+    data : Path
+        The journal is named after it.
+    options : AuditOptions
+    extensions : Extensions
+        Whose extractors are used.
+    on_progress : callable, optional
+
+    Returns
+    -------
+    dict of str to FileResult
+        Of each track that has a file of its own, by id.
+    """
+    return _FileExaminer(options, extensions, on_progress).run(tracks, data)
 
 
 def _with_embedding(extensions: Extensions) -> Extensions:

@@ -12,26 +12,21 @@ alignments of the same two recordings.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from genrescope.audit.alignment import Alignment, PeakGrid, align
-from genrescope.audit.fingerprint import (
-    FINGERPRINT_SPEC,
-    FRAMES_PER_SECOND,
-    Fingerprint,
-    UInt32Array,
-    bands_at_speed,
-    hash_peaks,
-)
+from genrescope.audit.alignment import FRAMES_PER_SECOND, Alignment, PeakGrid, align, plausible
 from genrescope.errors import ConfigError
+from genrescope.features import FINGERPRINT_SPEC, Fingerprint, bands_at_speed, hash_peaks
 from genrescope.types import FloatArray, IntArray
 
+UInt32Array = npt.NDArray[np.uint32]
 Int32Array = npt.NDArray[np.int32]
 DuplicateKind = Literal["same_recording", "recut", "faster", "slower"]
 
@@ -56,6 +51,9 @@ _MAX_ALIGNMENTS, _CERTAIN = 3, 2.0
 # So many pairs are verified for each recording, and all with so many votes.
 _PAIRS_PER_RECORDING, _MANY_VOTES = 2.5, 8
 _BATCH_PEAKS = 60_000
+_CHECKED_PAIRS = 64
+# Alignments are looked at in a table of this size, at places that are spread by an odd number.
+_TABLE_BITS, _SPREAD = 21, np.uint64(0x9E3779B97F4A7C15)
 # Recordings of a batch are laid one after the other, so far apart that no hash joins two of them.
 _GAP_FRAMES = 64.0
 
@@ -128,7 +126,7 @@ def find_near_duplicates(
     ConfigError
         ``invalid_argument``: a speed below 1.
     """
-    index = FingerprintIndex(fingerprints)
+    index = FingerprintIndex(fingerprints, threads=threads)
     found: list[Duplicate] = []
     with ThreadPoolExecutor(max(threads, 1)) as pool:
         for part in pool.map(lambda batch: index.search(batch, min_score, speeds), index.batches()):
@@ -140,33 +138,45 @@ def find_near_duplicates(
 
 
 class FingerprintIndex:
-    """Hashes of many fingerprints, sorted: 12 bytes for each.
+    """Hashes of many fingerprints, sorted: 8 bytes for each, and 8 for each different one.
 
     Parameters
     ----------
     fingerprints : sequence of Fingerprint
     share : float, optional
         Which part of all hashes to keep; None: a quarter, or as many as make 45 million.
+    threads : int
+        How many batches are hashed at once.
     """
 
-    def __init__(self, fingerprints: Sequence[Fingerprint], share: float | None = None) -> None:
+    def __init__(
+        self, fingerprints: Sequence[Fingerprint], share: float | None = None, *, threads: int = 1
+    ) -> None:
         self.fingerprints = fingerprints
         peaks = sum(map(len, fingerprints))
         usual = min(_MAX_SHARE, _MAX_HASHES / max(peaks * _HASHES_PER_PEAK, 1))
         self.share = usual if share is None else share
-        parts = [self._hashes(batch, 1.0) for batch in self.batches()]
+        with ThreadPoolExecutor(max(threads, 1)) as pool:
+            parts = list(pool.map(self._indexed, self.batches()))
         hashes = np.concatenate([part.hashes for part in parts]) if parts else np.zeros(0, np.uint32)
         # The place in the lower half: sorting keys with it is faster than an indirect sort.
         keys = hashes.astype(np.uint64) << np.uint64(32) | np.arange(len(hashes), dtype=np.uint64)
         keys.sort()
         order = (keys & np.uint64(0xFFFFFFFF)).astype(np.uint32)
         del keys
-        self._values = hashes[order]
+        values = hashes[order]
+        del hashes
+        # Where each different hash begins; one that none has at the end, so that every search ends at one.
+        begins = np.ones(len(values), bool)
+        np.not_equal(values[1:], values[:-1], out=begins[1:])
+        starts = np.flatnonzero(begins).astype(np.uint32)
+        self._values = np.append(values[starts], np.uint32(0))
+        self._starts = np.append(starts, np.full(2, len(values), np.uint32))
         self._tracks = np.concatenate([part.tracks for part in parts] or [np.zeros(0, np.int32)])[order]
         self._frames = np.concatenate([part.frames for part in parts] or [np.zeros(0, np.float32)])[order]
 
     def __len__(self) -> int:
-        return len(self._values)
+        return len(self._tracks)
 
     def batches(self) -> Iterator[range]:
         """Yield the numbers of all recordings in batches of about the same number of peaks."""
@@ -199,69 +209,57 @@ class FingerprintIndex:
         """
         if any(speed < 1 for speed in speeds):
             raise ConfigError("invalid_argument", f"speeds {speeds}", "give speeds of 1 or more")
-        parts = [part for speed in speeds for part in self._candidates(batch, speed)]
-        found = []
-        for first, second, alignments in _chosen(_concatenated(parts), len(batch)):
-            if pair := self._verify(first, second, alignments, min_score):
-                found.append(pair)
-        return found
+        recordings = self._recordings(batch)
+        votes = ((speed, self._votes(self._hashes(recordings, speed), speed)) for speed in speeds)
+        parts = [_frequent(one, shift, speed) for speed, one in votes for shift in (0, _BIN_FRAMES // 2)]
+        found: list[Duplicate | None] = []
+        for some in _batched(_chosen(_concatenated(parts), len(batch)), _CHECKED_PAIRS):
+            known = recordings | {pair.second: self.fingerprints[pair.second] for pair in some}
+            found += [_verified(pair, known, min_score) for pair in _plausible(some, known)]
+        return [pair for pair in found if pair is not None]
 
-    def _verify(
-        self, number: int, other: int, supposed: list[_Supposed], min_score: float
-    ) -> Duplicate | None:
-        """Return the best of the supposed alignments of a pair, those with the most votes first."""
-        first, second = self.fingerprints[number], PeakGrid(self.fingerprints[other])
-        best: Duplicate | None = None
-        tried: list[_Supposed] = []
-        for one in supposed:
-            if 2 * one.votes < supposed[0].votes:
-                break
-            if any(one.is_like(earlier) for earlier in tried):
-                continue
-            tried.append(one)
-            bound = max(min_score, best.score if best else 0.0)
-            alignment = align(first, second, speed=one.speed, at=one.at, to=one.to, min_score=bound)
-            if alignment:
-                best = _duplicate(number, other, alignment, self.fingerprints)
-            if len(tried) == _MAX_ALIGNMENTS or (best and best.score > _CERTAIN * min_score):
-                break
-        return best
+    def _indexed(self, batch: range) -> _Postings:
+        """Return the hashes of a batch, without what only a query needs."""
+        return self._hashes(self._recordings(batch), 1.0)._replace(anchors=np.zeros(0, np.int64))
 
-    def _hashes(self, batch: range, speed: float) -> _Postings:
-        """Return the hashes of a batch, as played at a speed."""
-        some = [self.fingerprints[number] for number in batch]
+    def _recordings(self, batch: range) -> dict[int, Fingerprint]:
+        return {number: self.fingerprints[number] for number in batch}
+
+    def _hashes(self, recordings: Mapping[int, Fingerprint], speed: float) -> _Postings:
+        """Return the hashes of recordings, as played at a speed."""
+        some = list(recordings.values())
         bands = np.concatenate([one.bands for one in some])
         frames = np.concatenate([one.frames for one in some])
-        tracks = np.repeat(np.arange(batch.start, batch.stop, dtype=np.int32), [len(one) for one in some])
+        lengths = np.array([one.seconds * FRAMES_PER_SECOND + _GAP_FRAMES for one in some])
+        places = np.floor(np.cumsum(lengths) - lengths)
+        peaks = [len(one) for one in some]
+        tracks, starts = np.repeat(np.array(list(recordings), np.int32), peaks), np.repeat(places, peaks)
         if speed != 1:
             bands, frames = bands_at_speed(bands, speed), frames / np.float32(speed)
             kept = (bands > 0) & (bands < _BANDS - 1)
-            bands, frames, tracks = bands[kept], frames[kept], tracks[kept]
-        lengths = np.array([one.seconds * FRAMES_PER_SECOND + _GAP_FRAMES for one in some])
-        starts = np.floor(np.cumsum(lengths) - lengths)
-        hashes, anchors = hash_peaks(bands, frames + starts[tracks - batch.start], self.share)
+            bands, frames, tracks, starts = bands[kept], frames[kept], tracks[kept], starts[kept]
+        hashes, anchors = hash_peaks(bands, frames + starts, self.share)
         return _Postings(hashes, tracks[anchors], frames[anchors], anchors)
-
-    def _candidates(self, batch: range, speed: float) -> Iterator[_Candidates]:
-        votes = self._votes(self._hashes(batch, speed), speed)
-        for shift in (0, _BIN_FRAMES // 2):
-            yield _frequent(votes, shift, speed)
 
     def _votes(self, query: _Postings, speed: float) -> _Votes:
         """Return which hashes of a query are in the index, in recordings of higher number at equal speed."""
-        # In order, because neighboring keys are found in the same part of memory.
-        order = np.argsort(query.hashes, kind="stable")
+        # Looked up in their order, because neighboring ones are found in the same part of memory.
+        order = np.argsort(query.hashes)
         hashes = query.hashes[order]
-        left = np.searchsorted(self._values, hashes)
-        present = np.searchsorted(self._values, hashes, side="right") - left
+        entry = np.searchsorted(self._values[:-1], hashes)
+        known = (self._values[entry] == hashes) & (entry < len(self._values) - 1)
+        left, present = np.empty(len(order), np.int64), np.zeros(len(order), np.int64)
+        left[order] = self._starts[entry]
+        present[order] = np.where(known, self._starts[entry + 1] - self._starts[entry], 0)
         count = np.minimum(present, _MAX_MATCHES)
-        source = np.repeat(order, count)
-        rank = np.arange(len(source)) - np.repeat(np.cumsum(count) - count, count)
+        begin = np.cumsum(count) - count
+        source = np.repeat(np.arange(len(count)), count)
+        place = np.arange(len(source)) + np.repeat(left - begin, count)
         # Of a frequent hash some, others for another hash, so that each recording is found by some others.
-        of_hash = np.repeat(present, count)
-        step = of_hash / np.maximum(np.repeat(count, count), 1)
-        start = np.repeat(hashes.astype(np.int64), count)
-        place = np.repeat(left, count) + ((rank * step).astype(np.int64) + start) % of_hash
+        many = np.flatnonzero(present > _MAX_MATCHES)[:, np.newaxis]
+        rank = np.arange(_MAX_MATCHES)
+        chosen = (rank * (present[many] / _MAX_MATCHES)).astype(np.int64) + query.hashes[many]
+        place[begin[many] + rank] = left[many] + chosen % present[many]
         first, second = query.tracks[source], self._tracks[place]
         kept = second > first if speed == 1 else second != first
         source, place = source[kept], place[kept]
@@ -316,26 +314,39 @@ class _Supposed(NamedTuple):
         return self.speed == other.speed and distance <= _BIN_FRAMES
 
 
+class _Pair(NamedTuple):
+    """Two recordings, and their supposed alignments, those with the most votes first."""
+
+    first: int
+    second: int
+    supposed: list[_Supposed]
+
+
 def _concatenated(parts: Sequence[_Candidates]) -> _Candidates:
     return _Candidates(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def _frequent(votes: _Votes, shift: int, speed: float) -> _Candidates:
     """Return the alignments with votes of several peaks."""
-    bins = ((votes.to - votes.at + shift) // _BIN_FRAMES).astype(np.int64) + (1 << 19)
+    bins = np.floor((votes.to - votes.at + np.float32(shift)) / np.float32(_BIN_FRAMES)).astype(np.int64)
     # Recordings in 44 bits, of which a batch needs fewer, and the distance in 20.
     local = (votes.first - votes.first.min(initial=0)).astype(np.int64)
-    keys = ((local << 24 | votes.second) << 20) | bins
-    ordered = np.sort(keys)
-    repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
-    # One more, so that there is always one to compare with.
-    known = np.append(repeated, np.iinfo(np.int64).max)
-    chosen = np.nonzero(known[np.searchsorted(known, keys)] == keys)[0]
+    keys = ((local << 24 | votes.second) << 20) | (bins + (1 << 19))
+    # Most have votes of one peak only. Sorting all takes longest, so that first a table tells those whose
+    # place in it was written by another peak; some alignments share a place.
+    places = (keys.view(np.uint64) * _SPREAD >> np.uint64(64 - _TABLE_BITS)).view(np.int64)
+    last, several = np.empty(1 << _TABLE_BITS, np.int64), np.zeros(1 << _TABLE_BITS, bool)
+    last[places] = votes.anchors
+    several[places[last[places] != votes.anchors]] = True
+    chosen = np.flatnonzero(several[places])
     # A peak votes once for an alignment: its hashes share peaks, so that one agreement makes several.
     chosen = chosen[np.lexsort((votes.anchors[chosen], keys[chosen]))]
-    same_peak = (np.diff(keys[chosen]) == 0) & (np.diff(votes.anchors[chosen]) == 0)
-    chosen = chosen[np.concatenate([np.ones(min(len(chosen), 1), bool), ~same_peak])]
-    _, starts, counts = np.unique(keys[chosen], return_index=True, return_counts=True)
+    keys, anchors = keys[chosen], votes.anchors[chosen]
+    counted = np.ones(len(chosen), bool)
+    counted[1:] = (keys[1:] != keys[:-1]) | (anchors[1:] != anchors[:-1])
+    keys, chosen = keys[counted], chosen[counted]
+    starts = np.flatnonzero(np.diff(keys, prepend=-1))
+    counts = np.diff(starts, append=len(keys))
     frequent = counts >= _MIN_VOTES
     counts = counts[frequent]
     # The vote in the middle stands for all: from there, an alignment is refined in both directions.
@@ -350,8 +361,8 @@ def _frequent(votes: _Votes, shift: int, speed: float) -> _Candidates:
     )
 
 
-def _chosen(candidates: _Candidates, recordings: int) -> Iterator[tuple[int, int, list[_Supposed]]]:
-    """Yield the pairs to be verified, and their supposed alignments, those with the most votes first.
+def _chosen(candidates: _Candidates, recordings: int) -> Iterator[_Pair]:
+    """Yield the pairs to be verified.
 
     Pairs that agree by chance grow with the square of the number of recordings. So that the time does not, no
     more than a few for each recording are verified, those with the most votes, besides those with many votes.
@@ -375,7 +386,53 @@ def _chosen(candidates: _Candidates, recordings: int) -> Iterator[tuple[int, int
                 strict=True,
             )
         ]
-        yield int(candidates.first[of_pair[0]]), int(candidates.second[of_pair[0]]), supposed
+        first, second = int(candidates.first[of_pair[0]]), int(candidates.second[of_pair[0]])
+        yield _Pair(first, second, _distinct(supposed))
+
+
+def _batched(pairs: Iterable[_Pair], size: int) -> Iterator[list[_Pair]]:
+    rest = iter(pairs)
+    while some := list(islice(rest, size)):
+        yield some
+
+
+def _distinct(supposed: Sequence[_Supposed]) -> list[_Supposed]:
+    """Return the alignments to be verified of those of a pair."""
+    kept: list[_Supposed] = []
+    for one in supposed:
+        if len(kept) == _MAX_ALIGNMENTS or 2 * one.votes < supposed[0].votes:
+            break
+        if not any(one.is_like(earlier) for earlier in kept):
+            kept.append(one)
+    return kept
+
+
+def _plausible(pairs: Sequence[_Pair], known: Mapping[int, Fingerprint]) -> Iterator[_Pair]:
+    """Yield the pairs that agree where a supposed alignment was found, with these alignments."""
+    flat = [(pair, one) for pair in pairs for one in pair.supposed]
+    agree = plausible(
+        [known[pair.first].at_speed(one.speed) for pair, one in flat],
+        [known[pair.second] for pair, _ in flat],
+        np.array([one.at for _, one in flat]),
+        np.array([one.to for _, one in flat]),
+    )
+    kept = iter(agree.tolist())
+    for pair in pairs:
+        if supposed := [one for one, is_plausible in zip(pair.supposed, kept, strict=False) if is_plausible]:
+            yield pair._replace(supposed=supposed)
+
+
+def _verified(pair: _Pair, known: Mapping[int, Fingerprint], min_score: float) -> Duplicate | None:
+    """Return what the best of the supposed alignments of a pair says."""
+    first, second = known[pair.first], PeakGrid.of(known[pair.second])
+    best: Alignment | None = None
+    for one in pair.supposed:
+        bound = max(min_score, best.score if best else 0.0)
+        found = align(first, second, speed=one.speed, at=one.at, to=one.to, min_score=bound)
+        best = found or best
+        if best and best.score > _CERTAIN * min_score:
+            break
+    return None if best is None else _duplicate(pair.first, pair.second, best, known)
 
 
 def _kind(alignment: Alignment, first: Fingerprint, second: Fingerprint) -> DuplicateKind:
@@ -387,7 +444,7 @@ def _kind(alignment: Alignment, first: Fingerprint, second: Fingerprint) -> Dupl
 
 
 def _duplicate(
-    number: int, other: int, alignment: Alignment, fingerprints: Sequence[Fingerprint]
+    number: int, other: int, alignment: Alignment, fingerprints: Mapping[int, Fingerprint]
 ) -> Duplicate:
     """Describe an alignment, with the recording of lower number first."""
     if number > other:

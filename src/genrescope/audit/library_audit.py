@@ -1,11 +1,12 @@
 """An audit of a library for its owner: copies, tags that disagree with the sound, broken files.
 
-It needs no decoding: sizes, hashes, lengths and answers are those of the library's last scan. With ``decode``
-the files are examined as by `genrescope.audit.audit` as well.
+It needs no decoding: sizes, hashes, lengths, answers and fingerprints are those of the library's last scan.
+With ``decode`` the files are examined as by `genrescope.audit.audit` as well.
 """
 
 from __future__ import annotations
 
+import base64
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,9 +16,17 @@ from stat import S_ISREG
 from typing import Final, NamedTuple, Protocol
 
 from genrescope import tagging
-from genrescope.audit.auditor import AuditOptions, AuditProgress, AuditResult, Extensions, audit_collection
+from genrescope.audit import near_duplicates
+from genrescope.audit.auditor import (
+    AuditOptions,
+    AuditProgress,
+    AuditResult,
+    Extensions,
+    audit_collection,
+    examine_files,
+)
 from genrescope.audit.collection import Collection
-from genrescope.audit.copies import exact_findings, exact_pairs, why_better
+from genrescope.audit.copies import exact_findings, exact_pairs, pair_findings, why_better
 from genrescope.audit.findings import Action, AuditReport, Finding, finding_of, ordered
 from genrescope.audit.records import AuditTrack, FileFacts
 from genrescope.audit.tag_genres import read_tags, tag_disagreement
@@ -163,6 +172,8 @@ def audit_library(
     options: AuditOptions | None = None,
     *,
     decode: bool = False,
+    decode_missing: bool = False,
+    fingerprints: Mapping[str, bytes] | None = None,
     extensions: Extensions | None = None,
     on_progress: Callable[[AuditProgress], None] | None = None,
     on_tags: Callable[[int, int], None] | None = None,
@@ -180,9 +191,14 @@ def audit_library(
     options : AuditOptions, optional
         Those on data sets have no meaning here.
     decode : bool
-        Examine the sound of all files, too, which finds copies in other codings and faults of the sound.
+        Examine the sound of all files, too, which finds all copies in other codings, and faults of the sound.
+    decode_missing : bool
+        Decode those files that have no fingerprint, for one.
+    fingerprints : mapping of str to bytes, optional
+        What scans have kept, as `genrescope.Library.fingerprints` returns it, by which copies in other
+        codings are found unless all files are decoded.
     extensions : Extensions, optional
-        As of `genrescope.audit.audit`; extractors need ``decode``.
+        As of `genrescope.audit.audit`; only used where all files are decoded.
     on_progress : callable, optional
         Told of each file that is decoded.
     on_tags : callable, optional
@@ -223,10 +239,61 @@ def audit_library(
         examined = {track.id: track for track in result.collection.tracks}
         tracks = tuple(examined.get(track.id, track) for track in tracks)
     else:
-        findings, pairs = (*found, *exact_findings(tracks)), tuple(exact_pairs(tracks))
+        tracks, note = _with_fingerprints(rows, fingerprints or {})
+        if decode_missing:
+            settings["decoded"] = "files without a fingerprint"
+            tracks = _with_missing_fingerprints(rows, tracks, database, options, on_progress)
+        settings["fingerprints"] = note
+        searched = tuple(near_duplicates.search_pairs(tracks)) if options.near_duplicates else ()
+        findings = (*found, *exact_findings(tracks), *pair_findings(searched, tracks))
+        pairs = (*exact_pairs(tracks), *searched)
     owned = _for_owner(findings, {track.id: track for track in tracks})
     report = AuditReport(str(database), len(tracks), ordered(owned), settings)
     return AuditResult(report.only(options.kinds), Collection(tracks, tuple(found), None, root), pairs)
+
+
+def _with_fingerprints(
+    rows: Sequence[_Row], fingerprints: Mapping[str, bytes]
+) -> tuple[tuple[AuditTrack, ...], str]:
+    """Return the tracks with what scans have kept of their sound, and of how many that is."""
+    tracks = []
+    count = 0
+    for row in rows:
+        track, packed = row.track, fingerprints.get(row.track.facts.sha256)
+        if packed is not None and row.state == "same":
+            count += 1
+            text = base64.b64encode(packed).decode("ascii")
+            track = track.with_facts(replace(track.facts, extra={near_duplicates.FINGERPRINT: text}))
+        tracks.append(track)
+    sound = sum(_has_sound(row) for row in rows)
+    return tuple(tracks), f"of {count} of {sound} files"
+
+
+def _has_sound(row: _Row) -> bool:
+    return row.state == "same" and row.failure is None
+
+
+def _with_missing_fingerprints(
+    rows: Sequence[_Row],
+    tracks: Sequence[AuditTrack],
+    database: Path,
+    options: AuditOptions,
+    on_progress: Callable[[AuditProgress], None] | None,
+) -> tuple[AuditTrack, ...]:
+    """Return the tracks with the fingerprints that they lack, for which their files are decoded."""
+    lacking = [
+        track
+        for row, track in zip(rows, tracks, strict=True)
+        if _has_sound(row) and near_duplicates.FINGERPRINT not in track.facts.extra
+    ]
+    only = Extensions().with_near_duplicates()
+    examined = examine_files(lacking, database, options, only, on_progress)
+    return tuple(
+        track.with_facts(replace(track.facts, extra=examined[track.id].facts.extra))
+        if track.id in examined
+        else track
+        for track in tracks
+    )
 
 
 def _read_rows(files: Iterable[ScannedFile]) -> tuple[list[_Row], Path]:

@@ -12,14 +12,9 @@ import numpy as np
 
 from genrescope.audit.copies import exact_sets
 from genrescope.audit.duplicates import MIN_SCORE, Duplicate, find_near_duplicates
-from genrescope.audit.fingerprint import (
-    FINGERPRINT_SPEC,
-    Fingerprint,
-    FingerprintBuilder,
-    fingerprint_log_mel,
-)
 from genrescope.audit.records import AuditTrack, TrackPair
 from genrescope.datasets import load_spectrogram
+from genrescope.features import FINGERPRINT_SPEC, Fingerprint, FingerprintBuilder, fingerprint_log_mel
 from genrescope.types import AudioInfo, FloatArray
 
 FINGERPRINT: Final = "fingerprint"

@@ -12,11 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from genrescope import audio, features
-from genrescope.audit.jobs import Job, run_jobs
 from genrescope.errors import AudioError, GenrescopeError
 from genrescope.features import FeatureSpec
 from genrescope.types import FloatArray
-from genrescope.workers import WorkerSpec
+from genrescope.workers import Job, WorkerSpec, run_jobs
 
 PICTURE_SPEC: Final = FeatureSpec("log_mel", sample_rate=32_000, n_fft=1024, hop_length=512, n_mels=64)
 """The log-mel spectrogram that is drawn: up to 16 kHz, a frame each 16 ms."""

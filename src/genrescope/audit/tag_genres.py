@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cache, lru_cache
 from pathlib import Path
 from typing import Final
 
 from genrescope import tagging
 from genrescope.audit.findings import Finding, finding_of
-from genrescope.audit.jobs import Job, run_jobs
 from genrescope.errors import GenrescopeError
-from genrescope.labels import display_name, load_taxonomy, matching_labels, taxonomy_nodes
-from genrescope.workers import WorkerSpec
+from genrescope.labels import display_name, label_nodes, tag_labels
+from genrescope.workers import Job, WorkerSpec, run_jobs
 
 MAX_TAG_SCORE: Final = 0.1
 """A track whose tag has this score or more in the model's answer does not disagree with it."""
@@ -29,37 +26,9 @@ _RELATED = tuple(
         ("rnb_soul", "blues"), ("electronic", "disco_funk"), ("folk", "country"), ("folk", "pop"),
     )
 )  # fmt: skip
-_LONGEST_PHRASE = 4
-_MAX_TAG_LENGTH = 200
+_LONGEST_SHOWN = 200
 _TIMEOUT_SECONDS = 60.0
 _MEMORY_LIMIT_MB = 500
-
-
-@lru_cache(4096)
-def tag_nodes(tag: str) -> frozenset[str]:
-    """Return the genres and styles of the taxonomy that a tag means; empty where it is of other words.
-
-    A tag means every genre whose name is among its words: "Progressive Death Metal" is death metal,
-    "Pop/Rock" is pop and rock. A style means the genre above it as well, and a genre the one that is scored
-    in its place.
-
-    Parameters
-    ----------
-    tag : str
-        A genre, as a file's tags have it.
-    """
-    words = [word for word in re.split(r"[\W_]+", tag[:_MAX_TAG_LENGTH]) if word]
-    phrases = {tag[:_MAX_TAG_LENGTH]}
-    for start in range(len(words)):
-        phrases.update(" ".join(words[start : start + count]) for count in range(1, _LONGEST_PHRASE + 1))
-    return frozenset().union(*(_nodes(label) for phrase in phrases for label in matching_labels(phrase)))
-
-
-@cache
-def _nodes(label: str) -> frozenset[str]:
-    scored = {genre.name: genre.scored_as for genre in load_taxonomy().genres}
-    nodes = frozenset({label}).union(*taxonomy_nodes([label]))
-    return nodes | {scored[node] for node in nodes if node in scored}
 
 
 def tag_disagreement(
@@ -84,21 +53,23 @@ def tag_disagreement(
     possible : iterable of str
         Other labels that the track may have: styles, and the genres of its prediction set.
     """
-    meant = frozenset().union(*map(tag_nodes, tags))
+    meant = frozenset().union(*map(tag_labels, tags))
     if not meant or meant & _NOT_BY_SOUND:
         return None
-    sound = frozenset().union(_nodes(genre), *map(_nodes, possible))
-    tagged = max((value for name, value in scores.items() if _nodes(name) & meant), default=0.0)
-    related = any(pair & meant and pair & _nodes(genre) for pair in _RELATED)
+    sound = frozenset().union(label_nodes(genre), *map(label_nodes, possible))
+    tagged = max(
+        (value for name, value in scores.items() if meant.intersection(label_nodes(name))), default=0.0
+    )
+    related = any(pair & meant and pair.intersection(label_nodes(genre)) for pair in _RELATED)
     if meant & sound or related or tagged >= MAX_TAG_SCORE:
         return None
     shown = ", ".join(tags[:5])
     return finding_of(
         "tag_disagrees",
         0.7 * (score - tagged),
-        f"the tag says {shown[:_MAX_TAG_LENGTH]!r}, the sound is {display_name(genre)} ({score:.0%});"
+        f"the tag says {shown[:_LONGEST_SHOWN]!r}, the sound is {display_name(genre)} ({score:.0%});"
         f" the genre of the tag has {tagged:.0%}",
-        tag=shown[:_MAX_TAG_LENGTH],
+        tag=shown[:_LONGEST_SHOWN],
         genre=genre,
         genre_score=score,
         tag_score=tagged,

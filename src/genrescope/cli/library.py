@@ -414,8 +414,15 @@ def audit_files(
         bool,
         typer.Option(
             "--decode/--stored",
-            help="Also decode every file, which finds copies in other codings and faults of the sound; or use"
-            " what the scan stored, and read tags only.",
+            help="Also decode every file, which finds copies that were cut or shifted, and faults of the"
+            " sound; or use what the scan stored, which finds copies of the same length in other codings.",
+        ),
+    ] = False,
+    decode_missing: Annotated[
+        bool,
+        typer.Option(
+            help="Decode the files of which the scan kept no fingerprint, as those of before 0.2, to search"
+            " them for copies, too."
         ),
     ] = False,
     folder: Folder = None,
@@ -447,17 +454,22 @@ def audit_files(
             db or default_path(),
             options,
             decode=decode,
+            decode_missing=decode_missing,
+            fingerprints={} if decode else library.fingerprints(),
             on_progress=progress.update,
             on_tags=progress.update_tags,
         )
-    typer.echo(
-        f"decoded: {progress.done - progress.reused} files; {progress.reused} were known from before"
-        if decode
-        else "decoded: nothing; copies are those with the same bytes, 'library audit --decode' finds others",
-        err=True,
-    )
-    if "tags" in result.report.settings:
-        typer.echo(f"tags: {result.report.settings['tags']}", err=True)
+    settings = result.report.settings
+    known = f"decoded: {progress.done - progress.reused} files; {progress.reused} were known from before"
+    typer.echo(known if decode or decode_missing else "decoded: nothing", err=True)
+    if "fingerprints" in settings:
+        typer.echo(
+            f"fingerprints, of what was analyzed: {settings['fingerprints']};"
+            " 'library audit --decode' finds more copies in other codings",
+            err=True,
+        )
+    if "tags" in settings:
+        typer.echo(f"tags: {settings['tags']}", err=True)
     report = result.report.only(min_score=min_score)
     render_audit(report, owner=True)
     write_findings(report, output, csv)

@@ -4,6 +4,17 @@ from genrescope.features.cache import FEATURES_VERSION, FeatureCache
 from genrescope.features.custom import check_custom, custom_rows, register_feature
 from genrescope.features.extraction import extract, extract_features
 from genrescope.features.filterbanks import hann_window, mel_bank, slaney_mel_edges
+from genrescope.features.fingerprint import (
+    FINGERPRINT_SPEC,
+    Fingerprint,
+    FingerprintBuilder,
+    SegmentFingerprint,
+    bands_at_speed,
+    fingerprint_audio,
+    fingerprint_log_mel,
+    fingerprint_stream,
+    hash_peaks,
+)
 from genrescope.features.mapped import FeatureWriter, MappedFeatures
 from genrescope.features.spec import (
     EFFICIENTAT,
@@ -26,6 +37,7 @@ __all__ = [
     "EFFICIENTAT",
     "FEATURES",
     "FEATURES_VERSION",
+    "FINGERPRINT_SPEC",
     "MUSICNN",
     "PAPER_LOG_MEL",
     "PAPER_MEANS",
@@ -36,7 +48,11 @@ __all__ = [
     "FeatureSpec",
     "FeatureTable",
     "FeatureWriter",
+    "Fingerprint",
+    "FingerprintBuilder",
     "MappedFeatures",
+    "SegmentFingerprint",
+    "bands_at_speed",
     "check_custom",
     "custom_rows",
     "extract",
@@ -44,7 +60,11 @@ __all__ = [
     "feature_dimension",
     "feature_names",
     "feature_table",
+    "fingerprint_audio",
+    "fingerprint_log_mel",
+    "fingerprint_stream",
     "hann_window",
+    "hash_peaks",
     "mel_bank",
     "register_feature",
     "samples_spec",

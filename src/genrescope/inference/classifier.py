@@ -12,6 +12,7 @@ import numpy as np
 
 from genrescope import audio, features, labels, models
 from genrescope.errors import AudioError, ConfigError, DeviceError, GenrescopeError, ModelError
+from genrescope.features import FINGERPRINT_SPEC, SegmentFingerprint
 from genrescope.inference import excerpts
 from genrescope.inference.batching import BatchedModel, SegmentScorer
 from genrescope.inference.ordered import map_ordered
@@ -152,6 +153,7 @@ class Classifier:
         excerpts: bool = False,
         max_seconds: float | None = None,
         embedding: bool = False,
+        fingerprint: bool = False,
     ) -> Prediction:
         """Rank the genres of one piece of music.
 
@@ -177,6 +179,9 @@ class Classifier:
             Refuse longer audio, as soon as so much of it was decoded: no header is believed.
         embedding : bool
             Keep the embedding of the track in the result, where the model has one.
+        fingerprint : bool
+            Keep the acoustic fingerprint of all segments that were scored, by which `genrescope.audit` finds
+            copies, where the model's features are those of fingerprints, as the default model's.
 
         Returns
         -------
@@ -196,7 +201,7 @@ class Classifier:
         with audio.AudioFile(source, sample_rate=sample_rate) as file:
             # Whether a file is whole, or too long, only decoding all of it can tell.
             excerpts = excerpts and not strict and max_seconds is None and not self._is_multilabel
-            scored = self._score(file, excerpts, strict, max_seconds)
+            scored = self._score(file, excerpts, strict, max_seconds, fingerprint)
         info = self.model.info
         course = Timeline(
             classes=info.classes,
@@ -221,6 +226,7 @@ class Classifier:
             music_threshold=info.music_threshold,
             set_level=info.set_level,
             embedding=_weighted_mean(outputs.embedding, weights) if embedding else None,
+            fingerprint=scored.fingerprint,
             labels=self._labels(scores),
             title=(source.title or None) if isinstance(source, AudioSection) else None,
             flags=tuple(dict.fromkeys((*_known_flags(source), *scored.flags))),
@@ -432,26 +438,31 @@ class Classifier:
         return scored.weights * np.maximum(scored.outputs.music[:, 0], _LEAST_MUSIC)
 
     def _score(
-        self, file: audio.AudioFile, excerpts: bool, strict: bool, max_seconds: float | None
+        self,
+        file: audio.AudioFile,
+        excerpts: bool,
+        strict: bool,
+        max_seconds: float | None,
+        fingerprint: bool = False,
     ) -> _ScoredSegments:
         """Score a file; once more, with other channels, where its channels cancel each other."""
-        scored = self._score_once(file, excerpts, strict, max_seconds)
-        return self._score_once(file, excerpts, strict, max_seconds) if file.avoid_cancellation() else scored
 
-    def _score_once(
-        self, file: audio.AudioFile, excerpts: bool, strict: bool, max_seconds: float | None
-    ) -> _ScoredSegments:
-        """Score excerpts where they are asked for and of use, else all of the file."""
-        scored = self._predict_excerpts(file) if excerpts else None
-        return scored or self._predict_full(file, strict, max_seconds)
+        def once() -> _ScoredSegments:
+            # Excerpts where they are asked for and of use, else all of the file.
+            scored = self._predict_excerpts(file, fingerprint) if excerpts else None
+            return scored or self._predict_full(file, strict, max_seconds, fingerprint)
+
+        scored = once()
+        return once() if file.avoid_cancellation() else scored
 
     def _predict_full(
-        self, file: audio.AudioFile, strict: bool, max_seconds: float | None
+        self, file: audio.AudioFile, strict: bool, max_seconds: float | None, fingerprint: bool
     ) -> _ScoredSegments:
         """Score the segments, batch by batch, in bounded memory; few of them while the genre is clear."""
         info = self.model.info
         starts, weights, lengths = [], [], []
         outputs: list[ModelOutput] = []
+        peaks = self._peaks(fingerprint)
         with file.stream(sample_rate=info.features.sample_rate, strict=strict) as stream:
             batches = audio.split_stream(
                 _bounded(stream, max_seconds),
@@ -467,7 +478,7 @@ class Classifier:
                 starts.append(batch.starts)
                 weights.append(batch.weights)
                 lengths.append(np.full(len(batch), length))
-                outputs.append(self._predict_batch(batch))
+                outputs.append(self._predict_batch(batch, peaks))
         return _ScoredSegments(
             np.concatenate(starts),
             np.concatenate(weights),
@@ -475,6 +486,7 @@ class Classifier:
             _concatenate(outputs),
             stream.seconds,
             stream.flags,
+            _packed(peaks, stream.seconds),
         )
 
     def _is_clear(self, outputs: Sequence[ModelOutput], seconds: float) -> bool:
@@ -482,7 +494,7 @@ class Classifier:
             return False
         return excerpts.should_thin(np.concatenate([output.scores for output in outputs]), seconds)
 
-    def _predict_excerpts(self, file: audio.AudioFile) -> _ScoredSegments | None:
+    def _predict_excerpts(self, file: audio.AudioFile, fingerprint: bool) -> _ScoredSegments | None:
         """Score excerpts; None where that is no gain, or where only all of the file tells what is wrong."""
         length = self.model.info.segment_seconds
         seconds = file.info.seconds or 0.0
@@ -492,6 +504,7 @@ class Classifier:
         scored: list[int] = []
         outputs: list[ModelOutput] = []
         flags: dict[str, None] = {"excerpts": None}
+        peaks = self._peaks(fingerprint)
         try:
             for chosen in excerpts.excerpt_batches(count):
                 batch, found = self._decode_excerpts(file, [number * length for number in chosen])
@@ -499,7 +512,7 @@ class Classifier:
                     return None
                 flags |= dict.fromkeys(found)
                 scored += chosen
-                outputs.append(self._predict_batch(batch))
+                outputs.append(self._predict_batch(batch, peaks))
                 if excerpts.should_stop(_concatenate(outputs).scores, count):
                     break
         except AudioError:
@@ -515,6 +528,7 @@ class Classifier:
             ModelOutput(*(output[order] for output in joined)),
             seconds,
             tuple(flags),
+            _packed(peaks, seconds),
         )
 
     def _decode_excerpts(
@@ -537,12 +551,24 @@ class Classifier:
         cut = Segments(np.stack(segments), rate, np.array(starts), np.full(len(starts), length))
         return cut, tuple(flags)
 
-    def _predict_batch(self, batch: Segments) -> ModelOutput:
+    def _peaks(self, wanted: bool) -> SegmentFingerprint | None:
+        # What scores elsewhere computes the features there.
+        if not wanted or self._scorer is not None or self.model.info.features != FINGERPRINT_SPEC:
+            return None
+        return SegmentFingerprint()
+
+    def _predict_batch(self, batch: Segments, peaks: SegmentFingerprint | None = None) -> ModelOutput:
         if self._scorer is not None:
             return self._scorer.predict(batch.samples)
-        return self.model.predict(
-            features.extract(batch.samples, batch.sample_rate, self.model.info.features)
-        )
+        extracted = features.extract(batch.samples, batch.sample_rate, self.model.info.features)
+        if peaks is not None:
+            for start, log_mel in zip(batch.starts, extracted, strict=True):
+                peaks.add(float(start), log_mel)
+        return self.model.predict(extracted)
+
+
+def _packed(peaks: SegmentFingerprint | None, seconds: float) -> bytes | None:
+    return None if peaks is None else peaks.result(seconds).pack()
 
 
 def _ends_as_stated(file: audio.AudioFile, seconds: float) -> bool:
@@ -570,7 +596,8 @@ class _ScoredSegments(NamedTuple):
     """The segments of a track that were scored.
 
     ``starts`` in seconds, ``weights``, and ``lengths`` in seconds of what they stand for, shape (segments,);
-    the model's ``outputs`` for each of them; the length of the track in seconds; the flags of the result.
+    the model's ``outputs`` for each of them; the length of the track in seconds; the flags of the result; the
+    packed fingerprint.
     """
 
     starts: Float64Array
@@ -579,6 +606,7 @@ class _ScoredSegments(NamedTuple):
     outputs: ModelOutput
     seconds: float
     flags: tuple[str, ...]
+    fingerprint: bytes | None
 
 
 def _known_flags(source: audio.Source | audio.Samples) -> tuple[str, ...]:

@@ -79,6 +79,16 @@ ALTER TABLE files ADD COLUMN artist TEXT
 CREATE INDEX files_by_bytes_of_path ON files ({_PATH_BYTES});
 CREATE INDEX files_by_model ON files (model)
 """,
+    # A table of its own, so that lists of files need not read past them.
+    """
+CREATE TABLE fingerprints (
+  file INTEGER PRIMARY KEY,
+  hash TEXT NOT NULL,
+  peaks BLOB NOT NULL
+);
+CREATE TRIGGER forget_fingerprint AFTER DELETE ON files
+BEGIN DELETE FROM fingerprints WHERE file = OLD.id; END
+""",
 )
 _VERSION = len(_MIGRATIONS)
 # What a disk that is full, read-only or failing makes of reading and writing.
@@ -386,6 +396,31 @@ class Database:
             )
         return self._connection.total_changes - before
 
+    def set_fingerprint(self, path: str, peaks: bytes) -> None:
+        """Keep the fingerprint of a file's sound, in place of an older one.
+
+        Parameters
+        ----------
+        path : str
+            Of a file whose entry has a hash; of others nothing is kept.
+        peaks : bytes
+            Packed, as `genrescope.types.Prediction` has it.
+        """
+        self._write(
+            "INSERT OR REPLACE INTO fingerprints (file, hash, peaks)"
+            " SELECT id, hash, ? FROM files WHERE path = ? AND hash IS NOT NULL",
+            (peaks, path_key(path)),
+        )
+
+    def fingerprints(self) -> dict[str, bytes]:
+        """Return the fingerprints that scans have kept, by the SHA-256 of the files' content."""
+        # One of a file whose content has changed since has another hash than its entry.
+        found = self._rows(
+            "SELECT files.hash, peaks FROM fingerprints JOIN files"
+            " ON files.id = fingerprints.file AND files.hash = fingerprints.hash"
+        )
+        return {str(row["hash"]): row["peaks"] for row in found if isinstance(row["peaks"], bytes)}
+
     def move(self, old: str, new: str, *, size: int, mtime_ns: int) -> None:
         """Give the row of ``old``, and its journal, to ``new``, in place of a row that ``new`` may have.
 
@@ -424,10 +459,16 @@ class Database:
         size, mtime_ns : int
             Of the file now, in bytes and nanoseconds.
         """
-        self._write(
-            "UPDATE files SET hash = ?, size = ?, mtime_ns = ? WHERE path = ? AND hash = ?",
-            (new, size, mtime_ns, path_key(path), old),
-        )
+        with self._transaction():
+            self._connection.execute(
+                "UPDATE fingerprints SET hash = ?"
+                " WHERE hash = ? AND file = (SELECT id FROM files WHERE path = ? AND hash = ?)",
+                (new, old, path_key(path), old),
+            )
+            self._connection.execute(
+                "UPDATE files SET hash = ?, size = ?, mtime_ns = ? WHERE path = ? AND hash = ?",
+                (new, size, mtime_ns, path_key(path), old),
+            )
 
     def mark_missing(self, paths: Iterable[str], *, missing: bool = True) -> None:
         """Record that files are no longer there, or are there again.

@@ -205,6 +205,14 @@ class Library:
         roots = [root for root in roots if not any(Path(other) in Path(root).parents for other in roots)]
         return Scanner(self.database, options or ScanOptions()).run(roots)
 
+    def fingerprints(self) -> dict[str, bytes]:
+        """Return the fingerprints that scans have kept, by the SHA-256 of the files' content.
+
+        They are those of the segments that were analyzed, packed; `genrescope.audit.audit_library` finds
+        copies by them, and `genrescope.features.Fingerprint.unpack` reads them.
+        """
+        return self.database.fingerprints()
+
     def entries(
         self,
         *,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,9 @@ def create_handler(model: str, *, excerpts: bool) -> Callable[[Job], Job]:
     -------
     callable
         A job is ``{"path", "size", "mtime_ns", "known"}``. The result holds the ``hash`` of the content
-        and, unless that is among the ``known`` ones, the ``entry``: columns of a `LibraryEntry`. Of a known
-        one it holds ``album_tags``, which its entry may lack.
+        and, unless that is among the ``known`` ones, the ``entry``: columns of a `LibraryEntry`, and the
+        ``fingerprint`` of the sound, in base64, if there is one. Of a known one it holds ``album_tags``,
+        which its entry may lack.
     """
     classifier = Classifier.from_pretrained(model)
     # Before the memory limit is set and the first job's time runs, see `genrescope.workers.process.run`.
@@ -43,8 +45,10 @@ def create_handler(model: str, *, excerpts: bool) -> Callable[[Job], Job]:
         digest = content_hash(Path(job["path"]))
         if digest is not None and digest in job["known"]:
             return {"hash": digest, "album_tags": _album_tags(job["path"])}
-        entry = analyze_file(classifier, job, digest, excerpts).with_album_tags(_album_tags(job["path"]))
-        return {"hash": digest, "entry": entry.to_columns()}
+        entry, fingerprint = analyze_file(classifier, job, digest, excerpts)
+        entry = entry.with_album_tags(_album_tags(job["path"]))
+        packed = None if fingerprint is None else base64.b64encode(fingerprint).decode("ascii")
+        return {"hash": digest, "entry": entry.to_columns(), "fingerprint": packed}
 
     return analyze
 
@@ -68,7 +72,9 @@ def content_hash(path: Path) -> str | None:
         return None  # The decoder meets the same failure, and reports it with a reason.
 
 
-def analyze_file(classifier: Classifier, job: Job, digest: str | None, excerpts: bool) -> LibraryEntry:
+def analyze_file(
+    classifier: Classifier, job: Job, digest: str | None, excerpts: bool
+) -> tuple[LibraryEntry, bytes | None]:
     """Classify a file; a file that cannot be classified gives an entry with the error.
 
     Parameters
@@ -80,13 +86,21 @@ def analyze_file(classifier: Classifier, job: Job, digest: str | None, excerpts:
         SHA-256 of its content.
     excerpts : bool
         Analyze excerpts of long tracks only.
+
+    Returns
+    -------
+    entry : LibraryEntry
+    fingerprint : bytes or None
+        Of what was analyzed, as `Classifier.predict` gives it.
     """
     path, size, mtime_ns = job["path"], job["size"], job["mtime_ns"]
     sha256, name = classifier.model.sha256, classifier.model.name
     try:
-        prediction = classifier.predict(path, timeline=True, excerpts=excerpts)
+        prediction = classifier.predict(path, timeline=True, excerpts=excerpts, fingerprint=True)
     except GenrescopeError as failure:
-        return LibraryEntry.from_error(
+        failed = LibraryEntry.from_error(
             failure, path, size=size, mtime_ns=mtime_ns, hash=digest, model=sha256, model_name=name
         )
-    return LibraryEntry.from_prediction(prediction, size=size, mtime_ns=mtime_ns, hash=digest, model=sha256)
+        return failed, None
+    entry = LibraryEntry.from_prediction(prediction, size=size, mtime_ns=mtime_ns, hash=digest, model=sha256)
+    return entry, prediction.fingerprint

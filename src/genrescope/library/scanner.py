@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
 from stat import S_ISDIR
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from genrescope import audio, models, tagging
 from genrescope.audio import FoundFile
@@ -18,7 +18,7 @@ from genrescope.library import scan_worker
 from genrescope.library.database import Database
 from genrescope.library.records import LibraryEntry
 from genrescope.tagging import AlbumTags
-from genrescope.workers import WorkerPool, WorkerSpec
+from genrescope.workers import Job, WorkerSpec, run_jobs
 
 ScanStatus = Literal[
     "classified", "failed", "unchanged", "moved", "copied", "skipped", "unreadable", "missing"
@@ -80,12 +80,18 @@ class ScanOptions:
     memory_limit_mb: int = _MEMORY_LIMIT_MB
 
 
+class _Submitted(NamedTuple):
+    """A file that a worker has, and the entries of files of its size that it may be a copy of."""
+
+    found: FoundFile
+    duplicates: list[LibraryEntry]
+
+
 class Scanner:
     """One scan on its way.
 
-    Its state is what stands in the database, which every finished file reaches at once, and ``_pending``: the
-    files that workers have, each with the entries of files of its size that it may turn out to be a copy of.
-    A scan that is killed loses the pending files only; the next scan finds them without an entry.
+    Its state is what stands in the database, which every finished file reaches at once, and the files that
+    workers have. A scan that is killed loses these only; the next scan finds them without an entry.
 
     A file whose size and time are those of its entry is not opened. Any other goes to a worker, which reads
     it once for its hash, and decodes it only if no file of its size has that hash. Only the scanner's process
@@ -102,8 +108,6 @@ class Scanner:
     def __init__(self, database: Database, options: ScanOptions) -> None:
         self._database = database
         self._options = options
-        # The queue of the pool bounds its size: about three jobs for each worker.
-        self._pending: dict[Future[dict[str, Any]], tuple[FoundFile, list[LibraryEntry]]] = {}
         self._roots: list[str] = []
         # Opened here too, although only the workers classify: the hash says which answers are of this model,
         # and a model that cannot be opened fails before the folders are walked.
@@ -126,26 +130,24 @@ class Scanner:
             timeout=options.timeout,
             memory_limit_mb=options.memory_limit_mb,
         )
-        with WorkerPool(spec, options.workers or os.cpu_count() or 1) as pool:
-            for found in audio.discover(roots):
-                # Finished files are written even where no new one is submitted for a long time.
-                yield from self._collect(0)
-                if found.kind != "audio":
-                    yield ScanResult(found.path, "unreadable" if found.kind == "unreadable" else "skipped")
-                    continue
-                entry = self._database.find(found.path)
-                if entry is not None and self._is_done(entry, found):
-                    yield ScanResult(found.path, "unchanged", self._mark_present(entry))
-                    continue
-                self._submit(pool, found)
-                # A full queue bounds how far the walk runs ahead of the workers.
-                while pool.full:
-                    yield from self._collect()
-            while self._pending:
-                yield from self._collect()
+        for key, answer in run_jobs(spec, self._jobs(), options.workers or os.cpu_count() or 1):
+            yield key if isinstance(key, ScanResult) else self._finish(*key, answer)
         self._mark_missing(roots)
 
-    def _submit(self, pool: WorkerPool, found: FoundFile) -> None:
+    def _jobs(self) -> Iterator[tuple[ScanResult | _Submitted, Job | None]]:
+        """Yield everything found: with a job, or with what became of it."""
+        for found in audio.discover(self._roots):
+            if found.kind != "audio":
+                status: ScanStatus = "unreadable" if found.kind == "unreadable" else "skipped"
+                yield ScanResult(found.path, status), None
+                continue
+            entry = self._database.find(found.path)
+            if entry is not None and self._is_done(entry, found):
+                yield ScanResult(found.path, "unchanged", self._mark_present(entry)), None
+            else:
+                yield self._job(found)
+
+    def _job(self, found: FoundFile) -> tuple[_Submitted, Job]:
         # Only files of the same size can have the same content; the worker is given their hashes, and decodes
         # only what none of them matches.
         duplicates = self._find_classified(size=found.size)
@@ -155,7 +157,7 @@ class Scanner:
             "mtime_ns": found.mtime_ns,
             "known": [duplicate.hash for duplicate in duplicates],
         }
-        self._pending[pool.submit(job)] = found, duplicates
+        return _Submitted(found, duplicates), job
 
     def _is_done(self, entry: LibraryEntry, found: FoundFile) -> bool:
         """Whether an entry answers what this scan asks about a file."""
@@ -182,24 +184,22 @@ class Scanner:
             self._model, excerpts=self._options.excerpts, size=size, content=content
         )
 
-    def _collect(self, timeout: float | None = None) -> Iterator[ScanResult]:
-        """Wait at most ``timeout`` seconds for files to be finished; write them down and yield them."""
-        if not self._pending:
-            return
-        for done in wait(self._pending, timeout=timeout, return_when=FIRST_COMPLETED).done:
-            found, duplicates = self._pending.pop(done)
-            try:
-                answer = done.result()
-            except GenrescopeError as failure:  # of the worker, which does not know the path by then
-                yield self._store(self._failed_entry(found, failure), found)
-                continue
-            if "entry" in answer:
-                yield self._store(LibraryEntry.from_columns(answer["entry"]), found)
-            else:
-                # The worker compared with the entries of that moment. They are kept with the pending file
-                # because files that swapped places may have taken each other's entries since.
-                former = next(duplicate for duplicate in duplicates if duplicate.hash == answer["hash"])
-                yield self._reuse_result(found, answer, former)
+    def _finish(
+        self, found: FoundFile, duplicates: list[LibraryEntry], answer: Job | GenrescopeError
+    ) -> ScanResult:
+        """Write down what a worker answered about a file."""
+        if isinstance(answer, GenrescopeError):  # of the worker, which does not know the path by then
+            return self._store(self._failed_entry(found, answer), found)
+        if "entry" in answer:
+            fingerprint = answer.get("fingerprint")
+            result = self._store(LibraryEntry.from_columns(answer["entry"]), found)
+            if fingerprint is not None:
+                self._database.set_fingerprint(result.path, base64.b64decode(fingerprint))
+            return result
+        # The worker compared with the entries of that moment. They are kept with the pending file because
+        # files that swapped places may have taken each other's entries since.
+        former = next(duplicate for duplicate in duplicates if duplicate.hash == answer["hash"])
+        return self._reuse_result(found, answer, former)
 
     def _failed_entry(self, found: FoundFile, failure: GenrescopeError) -> LibraryEntry:
         named = GenrescopeError(failure.code, f"{found.path}: {failure.message}", failure.hint)
@@ -221,7 +221,7 @@ class Scanner:
             self._database.upsert(entry)
         return ScanResult(entry.path, "classified" if entry.error is None else "failed", entry)
 
-    def _reuse_result(self, found: FoundFile, answer: dict[str, Any], former: LibraryEntry) -> ScanResult:
+    def _reuse_result(self, found: FoundFile, answer: Job, former: LibraryEntry) -> ScanResult:
         """Give a file the answer that its content has already: it was touched, moved, or copied."""
         # Asked again, because entries have been written and moved since the job was submitted.
         duplicates = self._find_classified(content=answer["hash"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from typing import Any, Literal, TextIO
 
 from genrescope import tagging
 from genrescope.errors import GenrescopeError
-from genrescope.labels import load_taxonomy, matching_class, matching_labels
+from genrescope.labels import tag_labels
 from genrescope.library.records import LibraryEntry
 from genrescope.utils import spreadsheet_cell
 
@@ -20,8 +19,6 @@ ComparisonVerdict = Literal["agree", "differ", "not music", "untagged", "unknown
 COLUMNS = (
     "path", "verdict", "unsure", "tags", "tag_genres", "genre", "score", "tag_score", "surprise", "message",
 )  # fmt: skip
-# What stands between several genres in one tag, such as "Pop/Rock" or "Hip-Hop; Rap".
-_SEPARATORS = re.compile(r"[/;,|\\]|\s&\s|\s\+\s")
 
 
 @dataclass(frozen=True)
@@ -136,7 +133,9 @@ def compare_tags(entries: Iterable[LibraryEntry]) -> Iterator[TagComparison]:
 
 def _compared(entry: LibraryEntry, tags: tuple[str, ...]) -> TagComparison:
     classes = tuple(entry.scores)
-    genres = tuple(dict.fromkeys(genre for tag in tags for genre in tag_classes(tag, classes)))
+    genres = tuple(
+        dict.fromkeys(label for tag in tags for label in tag_labels(tag, classes) if label in entry.scores)
+    )
     score, verdict, surprise = entry.score or 0.0, _verdict(entry, tags, genres), 0.0
     tag_score = max((entry.scores[genre] for genre in genres), default=None)
     if verdict == "differ":
@@ -164,39 +163,6 @@ def _verdict(entry: LibraryEntry, tags: Sequence[str], genres: Sequence[str]) ->
     if not genres:
         return "unknown"
     return "agree" if entry.genre in genres else "differ"
-
-
-def tag_classes(tag: str, classes: Sequence[str]) -> list[str]:
-    """Return the genres of a model that a tag means.
-
-    Parameters
-    ----------
-    tag : str
-        A genre or a style in any spelling, or several with a slash, comma or the like between them.
-    classes : sequence of str
-        Of the model.
-
-    Returns
-    -------
-    list of str
-        Empty where none is named so.
-    """
-    parts = [part.strip() for part in _SEPARATORS.split(tag)]
-    named = [name for part in parts if part and (name := _named_class(part, classes)) is not None]
-    # "Pop/Rock" is two genres, although "pop rock" is a word for one; "Drum & Bass" is not two.
-    if not named and (whole := _named_class(tag, classes)) is not None:
-        named = [whole]
-    return list(dict.fromkeys(named))
-
-
-def _named_class(word: str, classes: Sequence[str]) -> str | None:
-    found = matching_class(word, classes)
-    if found is not None:
-        return found
-    meant = matching_labels(word)
-    above = {style.genre for style in load_taxonomy().styles if style.name in meant}
-    named = {matching_class(genre, classes) for genre in above} - {None}
-    return named.pop() if len(named) == 1 else None
 
 
 def most_surprising(comparisons: Iterable[TagComparison]) -> list[TagComparison]:

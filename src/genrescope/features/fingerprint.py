@@ -22,9 +22,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from genrescope import audio, features
+from genrescope import audio
 from genrescope.errors import ConfigError
-from genrescope.features import SPECTROGRAM_LOG_MEL
+from genrescope.features.extraction import extract
+from genrescope.features.spec import SPECTROGRAM_LOG_MEL
 from genrescope.types import Audio, BoolArray, Float64Array, FloatArray, IntArray
 
 UInt32Array = npt.NDArray[np.uint32]
@@ -44,14 +45,15 @@ _CELL_FRAMES = 2 * _WINDOW_FRAMES
 _MEAN_BANDS, _MEAN_FRAMES, _MIN_PROMINENCE, _MAX_DEPTH = 25, 49, 3.0, 65.0
 # A peak is the maximum of this many bands and frames.
 _PEAK_BANDS, _PEAK_FRAMES = 9, 7
-# Weights of a Gaussian with a deviation of 0.6 bins: noise makes fewer peaks of one ridge.
-_SMOOTHING = np.array([0.1662, 0.6676, 0.1662])
+# Weights of a Gaussian with a deviation of 0.6 bins, beside and at the center: noise makes fewer peaks of one
+# ridge.
+_SMOOTHING = np.float32(0.1662), np.float32(0.6676)
 # A hash joins a peak with three of the next five that lie 2 to 40 frames later and within 32 bands.
 _FAN, _LOOK_AHEAD, _MIN_LAG, _MAX_LAG, _MAX_BAND_STEP = 5, 20, 2.0, 40.0, 32.0
 _TRIPLES = np.array(list(combinations(range(_FAN), 3)))
 # Width of the steps to which places are rounded in a hash: bands of the first peak, bands, frames.
 _FIRST_STEP, _BAND_STEP, _LAG_STEP = 2.0, 1.0, 2.0
-_HASHED_PEAKS = 2048
+_HASHED_PEAKS = 16_384
 _GAP_BITS = 20
 _MAX_GAP = (1 << _GAP_BITS) - 1
 # Features are made of this many frames at once: two minutes, whole cells.
@@ -269,10 +271,53 @@ class FingerprintBuilder:
 
     def _append(self, samples: FloatArray, frames: int | None) -> None:
         """Keep the peaks of some frames; None: of all."""
-        log_mel = features.extract(samples[np.newaxis], FINGERPRINT_SPEC.sample_rate, FINGERPRINT_SPEC)[0]
+        log_mel = extract(samples[np.newaxis], FINGERPRINT_SPEC.sample_rate, FINGERPRINT_SPEC)[0]
         first = self._start - self._context
         stop = first + log_mel.shape[1] if frames is None else self._start + frames
         self._pieces.append(_peaks(log_mel, first, self._start, stop))
+
+
+class SegmentFingerprint:
+    """A fingerprint of those segments of a recording whose spectrograms a model was fed.
+
+    It costs the search for peaks alone. Each segment begins a grid of frames of its own, and has no sound
+    beyond its ends: copies that were cut into segments elsewhere keep other peaks near the ends.
+    """
+
+    def __init__(self) -> None:
+        self._pieces: list[tuple[float, float, FloatArray, FloatArray]] = []
+
+    def add(self, start: float, log_mel: FloatArray) -> None:
+        """Take the next segment.
+
+        Parameters
+        ----------
+        start : float
+            Where it begins in the recording, in seconds.
+        log_mel : ndarray, shape (128, frames), float32
+            Of `FINGERPRINT_SPEC`, from its start.
+        """
+        frames = log_mel.shape[1]
+        bands, places = _peaks(log_mel, 0, 0, frames)
+        first = start * FRAMES_PER_SECOND
+        self._pieces.append((first, first + frames - 1, bands, places))
+
+    def result(self, seconds: float) -> Fingerprint:
+        """Return the fingerprint of all segments.
+
+        Parameters
+        ----------
+        seconds : float
+            Length of the recording. A segment that is longer repeats it.
+        """
+        reached, pieces = 0.0, []
+        for start, stop, bands, frames in sorted(self._pieces, key=lambda piece: piece[0]):
+            places = frames.astype(np.float64) + start
+            # The last segment may begin before the end of the one before it.
+            kept = (places >= reached) & (places < seconds * FRAMES_PER_SECOND)
+            pieces.append((bands[kept], places[kept].astype(np.float32)))
+            reached = stop
+        return _joined(pieces, seconds)
 
 
 def _joined(pieces: list[tuple[FloatArray, FloatArray]], seconds: float) -> Fingerprint:
@@ -290,8 +335,11 @@ def _peaks(log_mel: FloatArray, first: int, start: int, stop: int) -> tuple[Floa
     is_peak &= contrast > _MIN_PROMINENCE
     is_peak &= level > level.max() - _MAX_DEPTH
     # In order of time. The first and last band and frame have no neighbors to interpolate with.
-    frame, band = np.nonzero(is_peak[1:-1, 1:-1].T)
-    band, frame = band + 1, frame + 1
+    is_peak[:, (0, -1)] = False
+    is_peak[(0, -1), :] = False
+    band, frame = np.divmod(np.flatnonzero(is_peak), level.shape[1])
+    order = np.argsort(frame, kind="stable")
+    band, frame = band[order], frame[order]
     kept = _strongest(contrast[band, frame], frame)
     kept &= (frame + first >= start) & (frame + first < stop)
     band, frame = band[kept], frame[kept]
@@ -315,10 +363,13 @@ def _along(values: FloatArray, axis: int, start: int, stop: int) -> FloatArray:
 
 
 def _smoothed(values: FloatArray) -> FloatArray:
-    from scipy import ndimage
-
+    """Return a weighted mean with the neighboring bands and frames; edges are repeated outwards."""
     for axis in (0, 1):
-        values = ndimage.correlate1d(values, _SMOOTHING, axis=axis, mode="nearest")
+        n, beside = values.shape[axis], values * _SMOOTHING[0]
+        values = values * _SMOOTHING[1]
+        for start, shift, stop in ((1, -1, n), (0, 0, 1), (0, 1, n - 1), (n - 1, 0, n)):
+            part = _along(values, axis, start, stop)
+            part += _along(beside, axis, start + shift, stop + shift)
     return values
 
 
@@ -396,30 +447,35 @@ def _hash_block(
     bands: FloatArray, frames: Float64Array, start: int, share: float
 ) -> tuple[UInt32Array, IntArray]:
     """Return the hashes of all peaks but the last `_LOOK_AHEAD`; the first one is peak ``start``."""
-    view = np.lib.stride_tricks.sliding_window_view
     n = len(bands) - _LOOK_AHEAD
-    lags = view(frames[1:], _LOOK_AHEAD) - frames[:n, np.newaxis]
-    steps = view(bands[1:], _LOOK_AHEAD) - bands[:n, np.newaxis]
-    near = (lags >= _MIN_LAG) & (lags <= _MAX_LAG) & (np.abs(steps) <= _MAX_BAND_STEP)
-    rank = np.cumsum(near, axis=1, dtype=np.int8)
-    near &= rank <= _FAN
-    # The codes of the five, 0 for those that are not there.
-    code = (steps[near] / np.float32(_BAND_STEP) + np.float32(64)).astype(np.uint64) << np.uint64(8)
-    code |= (lags[near] / _LAG_STEP).astype(np.uint64) + np.uint64(1)
-    rows, columns = np.nonzero(near)
-    codes = np.zeros((n, _FAN), np.uint64)
-    codes[rows, rank[rows, columns] - 1] = code
+    codes = _fan_codes(bands, frames, n)
     first = (bands[:n] / np.float32(_FIRST_STEP)).astype(np.uint64)
+    bound = np.uint64(round(share * 2**32))
+    hashes, anchors = [], []
     # Multiplication by large odd numbers spreads the codes over 64 bits, of which the upper ones are used.
-    a, b, c = (codes[:, part] for part in _TRIPLES.T)
-    mixed = ((a * _MIX[0] + b) * _MIX[1] + c) * _MIX[2] + first[:, np.newaxis]
-    mixed ^= mixed >> np.uint64(29)
-    values = ((mixed * _MIX[3]) >> np.uint64(32)).astype(np.uint32)
-    valid = c > 0
-    if share < 1:
-        valid &= values < np.uint32(share * 2**32)
-    anchors, _ = np.nonzero(valid)
-    return values[valid], anchors + start
+    for a, b, c in _TRIPLES:
+        mixed = ((codes[a] * _MIX[0] + codes[b]) * _MIX[1] + codes[c]) * _MIX[2] + first
+        mixed ^= mixed >> np.uint64(29)
+        values = (mixed * _MIX[3]) >> np.uint64(32)
+        valid = np.flatnonzero((values < bound) & (codes[c] > 0))
+        hashes.append(values[valid].astype(np.uint32))
+        anchors.append(valid + start)
+    return np.concatenate(hashes), np.concatenate(anchors)
+
+
+def _fan_codes(bands: FloatArray, frames: Float64Array, n: int) -> npt.NDArray[np.uint64]:
+    """Return a code for each of the `_FAN` next peaks of the first ``n``, shape (fan, n); 0 for none."""
+    codes = np.zeros((_FAN, n), np.uint64)
+    found = np.zeros(n, np.int8)
+    for step in range(1, _LOOK_AHEAD + 1):
+        lags, steps = frames[step : step + n] - frames[:n], bands[step : step + n] - bands[:n]
+        near = (lags >= _MIN_LAG) & (lags <= _MAX_LAG) & (np.abs(steps) <= _MAX_BAND_STEP) & (found < _FAN)
+        peaks = np.flatnonzero(near)
+        code = (steps[peaks] / np.float32(_BAND_STEP) + np.float32(64)).astype(np.uint64) << np.uint64(8)
+        code |= (lags[peaks] / _LAG_STEP).astype(np.uint64) + np.uint64(1)
+        codes[found[peaks], peaks] = code
+        found += near
+    return codes
 
 
 _MIX = tuple(
