@@ -153,13 +153,29 @@ def test_a_damaged_row_is_a_failed_file_and_the_others_are_read(
     assert [one.path for one in library.plan_tags()] == ["/music/b.wav"]  # which is not there
 
 
-def test_a_damaged_row_is_scanned_again(library: Library, music: Path, options: ScanOptions) -> None:
+@pytest.mark.parametrize(
+    ("damage", "retry"),
+    [("score = NULL", False), ("scores = '{'", False), ("flags = '[5]'", True), ("styles = '[]'", True)],
+)
+def test_a_damaged_row_is_scanned_again(
+    library: Library, music: Path, options: ScanOptions, damage: str, retry: bool
+) -> None:
     statuses(library, music, options)
     with sqlite3.connect(library.database.path) as link:
-        link.execute("UPDATE files SET score = NULL WHERE path LIKE '%0.flac'")
+        link.execute(f"UPDATE files SET {damage} WHERE path LIKE '%0.flac'")
     link.close()
-    assert statuses(library, music, options) == {"classified": 1, "unchanged": 2}
+    again = statuses(library, music, replace(options, retry_failed=retry))
+    assert again == {"classified": 1, "unchanged": 2}
     assert list(library.entries(failed=True)) == []
+
+
+def test_the_entry_of_an_unchanged_file_is_read_when_it_is_asked_for(
+    library: Library, music: Path, options: ScanOptions
+) -> None:
+    first = {one.path: one.entry for one in library.scan([music], options)}
+    again = {one.path: one.entry for one in library.scan([music], options)}
+    assert again == first
+    assert None not in first.values()
 
 
 def test_a_damaged_journal_stops_no_other_undo(library: Library, music: Path, options: ScanOptions) -> None:

@@ -363,6 +363,8 @@ def test_the_focus_stays_while_the_list_is_sorted(page: Page, demo_music: Path) 
     last.send_keys(Keys.ENTER)
     assert page.find("title").text == "Chaos God (excerpt)"
     page.find("example").click()
+    # The file is fetched before it is in the list.
+    page.wait_until("document.getElementById('list').textContent.includes('Ambient')")
     page.wait_for_answers()
     focused = "document.activeElement.id"
     assert page.driver.execute_script(f"return {focused}") == "example"

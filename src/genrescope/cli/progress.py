@@ -54,11 +54,7 @@ class ScanProgress:
         with self._shown():
             for result in scanned:
                 self.counts[result.status] += 1
-                if (
-                    result.status == "unchanged"
-                    and result.entry is not None
-                    and result.entry.error is not None
-                ):
+                if result.status == "unchanged" and result.error is not None:
                     self.counts["known errors"] += 1
                 if self._form is ProgressForm.auto:
                     self._report(result)

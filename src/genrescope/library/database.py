@@ -102,6 +102,16 @@ _DISK_ERRORS = frozenset(
     }
 )
 _JSON = ("scores", "styles", "flags", "timeline", "genre_set")
+_IS_READABLE = " AND ".join(
+    [
+        *(f"({name} IS NULL OR json_valid({name}))" for name in _JSON),
+        "(error IS NOT NULL OR genre IS NOT NULL AND score BETWEEN 0 AND 1)",
+    ]
+)
+_STATE_QUERY = (
+    "SELECT size, mtime_ns, model, excerpts, missing, album IS NULL OR title IS NULL AS lacks_tags,"
+    f" iif({_IS_READABLE}, error, 'library_corrupt') AS error FROM files WHERE path = ?"
+)
 
 
 @dataclass(frozen=True)
@@ -148,6 +158,27 @@ class Filter:
         if self.not_music is not None:
             # No value: the model, or the version of this package, did not tell.
             yield "ifnull(not_music, 0) = ?", (int(self.not_music),)
+
+
+class FileState(NamedTuple):
+    """What a scan must know of a file's entry to leave it as it is.
+
+    Attributes
+    ----------
+    size, mtime_ns, model, excerpts, error, missing
+        As of `LibraryEntry`; ``library_corrupt`` is the error of a row without a score, or whose JSON cannot
+        be read.
+    lacks_tags : bool
+        Whether its tags were not read, or not all of them.
+    """
+
+    size: int
+    mtime_ns: int
+    model: str
+    excerpts: bool
+    error: str | None
+    missing: bool
+    lacks_tags: bool
 
 
 class JournalEntry(NamedTuple):
@@ -320,6 +351,17 @@ class Database:
             Of the file.
         """
         return next(map(_entry, self._rows("SELECT * FROM files WHERE path = ?", (path_key(path),))), None)
+
+    def state(self, path: str) -> FileState | None:
+        """Return what a scan must know of the entry of a path, or None; a third of the work of `find`.
+
+        Parameters
+        ----------
+        path : str
+            Of the file.
+        """
+        rows = self._rows(_STATE_QUERY, (path_key(path),))
+        return next((FileState(**row) for row in rows), None)
 
     def find_classified(
         self, model: str, *, excerpts: bool, size: int | None = None, content: str | None = None
@@ -748,7 +790,9 @@ def _entry(columns: dict[str, Any]) -> LibraryEntry:
         return entry
     # What a damaged or hostile row can raise on its way through JSON and the constructor.
     except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as reason:
-        damage = LibraryError("library_corrupt", f"{path}: its row is damaged: {reason}", "scan it again")
+        damage = LibraryError(
+            "library_corrupt", f"{path}: its row is damaged: {reason}", "scan it again with --retry-failed"
+        )
         entry = LibraryEntry.from_error(
             damage, path, size=-1, mtime_ns=-1, hash=None, model="", model_name=""
         )

@@ -15,7 +15,7 @@ from genrescope import audio, models, tagging
 from genrescope.audio import FoundFile
 from genrescope.errors import GenrescopeError, ModelError
 from genrescope.library import scan_worker
-from genrescope.library.database import Database
+from genrescope.library.database import Database, FileState
 from genrescope.library.records import LibraryEntry
 from genrescope.tagging import AlbumTags
 from genrescope.workers import Job, WorkerSpec, run_jobs
@@ -32,10 +32,10 @@ _TIMEOUT_SECONDS = 1800.0
 _MEMORY_LIMIT_MB = 1500
 
 
-class ScanResult(NamedTuple):
+class ScanResult:
     """What became of one thing that a scan met.
 
-    Attributes
+    Parameters
     ----------
     path : str
         Of a file, or of a folder that cannot be read.
@@ -43,13 +43,35 @@ class ScanResult(NamedTuple):
         ``classified``, ``failed``: analyzed now. ``unchanged``, ``moved``, ``copied``: an earlier answer
         holds. ``skipped``: no audio file. ``unreadable``: a folder that may not be read. ``missing``: a file
         that is gone, as a `Watcher` finds it.
-    entry : LibraryEntry or None
+    entry : LibraryEntry, optional
         The file's entry, if it has one.
+    database : Database, optional
+        Where the entry of an unchanged file is read, if it is asked for: a million of them need not be.
+    error : str, optional
+        Code of the error in place of an answer; None: that of ``entry``.
     """
 
-    path: str
-    status: ScanStatus
-    entry: LibraryEntry | None = None
+    __slots__ = ("_database", "_entry", "error", "path", "status")
+
+    def __init__(
+        self,
+        path: str,
+        status: ScanStatus,
+        entry: LibraryEntry | None = None,
+        *,
+        database: Database | None = None,
+        error: str | None = None,
+    ) -> None:
+        self.path, self.status = path, status
+        self.error = entry.error if entry is not None else error
+        self._entry, self._database = entry, database
+
+    @property
+    def entry(self) -> LibraryEntry | None:
+        """The file's entry, if it has one; that of an unchanged file, as the library has it by now."""
+        if self._entry is None and self._database is not None:
+            self._entry, self._database = self._database.find(self.path), None
+        return self._entry
 
 
 @dataclass(frozen=True)
@@ -141,9 +163,14 @@ class Scanner:
                 status: ScanStatus = "unreadable" if found.kind == "unreadable" else "skipped"
                 yield ScanResult(found.path, status), None
                 continue
-            entry = self._database.find(found.path)
-            if entry is not None and self._is_done(entry, found):
-                yield ScanResult(found.path, "unchanged", self._mark_present(entry)), None
+            state = self._database.state(found.path)
+            if state is not None and self._is_done(state, found):
+                # Written only where it changes something: a second scan of an unchanged library writes
+                # nothing.
+                if state.missing:
+                    self._database.mark_missing([found.path], missing=False)
+                unchanged = ScanResult(found.path, "unchanged", database=self._database, error=state.error)
+                yield unchanged, None
             else:
                 yield self._job(found)
 
@@ -159,25 +186,26 @@ class Scanner:
         }
         return _Submitted(found, duplicates), job
 
-    def _is_done(self, entry: LibraryEntry, found: FoundFile) -> bool:
+    def _is_done(self, state: FileState, found: FoundFile) -> bool:
         """Whether an entry answers what this scan asks about a file."""
-        same_file = (entry.size, entry.mtime_ns) == (found.size, found.mtime_ns)
+        same_file = (state.size, state.mtime_ns) == (found.size, found.mtime_ns)
         # An answer from the whole track serves a scan in excerpts too, not the other way round.
-        same_question = entry.model == self._model and entry.excerpts <= self._options.excerpts
-        settled = entry.error is None or (
-            entry.error not in _TRANSIENT_ERRORS and not self._options.retry_failed
+        same_question = state.model == self._model and state.excerpts <= self._options.excerpts
+        settled = state.error is None or (
+            state.error not in _TRANSIENT_ERRORS and not self._options.retry_failed
         )
         # Without mutagen, and by version 0.1, tags of albums were not read: the file is read again for its
         # tags and its hash, and not decoded. The title came last.
-        complete = entry.error is not None or not self._reads_tags or not _lacks_tags(entry)
-        return same_file and same_question and settled and complete
+        complete = state.error is not None or not self._reads_tags or not state.lacks_tags
+        return same_file and same_question and settled and complete and not self._is_damaged(state, found)
 
-    def _mark_present(self, entry: LibraryEntry) -> LibraryEntry:
-        # Written only where it changes something: a second scan of an unchanged library writes nothing.
-        if not entry.missing:
-            return entry
-        self._database.mark_missing([entry.path], missing=False)
-        return replace(entry, missing=False)
+    def _is_damaged(self, state: FileState, found: FoundFile) -> bool:
+        """Whether the row of a file has values that no answer has."""
+        if state.error is not None or not self._options.retry_failed:
+            return False
+        # Nothing but reading all of it tells; the row counts as failed where entries are listed.
+        entry = self._database.find(found.path)
+        return entry is not None and entry.error is not None
 
     def _find_classified(self, *, size: int | None = None, content: str | None = None) -> list[LibraryEntry]:
         return self._database.find_classified(
