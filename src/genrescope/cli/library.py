@@ -354,10 +354,14 @@ def export(
             collection.write_parquet(entries, output)
         else:
             write = collection.write_csv if format is ExportFormat.csv else collection.write_jsonl
-            stream = sys.stdout if output is None else io.StringIO()
-            write(entries, stream)
-            if output is not None and isinstance(stream, io.StringIO):
-                utils.write_atomic(output, stream.getvalue())
+            if output is None:
+                write(entries, sys.stdout)
+                return
+            with utils.open_atomic(output) as stream:
+                # File names that are not UTF-8 are shown by their bytes.
+                text = io.TextIOWrapper(stream, "utf8", "backslashreplace", newline="")
+                write(entries, text)
+                text.detach()
 
 
 @app.command("import")

@@ -90,7 +90,8 @@ def classify_dataset(
         fn_constructor_kwargs={"options": options},
         batch_size=batch_rows,
         batch_format="pyarrow",
-        compute=ActorPoolStrategy(min_size=fewest, max_size=most),
+        # All start at once where the cluster has the cores: grown one by one, most of them come late.
+        compute=ActorPoolStrategy(min_size=fewest, max_size=most, initial_size=most),
         num_cpus=options.processes if num_cpus is None else num_cpus,
         num_gpus=num_gpus,
     )

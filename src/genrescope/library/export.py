@@ -15,7 +15,7 @@ from genrescope.library.albums import AlbumResult
 from genrescope.library.parquet import entries_to_table, parquet_schema
 from genrescope.library.records import COLUMNS, LibraryEntry
 from genrescope.types import STYLE_THRESHOLD
-from genrescope.utils import spreadsheet_cell, write_atomic
+from genrescope.utils import open_atomic, spreadsheet_cell, write_atomic
 
 GroupBy = Literal["genre", "style"]
 
@@ -92,16 +92,12 @@ def write_parquet(entries: Iterable[LibraryEntry], path: Path) -> None:
         ``missing_dependency`` without pyarrow; ``write_failed``.
     """
     schema = parquet_schema()
-    import pyarrow
     from pyarrow import parquet
 
-    # Into memory first, so that the file is written whole or not at all.
-    sink = pyarrow.BufferOutputStream()
     remaining = iter(entries)
-    with parquet.ParquetWriter(sink, schema) as writer:
+    with open_atomic(path) as stream, parquet.ParquetWriter(stream, schema) as writer:
         while batch := list(islice(remaining, _ROWS_PER_GROUP)):
             writer.write_table(entries_to_table(batch))
-    write_atomic(path, sink.getvalue().to_pybytes())
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from genrescope.utils.download import download_file
 from genrescope.utils.files import (
     check_output,
+    open_atomic,
     remove_stale_copies,
     replacing,
     spreadsheet_cell,
@@ -23,6 +24,7 @@ __all__ = [
     "download_file",
     "import_object",
     "load_array",
+    "open_atomic",
     "package_data",
     "parse_json",
     "parse_toml",

@@ -13,7 +13,7 @@ import unicodedata
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from genrescope.errors import ConfigError, WriteError, write_failed
 
@@ -64,19 +64,22 @@ def spreadsheet_cell(value: object) -> object:
     """
     if not isinstance(value, str):
         return value
-    text = "".join(
-        repr(one)[1:-1] if unicodedata.category(one) in ("Cc", "Zl", "Zp") else one for one in value
-    )
+    # Nearly every text is printable and ASCII, and needs no look at each of its characters.
+    text = value
+    if not text.isprintable():
+        text = "".join(
+            repr(one)[1:-1] if unicodedata.category(one) in ("Cc", "Zl", "Zp") else one for one in value
+        )
     # Spreadsheets skip blanks before a formula, and read the full-width signs as well.
-    begins = unicodedata.normalize("NFKC", text.lstrip())[:1]
+    shown = text.lstrip()
+    begins = (shown if shown.isascii() else unicodedata.normalize("NFKC", shown))[:1]
     return f"'{text}" if begins in ("=", "+", "-", "@") else text
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
     """Write a file so that a reader, a kill or a full disk never meets half of it.
 
-    The content goes to a temporary file beside ``path``, which then takes its place: on POSIX, ``rename`` is
-    atomic within a file system. Missing folders are created. Pipes and devices are written to directly.
+    Missing folders are created. Pipes and devices are written to directly.
 
     Parameters
     ----------
@@ -90,18 +93,40 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     WriteError
         ``write_failed``: the folder cannot be made, or the disk is full; an older file is left as it was.
     """
-    # File names that are not UTF-8 may stand in reports; they are shown by their bytes.
-    data = content.encode("utf8", "backslashreplace") if isinstance(content, str) else content
-    if path.exists() and not path.is_file() and not path.is_dir():
-        path.write_bytes(data)  # a pipe or a device is written to, not replaced
-        return
+    with open_atomic(path) as stream:
+        # File names that are not UTF-8 may stand in reports; they are shown by their bytes.
+        stream.write(content.encode("utf8", "backslashreplace") if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def open_atomic(path: Path) -> Iterator[BinaryIO]:
+    """Yield a stream for the content of a file, as `write_atomic` writes it, which need not be in memory.
+
+    The content goes to a temporary file beside ``path``, which takes its place when the ``with`` block ends
+    without an exception: on POSIX, ``rename`` is atomic within a file system.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Raises
+    ------
+    WriteError
+        ``write_failed``, as of `write_atomic`; failures to write within the block are raised so, too.
+    """
+    is_special = path.exists() and not path.is_file() and not path.is_dir()
     # In the same folder, as a rename works within one file system only; the random part keeps two threads of
     # one process apart.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part")
     try:
+        if is_special:  # a pipe or a device is written to, not replaced
+            with path.open("wb") as stream:
+                yield stream
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("xb") as stream:
-            stream.write(data)
+            yield stream
         temporary.replace(path)
     except OSError as reason:
         raise write_failed(path, reason) from None
