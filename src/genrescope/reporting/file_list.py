@@ -87,9 +87,21 @@ class _Row(NamedTuple):
 
 
 class FileList(NamedTuple):
-    """The table: its rows, which genres and states they have how often, and the folder of all files.
+    """The table of files of a page.
 
-    ``data`` is what the script draws of each file, ``series`` the color of each genre.
+    Attributes
+    ----------
+    rows : list of _Row
+    genres, states : list of (str, int)
+        Which the rows have, and how often: genres by falling number, states in the order of `STATES`.
+    folder : str
+        Of all files; it is left out of their paths.
+    common_flags : list of str
+        Flags that all files have.
+    has_styles : bool
+        Whether any file has styles.
+    data : dict
+        JSON-ready: what the script draws of each file, and the color of each genre.
     """
 
     rows: list[_Row]
