@@ -110,7 +110,7 @@ _IS_READABLE = " AND ".join(
 )
 _STATE_QUERY = (
     "SELECT size, mtime_ns, model, excerpts, missing, album IS NULL OR title IS NULL AS lacks_tags,"
-    f" iif({_IS_READABLE}, error, 'library_corrupt') AS error FROM files WHERE path = ?"
+    f" CASE WHEN {_IS_READABLE} THEN error ELSE 'library_corrupt' END AS error FROM files WHERE path = ?"
 )
 
 
