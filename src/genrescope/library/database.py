@@ -589,11 +589,12 @@ class Database:
         -------
         list of (int, str, TagChange)
         """
-        found = self._rows("SELECT id, path, change FROM changes WHERE NOT undone ORDER BY id DESC")
-        journal = (JournalEntry(row["id"], _path(row["path"]), _change(row["change"])) for row in found)
-        # Compared in Python: LIKE ignores case and knows no bytes, and a folder may hold its wildcards.
-        prefix = _prefix(folder)
-        return [entry for entry in journal if os.fsencode(entry.path).startswith(prefix)]
+        where, values = _joined([("NOT undone", ()), *_in_folder(folder)])
+        query = f"SELECT id, path, change FROM changes WHERE {where} ORDER BY id DESC"
+        return [
+            JournalEntry(row["id"], _path(row["path"]), _change(row["change"]))
+            for row in self._rows(query, values)
+        ]
 
     def mark_undone(self, number: int) -> None:
         """Record that a change was undone.
@@ -631,13 +632,11 @@ class Database:
             Which; None: those of all files that are still there.
         """
         wanted = wanted or Filter()
-        clauses = [*wanted.clauses(), *_in_folder(wanted.folder)]
-        where = "".join(f" AND {clause}" for clause, _ in clauses)
-        values = [value for _, listed in clauses for value in listed]
+        where, values = _joined([*wanted.clauses(), *_in_folder(wanted.folder)])
         # Without the name of the index SQLite may take that of genres, and sort all rows for every page.
         query = (
             f"SELECT *, {_PATH_BYTES} AS path_bytes FROM files INDEXED BY files_by_bytes_of_path"
-            f" WHERE {_PATH_BYTES} > ?{where}"
+            f" WHERE {_PATH_BYTES} > ? AND {where}"
             f" ORDER BY {_PATH_BYTES} LIMIT {_PAGE_ROWS}"
         )
         last = b""
@@ -665,8 +664,7 @@ class Database:
         clauses = list(_in_folder(folder))
         if missing is not None:
             clauses.append(("missing = ?", (int(missing),)))
-        where = " AND ".join(clause for clause, _ in clauses) or "1"
-        values = [value for _, listed in clauses for value in listed]
+        where, values = _joined(clauses)
         return [_path(row["path"]) for row in self._rows(f"SELECT path FROM files WHERE {where}", values)]
 
     def _rows(self, query: str, values: Sequence[Any] = ()) -> Iterator[dict[str, Any]]:
@@ -753,19 +751,22 @@ def path_key(path: str) -> Key:
         return name
 
 
-def _prefix(folder: Path | None) -> bytes:
-    """Return how paths in a folder begin; any path, without one."""
-    return b"" if folder is None else os.path.join(os.fsencode(os.path.abspath(folder)), b"")  # noqa: PTH100, PTH118
-
-
 def _printable(text: str) -> str:
     return text.encode("utf8", "backslashreplace").decode("utf8")
 
 
+def _joined(clauses: Sequence[tuple[str, Sequence[Any]]]) -> tuple[str, list[Any]]:
+    """Return conditions in SQL as one, and their values."""
+    values = [value for _, listed in clauses for value in listed]
+    return " AND ".join(clause for clause, _ in clauses) or "1", values
+
+
 def _in_folder(folder: Path | None) -> Iterator[tuple[str, Sequence[Any]]]:
     """Yield the condition in SQL that a file lies in a folder, and its values; none for every folder."""
-    if prefix := _prefix(folder):
-        # Up to the first path that does not begin so. A prefix ends with a separator, which is below 255.
+    if folder is not None:
+        prefix = os.path.join(os.fsencode(os.path.abspath(folder)), b"")  # noqa: PTH100, PTH118
+        # Up to the first path that does not begin so: LIKE ignores case, and knows no bytes. A prefix ends
+        # with a separator, which is below 255.
         yield f"{_PATH_BYTES} >= ? AND {_PATH_BYTES} < ?", (prefix, prefix[:-1] + bytes([prefix[-1] + 1]))
 
 
