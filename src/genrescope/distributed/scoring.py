@@ -20,7 +20,7 @@ import numpy as np
 
 from genrescope.errors import OUTCOMES, DeviceError, GenrescopeError
 from genrescope.inference import MAX_SEGMENTS, BatchedModel, prepare_inputs
-from genrescope.models import Model, ModelInfo, ModelOutput
+from genrescope.models import Model, ModelInfo, ModelOutput, output_widths
 from genrescope.types import FloatArray
 
 # What an answer begins with.
@@ -167,12 +167,7 @@ def _error(failure: GenrescopeError) -> bytes:
 
 def _split(values: FloatArray, segments: int, info: ModelInfo) -> ModelOutput:
     """Return the outputs that lie side by side in one array."""
-    widths = (
-        len(info.classes),
-        len(info.styles),
-        int(info.music_threshold is not None),
-        info.embedding_size,
-    )
+    widths = list(output_widths(info).values())
     table = values.reshape(segments, sum(widths))
     return ModelOutput(*np.split(table, np.cumsum(widths)[:-1], axis=1))
 

@@ -45,6 +45,7 @@ from .model import TRAINING_TRACKS as TRAINING_TRACKS
 from .model import Model as Model
 from .model import ModelInfo as ModelInfo
 from .model import ModelOutput as ModelOutput
+from .model import output_widths as output_widths
 from .model_card import model_card as model_card
 from .networks import NETWORK_FAMILIES as NETWORK_FAMILIES
 from .networks import Network as Network

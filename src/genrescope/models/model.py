@@ -338,9 +338,7 @@ class Model:
             raise _invalid_output(self.name, fault)
         computed = dict(zip(names, outputs, strict=True))
         nothing = np.zeros((len(features), 0), np.float32)
-        return ModelOutput(
-            *(computed.get(name, nothing) for name in (OUTPUT, STYLES_OUTPUT, MUSIC_OUTPUT, EMBEDDING_OUTPUT))
-        )
+        return ModelOutput(*(computed.get(name, nothing) for name in output_widths(self.info)))
 
     def scores(self, features: FloatArray) -> FloatArray:
         """Return the scores of genres alone, without styles.
@@ -386,13 +384,23 @@ def output_columns(info: ModelInfo) -> dict[str, int]:
     info : ModelInfo
         The description.
     """
-    columns = {
+    return {name: size for name, size in output_widths(info).items() if size}
+
+
+def output_widths(info: ModelInfo) -> dict[str, int]:
+    """Return how many columns each part of a `ModelOutput` has, in their order; 0 where the graph has none.
+
+    Parameters
+    ----------
+    info : ModelInfo
+        The description.
+    """
+    return {
         OUTPUT: len(info.classes),
         STYLES_OUTPUT: len(info.styles),
         MUSIC_OUTPUT: int(info.music_threshold is not None),
         EMBEDDING_OUTPUT: info.embedding_size,
     }
-    return {name: size for name, size in columns.items() if size}
 
 
 def _faults(known: dict[str, Any]) -> Iterator[str]:
