@@ -54,7 +54,7 @@ def classification_page(results: Sequence[Prediction | FailedFile], *, title: st
         lead=f"{lead}.",
         footer=f"Model: {model}. Made by genrescope.",
         contents=contents,
-        figures=list(_figures(predictions, len(failed))),
+        figures=_figures(files, len(failed)),
         summary=summary,
         files=files,
         notes=list(_notes(files)),
@@ -97,10 +97,10 @@ def _listed(prediction: Prediction) -> ListedFile:
     )
 
 
-def _figures(predictions: Sequence[Prediction], failed: int) -> list[tuple[str, str]]:
+def _figures(files: FileList, failed: int) -> list[tuple[str, str]]:
     """Return the key figures: name and value."""
-    states = Counter(_listed(one).state for one in predictions)
-    shown = [("files", len(predictions) + failed), *((state, states[state]) for state in (SURE, UNSURE))]
+    states = Counter(dict(files.states))
+    shown = [("files", len(files.rows) + failed), *((state, states[state]) for state in (SURE, UNSURE))]
     shown += [(NOT_MUSIC, states[NOT_MUSIC])] if states[NOT_MUSIC] else []
     shown += [("not classified", failed)] if failed else []
     return [(name, f"{number:,}") for name, number in shown]
