@@ -11,7 +11,7 @@ import numpy as np
 from genrescope.features import FINGERPRINT_SPEC, Fingerprint
 from genrescope.types import BoolArray, Float64Array, FloatArray, IntArray
 
-FRAMES_PER_SECOND: Final = FINGERPRINT_SPEC.sample_rate / FINGERPRINT_SPEC.hop_length
+FRAMES_PER_SECOND: Final = FINGERPRINT_SPEC.frames_per_second
 
 _BANDS: Final = FINGERPRINT_SPEC.n_mels
 # Peaks agree within so many frames and bands.

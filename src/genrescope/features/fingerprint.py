@@ -33,7 +33,7 @@ UInt32Array = npt.NDArray[np.uint32]
 FINGERPRINT_SPEC: Final = SPECTROGRAM_LOG_MEL
 """Features that a fingerprint is made of: 128 Slaney mel bands up to 11,025 Hz, 24.1 frames a second."""
 
-FRAMES_PER_SECOND: Final = FINGERPRINT_SPEC.sample_rate / FINGERPRINT_SPEC.hop_length
+FRAMES_PER_SECOND: Final = FINGERPRINT_SPEC.frames_per_second
 
 _BANDS = FINGERPRINT_SPEC.n_mels
 # A peak is kept if it is among the ten strongest within half a second before and after it. A grid of cells

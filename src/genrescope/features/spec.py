@@ -120,6 +120,11 @@ class FeatureSpec:
         for fault in _faults(self):
             raise ConfigError("invalid_config", f"feature settings: {fault}", "correct this setting")
 
+    @property
+    def frames_per_second(self) -> float:
+        """How many frames begin in a second."""
+        return self.sample_rate / self.hop_length
+
     def to_json(self) -> dict[str, Any]:
         """Return the spec as JSON-ready values."""
         values = {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
