@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -550,27 +551,15 @@ def tag(
 
     options = TagOptions(vocabulary, genre_threshold, style_threshold, max_genres, uncertain.value, by.value)
     with open_library(db, read_only=not write) as library:
-        found = (
-            library.apply_tags(
-                options,
-                overwrite=overwrite,
-                keep_mtime=keep_mtime,
-                placeholders=placeholder or (),
-                every=True,
-                genre=genre or (),
-                style=style or (),
-                folder=folder,
-            )
-            if write
-            else library.plan_tags(
-                options,
-                overwrite=overwrite,
-                placeholders=placeholder or (),
-                every=True,
-                genre=genre or (),
-                style=style or (),
-                folder=folder,
-            )
+        find_changes = partial(library.apply_tags, keep_mtime=keep_mtime) if write else library.plan_tags
+        found = find_changes(
+            options,
+            overwrite=overwrite,
+            placeholders=placeholder or (),
+            every=True,
+            genre=genre or (),
+            style=style or (),
+            folder=folder,
         )
         counts = output.render_tagged(found, Console(soft_wrap=True))
         left = _left_as_they_are(library, folder) if by is TagBy.album else ""
