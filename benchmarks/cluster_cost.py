@@ -30,7 +30,7 @@ from genrescope import Classifier, features
 from genrescope.distributed.storage import open_remote
 
 sys.path.insert(0, str(Path(__file__).parent))
-from library import FORMATS, build_tracks, decode
+from library import FORMATS, build_tracks, cpu_seconds, decode
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,7 @@ class TrackCost:
 
 def core_seconds(call: Callable[[], object], repeats: int = 3) -> float:
     """Return the least seconds of a core of some calls."""
-    found = []
-    for _ in range(repeats):
-        start = time.process_time()
-        call()
-        found.append(time.process_time() - start)
-    return min(found)
+    return min(cpu_seconds(call) for _ in range(repeats))
 
 
 class Timed:

@@ -17,7 +17,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from helpers.browser import NO_ANSWER, Page, chromium
+from helpers.browser import Page, chromium, open_state
 from helpers.server import serving
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -104,20 +104,6 @@ def write_medley(path: Path) -> None:
             frame.sample_rate = RATE
             file.mux(stream.encode(frame))
         file.mux(stream.encode(None))
-
-
-def open_state(page: Page, state: str, files: dict[str, list[Path]]) -> None:
-    """Bring the page into a state."""
-    if state == "working":
-        page.driver.execute_script(NO_ANSWER)
-    if state in ("working", "answer"):
-        page.find("example").click()
-    elif state in files:
-        page.choose(*files[state])
-    if state == "working":
-        page.wait_for("working", "Analyzing")
-    elif state != "empty":
-        page.wait_for_answers()
 
 
 def photograph(page: Page, width: int, height: int, scheme: str) -> str:

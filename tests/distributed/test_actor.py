@@ -29,12 +29,6 @@ def classify(options: ActorOptions, paths: list[str | bytes]) -> list[LibraryEnt
     return table_to_entries(rows)
 
 
-@pytest.fixture(autouse=True)
-def helpers_for_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let worker processes import the stubs."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=os.pathsep)
-
-
 @pytest.fixture(scope="module")
 def music(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Return sound files, a long one among them, and what cannot be classified."""

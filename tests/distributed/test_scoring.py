@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from pathlib import Path
 
@@ -20,12 +19,6 @@ from genrescope.types import FailedFile, FloatArray
 from helpers import sounds
 from helpers.cluster_handlers import create_fragile
 from helpers.fake_gpu import FakeGpu, with_torch
-
-
-@pytest.fixture(autouse=True)
-def helpers_for_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let worker processes import the stubs."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=os.pathsep)
 
 
 @pytest.fixture(scope="module")

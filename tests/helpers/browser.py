@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -106,6 +106,20 @@ class Page:
         self.wait_until(
             "document.getElementById('answer').hidden || document.getElementById('spectrogram').width === 900"
         )
+
+
+def open_state(page: Page, state: str, files: Mapping[str, Sequence[Path]]) -> None:
+    """Bring the page into a state: ``empty``, ``working``, ``answer``, or one of ``files``."""
+    if state == "working":
+        page.driver.execute_script(NO_ANSWER)
+    if state in ("working", "answer"):
+        page.find("example").click()
+    elif state in files:
+        page.choose(*files[state])
+    if state == "working":
+        page.wait_for("working", "Analyzing")
+    elif state != "empty":
+        page.wait_for_answers()
 
 
 @contextmanager

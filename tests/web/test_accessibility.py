@@ -16,7 +16,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from helpers.browser import NO_ANSWER, Page
+from helpers.browser import NO_ANSWER, Page, open_state
 
 AXE = Path(__file__).resolve().parents[1] / "helpers" / "data" / "axe-core" / "axe.min.js.gz"
 STATES = ("empty", "working", "answer", "unsure", "not music", "error", "several", "opened")
@@ -55,23 +55,15 @@ def violations(page: Page) -> list[dict[str, Any]]:
     return found
 
 
-def open_state(page: Page, state: str, demo_music: Path, page_sounds: Path) -> None:
-    if state == "working":
-        page.driver.execute_script(NO_ANSWER)
-    if state in ("working", "answer", "opened"):
-        page.find("example").click()
+def show(page: Page, state: str, demo_music: Path, page_sounds: Path) -> None:
+    """Bring the page into a state; ``opened``: an answer with all explanations."""
     files = {
         "unsure": [page_sounds / "one & <b>two.wav"],
         "not music": [demo_music / "Waves on a beach, generated.ogg"],
         "error": [page_sounds / "words.mp3"],
         "several": [demo_music / "Muldjord - Chaos God.mp3", page_sounds / "words.mp3"],
     }
-    if state in files:
-        page.choose(*files[state])
-    if state == "working":
-        page.wait_for("working", "Analyzing")
-    elif state != "empty":
-        page.wait_for_answers()
+    open_state(page, "answer" if state == "opened" else state, files)
     if state == "opened":
         for summary in page.driver.find_elements(By.TAG_NAME, "summary"):
             summary.click()
@@ -79,7 +71,7 @@ def open_state(page: Page, state: str, demo_music: Path, page_sounds: Path) -> N
 
 @pytest.mark.parametrize("state", STATES)
 def test_axe_finds_nothing(page: Page, demo_music: Path, page_sounds: Path, state: str) -> None:
-    open_state(page, state, demo_music, page_sounds)
+    show(page, state, demo_music, page_sounds)
     for width, height in WIDTHS:
         for scheme in ("light", "dark"):
             page.window(width, height, scheme, reduced_motion=True)
