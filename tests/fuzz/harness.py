@@ -35,6 +35,7 @@ class BandModel:
     """
 
     name = "bands"
+    device = "cpu"
     info = ModelInfo(
         name="bands",
         classes=("low", "middle", "high", "highest"),
