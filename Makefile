@@ -4,6 +4,8 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+# Processes that the tests are shared among.
+JOBS ?= 2
 BIN := $(VENV)/bin
 MUSIC ?= examples/demo_music/music
 PAGE ?= examples/demo_music/report.html
@@ -15,7 +17,7 @@ demo: $(VENV)/.base
 	$(BIN)/genrescope classify "$(patsubst ~/%,$(HOME)/%,$(MUSIC))" --format table --report "$(PAGE)"
 
 test: $(VENV)/.dev check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(JOBS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

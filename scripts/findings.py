@@ -5,7 +5,7 @@ Run: python scripts/findings.py run NAME... --data GTZAN [--folder runs/findings
 
 ``run`` is `genrescope compare` with the settings of the file: finished runs are not repeated, and what was
 interrupted is resumed. ``{weights}`` in a setting is the folder of ``--weights``. ``write`` takes the
-comparisons that are finished.
+comparisons that are finished in the folder, and leaves the others' sections of the page as they are.
 """
 
 from __future__ import annotations
@@ -258,12 +258,21 @@ def section(name: str, settings: Mapping[str, Any], folder: Path) -> Iterator[st
 
 
 def write(folder: Path) -> None:
-    """Write the page."""
-    lines = [INTRODUCTION]
+    """Write the page, with the sections that stand in it of comparisons that are not in the folder."""
+    written = sections(PAGE.read_text(encoding="utf8"))
+    parts = [INTRODUCTION]
     for name, settings in read_settings().items():
         if (folder / name / "report.json").exists():
-            lines += section(name, settings, folder / name)
-    write_atomic(PAGE, "\n".join(lines).rstrip() + "\n")
+            parts.append("\n".join(section(name, settings, folder / name)))
+        elif settings["title"] in written:
+            parts.append(written[settings["title"]])
+    write_atomic(PAGE, "\n".join(part.rstrip() + "\n" for part in parts))
+
+
+def sections(page: str) -> dict[str, str]:
+    """Return the sections of a page by their titles."""
+    _, *parts = re.split(r"^## (?=.)", page, flags=re.MULTILINE)
+    return {part.partition("\n")[0]: f"## {part}" for part in parts}
 
 
 def main() -> None:
