@@ -139,15 +139,21 @@ def test_a_file_that_vanishes_in_between_is_an_error_and_the_rest_goes_on(
     assert ends == ({"b.m4a": None} if name == "preview" else {"a.flac": "audio_missing", "b.m4a": None})
 
 
-def test_a_copy_that_a_kill_left_is_removed_by_the_next_command(library: Library, music: Path) -> None:
+def test_a_copy_that_a_kill_left_is_removed_by_the_next_command_that_writes(
+    library: Library, music: Path
+) -> None:
     elsewhere = music.parent / "elsewhere"
     elsewhere.mkdir()
     (music / "a.flac").rename(elsewhere / "a.flac")
     (music / "a.flac").symlink_to(elsewhere / "a.flac")
-    for command in (library.plan_tags, library.apply_tags, library.undo_tags):
-        for folder in (music, elsewhere):
-            (folder / ".genrescope-0123456789ab.part").touch()
-        list(command())
+    copies = [folder / ".genrescope-0123456789ab.part" for folder in (music, elsewhere)]
+    for command in (library.apply_tags, library.undo_tags):
+        for copy in copies:
+            copy.touch()
+        list(library.plan_tags())
+        list(command(folder=music.parent / "other"))
+        assert all(copy.exists() for copy in copies)
+        list(command(folder=music))
         assert {path.name for path in music.iterdir()} == {"a.flac", "b.m4a", "c.mp3"}
         assert [path.name for path in elsewhere.iterdir()] == ["a.flac"]
 

@@ -426,6 +426,7 @@ class Library:
             keep_mtime=keep_mtime,
             placeholders=placeholders,
             every=every,
+            folder=None if folder is None else Path(folder),
         )
 
     def _wanted_tags(
@@ -472,8 +473,9 @@ class Library:
             ``missing_dependency`` without mutagen; failures of single files are yielded.
         """
         require_mutagen()
-        changes = self.database.changes(None if folder is None else Path(folder))
-        return tagging.undo_tags(self.database, changes, keep_mtime=keep_mtime)
+        place = None if folder is None else Path(folder)
+        changes = self.database.changes(place)
+        return tagging.undo_tags(self.database, changes, keep_mtime=keep_mtime, folder=place)
 
     def relocate(self, old: str | os.PathLike[str], new: str | os.PathLike[str]) -> Relocation:
         """Record that a folder has another name or place now; answers and the journal of tags follow.

@@ -62,10 +62,11 @@ def write_tags(
     keep_mtime: bool,
     placeholders: Sequence[str] = (),
     every: bool = False,
+    folder: Path | None = None,
 ) -> Iterator[TagResult]:
     """Yield what changes in the files that are to have genres, and on request what does not.
 
-    Copies that a killed run left beside files of the library are removed first.
+    Before files are written, copies that a killed run left beside files of the library are removed.
 
     Parameters
     ----------
@@ -83,8 +84,11 @@ def write_tags(
         As of `genrescope.tagging.preview`.
     every : bool
         Also yield what becomes of files that stay as they are.
+    folder : Path, optional
+        Remove copies beside files in this folder only.
     """
-    _remove_stale_copies(database)
+    if write:
+        _remove_stale_copies(database, folder)
     for entry, genres in wanted:
         if isinstance(genres, str):
             if every:
@@ -130,7 +134,7 @@ def _write(database: Database, plan: TagChangePreview, keep_mtime: bool) -> TagC
 
 
 def undo_tags(
-    database: Database, changes: Iterable[JournalEntry], *, keep_mtime: bool
+    database: Database, changes: Iterable[JournalEntry], *, keep_mtime: bool, folder: Path | None = None
 ) -> Iterator[UntagResult]:
     """Undo changes of the journal; yield what became of each.
 
@@ -144,8 +148,10 @@ def undo_tags(
         The latest change of a file first.
     keep_mtime : bool
         Bring the old time of modification back too.
+    folder : Path, optional
+        Remove copies beside files in this folder only.
     """
-    _remove_stale_copies(database)
+    _remove_stale_copies(database, folder)
     failed: set[str] = set()
     for number, path, change in changes:
         if path in failed:
@@ -196,8 +202,8 @@ def _status(path: str) -> os.stat_result:
         raise write_failed(Path(path), reason) from None
 
 
-def _remove_stale_copies(database: Database) -> None:
+def _remove_stale_copies(database: Database, folder: Path | None) -> None:
     # A copy lies beside the file itself, not beside a link to it.
-    paths = database.paths()
+    paths = database.paths(folder)
     targets = (os.path.realpath(path) if os.path.islink(path) else path for path in paths)  # noqa: PTH114
     utils.remove_stale_copies({Path(path).parent for path in targets})
