@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import mutagen
 import pytest
@@ -13,6 +15,7 @@ from typer.testing import CliRunner
 
 from genrescope.cli import app
 from genrescope.library import AlbumResult, Library, LibraryEntry, ScanOptions, TagOptions, group_albums
+from genrescope.library.database import Filter
 from genrescope.reporting import library_page
 from genrescope.tagging import AlbumTags, album_tags, read_album_tags, read_genres, write_genres
 from helpers import tagged_files
@@ -340,3 +343,51 @@ def test_the_commands(library: Library, music: Path, little_model: Path, tmp_pat
 def test_a_report_without_albums_that_disagree() -> None:
     entries = [entry("/m/a/1.mp3"), entry("/m/a/2.mp3")]
     assert "Albums" not in library_page(entries, title="T", albums=group_albums(entries))
+
+
+PLACES = ("", "a", "a (CD1)", "a (CD2)", "a b", "a/CD1", "a/CD2", "a/x", "b/c", "b/CD1", "é [Disc 2]")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_albums_of_a_library_are_those_of_its_entries_in_the_same_order(tmp_path: Path, seed: int) -> None:
+    random = Random(seed)
+    entries = [
+        entry(
+            os.path.join(tmp_path, random.choice(PLACES), f"{random.choice('acz')}{number}.mp3"),  # noqa: PTH118
+            random.choice(["rock", "pop"]),
+            album=random.choice([None, None, "Hits", "hits (CD 2)", "Other"]),
+            artist=random.choice([None, "A", "B"]),
+        )
+        for number in range(random.choice([3, 30]))
+    ]
+    with Library(tmp_path / "library.db") as library:
+        for one in entries:
+            library.database.upsert(one)
+        stored = list(library.database.entries())
+        found = list(library.albums())
+    assert [album.to_dict() for album in found] == [album.to_dict() for album in group_albums(stored)]
+    keys = [(os.fsencode(album.path), album.title) for album in found]
+    assert keys == sorted(keys)
+    assert sorted(one.path for album in found for one in album.entries) == sorted(
+        one.path for album in group_albums(entries) for one in album.entries
+    )
+
+
+def test_entries_are_read_a_folder_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Library(tmp_path / "library.db") as library:
+        for number in range(5):
+            for track in range(3):
+                library.database.upsert(entry(str(tmp_path / f"{number}" / f"{track}.mp3"), "rock"))
+        read: list[str] = []
+        real = library.database.entries
+
+        def counted(wanted: Filter) -> Iterator[LibraryEntry]:
+            for one in real(wanted):
+                read.append(one.path)
+                yield one
+
+        monkeypatch.setattr(library.database, "entries", counted)
+        for number, album in enumerate(library.albums(), start=1):
+            assert album.tracks == 3
+            assert len(read) <= 3 * (number + 1)
+    assert len(read) == 15

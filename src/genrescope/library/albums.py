@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import heapq
 import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -182,7 +183,7 @@ class AlbumResult:
 
 
 def group_albums(entries: Iterable[LibraryEntry]) -> list[AlbumResult]:
-    """Return the albums that entries are of, sorted by path and title; loose tracks are of none.
+    """Return the albums that entries are of, sorted by path, title and first file; loose tracks are of none.
 
     Parameters
     ----------
@@ -195,16 +196,43 @@ def group_albums(entries: Iterable[LibraryEntry]) -> list[AlbumResult]:
     folder. The tracks of a folder without album tags are one too, unless they are loose: further folders of
     music lie in it, or no artist has half of them. The docs (``docs/library.md``) have the whole rule.
     """
-    folders: dict[str, list[LibraryEntry]] = {}
+    files: dict[str, list[LibraryEntry]] = {}
     for entry in entries:
-        folders.setdefault(folder_of_discs(_folder(entry)), []).append(entry)
-    above = {str(parent) for folder in folders for parent in Path(folder).parents}
-    albums = [
-        _album_result(group, os.path.basename(folder))  # noqa: PTH119
-        for folder, files in folders.items()
-        for group in _albums_in_folder(files, has_folders=folder in above)
-    ]
-    return sorted(albums, key=lambda album: (os.fsencode(album.path), album.title))
+        files.setdefault(_folder(entry), []).append(entry)
+    return list(iterate_albums(files, files.__getitem__))
+
+
+def iterate_albums(
+    folders: Iterable[str], read: Callable[[str], Iterable[LibraryEntry]]
+) -> Iterator[AlbumResult]:
+    """Yield the albums of `group_albums`, reading the entries of a folder when it is that folder's turn.
+
+    Parameters
+    ----------
+    folders : iterable of str
+        All folders that hold files, each once. They are kept, the entries are not.
+    read : callable
+        Called with a folder, it returns the entries of the files in it, but not of those in folders in it.
+    """
+    discs: dict[str, list[str]] = {}
+    for folder in folders:
+        discs.setdefault(folder_of_discs(folder), []).append(folder)
+    above = {str(parent) for folder in discs for parent in Path(folder).parents}
+    # Albums of a folder lie in what its discs have in common, or below it: in this order, what is before the
+    # next folder is before all albums that are still to come.
+    order = sorted((os.fsencode(os.path.commonpath(places)), folder) for folder, places in discs.items())
+    waiting: list[tuple[bytes, str, bytes, AlbumResult]] = []
+    for common, folder in order:
+        while waiting and waiting[0][0] < common:
+            yield heapq.heappop(waiting)[-1]
+        files = [entry for place in discs[folder] for entry in read(place)]
+        files.sort(key=lambda entry: os.fsencode(entry.path))
+        for group in _albums_in_folder(files, has_folders=folder in above):
+            album = _album_result(group, os.path.basename(folder))  # noqa: PTH119
+            first = os.fsencode(album.entries[0].path)
+            heapq.heappush(waiting, (os.fsencode(album.path), album.title, first, album))
+    while waiting:
+        yield heapq.heappop(waiting)[-1]
 
 
 def folder_of_discs(folder: str) -> str:

@@ -126,6 +126,8 @@ class Filter:
         Bounds of the genre's score, 0 to 1.
     folder : Path or None
         Only files in this folder.
+    in_subfolders : bool
+        Also those in folders in it.
     uncertain, failed : bool or None
         Uncertain answers; files with an error in place of an answer.
     missing : bool or None
@@ -139,6 +141,7 @@ class Filter:
     min_score: float | None = None
     max_score: float | None = None
     folder: Path | None = None
+    in_subfolders: bool = True
     uncertain: bool | None = None
     failed: bool | None = None
     missing: bool | None = False
@@ -632,7 +635,8 @@ class Database:
             Which; None: those of all files that are still there.
         """
         wanted = wanted or Filter()
-        where, values = _joined([*wanted.clauses(), *_in_folder(wanted.folder)])
+        in_folder = _in_folder(wanted.folder, in_subfolders=wanted.in_subfolders)
+        where, values = _joined([*wanted.clauses(), *in_folder])
         # Without the name of the index SQLite may take that of genres, and sort all rows for every page.
         query = (
             f"SELECT *, {_PATH_BYTES} AS path_bytes FROM files INDEXED BY files_by_bytes_of_path"
@@ -650,6 +654,18 @@ class Database:
                 if wanted.styles and not set(wanted.styles) & set(entry.styles):
                     continue
                 yield entry
+
+    def folders(self, folder: Path | None = None) -> set[str]:
+        """Return the folders of the files that are, as far as is known, still there.
+
+        Parameters
+        ----------
+        folder : Path, optional
+            Only of files in this folder.
+        """
+        where, values = _joined([("missing = ?", (0,)), *_in_folder(folder)])
+        found = self._rows(f"SELECT path FROM files WHERE {where}", values)
+        return {os.path.dirname(_path(row["path"])) for row in found}  # noqa: PTH120
 
     def paths(self, folder: Path | None = None, *, missing: bool | None = False) -> list[str]:
         """Return the paths of files.
@@ -761,13 +777,15 @@ def _joined(clauses: Sequence[tuple[str, Sequence[Any]]]) -> tuple[str, list[Any
     return " AND ".join(clause for clause, _ in clauses) or "1", values
 
 
-def _in_folder(folder: Path | None) -> Iterator[tuple[str, Sequence[Any]]]:
+def _in_folder(folder: Path | None, *, in_subfolders: bool = True) -> Iterator[tuple[str, Sequence[Any]]]:
     """Yield the condition in SQL that a file lies in a folder, and its values; none for every folder."""
     if folder is not None:
         prefix = os.path.join(os.fsencode(os.path.abspath(folder)), b"")  # noqa: PTH100, PTH118
         # Up to the first path that does not begin so: LIKE ignores case, and knows no bytes. A prefix ends
         # with a separator, which is below 255.
         yield f"{_PATH_BYTES} >= ? AND {_PATH_BYTES} < ?", (prefix, prefix[:-1] + bytes([prefix[-1] + 1]))
+        if not in_subfolders:
+            yield f"instr(substr({_PATH_BYTES}, ?), ?) = 0", (len(prefix) + 1, prefix[-1:])
 
 
 def _path(column: object) -> str:

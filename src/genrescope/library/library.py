@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple
 from genrescope import labels, utils
 from genrescope.errors import ConfigError, DataError
 from genrescope.library import tagging
-from genrescope.library.albums import AlbumResult, folder_of_discs, group_albums
+from genrescope.library.albums import AlbumResult, folder_of_discs, iterate_albums
 from genrescope.library.database import Database, Filter
 from genrescope.library.parquet import read_parquet
 from genrescope.library.records import LibraryEntry
@@ -299,7 +299,12 @@ class Library:
             is_disc = folder_of_discs(absolute) != absolute
             place = Path(absolute).parent if is_disc else Path(absolute)
             inside = os.path.join(absolute, "")  # noqa: PTH118
-        for album in group_albums(self.database.entries(Filter(folder=place))):
+        database = self.database
+
+        def read(folder: str) -> Iterator[LibraryEntry]:
+            return database.entries(Filter(folder=Path(folder), in_subfolders=False))
+
+        for album in iterate_albums(database.folders(place), read):
             if genres and album.genre not in genres:
                 continue
             if styles and not any(album.styles.get(name, 0.0) >= STYLE_THRESHOLD for name in styles):
