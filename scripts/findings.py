@@ -259,7 +259,7 @@ def section(name: str, settings: Mapping[str, Any], folder: Path) -> Iterator[st
 
 def write(folder: Path) -> None:
     """Write the page, with the sections that stand in it of comparisons that are not in the folder."""
-    written = sections(PAGE.read_text(encoding="utf8"))
+    written = sections_by_title(PAGE.read_text(encoding="utf8"))
     parts = [INTRODUCTION]
     for name, settings in read_settings().items():
         if (folder / name / "report.json").exists():
@@ -269,7 +269,7 @@ def write(folder: Path) -> None:
     write_atomic(PAGE, "\n".join(part.rstrip() + "\n" for part in parts))
 
 
-def sections(page: str) -> dict[str, str]:
+def sections_by_title(page: str) -> dict[str, str]:
     """Return the sections of a page by their titles."""
     _, *parts = re.split(r"^## (?=.)", page, flags=re.MULTILINE)
     return {part.partition("\n")[0]: f"## {part}" for part in parts}

@@ -251,7 +251,7 @@ class Library:
             ``invalid_argument``: no model of this library has such a genre, or such a style.
         """
         genres, styles = self._matching_labels(genre, style)
-        place = None if folder is None else Path(folder)
+        place = _place(folder)
         return self.database.entries(
             Filter(genres, styles, min_score, max_score, place, uncertain, failed, missing, not_music)
         )
@@ -431,7 +431,7 @@ class Library:
             keep_mtime=keep_mtime,
             placeholders=placeholders,
             every=every,
-            folder=None if folder is None else Path(folder),
+            folder=_place(folder),
         )
 
     def _wanted_tags(
@@ -478,7 +478,7 @@ class Library:
             ``missing_dependency`` without mutagen; failures of single files are yielded.
         """
         require_mutagen()
-        place = None if folder is None else Path(folder)
+        place = _place(folder)
         changes = self.database.changes(place)
         return tagging.undo_tags(self.database, changes, keep_mtime=keep_mtime, folder=place)
 
@@ -580,6 +580,11 @@ def _meaning(name: str, stored: Sequence[str]) -> frozenset[str]:
         hint = utils.did_you_mean(name.casefold(), known, otherwise="see: genrescope library stats")
         raise ConfigError("invalid_argument", f"no genre or style is named {name!r}", hint)
     return meant
+
+
+def _place(folder: str | os.PathLike[str] | None) -> Path | None:
+    """Return a folder as the database takes it; None is every folder."""
+    return None if folder is None else Path(folder)
 
 
 def _labels(names: Labels) -> tuple[str, ...]:
