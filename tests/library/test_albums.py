@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 
@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 
 from genrescope.cli import app
 from genrescope.library import AlbumResult, Library, LibraryEntry, ScanOptions, TagOptions, group_albums
-from genrescope.library.database import Filter
 from genrescope.reporting import library_page
 from genrescope.tagging import AlbumTags, album_tags, read_album_tags, read_genres, write_genres
 from helpers import tagged_files
@@ -379,14 +378,14 @@ def test_entries_are_read_a_folder_at_a_time(tmp_path: Path, monkeypatch: pytest
             for track in range(3):
                 library.database.upsert(entry(str(tmp_path / f"{number}" / f"{track}.mp3"), "rock"))
         read: list[str] = []
-        real = library.database.entries
+        real = library.database.entries_of
 
-        def counted(wanted: Filter) -> Iterator[LibraryEntry]:
-            for one in real(wanted):
+        def counted(ids: Sequence[int]) -> Iterator[LibraryEntry]:
+            for one in real(ids):
                 read.append(one.path)
                 yield one
 
-        monkeypatch.setattr(library.database, "entries", counted)
+        monkeypatch.setattr(library.database, "entries_of", counted)
         for number, album in enumerate(library.albums(), start=1):
             assert album.tracks == 3
             assert len(read) <= 3 * (number + 1)

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -221,7 +222,9 @@ def iterate_albums(
     # Albums of a folder lie in what its discs have in common, or below it: in this order, what is before the
     # next folder is before all albums that are still to come.
     order = sorted((os.fsencode(os.path.commonpath(places)), folder) for folder, places in discs.items())
-    waiting: list[tuple[bytes, str, bytes, AlbumResult]] = []
+    # The number decides between equal keys, since albums have no order.
+    numbers = count()
+    waiting: list[tuple[bytes, str, bytes, int, AlbumResult]] = []
     for common, folder in order:
         while waiting and waiting[0][0] < common:
             yield heapq.heappop(waiting)[-1]
@@ -230,7 +233,7 @@ def iterate_albums(
         for group in _albums_in_folder(files, has_folders=folder in above):
             album = _album_result(group, os.path.basename(folder))  # noqa: PTH119
             first = os.fsencode(album.entries[0].path)
-            heapq.heappush(waiting, (os.fsencode(album.path), album.title, first, album))
+            heapq.heappush(waiting, (os.fsencode(album.path), album.title, first, next(numbers), album))
     while waiting:
         yield heapq.heappop(waiting)[-1]
 

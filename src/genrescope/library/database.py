@@ -13,6 +13,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -126,8 +127,6 @@ class Filter:
         Bounds of the genre's score, 0 to 1.
     folder : Path or None
         Only files in this folder.
-    in_subfolders : bool
-        Also those in folders in it.
     uncertain, failed : bool or None
         Uncertain answers; files with an error in place of an answer.
     missing : bool or None
@@ -141,7 +140,6 @@ class Filter:
     min_score: float | None = None
     max_score: float | None = None
     folder: Path | None = None
-    in_subfolders: bool = True
     uncertain: bool | None = None
     failed: bool | None = None
     missing: bool | None = False
@@ -635,8 +633,7 @@ class Database:
             Which; None: those of all files that are still there.
         """
         wanted = wanted or Filter()
-        in_folder = _in_folder(wanted.folder, in_subfolders=wanted.in_subfolders)
-        where, values = _joined([*wanted.clauses(), *in_folder])
+        where, values = _joined([*wanted.clauses(), *_in_folder(wanted.folder)])
         # Without the name of the index SQLite may take that of genres, and sort all rows for every page.
         query = (
             f"SELECT *, {_PATH_BYTES} AS path_bytes FROM files INDEXED BY files_by_bytes_of_path"
@@ -655,8 +652,8 @@ class Database:
                     continue
                 yield entry
 
-    def folders(self, folder: Path | None = None) -> set[str]:
-        """Return the folders of the files that are, as far as is known, still there.
+    def folders(self, folder: Path | None = None) -> dict[str, array[int]]:
+        """Return the folders of the files that are, as far as is known, still there, with the ids of their rows.
 
         Parameters
         ----------
@@ -664,8 +661,25 @@ class Database:
             Only of files in this folder.
         """
         where, values = _joined([("missing = ?", (0,)), *_in_folder(folder)])
-        found = self._rows(f"SELECT path FROM files WHERE {where}", values)
-        return {os.path.dirname(_path(row["path"])) for row in found}  # noqa: PTH120
+        found: dict[str, array[int]] = {}
+        for row in self._rows(f"SELECT id, path FROM files WHERE {where}", values):
+            place = os.path.dirname(_path(row["path"]))  # noqa: PTH120
+            # Eight bytes for each file: a library may have millions.
+            found.setdefault(place, array("q")).append(row["id"])
+        return found
+
+    def entries_of(self, ids: Sequence[int]) -> Iterator[LibraryEntry]:
+        """Yield the entries of rows, in no order; those that have been removed meanwhile are left out.
+
+        Parameters
+        ----------
+        ids : sequence of int
+            As of `folders`.
+        """
+        query = "SELECT * FROM files WHERE id IN (SELECT value FROM json_each(?))"
+        for start in range(0, len(ids), _PAGE_ROWS):
+            page = list(self._rows(query, (json.dumps(list(ids[start : start + _PAGE_ROWS])),)))
+            yield from map(_entry, page)
 
     def paths(self, folder: Path | None = None, *, missing: bool | None = False) -> list[str]:
         """Return the paths of files.
@@ -777,15 +791,13 @@ def _joined(clauses: Sequence[tuple[str, Sequence[Any]]]) -> tuple[str, list[Any
     return " AND ".join(clause for clause, _ in clauses) or "1", values
 
 
-def _in_folder(folder: Path | None, *, in_subfolders: bool = True) -> Iterator[tuple[str, Sequence[Any]]]:
+def _in_folder(folder: Path | None) -> Iterator[tuple[str, Sequence[Any]]]:
     """Yield the condition in SQL that a file lies in a folder, and its values; none for every folder."""
     if folder is not None:
         prefix = os.path.join(os.fsencode(os.path.abspath(folder)), b"")  # noqa: PTH100, PTH118
         # Up to the first path that does not begin so: LIKE ignores case, and knows no bytes. A prefix ends
         # with a separator, which is below 255.
         yield f"{_PATH_BYTES} >= ? AND {_PATH_BYTES} < ?", (prefix, prefix[:-1] + bytes([prefix[-1] + 1]))
-        if not in_subfolders:
-            yield f"instr(substr({_PATH_BYTES}, ?), ?) = 0", (len(prefix) + 1, prefix[-1:])
 
 
 def _path(column: object) -> str:

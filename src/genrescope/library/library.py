@@ -299,12 +299,8 @@ class Library:
             is_disc = folder_of_discs(absolute) != absolute
             place = Path(absolute).parent if is_disc else Path(absolute)
             inside = os.path.join(absolute, "")  # noqa: PTH118
-        database = self.database
-
-        def read(folder: str) -> Iterator[LibraryEntry]:
-            return database.entries(Filter(folder=Path(folder), in_subfolders=False))
-
-        for album in iterate_albums(database.folders(place), read):
+        folders = self.database.folders(place)
+        for album in iterate_albums(folders, lambda found: self.database.entries_of(folders[found])):
             if genres and album.genre not in genres:
                 continue
             if styles and not any(album.styles.get(name, 0.0) >= STYLE_THRESHOLD for name in styles):
