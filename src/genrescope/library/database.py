@@ -241,7 +241,6 @@ class Database:
             connection = sqlite3.connect(
                 address, timeout=_LOCK_TIMEOUT_SECONDS, isolation_level=None, uri=True
             )
-        connection.row_factory = _row
         # Text that is not UTF-8 is no error of a whole query, but of the row that holds it.
         connection.text_factory = lambda text: text.decode("utf8", "surrogateescape")
         return connection
@@ -318,7 +317,7 @@ class Database:
         """Return application id, version, and the number of tables and indices."""
         queries = ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
         (application,), (version,), (tables,) = (
-            self._connection.execute(query).fetchone().values() for query in queries
+            self._connection.execute(query).fetchone() for query in queries
         )
         return application, version, tables
 
@@ -699,9 +698,12 @@ class Database:
 
     def _rows(self, query: str, values: Sequence[Any] = ()) -> Iterator[dict[str, Any]]:
         with _translated_errors(self.path):
+            cursor = self._connection.execute(query, values)
+            names = [name for name, *_ in cursor.description]
             # Not "yield from", which would close the cursor of a closed library when a reader stops early.
-            for row in self._connection.execute(query, values):  # noqa: UP028
-                yield row
+            for row in cursor:
+                # Of `sqlite3.Row`, a dict would take three times as long.
+                yield dict(zip(names, row, strict=True))
 
     def _write(self, statement: str, values: Sequence[Any]) -> None:
         with _translated_errors(self.path):
@@ -807,15 +809,10 @@ def _path(column: object) -> str:
     return os.fsdecode(column) if isinstance(column, bytes) else repr(column)
 
 
-def _row(cursor: sqlite3.Cursor, values: tuple[Any, ...]) -> dict[str, Any]:
-    """Return a row by name of column; of `sqlite3.Row` a dict would take three times as long."""
-    return dict(zip([name for name, *_ in cursor.description], values, strict=True))
-
-
 def _entry(columns: dict[str, Any]) -> LibraryEntry:
     path = columns["path"] = _path(columns["path"])
     try:
-        columns |= {name: _parsed(name, columns[name]) for name in _JSON if columns[name] is not None}
+        columns |= _parsed({name: columns[name] for name in _JSON if columns[name] is not None})
         entry = LibraryEntry.from_columns(columns)
         check_values(entry)
         return entry
@@ -830,11 +827,13 @@ def _entry(columns: dict[str, Any]) -> LibraryEntry:
         return replace(entry, missing=columns["missing"] == 1)
 
 
-def _parsed(name: str, text: str) -> object:
-    value: object = json.loads(text)
-    if not isinstance(value, dict if name in ("scores", "styles") else list):
-        raise TypeError(f"{name} is {value!r}")
-    return value
+def _parsed(texts: Mapping[str, str]) -> dict[str, object]:
+    """Return the values of columns of JSON; at once, which takes two thirds of the time."""
+    values = dict(zip(texts, json.loads(f"[{','.join(texts.values())}]"), strict=True))
+    for name, value in values.items():
+        if not isinstance(value, dict if name in ("scores", "styles") else list):
+            raise TypeError(f"{name} is {value!r}")
+    return values
 
 
 def _change(text: object) -> TagChange | None:
