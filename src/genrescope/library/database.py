@@ -632,16 +632,18 @@ class Database:
             Which; None: those of all files that are still there.
         """
         wanted = wanted or Filter()
-        where, values = _joined([*wanted.clauses(), *_in_folder(wanted.folder)])
+        # Beside the condition that pages go on by, SQLite would search by no other least path.
+        last, end = (b"", None) if wanted.folder is None else _bounds(wanted.folder)
+        inside = [] if end is None else [(f"{_PATH_BYTES} < ?", (end,))]
+        where, values = _joined([*wanted.clauses(), *inside])
         # Without the name of the index SQLite may take that of genres, and sort all rows for every page.
         query = (
             f"SELECT *, {_PATH_BYTES} AS path_bytes FROM files INDEXED BY files_by_bytes_of_path"
             f" WHERE {_PATH_BYTES} > ? AND {where}"
             f" ORDER BY {_PATH_BYTES} LIMIT {_PAGE_ROWS}"
         )
-        last = b""
-        while page := list(self._rows(query, [last, *values])):
-            last = page[-1]["path_bytes"]
+        while True:
+            page = list(self._rows(query, [last, *values]))
             for found in page:
                 entry = _entry(found)
                 # A damaged row counts as failed, whatever its columns say.
@@ -650,6 +652,9 @@ class Database:
                 if wanted.styles and not set(wanted.styles) & set(entry.styles):
                     continue
                 yield entry
+            if len(page) < _PAGE_ROWS:
+                return
+            last = page[-1]["path_bytes"]
 
     def folders(self, folder: Path | None = None) -> dict[str, array[int]]:
         """Return the folders of the files that are, as far as is known, still there, with the ids of their rows.
@@ -796,10 +801,17 @@ def _joined(clauses: Sequence[tuple[str, Sequence[Any]]]) -> tuple[str, list[Any
 def _in_folder(folder: Path | None) -> Iterator[tuple[str, Sequence[Any]]]:
     """Yield the condition in SQL that a file lies in a folder, and its values; none for every folder."""
     if folder is not None:
-        prefix = os.path.join(os.fsencode(os.path.abspath(folder)), b"")  # noqa: PTH100, PTH118
-        # Up to the first path that does not begin so: LIKE ignores case, and knows no bytes. A prefix ends
-        # with a separator, which is below 255.
-        yield f"{_PATH_BYTES} >= ? AND {_PATH_BYTES} < ?", (prefix, prefix[:-1] + bytes([prefix[-1] + 1]))
+        yield f"{_PATH_BYTES} >= ? AND {_PATH_BYTES} < ?", _bounds(folder)
+
+
+def _bounds(folder: Path) -> tuple[bytes, bytes]:
+    """Return the path that all paths in a folder are above, and the least that is not in it.
+
+    LIKE would not do: it ignores case, and knows no bytes.
+    """
+    prefix = os.path.join(os.fsencode(os.path.abspath(folder)), b"")  # noqa: PTH100, PTH118
+    # A prefix ends with a separator, which is below 255.
+    return prefix, prefix[:-1] + bytes([prefix[-1] + 1])
 
 
 def _path(column: object) -> str:
