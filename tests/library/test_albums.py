@@ -372,6 +372,25 @@ def test_albums_of_a_library_are_those_of_its_entries_in_the_same_order(tmp_path
     )
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_tags_by_album_account_for_each_file_once(tmp_path: Path, seed: int) -> None:
+    random = Random(seed)
+    with Library(tmp_path / "library.db") as library:
+        for number in range(40):
+            path = os.path.join(tmp_path, random.choice(PLACES), f"{number}.mp3")  # noqa: PTH118
+            album = random.choice([None, "Hits"])
+            library.database.upsert(entry(path, random.choice(["rock", "rock", "pop"]), album=album))
+        stored = list(library.database.entries())
+        for folder in (None, tmp_path / "a (CD1)"):
+            inside = [one.path for one in stored if folder is None or folder in Path(one.path).parents]
+            of_albums = {one.path for album in group_albums(stored) if album.genre for one in album.entries}
+            found = list(library.plan_tags(TagOptions(by="album"), every=True, folder=folder))
+            assert sorted(one.path for one in found) == sorted(inside)
+            # The files do not exist: those that are to get a genre fail.
+            assert {one.path for one in found if one.status == "failed"} == of_albums & set(inside)
+            assert {one.status for one in found} <= {"failed", "no album"}
+
+
 def test_entries_are_read_a_folder_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Library(tmp_path / "library.db") as library:
         for number in range(5):

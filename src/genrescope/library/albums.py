@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from genrescope import labels
 from genrescope.library.records import LibraryEntry
@@ -203,15 +203,33 @@ def group_albums(entries: Iterable[LibraryEntry]) -> list[AlbumResult]:
     return list(iterate_albums(files, files.__getitem__))
 
 
-def iterate_albums(
+class FolderContents(NamedTuple):
+    """What is in a folder, its discs among it.
+
+    Attributes
+    ----------
+    path : str
+        What the folders of all its files have in common.
+    albums : list of AlbumResult
+        The albums in it.
+    loose : list of LibraryEntry
+        The files that are of none of them.
+    """
+
+    path: str
+    albums: list[AlbumResult]
+    loose: list[LibraryEntry]
+
+
+def iterate_folders(
     folders: Iterable[str], read: Callable[[str], Iterable[LibraryEntry]]
-) -> Iterator[AlbumResult]:
-    """Yield the albums of `group_albums`, reading the entries of a folder when it is that folder's turn.
+) -> Iterator[FolderContents]:
+    """Yield what is in each folder, sorted by path; the discs of an album are one folder.
 
     Parameters
     ----------
     folders : iterable of str
-        All folders that hold files, each once. They are kept, the entries are not.
+        All folders that hold files, each once. Entries are read when it is their folder's turn.
     read : callable
         Called with a folder, it returns the entries of the files in it, but not of those in folders in it.
     """
@@ -219,19 +237,38 @@ def iterate_albums(
     for folder in folders:
         discs.setdefault(folder_of_discs(folder), []).append(folder)
     above = {str(parent) for folder in discs for parent in Path(folder).parents}
-    # Albums of a folder lie in what its discs have in common, or below it: in this order, what is before the
-    # next folder is before all albums that are still to come.
-    order = sorted((os.fsencode(os.path.commonpath(places)), folder) for folder, places in discs.items())
+    common = {folder: os.path.commonpath(places) for folder, places in discs.items()}
+    for folder in sorted(discs, key=lambda folder: (os.fsencode(common[folder]), folder)):
+        files = [entry for place in discs[folder] for entry in read(place)]
+        files.sort(key=lambda entry: os.fsencode(entry.path))
+        groups = list(_albums_in_folder(files, has_folders=folder in above))
+        in_albums = {entry.path for group in groups for entry in group}
+        yield FolderContents(
+            common[folder],
+            [_album_result(group, os.path.basename(folder)) for group in groups],  # noqa: PTH119
+            [entry for entry in files if entry.path not in in_albums],
+        )
+
+
+def iterate_albums(
+    folders: Iterable[str], read: Callable[[str], Iterable[LibraryEntry]]
+) -> Iterator[AlbumResult]:
+    """Yield the albums of `group_albums`, in that order, with the entries of few folders in memory.
+
+    Parameters
+    ----------
+    folders, read
+        As of `iterate_folders`.
+    """
     # The number decides between equal keys, since albums have no order.
     numbers = count()
     waiting: list[tuple[bytes, str, bytes, int, AlbumResult]] = []
-    for common, folder in order:
-        while waiting and waiting[0][0] < common:
+    for found in iterate_folders(folders, read):
+        # Albums of a folder lie in it or below it, and folders come by path: what is before this one is
+        # before all albums that are still to come.
+        while waiting and waiting[0][0] < os.fsencode(found.path):
             yield heapq.heappop(waiting)[-1]
-        files = [entry for place in discs[folder] for entry in read(place)]
-        files.sort(key=lambda entry: os.fsencode(entry.path))
-        for group in _albums_in_folder(files, has_folders=folder in above):
-            album = _album_result(group, os.path.basename(folder))  # noqa: PTH119
+        for album in found.albums:
             first = os.fsencode(album.entries[0].path)
             heapq.heappush(waiting, (os.fsencode(album.path), album.title, first, next(numbers), album))
     while waiting:

@@ -657,7 +657,7 @@ class Database:
             last = page[-1]["path_bytes"]
 
     def folders(self, folder: Path | None = None) -> dict[str, array[int]]:
-        """Return the folders of the files that are, as far as is known, still there, with the ids of their rows.
+        """Return the ids of the rows by folder, of files that are, as far as is known, still there.
 
         Parameters
         ----------
