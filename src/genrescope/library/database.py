@@ -33,6 +33,11 @@ _APPLICATION_ID = int.from_bytes(b"gnsc", "big")
 _LOCK_TIMEOUT_SECONDS = 30.0
 # Text and bytes sort together so.
 _PATH_BYTES = "CAST(path AS BLOB)"
+# A fingerprint of a file whose content has changed since has another hash than its entry.
+_FINGERPRINTED = (
+    "files CROSS JOIN fingerprints ON fingerprints.file = files.id AND fingerprints.hash = files.hash"
+    " WHERE typeof(peaks) = 'blob'"
+)
 # Rows of a model that are asked for its genres: damaged ones may be among them.
 _LABELED_ROWS = 100
 # Rows of one query of `Database.entries`, about 2 MB.
@@ -238,8 +243,13 @@ class Database:
 
     def _connect(self, address: str) -> sqlite3.Connection:
         with _translated_errors(self.path):
+            # Fingerprints are read by the threads that search them, one at a time.
             connection = sqlite3.connect(
-                address, timeout=_LOCK_TIMEOUT_SECONDS, isolation_level=None, uri=True
+                address,
+                timeout=_LOCK_TIMEOUT_SECONDS,
+                isolation_level=None,
+                uri=True,
+                check_same_thread=False,
             )
         # Text that is not UTF-8 is no error of a whole query, but of the row that holds it.
         connection.text_factory = lambda text: text.decode("utf8", "surrogateescape")
@@ -454,14 +464,20 @@ class Database:
             (peaks, path_key(path)),
         )
 
-    def fingerprints(self) -> dict[str, bytes]:
-        """Return the fingerprints that scans have kept, by the SHA-256 of the files' content."""
-        # One of a file whose content has changed since has another hash than its entry.
-        found = self._rows(
-            "SELECT files.hash, peaks FROM fingerprints JOIN files"
-            " ON files.id = fingerprints.file AND files.hash = fingerprints.hash"
-        )
-        return {str(row["hash"]): row["peaks"] for row in found if isinstance(row["peaks"], bytes)}
+    def fingerprint(self, content: str) -> bytes | None:
+        """Return the fingerprint that a scan has kept of a file's sound.
+
+        Parameters
+        ----------
+        content : str
+            SHA-256 of the file's content.
+        """
+        query = f"SELECT peaks FROM {_FINGERPRINTED} AND files.hash = ? LIMIT 1"
+        return next((row["peaks"] for row in self._rows(query, (content,))), None)
+
+    def fingerprinted(self) -> set[str]:
+        """Return the SHA-256 of the files' content of which there are fingerprints."""
+        return {str(row["hash"]) for row in self._rows(f"SELECT files.hash FROM {_FINGERPRINTED}")}
 
     def move(self, old: str, new: str, *, size: int, mtime_ns: int) -> None:
         """Give the row of ``old``, and its journal, to ``new``, in place of a row that ``new`` may have.

@@ -21,6 +21,7 @@ from genrescope.errors import ConfigError, DataError
 from genrescope.library import tagging
 from genrescope.library.albums import AlbumResult, folder_of_discs, iterate_albums, iterate_folders
 from genrescope.library.database import Database, Filter
+from genrescope.library.fingerprints import StoredFingerprints
 from genrescope.library.parquet import read_parquet
 from genrescope.library.records import LibraryEntry
 from genrescope.library.scanner import Scanner, ScanOptions, ScanResult, is_missing
@@ -206,13 +207,14 @@ class Library:
         roots = [root for root in roots if not any(Path(other) in Path(root).parents for other in roots)]
         return Scanner(self.database, options or ScanOptions()).run(roots)
 
-    def fingerprints(self) -> dict[str, bytes]:
+    def fingerprints(self) -> StoredFingerprints:
         """Return the fingerprints that scans have kept, by the SHA-256 of the files' content.
 
         They are those of the segments that were analyzed, packed; `genrescope.audit.audit_library` finds
-        copies by them, and `genrescope.features.Fingerprint.unpack` reads them.
+        copies by them, and `genrescope.features.Fingerprint.unpack` reads them. Each is read when it is asked
+        for, from the library as it is then; ``dict(...)`` of them holds all in memory.
         """
-        return self.database.fingerprints()
+        return StoredFingerprints(self.database)
 
     def entries(
         self,
