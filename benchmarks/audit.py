@@ -113,7 +113,7 @@ def search(tracks: int, threads: int) -> None:
     texts += [packed(copied(originals[number], generator)) for number in range(copies)]
     del originals
     before, wall, cpu = megabytes(), time.perf_counter(), time.process_time()
-    found = find_near_duplicates(PackedFingerprints(texts), threads=threads)
+    found = find_near_duplicates(PackedFingerprints(texts, base64.b64decode), threads=threads)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     planted = sum(one.second == one.first + tracks - copies for one in found)
     print(

@@ -5,7 +5,8 @@ Run: python benchmarks/cluster.py compare DATASET... [--files N] [--folder FOLDE
      python benchmarks/cluster.py batches DATASET... [--files N] [--folder FOLDER]
 
 DATASET is a folder of audio. ``compare`` writes files of 30 s that differ from each other, and classifies
-them with a scan of two worker processes and on a cluster of this machine with two actors, in turn. ``memory``
+them with a scan of two worker processes and on a cluster of this machine with two actors, in turn, and counts
+the seconds of a core of all their processes, which depend less on what else the machine does. ``memory``
 classifies rows on a cluster of two actors, with a stub in place of decoder and model (``--rows``) or for real
 (``--decodes``), and prints the memory of all processes of the run as it goes on. ``batches`` repeats the run
 with other numbers of files in a call of an actor.
@@ -20,7 +21,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,41 @@ def proportional_bytes(root: int) -> int:
             continue
         total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
     return total
+
+
+def core_seconds(root: int) -> dict[int, float]:
+    """Return the seconds of a core that a process and each of its descendants have used."""
+    found = {}
+    for one in processes(root):
+        with suppress(OSError):
+            fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+            found[one] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return found
+
+
+@contextmanager
+def counted_cores() -> Iterator[list[float]]:
+    """Yield a list that holds, after the block, the seconds of a core of this process and its descendants.
+
+    They are looked at four times a second: of a process that ends, the last moments are missed.
+    """
+    before = core_seconds(os.getpid())
+    latest, result = dict(before), []
+    ended = threading.Event()
+
+    def sample() -> None:
+        while not ended.wait(0.25):
+            latest.update(core_seconds(os.getpid()))
+
+    thread = threading.Thread(target=sample, daemon=True)
+    thread.start()
+    try:
+        yield result
+    finally:
+        ended.set()
+        thread.join()
+        latest.update(core_seconds(os.getpid()))
+        result.append(sum(latest.values()) - sum(before.values()))
 
 
 @contextmanager
@@ -200,16 +236,24 @@ def time_cluster(files: list[Path], folder: Path, batch_rows: int) -> tuple[floa
 def compare(options: argparse.Namespace, folder: Path) -> None:
     """Print the files a second of a scan and of a cluster."""
     files = build_files(options.data, folder / "files", options.files)
-    ratios = []
+    ratios, of_cores = [], []
     for turn in range(options.turns):
-        scan = time_scan(files, folder)
-        whole, running = time_cluster(files, folder, 32)
+        with counted_cores() as scan_cores:
+            scan = time_scan(files, folder)
+        with counted_cores() as cluster_cores:
+            whole, running = time_cluster(files, folder, 32)
         ratios.append(whole / scan)
+        of_cores.append(scan_cores[0] / cluster_cores[0])
         print(
             f"turn {turn + 1}: {len(files)} files: scan {scan:.2f} a second, cluster {whole:.2f}"
-            f" ({whole / scan:.3f} of the scan; {running:.2f} without the start of Ray)"
+            f" ({whole / scan:.3f} of the scan; {running:.2f} without the start of Ray);"
+            f" scan {scan_cores[0]:.1f} s of a core, cluster {cluster_cores[0]:.1f} ({of_cores[-1]:.3f})",
+            flush=True,
         )
-    print(f"cluster / scan, median of {len(ratios)}: {np.median(ratios):.3f}")
+    print(
+        f"cluster / scan, median of {len(ratios)}: {np.median(ratios):.3f};"
+        f" seconds of a core, scan / cluster: {np.median(of_cores):.3f}"
+    )
 
 
 def batches(options: argparse.Namespace, folder: Path) -> None:

@@ -181,7 +181,9 @@ def main() -> None:
         ),
         "report": command("library", "report", "--output", str(options.folder / "report.html"), *db),
         "tag, dry run, an artist": command("library", "tag", "--folder", str(root / "Artist 00007"), *db),
+        "albums": command("library", "albums", *db),
         "tag, dry run": command("library", "tag", *db),
+        "tag by album, dry run": command("library", "tag", "--by", "album", *db),
     }
     context = multiprocessing.get_context("fork")
     for name, call in calls.items():

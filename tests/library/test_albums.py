@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from random import Random
 
 import mutagen
 import pytest
@@ -340,3 +342,70 @@ def test_the_commands(library: Library, music: Path, little_model: Path, tmp_pat
 def test_a_report_without_albums_that_disagree() -> None:
     entries = [entry("/m/a/1.mp3"), entry("/m/a/2.mp3")]
     assert "Albums" not in library_page(entries, title="T", albums=group_albums(entries))
+
+
+PLACES = ("", "a", "a (CD1)", "a (CD2)", "a b", "a/CD1", "a/CD2", "a/x", "b/c", "b/CD1", "é [Disc 2]")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_albums_of_a_library_are_those_of_its_entries_in_the_same_order(tmp_path: Path, seed: int) -> None:
+    random = Random(seed)
+    entries = [
+        entry(
+            os.path.join(tmp_path, random.choice(PLACES), f"{random.choice('acz')}{number}.mp3"),  # noqa: PTH118
+            random.choice(["rock", "pop"]),
+            album=random.choice([None, None, "Hits", "hits (CD 2)", "Other"]),
+            artist=random.choice([None, "A", "B"]),
+        )
+        for number in range(random.choice([3, 30]))
+    ]
+    with Library(tmp_path / "library.db") as library:
+        for one in entries:
+            library.database.upsert(one)
+        stored = list(library.database.entries())
+        found = list(library.albums())
+    assert [album.to_dict() for album in found] == [album.to_dict() for album in group_albums(stored)]
+    keys = [(os.fsencode(album.path), album.title) for album in found]
+    assert keys == sorted(keys)
+    assert sorted(one.path for album in found for one in album.entries) == sorted(
+        one.path for album in group_albums(entries) for one in album.entries
+    )
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_tags_by_album_account_for_each_file_once(tmp_path: Path, seed: int) -> None:
+    random = Random(seed)
+    with Library(tmp_path / "library.db") as library:
+        for number in range(40):
+            path = os.path.join(tmp_path, random.choice(PLACES), f"{number}.mp3")  # noqa: PTH118
+            album = random.choice([None, "Hits"])
+            library.database.upsert(entry(path, random.choice(["rock", "rock", "pop"]), album=album))
+        stored = list(library.database.entries())
+        for folder in (None, tmp_path / "a (CD1)"):
+            inside = [one.path for one in stored if folder is None or folder in Path(one.path).parents]
+            of_albums = {one.path for album in group_albums(stored) if album.genre for one in album.entries}
+            found = list(library.plan_tags(TagOptions(by="album"), every=True, folder=folder))
+            assert sorted(one.path for one in found) == sorted(inside)
+            # The files do not exist: those that are to get a genre fail.
+            assert {one.path for one in found if one.status == "failed"} == of_albums & set(inside)
+            assert {one.status for one in found} <= {"failed", "no album"}
+
+
+def test_entries_are_read_a_folder_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Library(tmp_path / "library.db") as library:
+        for number in range(5):
+            for track in range(3):
+                library.database.upsert(entry(str(tmp_path / f"{number}" / f"{track}.mp3"), "rock"))
+        read: list[str] = []
+        real = library.database.entries_of
+
+        def counted(ids: Sequence[int]) -> Iterator[LibraryEntry]:
+            for one in real(ids):
+                read.append(one.path)
+                yield one
+
+        monkeypatch.setattr(library.database, "entries_of", counted)
+        for number, album in enumerate(library.albums(), start=1):
+            assert album.tracks == 3
+            assert len(read) <= 3 * (number + 1)
+    assert len(read) == 15

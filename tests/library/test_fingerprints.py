@@ -127,7 +127,7 @@ def test_only_files_that_lack_one_are_decoded(library: Library, music: Path) -> 
 
 def test_a_fingerprint_is_kept_while_the_sound_is_the_same(library: Library, music: Path) -> None:
     scan(library, music)
-    before = library.fingerprints()
+    before = dict(library.fingerprints())
     assert set(before) == {sha256_file(path) for path in music.iterdir()}
     path = music / "one.flac"
     old = sha256_file(path)
@@ -143,7 +143,7 @@ def test_a_fingerprint_is_kept_while_the_sound_is_the_same(library: Library, mus
 
 def test_that_of_another_content_is_not_taken(library: Library, music: Path) -> None:
     scan(library, music)
-    before = library.fingerprints()
+    before = dict(library.fingerprints())
     # The one file becomes a copy of the other: its entry is copied, and its fingerprint is of the old sound.
     shutil.copy(music / "two.flac", music / "one.flac")
     os.utime(music / "one.flac", (1, 1))

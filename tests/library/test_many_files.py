@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -73,12 +73,13 @@ def test_genres_of_all_models_are_known_and_failed_rows_name_none(database: Data
     "wanted", [Filter(), Filter(folder=Path("/music/b")), Filter(genres=("jazz",), min_score=0.5)]
 )
 def test_no_query_sorts_all_rows(database: Database, wanted: Filter, monkeypatch: pytest.MonkeyPatch) -> None:
-    plans = []
+    plans: list[str] = []
+    asked: list[Sequence[object]] = []
 
-    def explained(query: str, values: object = ()) -> Iterator[dict[str, str]]:
-        plans.extend(
-            one["detail"] for one in database._connection.execute(f"EXPLAIN QUERY PLAN {query}", values)
-        )  # type: ignore[arg-type]
+    def explained(query: str, values: Sequence[object] = ()) -> Iterator[dict[str, str]]:
+        asked.append(values)
+        found = database._connection.execute(f"EXPLAIN QUERY PLAN {query}", values)
+        plans.extend(detail for *_, detail in found)
         return iter(())
 
     monkeypatch.setattr(database, "_rows", explained)
@@ -86,5 +87,6 @@ def test_no_query_sorts_all_rows(database: Database, wanted: Filter, monkeypatch
     database.paths(wanted.folder)
     database.labels()
     assert "SEARCH files USING INDEX files_by_bytes_of_path" in plans[0]
+    assert asked[0][0] == (b"" if wanted.folder is None else b"/music/b/"), "rows before the folder are read"
     assert not [plan for plan in plans if "ORDER BY" in plan]
     assert [plan for plan in plans if "some USING INDEX files_by_model" in plan]

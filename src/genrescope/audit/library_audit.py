@@ -6,7 +6,6 @@ With ``decode`` the files are examined as by `genrescope.audit.audit` as well.
 
 from __future__ import annotations
 
-import base64
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -196,7 +195,7 @@ def audit_library(
         Decode those files that have no fingerprint, for one.
     fingerprints : mapping of str to bytes, optional
         What scans have kept, as `genrescope.Library.fingerprints` returns it, by which copies in other
-        codings are found unless all files are decoded.
+        codings are found unless all files are decoded. Each is read several times, from two threads.
     extensions : Extensions, optional
         As of `genrescope.audit.audit`; only used where all files are decoded.
     on_progress : callable, optional
@@ -239,12 +238,15 @@ def audit_library(
         examined = {track.id: track for track in result.collection.tracks}
         tracks = tuple(examined.get(track.id, track) for track in tracks)
     else:
-        tracks, note = _with_fingerprints(rows, fingerprints or {})
+        stored = {} if fingerprints is None else fingerprints
+        # A file that has changed has no hash here, and so no fingerprint.
+        lacking = [row.track for row in rows if _has_sound(row) and row.track.facts.sha256 not in stored]
+        sound = sum(map(_has_sound, rows))
+        settings["fingerprints"] = f"of {sound - len(lacking)} of {sound} files"
         if decode_missing:
             settings["decoded"] = "files without a fingerprint"
-            tracks = _with_missing_fingerprints(rows, tracks, database, options, on_progress)
-        settings["fingerprints"] = note
-        searched = tuple(near_duplicates.search_pairs(tracks)) if options.near_duplicates else ()
+            tracks = _with_missing_fingerprints(tracks, lacking, database, options, on_progress)
+        searched = tuple(near_duplicates.search_pairs(tracks, stored)) if options.near_duplicates else ()
         findings = (*found, *exact_findings(tracks), *pair_findings(searched, tracks))
         pairs = (*exact_pairs(tracks), *searched)
     owned = _for_owner(findings, {track.id: track for track in tracks})
@@ -252,40 +254,18 @@ def audit_library(
     return AuditResult(report.only(options.kinds), Collection(tracks, tuple(found), None, root), pairs)
 
 
-def _with_fingerprints(
-    rows: Sequence[_Row], fingerprints: Mapping[str, bytes]
-) -> tuple[tuple[AuditTrack, ...], str]:
-    """Return the tracks with what scans have kept of their sound, and of how many that is."""
-    tracks = []
-    count = 0
-    for row in rows:
-        track, packed = row.track, fingerprints.get(row.track.facts.sha256)
-        if packed is not None and row.state == "same":
-            count += 1
-            text = base64.b64encode(packed).decode("ascii")
-            track = track.with_facts(replace(track.facts, extra={near_duplicates.FINGERPRINT: text}))
-        tracks.append(track)
-    sound = sum(_has_sound(row) for row in rows)
-    return tuple(tracks), f"of {count} of {sound} files"
-
-
 def _has_sound(row: _Row) -> bool:
     return row.state == "same" and row.failure is None
 
 
 def _with_missing_fingerprints(
-    rows: Sequence[_Row],
     tracks: Sequence[AuditTrack],
+    lacking: Sequence[AuditTrack],
     database: Path,
     options: AuditOptions,
     on_progress: Callable[[AuditProgress], None] | None,
 ) -> tuple[AuditTrack, ...]:
     """Return the tracks with the fingerprints that they lack, for which their files are decoded."""
-    lacking = [
-        track
-        for row, track in zip(rows, tracks, strict=True)
-        if _has_sound(row) and near_duplicates.FINGERPRINT not in track.facts.extra
-    ]
     only = Extensions().with_near_duplicates()
     examined = examine_files(lacking, database, options, only, on_progress)
     return tuple(

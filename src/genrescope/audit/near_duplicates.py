@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final, overload
+from types import MappingProxyType
+from typing import Final, Generic, TypeVar, overload
 
 import numpy as np
 
@@ -22,6 +23,8 @@ FINGERPRINT: Final = "fingerprint"
 
 VERSION_AGREEMENT: Final = 0.5
 """Recordings of which less of the peaks agree are called another version of a song."""
+
+T = TypeVar("T")
 
 # The score of a finding is that of an alignment, in nats: 0.62 at the least one, this at 90 and more.
 _HIGHEST_SCORE, _VERSION_SCORE, _NATS = 0.95, 0.6, 200.0
@@ -88,32 +91,38 @@ def _encoded(fingerprint: Fingerprint) -> str:
     return base64.b64encode(fingerprint.pack()).decode("ascii")
 
 
-class PackedFingerprints(Sequence[Fingerprint]):
-    """Fingerprints that are kept packed, and unpacked where they are used: five bytes for a peak.
+class PackedFingerprints(Sequence[Fingerprint], Generic[T]):
+    """Fingerprints that are kept packed, wherever that is, and unpacked where they are used.
 
     Parameters
     ----------
-    texts : sequence of str
-        Packed fingerprints in base64.
+    recordings : sequence
+        What the fingerprints are of.
+    read : callable
+        Called with one of them, from several threads, it returns its packed fingerprint; or None, if it is
+        there no more, which counts as one without peaks.
     """
 
-    def __init__(self, texts: Sequence[str]) -> None:
-        self._texts = texts
+    def __init__(self, recordings: Sequence[T], read: Callable[[T], bytes | None]) -> None:
+        self._recordings = recordings
+        self._read = read
 
     def __len__(self) -> int:
-        return len(self._texts)
+        return len(self._recordings)
 
     @overload
     def __getitem__(self, number: int) -> Fingerprint: ...
     @overload
-    def __getitem__(self, number: slice) -> PackedFingerprints: ...
-    def __getitem__(self, number: int | slice) -> Fingerprint | PackedFingerprints:
+    def __getitem__(self, number: slice) -> PackedFingerprints[T]: ...
+    def __getitem__(self, number: int | slice) -> Fingerprint | PackedFingerprints[T]:
         if isinstance(number, slice):
-            return PackedFingerprints(self._texts[number])
-        return Fingerprint.unpack(base64.b64decode(self._texts[number]))
+            return PackedFingerprints(self._recordings[number], self._read)
+        return Fingerprint.unpack(self._read(self._recordings[number]) or bytes(4))
 
 
-def search_pairs(tracks: Sequence[AuditTrack]) -> Iterator[TrackPair]:
+def search_pairs(
+    tracks: Sequence[AuditTrack], stored: Mapping[str, bytes] = MappingProxyType({})
+) -> Iterator[TrackPair]:
     """Yield the pairs of tracks that are the same sound, by their fingerprints.
 
     Of files that are copies to the byte or sample, only the first is compared with others.
@@ -122,21 +131,33 @@ def search_pairs(tracks: Sequence[AuditTrack]) -> Iterator[TrackPair]:
     ----------
     tracks : sequence of AuditTrack
         With what workers found out. Tracks without a fingerprint are left out.
+    stored : mapping of str to bytes
+        Packed fingerprints of tracks that have none among their facts, by the SHA-256 of their file.
     """
+
+    def read(track: AuditTrack) -> bytes | None:
+        return _packed(track, stored)
+
     copies = {member.id for _, members in exact_sets(tracks) for member in members[1:]}
-    known = [track for track in tracks if track.id not in copies and _is_usable(track)]
-    fingerprints = PackedFingerprints([str(track.facts.extra[FINGERPRINT]) for track in known])
-    for found in find_near_duplicates(fingerprints):
+    known = [track for track in tracks if track.id not in copies and _is_usable(read(track))]
+    for found in find_near_duplicates(PackedFingerprints(known, read)):
         yield _track_pair(found, known[found.first].id, known[found.second].id)
 
 
-def _is_usable(track: AuditTrack) -> bool:
+def _packed(track: AuditTrack, stored: Mapping[str, bytes]) -> bytes | None:
     text = track.facts.extra.get(FINGERPRINT)
     if not isinstance(text, str):
-        return False
+        return stored.get(track.facts.sha256)
     try:
-        return len(Fingerprint.unpack(base64.b64decode(text, validate=True))) >= _LEAST_PEAKS
-    except (ValueError, binascii.Error):  # empty, or a journal that was edited
+        return base64.b64decode(text, validate=True)
+    except (ValueError, binascii.Error):  # a journal that was edited
+        return None
+
+
+def _is_usable(packed: bytes | None) -> bool:
+    try:
+        return packed is not None and len(Fingerprint.unpack(packed)) >= _LEAST_PEAKS
+    except ValueError:
         return False
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterable
@@ -653,13 +654,15 @@ def _album_verdicts(library: Library, paths: Iterable[Path]) -> str:
 
 def _left_as_they_are(library: Library, folder: Path | None) -> str:
     """Return which tracks ``tag --by album`` leaves alone, in words; empty if there are none."""
-    albums = list(library.albums(folder=folder))
-    verdicts = Counter(album.verdict for album in albums)
+    loose = sum(map(len, library.database.folders(folder).values()))
+    inside = "" if folder is None else os.path.join(os.path.abspath(folder), "")  # noqa: PTH100, PTH118
+    verdicts: Counter[AlbumVerdict] = Counter()
+    for album in library.albums(folder=folder):
+        verdicts[album.verdict] += 1
+        loose -= sum(entry.path.startswith(inside) for entry in album.entries)
     found = [
         f"{verdicts[verdict]} albums {words}" for verdict, words in _VERDICTS.items() if verdicts[verdict]
     ]
-    paths = {entry.path for album in albums for entry in album.entries}
-    loose = sum(path not in paths for path in library.database.paths(folder))
     found += [f"{loose} files are of no album"] if loose else []
     return f"{', '.join(found)}; their tracks are left as they are" if found else ""
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _CONNECT_SECONDS = 5.0
 _CLIENT_PORT = 10001
 _MANY_PARTS = 20_000
+_FEW_BLOCKS = 2_000
 
 
 @dataclass(frozen=True)
@@ -170,9 +171,12 @@ def _run(
     blocks = [ray.put(paths_table(paths)) for paths in remaining_paths(found, known, options.batch_rows)]
     if not blocks:
         return sink.counts
+    # Ray describes blocks by tasks, whose processes take seconds to start; of few, the driver does it.
+    is_small = len(blocks) <= _FEW_BLOCKS
+    paths = ray.data.from_blocks(ray.get(blocks)) if is_small else ray.data.from_arrow_refs(blocks)
     cores = options.actor.processes
     rows = classify_dataset(
-        ray.data.from_arrow_refs(blocks),
+        paths,
         replace(options.actor, processes=cores * options.workers_per_core),
         concurrency=(1, min(actors, len(blocks))),
         num_cpus=cores,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import heapq
 import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from genrescope import labels
 from genrescope.library.records import LibraryEntry
@@ -182,7 +184,7 @@ class AlbumResult:
 
 
 def group_albums(entries: Iterable[LibraryEntry]) -> list[AlbumResult]:
-    """Return the albums that entries are of, sorted by path and title; loose tracks are of none.
+    """Return the albums that entries are of, sorted by path, title and first file; loose tracks are of none.
 
     Parameters
     ----------
@@ -195,16 +197,82 @@ def group_albums(entries: Iterable[LibraryEntry]) -> list[AlbumResult]:
     folder. The tracks of a folder without album tags are one too, unless they are loose: further folders of
     music lie in it, or no artist has half of them. The docs (``docs/library.md``) have the whole rule.
     """
-    folders: dict[str, list[LibraryEntry]] = {}
+    files: dict[str, list[LibraryEntry]] = {}
     for entry in entries:
-        folders.setdefault(folder_of_discs(_folder(entry)), []).append(entry)
-    above = {str(parent) for folder in folders for parent in Path(folder).parents}
-    albums = [
-        _album_result(group, os.path.basename(folder))  # noqa: PTH119
-        for folder, files in folders.items()
-        for group in _albums_in_folder(files, has_folders=folder in above)
-    ]
-    return sorted(albums, key=lambda album: (os.fsencode(album.path), album.title))
+        files.setdefault(_folder(entry), []).append(entry)
+    return list(iterate_albums(files, files.__getitem__))
+
+
+class FolderContents(NamedTuple):
+    """What is in a folder, its discs among it.
+
+    Attributes
+    ----------
+    path : str
+        What the folders of all its files have in common.
+    albums : list of AlbumResult
+        The albums in it.
+    loose : list of LibraryEntry
+        The files that are of none of them.
+    """
+
+    path: str
+    albums: list[AlbumResult]
+    loose: list[LibraryEntry]
+
+
+def iterate_folders(
+    folders: Iterable[str], read: Callable[[str], Iterable[LibraryEntry]]
+) -> Iterator[FolderContents]:
+    """Yield what is in each folder, sorted by path; the discs of an album are one folder.
+
+    Parameters
+    ----------
+    folders : iterable of str
+        All folders that hold files, each once. Entries are read when it is their folder's turn.
+    read : callable
+        Called with a folder, it returns the entries of the files in it, but not of those in folders in it.
+    """
+    discs: dict[str, list[str]] = {}
+    for folder in folders:
+        discs.setdefault(folder_of_discs(folder), []).append(folder)
+    above = {str(parent) for folder in discs for parent in Path(folder).parents}
+    common = {folder: os.path.commonpath(places) for folder, places in discs.items()}
+    for folder in sorted(discs, key=lambda folder: (os.fsencode(common[folder]), folder)):
+        files = [entry for place in discs[folder] for entry in read(place)]
+        files.sort(key=lambda entry: os.fsencode(entry.path))
+        groups = list(_albums_in_folder(files, has_folders=folder in above))
+        in_albums = {entry.path for group in groups for entry in group}
+        yield FolderContents(
+            common[folder],
+            [_album_result(group, os.path.basename(folder)) for group in groups],  # noqa: PTH119
+            [entry for entry in files if entry.path not in in_albums],
+        )
+
+
+def iterate_albums(
+    folders: Iterable[str], read: Callable[[str], Iterable[LibraryEntry]]
+) -> Iterator[AlbumResult]:
+    """Yield the albums of `group_albums`, in that order, with the entries of few folders in memory.
+
+    Parameters
+    ----------
+    folders, read
+        As of `iterate_folders`.
+    """
+    # The number decides between equal keys, since albums have no order.
+    numbers = count()
+    waiting: list[tuple[bytes, str, bytes, int, AlbumResult]] = []
+    for found in iterate_folders(folders, read):
+        # Albums of a folder lie in it or below it, and folders come by path: what is before this one is
+        # before all albums that are still to come.
+        while waiting and waiting[0][0] < os.fsencode(found.path):
+            yield heapq.heappop(waiting)[-1]
+        for album in found.albums:
+            first = os.fsencode(album.entries[0].path)
+            heapq.heappush(waiting, (os.fsencode(album.path), album.title, first, next(numbers), album))
+    while waiting:
+        yield heapq.heappop(waiting)[-1]
 
 
 def folder_of_discs(folder: str) -> str:

@@ -7,6 +7,7 @@ files that were being analyzed and nothing else.
 from __future__ import annotations
 
 import os
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,8 +19,9 @@ from typing import Literal, NamedTuple
 from genrescope import labels, utils
 from genrescope.errors import ConfigError, DataError
 from genrescope.library import tagging
-from genrescope.library.albums import AlbumResult, folder_of_discs, group_albums
+from genrescope.library.albums import AlbumResult, folder_of_discs, iterate_albums, iterate_folders
 from genrescope.library.database import Database, Filter
+from genrescope.library.fingerprints import StoredFingerprints
 from genrescope.library.parquet import read_parquet
 from genrescope.library.records import LibraryEntry
 from genrescope.library.scanner import Scanner, ScanOptions, ScanResult, is_missing
@@ -205,13 +207,14 @@ class Library:
         roots = [root for root in roots if not any(Path(other) in Path(root).parents for other in roots)]
         return Scanner(self.database, options or ScanOptions()).run(roots)
 
-    def fingerprints(self) -> dict[str, bytes]:
+    def fingerprints(self) -> StoredFingerprints:
         """Return the fingerprints that scans have kept, by the SHA-256 of the files' content.
 
         They are those of the segments that were analyzed, packed; `genrescope.audit.audit_library` finds
-        copies by them, and `genrescope.features.Fingerprint.unpack` reads them.
+        copies by them, and `genrescope.features.Fingerprint.unpack` reads them. Each is read when it is asked
+        for, from the library as it is then; ``dict(...)`` of them holds all in memory.
         """
-        return self.database.fingerprints()
+        return StoredFingerprints(self.database)
 
     def entries(
         self,
@@ -291,23 +294,24 @@ class Library:
         folder: str | os.PathLike[str] | None,
         uncertain: bool | None = None,
     ) -> Iterator[AlbumResult]:
-        if folder is None:
-            place, inside = None, ""
-        else:
-            absolute = os.path.abspath(folder)  # noqa: PTH100
-            # The other discs of an album lie beside its folder, or beside the one that holds it.
-            is_disc = folder_of_discs(absolute) != absolute
-            place = Path(absolute).parent if is_disc else Path(absolute)
-            inside = os.path.join(absolute, "")  # noqa: PTH118
-        for album in group_albums(self.database.entries(Filter(folder=place))):
-            if genres and album.genre not in genres:
-                continue
-            if styles and not any(album.styles.get(name, 0.0) >= STYLE_THRESHOLD for name in styles):
-                continue
+        folders = self._folders_of_albums(folder)
+        inside = _prefix(folder)
+        for album in iterate_albums(folders, lambda found: self.database.entries_of(folders[found])):
             if uncertain is not None and uncertain != album.is_uncertain:
                 continue
-            if any(entry.path.startswith(inside) for entry in album.entries):
+            if _has_labels(album, genres, styles) and any(
+                entry.path.startswith(inside) for entry in album.entries
+            ):
                 yield album
+
+    def _folders_of_albums(self, folder: str | os.PathLike[str] | None) -> dict[str, array[int]]:
+        """Return the folders to read for the albums of a folder, as `Database.folders` does."""
+        if folder is None:
+            return self.database.folders()
+        absolute = os.path.abspath(folder)  # noqa: PTH100
+        # The other discs of an album lie beside its folder, or beside the one that holds it.
+        is_disc = folder_of_discs(absolute) != absolute
+        return self.database.folders(Path(absolute).parent if is_disc else Path(absolute))
 
     def _matching_labels(self, genre: Labels, style: Labels) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Return the genres and the styles that names mean, however they are spelled."""
@@ -439,21 +443,29 @@ class Library:
         """Return files with the genres that they are to have, or with the reason why none."""
         options = options or TagOptions()
         choose = options.chooser(self.database.labels())
-        entries = self.entries(genre=genre, style=style, folder=folder)
         if options.by == "track":
+            entries = self.entries(genre=genre, style=style, folder=folder)
             return ((entry, _genres_or_reason(entry, entry, choose)) for entry in entries)
-        inside = "" if folder is None else os.path.join(os.path.abspath(folder), "")  # noqa: PTH100, PTH118
-        albums = list(self.albums(genre=genre, style=style, folder=folder))
-        of_albums: list[tuple[LibraryEntry, AlbumResult | None]] = [
-            (entry, None if album.is_uncertain else album)
-            for album in albums
-            for entry in album.entries
-            if entry.path.startswith(inside)
-        ]
-        if not genre and not style:
-            paths = {entry.path for entry, _ in of_albums}
-            of_albums += [(entry, None) for entry in entries if entry.path not in paths]
+        genres, styles = self._matching_labels(genre, style)
+        of_albums = self._files_with_albums(genres, styles, folder)
         return ((entry, _genres_or_reason(entry, album, choose)) for entry, album in of_albums)
+
+    def _files_with_albums(
+        self, genres: tuple[str, ...], styles: tuple[str, ...], folder: str | os.PathLike[str] | None
+    ) -> Iterator[tuple[LibraryEntry, AlbumResult | None]]:
+        """Yield files in a folder with their albums, None where these have no genre; then the loose ones."""
+        inside = _prefix(folder)
+        folders = self._folders_of_albums(folder)
+        for found in iterate_folders(folders, lambda place: self.database.entries_of(folders[place])):
+            files: list[tuple[LibraryEntry, AlbumResult | None]] = [
+                (entry, None if album.is_uncertain else album)
+                for album in found.albums
+                if _has_labels(album, genres, styles)
+                for entry in album.entries
+            ]
+            if not genres and not styles:
+                files += [(entry, None) for entry in found.loose]
+            yield from (file for file in files if file[0].path.startswith(inside))
 
     def undo_tags(
         self, folder: str | os.PathLike[str] | None = None, *, keep_mtime: bool = False
@@ -580,6 +592,18 @@ def _meaning(name: str, stored: Sequence[str]) -> frozenset[str]:
 def _place(folder: str | os.PathLike[str] | None) -> Path | None:
     """Return a folder as the database takes it; None is every folder."""
     return None if folder is None else Path(folder)
+
+
+def _prefix(folder: str | os.PathLike[str] | None) -> str:
+    """Return what the paths of all files in a folder begin with."""
+    return "" if folder is None else os.path.join(os.path.abspath(folder), "")  # noqa: PTH100, PTH118
+
+
+def _has_labels(album: AlbumResult, genres: Sequence[str], styles: Sequence[str]) -> bool:
+    """Whether an album has one of the genres, if any are given, and one of the styles."""
+    if genres and album.genre not in genres:
+        return False
+    return not styles or any(album.styles.get(name, 0.0) >= STYLE_THRESHOLD for name in styles)
 
 
 def _labels(names: Labels) -> tuple[str, ...]:
