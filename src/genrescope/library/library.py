@@ -195,7 +195,7 @@ class Library:
         ModelError
             The model cannot be opened.
         """
-        roots = [os.path.abspath(os.path.expanduser(path)) for path in paths]  # noqa: PTH100, PTH111
+        roots = _absolute(paths)
         for root in roots:
             if not os.path.lexists(root):
                 raise DataError(
@@ -294,7 +294,7 @@ class Library:
         if folder is None:
             place, inside = None, ""
         else:
-            absolute = os.path.abspath(folder)  # noqa: PTH100
+            (absolute,) = _absolute([folder])
             # The other discs of an album lie beside its folder, or beside the one that holds it.
             is_disc = folder_of_discs(absolute) != absolute
             place = Path(absolute).parent if is_disc else Path(absolute)
@@ -442,7 +442,7 @@ class Library:
         entries = self.entries(genre=genre, style=style, folder=folder)
         if options.by == "track":
             return ((entry, _genres_or_reason(entry, entry, choose)) for entry in entries)
-        inside = "" if folder is None else os.path.join(os.path.abspath(folder), "")  # noqa: PTH100, PTH118
+        inside = "" if folder is None else os.path.join(*_absolute([folder]), "")  # noqa: PTH118
         albums = list(self.albums(genre=genre, style=style, folder=folder))
         of_albums: list[tuple[LibraryEntry, AlbumResult | None]] = [
             (entry, None if album.is_uncertain else album)
@@ -500,7 +500,7 @@ class Library:
         ConfigError
             ``invalid_argument``: there is nothing at ``new``.
         """
-        before, after = (os.path.abspath(os.path.expanduser(path)) for path in (old, new))  # noqa: PTH100, PTH111
+        before, after = _absolute([old, new])
         if not os.path.lexists(after):
             raise ConfigError(
                 "invalid_argument",
@@ -533,7 +533,7 @@ class Library:
             Look at all files in this folder; None: at those that the last scan of their folder missed, so
             that a disk which is not mounted now does not count.
         """
-        place = None if folder is None else Path(folder).expanduser()
+        place = _place(folder)
         known = self.database.paths(place, missing=True if folder is None else None)
         return [path for path in known if is_missing(path)]
 
@@ -579,7 +579,12 @@ def _meaning(name: str, stored: Sequence[str]) -> frozenset[str]:
 
 def _place(folder: str | os.PathLike[str] | None) -> Path | None:
     """Return a folder as the database takes it; None is every folder."""
-    return None if folder is None else Path(folder)
+    return None if folder is None else Path(*_absolute([folder]))
+
+
+def _absolute(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
+    """Return paths as the database has them: absolute, and spelled as folders list them."""
+    return utils.stored_paths(os.path.abspath(os.path.expanduser(path)) for path in paths)  # noqa: PTH100, PTH111
 
 
 def _labels(names: Labels) -> tuple[str, ...]:
