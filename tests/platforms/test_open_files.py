@@ -179,7 +179,8 @@ for name in ("fcntl", "resource", "pwd", "grp", "termios", "tty", "pty", "syslog
     sys.modules[name] = None
 for name in (
     "fork", "forkpty", "getuid", "geteuid", "getgid", "getegid", "getpgid", "setsid", "chown", "lchown",
-    "fchown", "fchmod", "posix_fadvise", "posix_fallocate", "sched_getaffinity", "mkfifo", "mknod", "killpg", "nice",
+    "fchown", "fchmod", "posix_fadvise", "posix_fallocate", "sched_getaffinity", "mkfifo", "mknod", "killpg",
+    "nice",
     "getloadavg", "statvfs", "fstatvfs", "confstr", "listxattr", "getxattr", "setxattr",
     "removexattr", "sendfile", "pread", "pwrite", "preadv", "sync", "fdatasync", "ctermid", "getpriority",
     "O_DIRECTORY", "O_NOFOLLOW", "O_DIRECT", "O_NOATIME", "O_SYNC", "O_NOCTTY",
