@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -186,6 +187,14 @@ def test_every_extra_is_explained() -> None:
     page = (ROOT / "docs" / "installation.md").read_text(encoding="utf8")
     rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
     assert set(re.findall(r"`(\w+)`", " ".join(rows))) == set(EXTRAS)
+
+
+def test_every_extra_for_users_is_tried_by_the_script_that_installs_it() -> None:
+    module = runpy.run_path(str(ROOT / "scripts" / "check_extras.py"))
+    assert set(module["CHECKS"]) == {*EXTRAS, "base"} - {"dev"}
+    for extra, check in module["CHECKS"].items():
+        own = declared(EXTRAS.get(extra, PROJECT["dependencies"]))
+        assert {distribution(one) for one in check.modules.split()} & set(own), extra
 
 
 def other_modules() -> set[str]:
