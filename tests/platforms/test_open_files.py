@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from genrescope.audio import discovery
-from genrescope.errors import WriteError
+from genrescope.audio import discovery, read_playlist
+from genrescope.errors import AudioError, WriteError
 from genrescope.utils import files, write_atomic
 
 
@@ -144,6 +144,15 @@ def test_an_upload_that_a_worker_still_reads_is_removed_when_the_server_ends(
     (at_exit,) = later
     at_exit()
     assert not path.exists()
+
+
+def test_a_folder_in_place_of_a_playlist_is_said_to_be_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows answers with a refusal of permission to whoever opens a folder as a file."""
+    monkeypatch.setattr(Path, "read_bytes", refused)
+    with pytest.raises(AudioError, match="not a playlist: a folder"):
+        read_playlist(tmp_path)
 
 
 def test_a_port_is_not_shared_where_the_system_can_keep_others_off(monkeypatch: pytest.MonkeyPatch) -> None:

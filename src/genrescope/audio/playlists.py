@@ -76,6 +76,9 @@ def read_text_file(path: Path, max_bytes: int, kind: str) -> bytes:
         ``audio_missing``, ``audio_permission_denied``; ``audio_unreadable``: too large, or with NUL bytes.
     """
     try:
+        # Windows would say that a folder may not be read.
+        if path.is_dir():
+            raise _refusal(path, kind, "a folder")
         if path.stat().st_size > max_bytes:
             raise _refusal(path, kind, f"larger than {max_bytes >> 20} MiB")
         content = path.read_bytes()
