@@ -98,7 +98,7 @@ CHECKS = {
         "beets mutagen", ("beet -c beets.yaml import -qA music", "beet -c beets.yaml genrescope -p"), ""
     ),
     "watch": Check("watchdog", (f"python:{_WATCH}",), "9 files are watched"),
-    "web": Check("fastapi uvicorn prometheus_client", (f"python:{_SERVE}",), '"genre":"metal"'),
+    "web": Check("fastapi uvicorn prometheus_client", (f"python:{_SERVE}",), '"genre": "metal"'),
     "mcp": Check("mcp mcp_types mutagen", ("genrescope mcp music",), ""),
     "parquet": Check(
         "pyarrow", (_SCAN, "genrescope library export --db library.db -f parquet -o rows.parquet"), ""
