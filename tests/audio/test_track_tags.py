@@ -6,6 +6,7 @@ import base64
 import io
 import struct
 from pathlib import Path
+from typing import Any
 
 import av
 import mutagen
@@ -15,7 +16,12 @@ from mutagen import flac, id3
 from PIL import Image
 
 from genrescope.audio import read_track_tags, track_tags
+from genrescope.audio.ffmpeg import FFmpegDecoder, open_container
+from genrescope.audio.files import DecoderFile
+from genrescope.audio.header import inspect_header
 from helpers import tagged_files
+
+PYAV_MAJOR = int(av.__version__.partition(".")[0])
 
 COVERED = {"mp3-id3v2.4", "mp3-id3v2.3", "flac", "m4a", "alac", "aiff"}
 
@@ -116,6 +122,40 @@ def test_names_are_one_line_of_bounded_length(tmp_path: Path) -> None:
     title = read_track_tags(path).title
     assert title.startswith("A B c")
     assert len(title) == 200
+
+
+def test_bytes_that_are_not_utf8_are_left_out(tmp_path: Path) -> None:
+    assert read_track_tags(with_title_that_is_not_utf8(tmp_path)).title == "AB"
+
+
+def test_pyav_19_takes_no_option_for_the_encoding_of_tags(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = with_title_that_is_not_utf8(tmp_path)
+    earlier = av.open
+
+    def open_as_19(file: Any, mode: str = "r", options: dict[str, str] | None = None) -> Any:
+        # It gives lone surrogates for such bytes.
+        errors = {} if PYAV_MAJOR >= 19 else {"metadata_errors": "surrogateescape"}
+        return earlier(file, mode=mode, options=options, **errors)
+
+    monkeypatch.setattr(av, "open", open_as_19)
+    monkeypatch.setattr(av, "__version__", "19.0.2")
+    with path.open("rb") as file, open_container(DecoderFile(file)) as container:
+        assert "A\udcff\udcfeB " in container.metadata.values()
+    assert read_track_tags(path).title == "AB"
+    with path.open("rb") as file:
+        assert FFmpegDecoder(file, inspect_header(file)).sample_rate == tagged_files.RATE
+
+
+def with_title_that_is_not_utf8(folder: Path) -> Path:
+    path = tagged_files.write(folder, "flac-bare")
+    file = flac.FLAC(path)
+    file["title"] = "A___B"
+    file.save()
+    content = path.read_bytes().replace(b"title=A___B", b"title=A\xff\xfeB ")
+    path.write_bytes(content)
+    return path
 
 
 def test_the_frames_of_a_video_are_no_cover(tmp_path: Path) -> None:

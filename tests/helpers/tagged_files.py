@@ -12,6 +12,8 @@ import av
 import mutagen
 from mutagen import flac, id3, mp4
 
+from genrescope.audio.ffmpeg import open_container
+from genrescope.audio.files import DecoderFile
 from helpers import sounds
 
 COVER = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 20
@@ -125,8 +127,7 @@ def write(folder: Path, form: str) -> Path:
 def sound(path: Path) -> str:
     """Return a digest of all decoded samples."""
     digest = hashlib.sha256()
-    # Tags need not be UTF-8.
-    with av.open(str(path), metadata_errors="ignore") as file:
+    with path.open("rb") as opened, open_container(DecoderFile(opened)) as file:
         for frame in file.decode(audio=0):
             digest.update(frame.to_ndarray().tobytes())
     return digest.hexdigest()

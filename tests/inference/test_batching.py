@@ -72,7 +72,7 @@ def test_what_waits_is_one_batch_and_everyone_gets_their_rows() -> None:
     with pool:
         found = [future.result().scores[:, 0].tolist() for future in futures]
     assert found == [[2], [4, 6], [8], [10, 12]]
-    assert stub.batches == [1, 8]  # five segments, and what fills them up to a power of two
+    assert stub.batches == [8, 8]  # always one size: a GPU plans for seconds after each change
     assert batched.predict_inputs(np.ones((3, 1), np.float32)).music.shape == (3, 1)
 
 
@@ -84,7 +84,7 @@ def test_a_batch_is_bounded() -> None:
     with pool:
         sizes = [len(future.result().scores) for future in futures]
     assert sizes == [1, 2, 2, 1, 7, 1]
-    assert stub.batches == [1, 4, 1, 8, 1]
+    assert stub.batches == [4, 4, 4, 4, 4, 4]
 
 
 def test_an_error_reaches_the_caller_whose_segments_they_are() -> None:

@@ -64,6 +64,37 @@ _COVER_CODECS = frozenset({"mjpeg", "png", "bmp", "gif"})
 _DTYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 
 
+def open_container(file: DecoderFile, *, ignores_edits: bool = False) -> Any:
+    """Open a file for reading, as one of `CONTAINERS`, whatever the encoding of its tags.
+
+    Parameters
+    ----------
+    file : DecoderFile
+        Stays open.
+    ignores_edits : bool
+        Whether edit lists of MP4 files are ignored.
+
+    Returns
+    -------
+    av.container.InputContainer
+        Bytes of tags that are not UTF-8 are left out, or since PyAV 19 lone surrogates.
+
+    Raises
+    ------
+    Exception
+        Damaged files make PyAV raise errors of many types.
+    """
+    import av
+
+    options = {"format_whitelist": CONTAINERS}
+    if ignores_edits:
+        options["ignore_editlist"] = "1"
+    major = int(av.__version__.partition(".")[0])
+    # Without it versions before 19 raise an error where a tag is not UTF-8; PyAV 19 has no such argument.
+    earlier: dict[str, Any] = {"metadata_errors": "ignore"} if major < 19 else {}
+    return av.open(file, mode="r", options=options, **earlier)
+
+
 class FFmpegDecoder:
     """Decode with FFmpeg; see `Decoder`.
 
@@ -88,10 +119,7 @@ class FFmpegDecoder:
             bounds = [0, *header.parts, file.seek(0, SEEK_END)]
             file, *self._parts = (cast(BinaryIO, FilePart(file, *each)) for each in pairwise(bounds))
         self._file = DecoderFile(file, header.patches)
-        options = {"format_whitelist": CONTAINERS}
-        if header.ignores_edits:
-            options["ignore_editlist"] = "1"
-        self._container: Any = av.open(self._file, mode="r", options=options, metadata_errors="ignore")
+        self._container: Any = open_container(self._file, ignores_edits=header.ignores_edits)
         try:
             self._open_stream(header)
         except BaseException:

@@ -6,7 +6,7 @@ import struct
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from genrescope.audio.ffmpeg import CONTAINERS
+from genrescope.audio.ffmpeg import open_container
 from genrescope.audio.files import DecoderFile
 
 # No name is longer; a damaged tag may hold anything.
@@ -58,19 +58,9 @@ def read_track_tags(path: str | Path) -> TrackTags:
     path : path
         Of an audio file, of any format that FFmpeg knows.
     """
-    import av
-
     # Damaged files make PyAV raise errors of many types. A file without a title is no failure.
     try:
-        with (
-            Path(path).open("rb") as file,
-            av.open(
-                DecoderFile(file),
-                mode="r",
-                options={"format_whitelist": CONTAINERS},
-                metadata_errors="ignore",
-            ) as container,
-        ):
+        with Path(path).open("rb") as file, open_container(DecoderFile(file)) as container:
             return _read(container)
     except Exception:
         return TrackTags()
@@ -81,7 +71,8 @@ def _read(container: Any) -> TrackTags:
     found: dict[str, str] = {}
     for one in (container, *container.streams.audio):
         for key, value in one.metadata.items():
-            found.setdefault(key.lower(), value)
+            # Without what is not UTF-8.
+            found.setdefault(key.lower(), value.encode(errors="ignore").decode())
     title, artist, album = (_one_line(found.get(name, "")) for name in ("title", "artist", "album"))
     return TrackTags(title, artist, album, _cover(container))
 

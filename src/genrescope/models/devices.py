@@ -17,8 +17,9 @@ CUDA_PROVIDER = "CUDAExecutionProvider"
 _PROVIDER_OPTIONS = {
     # TF32 rounds factors to 10 bits of mantissa: scores would be off by a thousandth.
     "use_tf32": "0",
-    # The default tries all algorithms of cuDNN again for each number of segments that comes.
-    "cudnn_conv_algo_search": "HEURISTIC",
+    # All batches have one size, so convolutions are planned once. The default model takes 4.5 ms then for
+    # 32 segments on an H100, 11 by cuDNN's heuristics, and 58 by "DEFAULT", which does not plan.
+    "cudnn_conv_algo_search": "EXHAUSTIVE",
     # As much memory as is needed, not the next power of two: several actors may share a GPU.
     "arena_extend_strategy": "kSameAsRequested",
 }
