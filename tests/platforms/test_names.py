@@ -40,7 +40,7 @@ def has_windows_name(name: str) -> bool:
     ("text", "name"),
     [
         ("hip hop", "hip hop"), ("rock/pop", "rock-pop"), ("AC:DC?", "AC-DC-"), ("aux", "aux_"),
-        ("Con.txt", "Con_.txt"), ("com1", "com1_"), ("nul .x", "nul_ .x"), ("console", "console"),
+        ("Con.txt", "Con_.txt"), ("com1", "com1_"), ("nul .x", "nul_ .x"), ("console", "console"), ("falcon", "falcon"), ("my.con", "my.con"),
         ("R&B.", "R&B"), ("...", "untitled"), ("", "untitled"), (" ska ", "ska"), (NFD, NFC),
         ("a\nb\0c", "a-b-c"), ("\ud800", "-"),
     ],

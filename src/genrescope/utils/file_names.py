@@ -19,7 +19,7 @@ _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
 # Devices of Windows, whatever their ending: ``con.txt`` is one. Microsoft, "Naming Files, Paths, and
 # Namespaces".
 _DEVICE = re.compile(
-    r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3])(?=\s*(\.|$))", re.IGNORECASE
+    r"^(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3])(?=\s*(\.|$))", re.IGNORECASE
 )
 
 
