@@ -40,7 +40,8 @@ def has_windows_name(name: str) -> bool:
     ("text", "name"),
     [
         ("hip hop", "hip hop"), ("rock/pop", "rock-pop"), ("AC:DC?", "AC-DC-"), ("aux", "aux_"),
-        ("Con.txt", "Con_.txt"), ("com1", "com1_"), ("nul .x", "nul_ .x"), ("console", "console"), ("falcon", "falcon"), ("my.con", "my.con"),
+        ("Con.txt", "Con_.txt"), ("com1", "com1_"), ("nul .x", "nul_ .x"), ("console", "console"),
+        ("falcon", "falcon"), ("my.con", "my.con"),
         ("R&B.", "R&B"), ("...", "untitled"), ("", "untitled"), (" ska ", "ska"), (NFD, NFC),
         ("a\nb\0c", "a-b-c"), ("\ud800", "-"),
     ],
@@ -251,3 +252,13 @@ def test_paths_of_windows_in_the_settings_are_explained(
     with pytest.raises(ConfigError) as caught:
         config.load(None, None)  # type: ignore[arg-type]
     assert "single quotes" in caught.value.hint
+
+
+def test_every_system_can_check_out_the_repository() -> None:
+    root = Path(__file__).parents[2]
+    folders = ("src", "tests", "docs", "examples", "scripts", "benchmarks", "deploy")
+    names = [path.relative_to(root) for folder in folders for path in (root / folder).rglob("*")]
+    assert len(names) > 500
+    assert [name for name in names if not all(map(has_windows_name, name.parts))] == []
+    assert len({name.as_posix().casefold() for name in names}) == len(names)
+    assert (root / ".gitattributes").read_text(encoding="utf8").endswith("\n* -text\n")
