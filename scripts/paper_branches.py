@@ -1,4 +1,4 @@
-"""Steps from the CNN branch of the paper's parallel network to the package's CNN, for scripts/findings.toml."""
+"""Steps from the CNN branch of the paper's network to the package's CNN, for scripts/findings.toml."""
 
 from __future__ import annotations
 

@@ -279,9 +279,8 @@ def test_the_default_stream_is_taken(tmp_path: Path, chosen: int) -> None:
     with av.open(str(tmp_path / "two.mka"), "w", format="matroska") as file:
         streams = [file.add_stream("flac", rate=48_000, layout="mono") for _ in range(2)]
         for number, stream in enumerate(streams):
-            stream.disposition = (
-                av.stream.Disposition.default if number == chosen else av.stream.Disposition(0)
-            )
+            # The number, as PyAV before 17 takes nothing else.
+            stream.disposition = av.stream.Disposition.default.value if number == chosen else 0
         for number, stream in enumerate(streams):
             samples = (2**15 * tone(4, 48_000, hertz=300 * (number + 1))).astype(np.int16).T
             frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), format="s16", layout="mono")

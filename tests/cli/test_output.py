@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from genrescope import evaluation
 from genrescope.cli import output
 from genrescope.library import TagResult
 from genrescope.tagging import TagChangePreview
@@ -106,3 +107,22 @@ def test_a_change_of_tags_is_one_line(width: int) -> None:
     assert line.endswith("song.mp3: no genre -> Rock")
     assert len(line) <= width
     assert output.tag_account(counts).split()[:2] == ["2", "files"]
+
+
+def test_genres_that_are_not_in_the_test_part_have_no_row(capsys: pytest.CaptureFixture[str]) -> None:
+    scores = np.array([[0.9, 0.1, 0.0], [0.2, 0.7, 0.1]])
+    numbers = np.arange(2)
+    found = evaluation.evaluate_scores(
+        scores,
+        np.array([0, 1]),
+        classes=["blues", "jazz", "reggae"],
+        tracks=numbers,
+        groups=numbers,
+        model="m",
+        protocol="given",
+        leaky=False,
+    )
+    output.render_evaluation(found)
+    shown = capsys.readouterr().out
+    assert "not in the test part: reggae" in shown
+    assert [line.split()[0] for line in shown.splitlines() if line.endswith(" 1")] == ["blues", "jazz"]

@@ -622,8 +622,17 @@ def render_evaluation(evaluation: Evaluation, console: Console | None = None) ->
             f"{labeled.n} {labeled.unit}s of {labeled.groups} groups: {values}; {chance}", highlight=False
         )
     console.print(_label_table(evaluation) if evaluation.label_levels else _genre_table(evaluation))
+    if untested := _untested(evaluation):
+        console.print(f"not in the test part: {_escape(', '.join(untested))}", highlight=False)
     for note in evaluation.notes:
         console.print(f"note: {_escape(note)}", highlight=False)
+
+
+def _untested(evaluation: Evaluation) -> list[str]:
+    """Return the genres without a track in the test part."""
+    if evaluation.label_levels:
+        return [one.genre for one in evaluation.label_levels[0].per_label if not one.support]
+    return [genre.genre for genre in evaluation.levels[0].per_genre if not genre.support]
 
 
 def _genre_table(evaluation: Evaluation) -> Table:
@@ -632,10 +641,9 @@ def _genre_table(evaluation: Evaluation) -> Table:
     for name in ("precision", "recall", "F1", "support"):
         table.add_column(name, justify="right")
     for genre in evaluation.levels[0].per_genre:
-        # Of a genre without a row in the test part neither is defined.
-        values = (genre.precision, genre.recall, genre.f1)
-        shares = (f"{value:.2f}" if genre.support else "\u2013" for value in values)
-        table.add_row(_escape(genre.genre), *shares, str(genre.support))
+        if genre.support:  # none of these is defined without
+            shares = (f"{value:.2f}" for value in (genre.precision, genre.recall, genre.f1))
+            table.add_row(_escape(genre.genre), *shares, str(genre.support))
     return table
 
 
@@ -645,6 +653,8 @@ def _label_table(evaluation: Evaluation) -> Table:
     for name in ("ROC-AUC", "PR-AUC", "precision", "recall", "F1", "threshold", "support", "judged"):
         table.add_column(name, justify="right")
     for one in evaluation.label_levels[0].per_label:
+        if not one.support:
+            continue
         values = (one.roc_auc, one.pr_auc, one.precision, one.recall, one.f1, one.threshold)
         shares = ("-" if value is None else f"{value:.2f}" for value in values)
         table.add_row(_escape(one.genre), *shares, str(one.support), str(one.judged))
