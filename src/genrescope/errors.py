@@ -252,8 +252,13 @@ def write_failed(path: Path, reason: OSError) -> WriteError:
     WriteError
         To be raised by the caller.
     """
+    hint = "free some space or choose another folder"
+    if isinstance(reason, PermissionError):
+        hint = (
+            "close the program that has it open, ask for the right to write there, or choose another folder"
+        )
     return WriteError(
         "write_failed",
         f"{path}: cannot be written: {reason.strerror or reason}",
-        "free some space or choose another folder; nothing half-written was left behind",
+        f"{hint}; nothing half-written was left behind",
     )

@@ -121,6 +121,7 @@ def test_audit_writes_a_page_with_spectrograms(music: Path, tmp_path: Path) -> N
     assert "data:image/png;base64" not in (tmp_path / "none.html").read_text()
 
 
+@pytest.mark.skipif(os.name != "posix", reason="named pipes are of POSIX")
 def test_odd_files_and_cells_give_findings_and_all_reports(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,6 +86,7 @@ experiments.tune_config(Path(music), name, folder / "space.toml", folder / "stud
 """
 
 
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is of POSIX")
 def test_a_killed_trial_continues_from_its_checkpoint(
     little_music: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

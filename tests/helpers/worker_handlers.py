@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -54,3 +55,15 @@ def not_importable() -> Handler:
 
 
 not_importable.__module__ = "no_such_module"
+
+
+def create_reading_handler() -> Handler:
+    """Return a handler that reads standard input, as libraries may; so does this function."""
+    at_start = os.read(0, 100).decode()
+    return lambda job: {"number": job["number"], "at_start": at_start, "read": sys.stdin.read()}
+
+
+def create_counting_handler() -> Handler:
+    """Return a handler that says how many threads there were when it was made."""
+    threads = threading.active_count()
+    return lambda job: {"threads_at_start": threads}

@@ -154,6 +154,7 @@ def test_excerpts_are_analyzed_again_in_full_but_not_the_reverse(
     assert outcomes(library, folder, short) == {"unchanged": 1}
 
 
+@pytest.mark.skipif(os.name != "posix", reason="pipes, names of any bytes and SIGKILL are of POSIX")
 def test_files_that_cannot_be_decoded_are_rows_too(library: Library, music: Path, plan: ScanOptions) -> None:
     (music / "empty.mp3").touch()
     (music / "text.flac").write_text("no music")
@@ -172,6 +173,7 @@ def test_files_that_cannot_be_decoded_are_rows_too(library: Library, music: Path
     assert outcomes(library, music, ScanOptions(plan.model, workers=1, retry_failed=True))["failed"] == 4
 
 
+@pytest.mark.skipif(os.name != "posix", reason="pipes, names of any bytes and SIGKILL are of POSIX")
 def test_names_that_are_not_utf8(library: Library, tmp_path: Path, plan: ScanOptions) -> None:
     folder = os.fsencode(tmp_path) + b"/odd"
     os.mkdir(folder)  # noqa: PTH102
@@ -312,6 +314,7 @@ def many_songs(folder: Path, number: int) -> Path:
     return folder
 
 
+@pytest.mark.skipif(os.name != "posix", reason="pipes, names of any bytes and SIGKILL are of POSIX")
 def test_kills_at_any_moment_lose_nothing(tmp_path: Path, plan: ScanOptions) -> None:
     songs, database = many_songs(tmp_path / "songs", 120), tmp_path / "library.db"
     dice = random.Random(0)

@@ -436,6 +436,7 @@ def test_every_truncation_and_many_flipped_bits_raise_nothing_else(description: 
             Model(content, "damaged.onnx").predict(np.zeros((2, FEATURES), np.float32))
 
 
+@pytest.mark.skipif(os.name != "posix", reason="named pipes are of POSIX")
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe.onnx"
     os.mkfifo(pipe)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import resource
 import shutil
 import stat
 import subprocess
@@ -25,6 +24,7 @@ from genrescope.tagging import writer as tags
 from genrescope.utils import files
 from helpers import tagged_files
 
+resource = pytest.importorskip("resource", reason="modes, owners and limits of files are of POSIX")
 GENRES = ["Rock", "Hip Hop", "Æthérisch (leise)"]
 
 

@@ -29,6 +29,7 @@ from helpers.small_data import RATE, hiss
 CLASSIFY = "/v1/classify"
 
 
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="/proc tells which processes there are")
 def test_full_queue_refuses_at_once_and_recovers(tmp_path: Path) -> None:
     content = sound()
     with serving("--max-queue", "0", "--rate-limit", "0", TMPDIR=str(tmp_path), HOME=str(tmp_path)) as (
@@ -191,6 +192,7 @@ def test_a_client_that_shuts_its_sending_side_gets_the_response() -> None:
                 assert answer.read().startswith(b"HTTP/1.1 200 OK")  # read to the end: the server closes
 
 
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="/proc tells which processes there are")
 def test_the_job_of_a_client_that_ended_its_side_is_dropped_while_it_waits_and_kept_once_begun() -> None:
     content = sound()
     head = f"POST {CLASSIFY} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n\r\n"

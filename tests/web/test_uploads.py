@@ -96,6 +96,7 @@ def test_each_byte_gives_an_upload_more_time() -> None:
     assert deadlines == [105, 106, 109, 160]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="limits of files are of POSIX")
 def test_a_full_disk() -> None:
     limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({2**18}, {2**18}))"
     code = f"import signal, asyncio, test_uploads; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); {limit}\n"

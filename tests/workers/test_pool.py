@@ -106,7 +106,7 @@ def test_a_worker_that_died_between_jobs_fails_no_job() -> None:
 
 
 # Workers ignore SIGTERM, which systemd sends to every process of a service; the pool ends them otherwise.
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+@pytest.mark.parametrize("number", [getattr(signal, "SIGKILL", signal.SIGTERM), signal.SIGSEGV])
 def test_a_worker_that_died_before_it_read_its_job_fails_no_job(number: int) -> None:
     """The worker is killed while the job is sent to it: another worker does the job."""
     with WorkerPool(WorkerSpec(create_test_handler), 1) as pool:

@@ -7,6 +7,7 @@ lines, with times in minutes, seconds and frames of 1/75 s.
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 from genrescope.audio.playlists import read_text_file
 from genrescope.errors import AudioError
 from genrescope.types import AUDIO_SUFFIXES, AudioSection
+from genrescope.utils import ListedPaths
 
 _MAX_BYTES = 2**20
 _FRAMES_PER_SECOND = 75
@@ -175,7 +177,7 @@ def _broken(path: Path, line: int | None, what: str) -> AudioError:
 
 def _audio_file(sheet: Path, name: str) -> Path:
     """Return the file that a sheet means: the one it names, or one beside it with another ending."""
-    named = sheet.parent / name.replace("\\", "/")
+    named = Path(ListedPaths(sheet.parent).find(name))
     if named.exists():
         return named
     try:
@@ -184,7 +186,11 @@ def _audio_file(sheet: Path, name: str) -> Path:
         return named
     # Sheets often keep the full path of the machine that they were written on.
     for stem in (named.stem, sheet.stem):
-        found = [file for file in beside if file.stem.casefold() == stem.casefold()]
+        found = [file for file in beside if _key(file.stem) == _key(stem)]
         if len(found) == 1:
             return found[0]
     return named
+
+
+def _key(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()

@@ -14,7 +14,7 @@ from genrescope.errors import DataError
 from genrescope.types import AUDIO_SUFFIXES
 
 Kind = Literal["audio", "other", "unreadable"]
-_Identities = set[tuple[int, int]]
+_Identities = set[tuple[int, int | str]]
 
 
 class FoundFile(NamedTuple):
@@ -59,7 +59,7 @@ def discover(
         Folders that are entered only where ``paths`` name them, not by a link from another folder.
     """
     wanted, seen = frozenset(suffixes), _Identities()
-    closed = {_identity(os.stat(path)) for path in reserved}  # noqa: PTH116
+    closed = {_identity(os.stat(path), os.fspath(path)) for path in reserved}  # noqa: PTH116
     for path in (os.fspath(path) for path in paths):
         if os.path.isdir(path):  # noqa: PTH112
             yield from _folder(path, wanted, seen, closed)
@@ -134,16 +134,17 @@ def _folder(
             yield FoundFile(path, "unreadable")
             continue
         # A folder is visited once, by whatever links it is reached, so that a link to a folder above it ends.
-        identity = _identity(status)
+        identity = _identity(status, path)
         if identity not in seen and (path == top or identity not in closed):
             seen.add(identity)
             # Reversed, because the last of the list is visited next: files come in the order of their names.
             pending += reversed(within)
 
 
-def _identity(status: os.stat_result) -> tuple[int, int]:
+def _identity(status: os.stat_result, path: str) -> tuple[int, int | str]:
     """Return what tells a folder from all others, by whatever path it was reached."""
-    return status.st_dev, status.st_ino
+    # Some network disks of Windows number all files 0.
+    return status.st_dev, status.st_ino or os.path.realpath(path)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from urllib.parse import unquote_to_bytes, urlsplit
 
 from genrescope.audio.sources import is_url
 from genrescope.errors import AudioError
+from genrescope.utils import ListedPaths, file_url_path
 
 # A hundred thousand entries are some megabytes; what is larger is another kind of file.
 _MAX_BYTES = 2**26
@@ -18,7 +18,8 @@ def read_playlist(path: Path) -> list[str]:
 
     Comments and the directives of extended M3U (``#EXTINF``) are left out. Relative paths count from the
     folder of the playlist. ``file://`` addresses are paths. ``.m3u8`` is UTF-8; so is ``.m3u``, where it is
-    valid, and otherwise the bytes of the names of files, or cp1252, whichever leads to a file.
+    valid, and otherwise the bytes of the names of files, or cp1252, whichever leads to a file. Separators and
+    accents may be those of another system.
 
     Parameters
     ----------
@@ -37,7 +38,8 @@ def read_playlist(path: Path) -> list[str]:
     """
     content = read_text_file(path, _MAX_BYTES, "playlist")
     lines = (line.strip() for line in content.removeprefix(b"\xef\xbb\xbf").splitlines())
-    return [_entry(line, path.parent) for line in lines if line and not line.startswith(b"#")]
+    listed = ListedPaths(path.parent)
+    return [_entry(line, path.parent, listed) for line in lines if line and not line.startswith(b"#")]
 
 
 def read_path_list(content: bytes) -> list[str]:
@@ -74,6 +76,9 @@ def read_text_file(path: Path, max_bytes: int, kind: str) -> bytes:
         ``audio_missing``, ``audio_permission_denied``; ``audio_unreadable``: too large, or with NUL bytes.
     """
     try:
+        # Windows would say that a folder may not be read.
+        if path.is_dir():
+            raise _refusal(path, kind, "a folder")
         if path.stat().st_size > max_bytes:
             raise _refusal(path, kind, f"larger than {max_bytes >> 20} MiB")
         content = path.read_bytes()
@@ -95,20 +100,12 @@ def _refusal(path: Path, kind: str, why: str) -> AudioError:
     return AudioError("audio_unreadable", f"{path}: not a {kind}: {why}", f"name a {kind}, or an audio file")
 
 
-def _entry(line: bytes, folder: Path) -> str:
+def _entry(line: bytes, folder: Path, listed: ListedPaths) -> str:
     """Return what an entry leads to: an absolute or relative path, or an address."""
     text = _decoded(line, folder)
     if text.casefold().startswith("file:"):
-        # Percent signs stand for bytes; on Windows a slash comes before the drive.
-        local = os.fsdecode(unquote_to_bytes(urlsplit(text).path))
-        return local[1:] if os.name == "nt" and local[:1] == "/" else local
-    if is_url(text):
-        return text
-    place = os.path.join(folder, text)  # noqa: PTH118 - of an absolute entry, the entry
-    # Players of Windows write backslashes, which may be part of a name elsewhere.
-    if os.sep == "/" and "\\" in text and not os.path.lexists(place):
-        return os.path.join(folder, text.replace("\\", "/"))  # noqa: PTH118
-    return place
+        return file_url_path(text)
+    return text if is_url(text) else listed.find(text)
 
 
 def _decoded(line: bytes, folder: Path) -> str:

@@ -13,6 +13,7 @@ from genrescope.audit.findings import Finding, finding_of
 from genrescope.audit.records import AuditTrack
 from genrescope.datasets import Dataset, DatasetIssue, load_dataset
 from genrescope.errors import DataError
+from genrescope.utils import ListedPaths
 
 _ISSUE_KINDS = {
     "file_missing": "missing",
@@ -114,7 +115,7 @@ def _walk(data: Path) -> tuple[tuple[AuditTrack, ...], tuple[Finding, ...]]:
     root = data if data.is_dir() else data.parent
     for found in audio.discover([data]):
         path = Path(found.path)
-        name = str(path.relative_to(root)) if path.is_relative_to(root) else found.path
+        name = path.relative_to(root).as_posix() if path.is_relative_to(root) else found.path
         if found.kind == "unreadable":
             message = f"{found.path}: this folder may not be read"
             findings.append(
@@ -134,6 +135,7 @@ def _manifest(data: Path) -> tuple[tuple[AuditTrack, ...], tuple[Finding, ...]]:
     except OSError:
         return (), ()
     text = content.decode("utf-8-sig", errors="replace").replace("\0", "")
+    listed = ListedPaths(data.parent)
     reader = csv.DictReader(io.StringIO(text, newline=""))
     try:
         for row in reader:
@@ -149,7 +151,7 @@ def _manifest(data: Path) -> tuple[tuple[AuditTrack, ...], tuple[Finding, ...]]:
                 findings.append(_row_finding(f"{where}: {name!r} is listed twice", data))
             elif path:
                 group = values.get("group") or name
-                tracks[name] = AuditTrack(name, data.parent / path, values.get("label", ""), group)
+                tracks[name] = AuditTrack(name, Path(listed.find(path)), values.get("label", ""), group)
     except csv.Error as reason:
         findings.append(_row_finding(f"{data}, line {reader.line_num}: {reason}", data))
     return tuple(tracks.values()), tuple(findings)

@@ -131,7 +131,8 @@ def relative_path(file: Path, folder: Path) -> str:
     file, folder : Path
     """
     file, folder = file.absolute(), folder.absolute()
-    return str(file.relative_to(folder) if file.is_relative_to(folder) else file)
+    # With the separators that every system reads.
+    return file.relative_to(folder).as_posix() if file.is_relative_to(folder) else str(file)
 
 
 def normalized(name: str) -> str:
@@ -249,7 +250,8 @@ def _folder(track: AuditTrack, root: Path | None) -> str:
         parts = track.path.relative_to(root).parts[:-1] if root else track.path.parts[1:-1]
     except ValueError:
         parts = track.path.parts[1:-1]
-    below = parts[1:] if track.label and parts and parts[0] == track.label else parts
+    is_genre = track.label and parts and unicodedata.normalize("NFC", parts[0]) == track.label
+    below = parts[1:] if is_genre else parts
     return "/".join(below[:1] if root else below)
 
 

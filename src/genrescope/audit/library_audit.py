@@ -290,7 +290,7 @@ def _read_rows(files: Iterable[ScannedFile]) -> tuple[list[_Row], Path]:
 
 
 def _name(path: Path, root: str) -> str:
-    return str(path.relative_to(root)) if root and path.is_relative_to(root) else str(path)
+    return path.relative_to(root).as_posix() if root and path.is_relative_to(root) else str(path)
 
 
 def _row(file: ScannedFile) -> _Row:

@@ -148,7 +148,11 @@ def load(root: object, ctx: object) -> UserConfig:
             f"correct {VARIABLE}, or set it to 'none' to run without a file",
         ) from None
     except ValueError as reason:
-        raise ConfigError("invalid_config", f"{path}: not TOML: {reason}", "correct the file") from None
+        raise ConfigError(
+            "invalid_config",
+            f"{path}: not TOML: {reason}",
+            "correct the file; paths of Windows stand in single quotes, as in 'C:\\Music'",
+        ) from None
     reader = _Reader(path, ctx)
     reader.read(root, tables, ())
     return UserConfig(path, reader.values)

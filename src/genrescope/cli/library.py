@@ -31,6 +31,7 @@ from genrescope.cli.audit import (
 )
 from genrescope.cli.options import DEFAULT_MODEL, Db, Excerpts, FileTimeout, Folder, Model, Workers
 from genrescope.cli.progress_options import ProgressForm, ProgressOption, Quiet
+from genrescope.utils import stored_paths
 
 if TYPE_CHECKING:
     from genrescope.library import AlbumVerdict, Library
@@ -654,10 +655,11 @@ def _album_verdicts(library: Library, paths: Iterable[Path]) -> str:
 
 def _left_as_they_are(library: Library, folder: Path | None) -> str:
     """Return which tracks ``tag --by album`` leaves alone, in words; empty if there are none."""
-    loose = sum(map(len, library.database.folders(folder).values()))
-    inside = "" if folder is None else os.path.join(os.path.abspath(folder), "")  # noqa: PTH100, PTH118
+    place = None if folder is None else Path(*stored_paths([os.path.abspath(folder)]))  # noqa: PTH100
+    loose = sum(map(len, library.database.folders(place).values()))
+    inside = "" if place is None else os.path.join(place, "")  # noqa: PTH118
     verdicts: Counter[AlbumVerdict] = Counter()
-    for album in library.albums(folder=folder):
+    for album in library.albums(folder=place):
         verdicts[album.verdict] += 1
         loose -= sum(entry.path.startswith(inside) for entry in album.entries)
     found = [

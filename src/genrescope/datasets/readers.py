@@ -40,7 +40,7 @@ from genrescope.datasets.spectrograms import SPECTROGRAM_SUFFIXES
 from genrescope.datasets.tables import Row, read_rows, table_header
 from genrescope.errors import ConfigError, DataError, GenrescopeError
 from genrescope.types import AUDIO_SUFFIXES, TaskKind, Track, TrackKind
-from genrescope.utils import did_you_mean, import_object
+from genrescope.utils import ListedPaths, did_you_mean, import_object
 
 _MIRDATA = "mirdata:"
 
@@ -224,7 +224,8 @@ def _folder_tracks(root: Path, kind: TrackKind, issues: list[DatasetIssue]) -> I
         for path in files:
             below = path.relative_to(root).parts
             name = "/".join(below)
-            yield Track(name, path, normalize_label(genre.name), below[1] if len(below) > 2 else name, kind)
+            group = normalize_label(below[1]) if len(below) > 2 else name
+            yield Track(name, path, normalize_label(genre.name), group, kind)
 
 
 def _files_by_genre(
@@ -267,6 +268,7 @@ def _manifest_tracks(path: Path, rows: list[Row], task: TaskKind) -> list[tuple[
     """Return the track and the genres of each row; only annotators give a track several rows."""
     tracks: list[tuple[Track, Annotation]] = []
     lines: dict[tuple[str, str], int] = {}
+    listed = ListedPaths(path.parent)
     for line, values in rows:
         empty = next((name for name in ("path", "label") if not values[name]), None)
         if empty:
@@ -278,7 +280,7 @@ def _manifest_tracks(path: Path, rows: list[Row], task: TaskKind) -> list[tuple[
             message = f"{path}, line {line}: {name!r}{by} is already on line {lines[name, annotator]}"
             raise DataError("dataset_invalid", message, "list every track once, each with its own id")
         lines[name, annotator] = line
-        file = path.parent / values["path"]
+        file = Path(listed.find(values["path"]))
         kind: TrackKind = "spectrogram" if file.suffix.lower() in SPECTROGRAM_SUFFIXES else "audio"
         unknown = normalize_label(values.get("not_judged", ""))
         genres = parse_cell(normalize_label(values["label"]), task, f"{path}, line {line}", unknown)

@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import unquote, urlsplit
 
 from genrescope.errors import (
     AudioError,
@@ -26,6 +25,7 @@ from genrescope.errors import (
     StorageError,
     missing_extra,
 )
+from genrescope.utils import file_url_path
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -91,7 +91,7 @@ def local_path(path: str) -> str:
     path : str
         A path, or an address of the scheme ``file``.
     """
-    return unquote(urlsplit(path).path, errors="surrogateescape") if path.startswith("file://") else path
+    return file_url_path(path) if path.startswith("file://") else path
 
 
 def locate(uri: str, options: StorageOptions | None = None) -> Location:

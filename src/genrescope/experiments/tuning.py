@@ -125,7 +125,7 @@ def load_space(path: Path) -> tuple[Range, ...]:
         that is none.
     """
     try:
-        sections = parse_toml(path.read_text(encoding="utf8"))
+        sections = parse_toml(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as reason:
         raise ConfigError(
             "invalid_config", f"{path}: cannot be read as a search space: {reason}", "give a TOML file"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import mmap
-import os
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +13,7 @@ import numpy as np
 
 from genrescope.errors import write_failed
 from genrescope.types import FloatArray, IntArray
+from genrescope.utils import replace_file, temporary_beside
 
 # Pages of a mapped file count as memory of the process until the system takes them back, which it does only
 # when memory is short. They are given back after so many bytes: what a process shows is what it needs.
@@ -162,7 +161,7 @@ class FeatureWriter:
             self._stream.seek(0)
             self._write_header(sum(self._columns))
             self._stream.close()
-            self._temporary.replace(self._path)
+            replace_file(self._temporary, self._path)
             return MappedFeatures(self._path, np.array(self._columns, np.int64))
         except OSError as reason:
             raise write_failed(self._path, reason) from None
@@ -170,9 +169,7 @@ class FeatureWriter:
     def _open(self, height: int) -> None:
         assert self._path is not None
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._temporary = self._path.with_name(
-            f".{self._path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part"
-        )
+        self._temporary = temporary_beside(self._path)
         self._stream = self._temporary.open("xb")
         self._height = height
         self._write_header(0)

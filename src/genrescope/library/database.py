@@ -16,7 +16,7 @@ import tempfile
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 from genrescope.errors import DataError, GenrescopeError, LibraryError, ModelError, write_failed
@@ -260,7 +260,7 @@ class Database:
         # Names of files and what someone listens to are private. SQLite gives its log the same mode.
         with contextlib.suppress(FileExistsError):
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        return self._connect(self.path.absolute().as_uri())
+        return self._connect(sqlite_uri(self.path.absolute()))
 
     def _open_for_reading(self) -> sqlite3.Connection:
         """Open the file, and the log that a killed program may have left beside it, without writing there.
@@ -269,7 +269,7 @@ class Database:
         folder is read-only, or the disk full), a file without a log is opened as "immutable", and one with a
         log, without which rows would be missing, is copied into the folder for temporary files.
         """
-        address = self.path.absolute().as_uri()
+        address = sqlite_uri(self.path.absolute())
         try:
             connection = self._connect(f"{address}?mode=ro")
             with _translated_errors(self.path):
@@ -285,7 +285,7 @@ class Database:
         copy = Path(self._copy.name) / "library.db"
         shutil.copyfile(self.path, copy)
         shutil.copyfile(log, copy.with_name("library.db-wal"))
-        return self._connect(copy.as_uri())
+        return self._connect(sqlite_uri(copy))
 
     def _prepare(self) -> None:
         application, version, tables = self._identity()
@@ -785,6 +785,18 @@ def _upsert(values: Mapping[str, Any]) -> str:
     columns, marks = ", ".join(values), ", ".join("?" * len(values))
     changes = ", ".join(f"{name} = excluded.{name}" for name in values if name != "path")
     return f"INSERT INTO files ({columns}) VALUES ({marks}) ON CONFLICT (path) DO UPDATE SET {changes}"
+
+
+def sqlite_uri(path: PurePath) -> str:
+    """Return the address of a file as SQLite reads it.
+
+    Parameters
+    ----------
+    path : PurePath
+        Absolute. In the address of a share of Windows, SQLite wants the server to be part of the path.
+    """
+    uri = path.as_uri()
+    return uri if uri.startswith("file:///") else uri.replace("file://", "file:////", 1)
 
 
 def path_key(path: str) -> Key:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -15,7 +15,7 @@ from genrescope.library.albums import AlbumResult
 from genrescope.library.parquet import entries_to_table, parquet_schema
 from genrescope.library.records import COLUMNS, LibraryEntry
 from genrescope.types import STYLE_THRESHOLD
-from genrescope.utils import open_atomic, spreadsheet_cell, write_atomic
+from genrescope.utils import open_atomic, safe_file_name, spreadsheet_cell, write_atomic
 
 GroupBy = Literal["genre", "style"]
 
@@ -96,7 +96,7 @@ def write_parquet(entries: Iterable[LibraryEntry], path: Path) -> None:
 
     remaining = iter(entries)
     with open_atomic(path) as stream, parquet.ParquetWriter(stream, schema) as writer:
-        while batch := list(islice(remaining, _ROWS_PER_GROUP)):
+        while batch := list(itertools.islice(remaining, _ROWS_PER_GROUP)):
             writer.write_table(entries_to_table(batch))
 
 
@@ -162,11 +162,23 @@ def write_playlists(
                 _playlist_item(entry, _playlist_path(entry.path, None if absolute else place, prefixes or {}))
             )
     written = []
+    taken: set[str] = set()
     for name, items in sorted(lists.items()):
-        path = folder / f"{name.replace('/', '-')}.m3u8"
+        path = folder / f"{_free_name(safe_file_name(name), taken)}.m3u8"
         write_atomic(path, "#EXTM3U\n" + "".join(items))
         written.append(path)
-    return PlaylistExport(tuple(written), tuple(omitted))
+    return PlaylistExport(tuple(sorted(written)), tuple(omitted))
+
+
+def _free_name(name: str, taken: set[str]) -> str:
+    """Return a name that no playlist has yet, also where capitals do not count, and note it."""
+    free = next(
+        one
+        for number in itertools.count(1)
+        if (one := name if number == 1 else f"{name} ({number})").casefold() not in taken
+    )
+    taken.add(free.casefold())
+    return free
 
 
 def _labels(entry: LibraryEntry, by: GroupBy) -> Sequence[str]:
@@ -188,7 +200,7 @@ def _playlist_path(path: str, folder: str | None, prefixes: Mapping[str, str]) -
     """Return a path as a playlist in ``folder`` has it; None: an absolute one."""
     for old in sorted(prefixes, key=len, reverse=True):
         start = os.path.join(os.path.abspath(os.path.expanduser(old)), "")  # noqa: PTH100, PTH111, PTH118
-        if path.startswith(start):
+        if os.path.normcase(path).startswith(os.path.normcase(start)):
             new, rest = prefixes[old], path[len(start) :]
             # A drive, or a share, of Windows.
             if "\\" in new or new[1:2] == ":":
@@ -200,8 +212,10 @@ def _playlist_path(path: str, folder: str | None, prefixes: Mapping[str, str]) -
         relative = os.path.relpath(path, folder)
     except ValueError:  # another drive
         return path
+    # Windows reads both separators, so that playlists and music can move to any system.
+    relative = relative.replace(os.sep, "/")
     # A line that begins with a number sign would be a comment, and spaces at its start are not kept.
-    return f".{os.sep}{relative}" if relative[0] in "# " else relative
+    return f"./{relative}" if relative[0] in "# " else relative
 
 
 def _fits_a_line(path: str) -> bool:

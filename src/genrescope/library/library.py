@@ -197,7 +197,7 @@ class Library:
         ModelError
             The model cannot be opened.
         """
-        roots = [os.path.abspath(os.path.expanduser(path)) for path in paths]  # noqa: PTH100, PTH111
+        roots = _absolute(paths)
         for root in roots:
             if not os.path.lexists(root):
                 raise DataError(
@@ -308,7 +308,7 @@ class Library:
         """Return the folders to read for the albums of a folder, as `Database.folders` does."""
         if folder is None:
             return self.database.folders()
-        absolute = os.path.abspath(folder)  # noqa: PTH100
+        (absolute,) = _absolute([folder])
         # The other discs of an album lie beside its folder, or beside the one that holds it.
         is_disc = folder_of_discs(absolute) != absolute
         return self.database.folders(Path(absolute).parent if is_disc else Path(absolute))
@@ -512,7 +512,7 @@ class Library:
         ConfigError
             ``invalid_argument``: there is nothing at ``new``.
         """
-        before, after = (os.path.abspath(os.path.expanduser(path)) for path in (old, new))  # noqa: PTH100, PTH111
+        before, after = _absolute([old, new])
         if not os.path.lexists(after):
             raise ConfigError(
                 "invalid_argument",
@@ -545,7 +545,7 @@ class Library:
             Look at all files in this folder; None: at those that the last scan of their folder missed, so
             that a disk which is not mounted now does not count.
         """
-        place = None if folder is None else Path(folder).expanduser()
+        place = _place(folder)
         known = self.database.paths(place, missing=True if folder is None else None)
         return [path for path in known if is_missing(path)]
 
@@ -591,12 +591,17 @@ def _meaning(name: str, stored: Sequence[str]) -> frozenset[str]:
 
 def _place(folder: str | os.PathLike[str] | None) -> Path | None:
     """Return a folder as the database takes it; None is every folder."""
-    return None if folder is None else Path(folder)
+    return None if folder is None else Path(*_absolute([folder]))
+
+
+def _absolute(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
+    """Return paths as the database has them: absolute, and spelled as folders list them."""
+    return utils.stored_paths(os.path.abspath(os.path.expanduser(path)) for path in paths)  # noqa: PTH100, PTH111
 
 
 def _prefix(folder: str | os.PathLike[str] | None) -> str:
     """Return what the paths of all files in a folder begin with."""
-    return "" if folder is None else os.path.join(os.path.abspath(folder), "")  # noqa: PTH100, PTH118
+    return "" if folder is None else os.path.join(*_absolute([folder]), "")  # noqa: PTH118
 
 
 def _has_labels(album: AlbumResult, genres: Sequence[str], styles: Sequence[str]) -> bool:

@@ -22,6 +22,7 @@ from genrescope import audio
 from genrescope.errors import ConfigError, DataError, GenrescopeError, missing_extra
 from genrescope.library.scanner import ScanOptions, ScanResult, is_missing
 from genrescope.types import AUDIO_SUFFIXES
+from genrescope.utils import stored_paths
 
 if TYPE_CHECKING:
     from watchdog.events import FileSystemEvent
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 _LOOK_SECONDS = 0.25
 # How much longer a file must be at rest of which nobody said that it was closed: a download may pause.
 _OPEN_FACTOR = 10.0
+# On Windows Ctrl-C does not end a wait of the main thread: it is waited this long at a time.
+_MAX_WAIT_SECONDS = 1.0 if os.name == "nt" else None
 # Without these limits raised, Linux watches some thousand folders only.
 _LIMIT_ERRORS = frozenset({errno.ENOSPC, errno.EMFILE})
 
@@ -111,7 +114,7 @@ class ChangedPaths:
         return sorted(ready)
 
     def wait(self, seconds: float | None) -> None:
-        """Return when there may be something to take, or after some time.
+        """Return when there may be something to take, or after some time; on Windows, after a second at most.
 
         Parameters
         ----------
@@ -121,7 +124,8 @@ class ChangedPaths:
         if self._states:
             time.sleep(_LOOK_SECONDS)
         else:
-            self._noted.wait(seconds)
+            limits = [limit for limit in (seconds, _MAX_WAIT_SECONDS) if limit is not None]
+            self._noted.wait(min(limits, default=None))
         self._noted.clear()
 
 
@@ -167,7 +171,10 @@ class Watcher:
         self._library = library
         self._scan_options = scan_options or ScanOptions()
         self._options = options or WatchOptions()
-        self._folders = [os.path.abspath(os.path.expanduser(folder)) for folder in folders]  # noqa: PTH100, PTH111
+        self._folders = stored_paths(
+            os.path.abspath(os.path.expanduser(folder))  # noqa: PTH100, PTH111
+            for folder in folders
+        )
         for folder in self._folders:
             if not os.path.lexists(folder):
                 raise DataError(

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from genrescope.utils import safe_file_name
+
 
 @dataclass(frozen=True)
 class Paragraph:
@@ -100,7 +102,7 @@ class Figure:
     @property
     def file_name(self) -> str:
         """A name for the picture's own file."""
-        return f"{slug(self.name)}.{'svg' if isinstance(self.image, str) else 'png'}"
+        return f"{safe_file_name(slug(self.name))}.{'svg' if isinstance(self.image, str) else 'png'}"
 
 
 @dataclass(frozen=True)

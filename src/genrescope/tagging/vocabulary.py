@@ -87,7 +87,7 @@ class Vocabulary:
         """
         path = _shipped(name) if name in SHIPPED else Path(name)
         try:
-            content = parse_toml(path.read_text(encoding="utf8"))
+            content = parse_toml(path.read_text(encoding="utf-8-sig"))
         except OSError as reason:
             hint = did_you_mean(str(name), SHIPPED, otherwise="check the spelling")
             raise _bad(path, f"cannot be read: {reason.strerror}", hint) from None

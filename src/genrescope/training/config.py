@@ -536,7 +536,7 @@ def _text(source: str | Path) -> str:
             )
         path = package_data("training", f"{source}.toml")
     try:
-        return path.read_text(encoding="utf8")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as reason:
         raise ConfigError(
             "invalid_config", f"{path}: cannot be read: {reason}", "give a TOML file or a packaged name"

@@ -455,7 +455,7 @@ def _commit() -> str:
         # An installation inside another project's repository must not be given that one's commit.
         subprocess.run([*git, "ls-files", "--error-unmatch", __file__], capture_output=True, check=True)
         described = [*git, "describe", "--always", "--dirty", "--abbrev=12"]
-        return subprocess.run(described, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(described, capture_output=True, encoding="utf8", check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return ""
 

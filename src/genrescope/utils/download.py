@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,8 +18,10 @@ from typing import Any
 from genrescope.errors import ConfigError, DownloadError, ModelError, write_failed
 from genrescope.utils.hashing import sha256_file
 
-if sys.platform != "win32":
+try:
     import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 ATTEMPTS = 4
 PAUSE_SECONDS = 1.0
@@ -89,7 +90,7 @@ def _fetch(url: str, target: Path, sha256: str) -> None:
 @contextmanager
 def _folder_lock(folder: Path) -> Iterator[None]:
     """Let one process at a time download into ``folder``, where the system can lock folders."""
-    if sys.platform == "win32":
+    if fcntl is None:
         yield
         return
     handle = os.open(folder, os.O_RDONLY)

@@ -11,7 +11,7 @@ import stat
 import time
 import unicodedata
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -25,6 +25,9 @@ except ImportError:  # Windows
 _COPY_NAME: Final = re.compile(r"\.genrescope-[0-9a-f]{12}\.part")
 # Where a copy in use cannot be told by its lock: how old one is that no program writes any more.
 _STALE_SECONDS: Final = 3600
+# Windows replaces no file that a program has open. Virus scanners and search indexes open what is new for a
+# moment: so long is waited between attempts, in seconds.
+_REPLACE_PAUSES: Final = (0.05, 0.1, 0.2, 0.4, 0.8) if os.name == "nt" else ()
 
 
 def check_output(path: Path, *suffixes: str) -> None:
@@ -116,9 +119,7 @@ def open_atomic(path: Path) -> Iterator[BinaryIO]:
         ``write_failed``, as of `write_atomic`; failures to write within the block are raised so, too.
     """
     is_special = path.exists() and not path.is_file() and not path.is_dir()
-    # In the same folder, as a rename works within one file system only; the random part keeps two threads of
-    # one process apart.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part")
+    temporary = temporary_beside(path)
     try:
         if is_special:  # a pipe or a device is written to, not replaced
             with path.open("wb") as stream:
@@ -127,12 +128,52 @@ def open_atomic(path: Path) -> Iterator[BinaryIO]:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("xb") as stream:
             yield stream
-        temporary.replace(path)
+        replace_file(temporary, path)
     except OSError as reason:
         raise write_failed(path, reason) from None
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def temporary_beside(path: Path) -> Path:
+    """Return a new name for what is to become a file: in its folder, as renames stay within a file system.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    """
+    # Short and not made of the file's name, which may have the 255 bytes that a name can have; Windows also
+    # limits paths. Not a name of `_COPY_NAME`: those are removed where nobody has them locked.
+    return path.with_name(f".{uuid.uuid4().hex[:16]}.part")
+
+
+def replace_file(source: Path, target: Path, *, check: Callable[[], None] = lambda: None) -> None:
+    """Give a file the name of another, which it replaces; on Windows, wait while a program has that open.
+
+    Parameters
+    ----------
+    source, target : Path
+        In the same folder.
+    check : callable
+        Called before each attempt; what it raises ends them.
+
+    Raises
+    ------
+    OSError
+        As of `Path.replace`.
+    """
+    for pause in _REPLACE_PAUSES:
+        check()
+        try:
+            source.replace(target)
+        except PermissionError:
+            time.sleep(pause)
+        else:
+            return
+    check()
+    source.replace(target)
 
 
 @contextlib.contextmanager
@@ -171,13 +212,7 @@ def replacing(path: Path, *, mtime_ns: int | None = None) -> Iterator[Path]:
         _copy_attributes(temporary, target, old, mtime_ns)
         # Between this comparison and the rename another program may still write: POSIX has no rename that
         # depends on the content. The interval is as short as can be.
-        if _identity(target.stat()) != _identity(old):
-            raise WriteError(
-                "file_changed",
-                f"{path}: another program wrote it in the meantime; it is left as that program wrote it",
-                "let the other program finish, then repeat the command",
-            )
-        temporary.replace(target)
+        replace_file(temporary, target, check=lambda: _check_unchanged(target, old, path))
         _sync_folder(target.parent)
     except OSError as reason:
         raise write_failed(path, reason) from None
@@ -289,12 +324,22 @@ def _copy_attributes(temporary: Path, target: Path, old: os.stat_result, mtime_n
         os.utime(temporary)
     else:
         os.utime(temporary, ns=(old.st_atime_ns, mtime_ns))
-    with temporary.open("rb") as stream:
+    # Open for writing, without which Windows refuses to bring a file to the disk.
+    with temporary.open("r+b") as stream:
         os.fsync(stream.fileno())
 
 
 def _not_replaced(path: Path, why: str, hint: str) -> WriteError:
     return WriteError("write_failed", f"{path}: left as it was: {why}", hint)
+
+
+def _check_unchanged(target: Path, old: os.stat_result, path: Path) -> None:
+    if _identity(target.stat()) != _identity(old):
+        raise WriteError(
+            "file_changed",
+            f"{path}: another program wrote it in the meantime; it is left as that program wrote it",
+            "let the other program finish, then repeat the command",
+        )
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:

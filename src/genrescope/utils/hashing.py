@@ -74,4 +74,7 @@ def sha256_text(text: str) -> str:
     str
         64 hexadecimal digits.
     """
-    return sha256_bytes(text.encode("utf8", "surrogateescape"))
+    try:
+        return sha256_bytes(text.encode("utf8", "surrogateescape"))
+    except UnicodeEncodeError:  # a name of Windows, in which half a character of UTF-16 may stand alone
+        return sha256_bytes(text.encode("utf8", "surrogatepass"))

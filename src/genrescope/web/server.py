@@ -89,7 +89,9 @@ def _listen(host: str, port: int) -> socket.socket:
         # Nagle's algorithm would cost each answer 40 ms; asyncio turns it off if the protocol is named.
         listener = socket.socket(family, kind, socket.IPPROTO_TCP)
         try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # On Windows the option of POSIX lets two servers have one port, and another one keeps others off.
+            option = getattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_REUSEADDR)
+            listener.setsockopt(socket.SOL_SOCKET, option, 1)
             listener.bind(address)
             listener.listen(_BACKLOG)
         except BaseException:

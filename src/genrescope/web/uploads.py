@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -212,14 +214,32 @@ def _body_parser(request: Request, file: IO[bytes]) -> _RawBody | _FormBody:
         raise _malformed("the form's boundary is missing or invalid") from None
 
 
-def _temporary_file() -> IO[bytes]:
+@contextmanager
+def _temporary_file() -> Iterator[IO[bytes]]:
     """Open a temporary file.
 
     It has no name where the system allows that: then even a server that is killed leaves no file behind.
     """
     if _supports_unnamed_files():
-        return tempfile.TemporaryFile(prefix="genrescope-")
-    return tempfile.NamedTemporaryFile(prefix="genrescope-")
+        with tempfile.TemporaryFile(prefix="genrescope-") as file:
+            yield file
+        return
+    # Windows lets no worker open a file that vanishes when it is closed: this one is removed here.
+    named = tempfile.NamedTemporaryFile(prefix="genrescope-", delete=False)  # noqa: SIM115
+    try:
+        with named:
+            yield named
+    finally:
+        _remove(named.name)
+
+
+def _remove(name: str, *, again: bool = True) -> None:
+    try:
+        Path(name).unlink(missing_ok=True)
+    except OSError:
+        # Windows removes no file that a worker has open; when this process ends, they have ended.
+        if again:
+            atexit.register(partial(_remove, name, again=False))
 
 
 def _readable_path(file: IO[bytes]) -> str:

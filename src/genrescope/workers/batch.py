@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import ExitStack
@@ -12,6 +13,8 @@ from genrescope.workers.jobs import Job
 from genrescope.workers.pool import WorkerPool, WorkerSpec
 
 Key = TypeVar("Key")
+# On Windows Ctrl-C does not end a wait of the main thread: it is waited this long at a time.
+_MAX_WAIT_SECONDS = 1.0 if os.name == "nt" else None
 
 
 def run_jobs(
@@ -53,7 +56,11 @@ def _done(
     """Wait at most ``timeout`` seconds for jobs to be done, and yield those that are."""
     if not pending:
         return
-    for done in wait(pending, timeout=timeout, return_when=FIRST_COMPLETED).done:
+    pause = _MAX_WAIT_SECONDS if timeout is None else timeout
+    finished = wait(pending, timeout=pause, return_when=FIRST_COMPLETED).done
+    while not finished and timeout is None:
+        finished = wait(pending, timeout=pause, return_when=FIRST_COMPLETED).done
+    for done in finished:
         key = pending.pop(done)
         try:
             answer: Job | GenrescopeError = done.result()

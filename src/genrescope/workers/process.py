@@ -41,9 +41,7 @@ def run(
     memory_limit_mb : int or None
         What jobs may allocate beyond what is in use when the handler is there.
     """
-    # A thread reads the pipe even while a job runs, because that is how the end of the parent is noticed.
     waiting: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    threading.Thread(target=_read_jobs, args=(jobs, waiting), daemon=True).start()
     handlers: list[Handler] = []
 
     def start() -> Job:
@@ -57,6 +55,9 @@ def run(
         return {"answer": handlers[0](job)}
 
     _send(answers, _guarded(start))
+    # A thread reads the pipe even while a job runs, because that is how the end of the parent is noticed. Not
+    # earlier: on Windows, libraries may wait while they are loaded until a thread has read what it waits for.
+    threading.Thread(target=_read_jobs, args=(jobs, waiting), daemon=True).start()
     # The limit is set after the start, because the model and the libraries are not part of a job's memory.
     if handlers and memory_limit_mb is not None:
         _limit_memory(memory_limit_mb)
@@ -130,7 +131,8 @@ def _data_bytes() -> int:
 def main() -> None:
     """Read jobs from standard input, and write answers to what was standard output when the process started.
 
-    Standard output itself goes where standard error goes: a library that prints cannot break a line.
+    Standard output itself goes where standard error goes: a library that prints cannot break a line. Standard
+    input is empty.
     """
     # Ctrl-C in a terminal reaches the whole process group, and systemd sends SIGTERM to every process of a
     # service; the parent decides when its workers end, and they end in any case when it does.
@@ -138,6 +140,12 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)
+    # Nor can a library that reads standard input take a job. And on Windows libraries look at standard input
+    # when they are loaded, and wait there while a thread reads it (numpy/numpy#24290).
+    jobs = os.fdopen(os.dup(0), "rb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
     module, function = sys.argv[1].split(":")
     settings = json.loads(sys.argv[2])
 
@@ -150,7 +158,7 @@ def main() -> None:
         os.close(nowhere)
         return handler
 
-    run(create_handler, sys.stdin.buffer, answers, memory_limit_mb=settings["memory_limit_mb"])
+    run(create_handler, jobs, answers, memory_limit_mb=settings["memory_limit_mb"])
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from genrescope.labels import Taxonomy, matching_labels
 from genrescope.models import TeacherOutputs, TwoTeacherStudent
 from genrescope.training.distillation import targets
 from genrescope.types import BoolArray, FloatArray, IntArray
+from genrescope.utils import ListedPaths
 
 SEGMENT_SECONDS = 10.0
 # Heads are fitted on segments that overlap by half; a track is scored by every second one, end to end.
@@ -225,11 +226,12 @@ def _csv_rows(path: Path) -> Iterator[_Row]:
         raise DataError(
             "dataset_invalid", f"{path}: no columns path and genre", "name the columns path and genre"
         )
+    listed = ListedPaths(path.parent)
     for _, values in rows:
         if values[file]:  # lists of GTZAN have rows of tracks without audio
             yield _Row(
                 values.get("track") or values[file],
-                path.parent / values[file],
+                Path(listed.find(values[file])),
                 values[genre],
                 values.get("artist", ""),
                 values.get("source", ""),

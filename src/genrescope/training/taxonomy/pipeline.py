@@ -55,7 +55,7 @@ from genrescope.training.taxonomy.data import (
 )
 from genrescope.training.taxonomy.heads import HeadSettings, fit_music_head
 from genrescope.types import BoolArray, IntArray, Track
-from genrescope.utils import sha256_bytes, sha256_file, write_atomic
+from genrescope.utils import replace_file, sha256_bytes, sha256_file, write_atomic
 
 PROTOCOL = "leave-one-collection-out"
 MODEL_FILE, REPORT_FILE = "model.onnx", "report.json"
@@ -296,7 +296,7 @@ class _OutputCache:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial.npz")
         np.savez(partial, **arrays)
-        partial.replace(path)
+        replace_file(partial, path)
 
 
 def _to_arrays(outputs: TeacherOutputs, prefix: str) -> dict[str, Any]:
