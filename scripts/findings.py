@@ -14,6 +14,7 @@ import argparse
 import json
 import logging
 import re
+import shlex
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -224,9 +225,9 @@ def save(name: str, svg: str) -> str:
 
 def command(settings: Mapping[str, Any]) -> str:
     """Return the command that runs a comparison."""
-    parts = [f"'{name}={config}'" for name, config in settings["configurations"].items()]
+    parts = [shlex.quote(f"{name}={config}") for name, config in settings["configurations"].items()]
     parts += ["GTZAN", *(f"--protocol {name}" for name in settings["protocols"])]
-    parts += [f"--set '{one}'" for one in overrides(settings)]
+    parts += [f"--set {shlex.quote(one)}" for one in overrides(settings)]
     return "genrescope compare " + " \\\n    ".join(parts)
 
 

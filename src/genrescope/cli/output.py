@@ -623,7 +623,9 @@ def render_evaluation(evaluation: Evaluation, console: Console | None = None) ->
         )
     console.print(_label_table(evaluation) if evaluation.label_levels else _genre_table(evaluation))
     if untested := _untested(evaluation):
-        console.print(f"not in the test part: {_escape(', '.join(untested))}", highlight=False)
+        console.print(
+            f"left out, as no track of them was tested: {_escape(', '.join(untested))}", highlight=False
+        )
     for note in evaluation.notes:
         console.print(f"note: {_escape(note)}", highlight=False)
 
